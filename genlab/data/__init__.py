@@ -1,0 +1,42 @@
+"""Image sets and the stream that feeds them to training: x is float32 in [0, 1], (N, C, H, W), channels last.
+
+Names load on first use, so that importing this package (for `genlab list`, say) does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genlab.data.augment import Augment
+    from genlab.data.catalogue import SOURCES, DataError
+    from genlab.data.folder import Folder
+    from genlab.data.images import Images, Pair
+    from genlab.data.sources import load
+    from genlab.data.stream import Stream, batches
+
+_HOME = {
+    "Augment": "augment",
+    "DataError": "catalogue",
+    "Folder": "folder",
+    "Images": "images",
+    "Pair": "images",
+    "SOURCES": "catalogue",
+    "Stream": "stream",
+    "batches": "stream",
+    "load": "sources",
+}
+__all__ = ["SOURCES", "Augment", "DataError", "Folder", "Images", "Pair", "Stream", "batches", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,119 @@
+"""A set of images: uint8, resident on one device, stored channels last so that a gather yields what networks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from genlab.data.folder import Folder
+
+Index = Tensor | Sequence[int] | slice
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """uint8 0..255 -> float32 [0, 1]; 255 becomes exactly 1. Float images pass unchanged."""
+    return pixels if pixels.is_floating_point() else pixels.to(torch.float32).div_(255)
+
+
+def positions(index: Index, n: int, device: torch.device | str = "cpu") -> Tensor:
+    """Any index of a set of `n` images (slice, list, mask or positions) as int64 positions."""
+    if isinstance(index, slice):
+        return torch.arange(n, device=device)[index]
+    where = torch.as_tensor(index, device=device)
+    return where.nonzero().flatten() if where.dtype == torch.bool else where.to(torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """pixels uint8 (N, C, H, W); labels int64 (N,), indices into `classes`; factors: name -> (N, ...), known causes."""
+
+    pixels: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
+    classes: tuple[str, ...]
+    name: str
+    factors: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        p, y = self.pixels, self.labels
+        if p.dtype != torch.uint8 or p.ndim != 4:
+            raise ValueError(f"pixels must be uint8 (N, C, H, W), not {p.dtype} {tuple(p.shape)}")
+        if y.dtype != torch.int64 or y.shape != p.shape[:1]:
+            raise ValueError(f"labels must be int64 ({len(p)},), not {y.dtype} {tuple(y.shape)}")
+        if y.device != p.device:
+            raise ValueError(f"labels are on {y.device} but pixels on {p.device}")
+        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(self.classes):
+            raise ValueError(f"labels {int(y.min())}..{int(y.max())} do not index {len(self.classes)} classes")
+        for key, value in self.factors.items():
+            if value.shape[:1] != p.shape[:1]:
+                raise ValueError(f"factor {key!r} has shape {tuple(value.shape)} for {len(p)} images")
+        object.__setattr__(self, "pixels", p.contiguous(memory_format=torch.channels_last))
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        _, c, h, w = self.pixels.shape
+        return c, h, w
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixels.device
+
+    @property
+    def x(self) -> Tensor:
+        """The whole set as float32 [0, 1]."""
+        return unit(self.pixels)
+
+    def to(self, device: torch.device | str) -> Images:
+        factors = {key: value.to(device) for key, value in self.factors.items()}
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device), factors=factors)
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """index int64 (n,), on the set's device -> pixels uint8 (n, C, H, W) channels last, labels (n,)."""
+        c, h, w = self.shape
+        rows = self.pixels.permute(0, 2, 3, 1).reshape(len(self), -1).index_select(0, index)
+        return rows.view(-1, h, w, c).permute(0, 3, 1, 2), self.labels.index_select(0, index)
+
+    def subset(self, index: Index) -> Images:
+        where = positions(index, len(self), self.device)
+        pixels, labels = self.gather(where)
+        factors = {key: value[where.to(value.device)] for key, value in self.factors.items()}
+        return replace(self, pixels=pixels, labels=labels, factors=factors)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two sets of one shape and no correspondence: image i of `a` has no partner in `b`."""
+
+    a: Images | Folder
+    b: Images | Folder
+
+    def __post_init__(self) -> None:
+        if self.a.shape != self.b.shape:
+            raise ValueError(
+                f"a pair needs one shape, but {self.a.name} is {self.a.shape} and {self.b.name} {self.b.shape}"
+            )
+
+    def __len__(self) -> int:
+        return max(len(self.a), len(self.b))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.a.shape
+
+    @property
+    def name(self) -> str:
+        return f"unpaired:{self.a.name},{self.b.name}"
+
+    @property
+    def device(self) -> torch.device:
+        return self.a.device
+
+    def to(self, device: torch.device | str) -> Pair:
+        return Pair(self.a.to(device), self.b.to(device))

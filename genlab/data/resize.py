@@ -1,0 +1,36 @@
+"""Bringing any set of images to a size and a number of channels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genlab.data.images import Images, unit
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+def resized(images: Images, size: int | None = None, channels: int | None = None) -> Images:
+    """Square images of `size`, bilinear (averaged when shrinking); colour -> grey by luma, grey -> colour by copy."""
+    pixels = images.pixels
+    if channels is not None and channels != images.shape[0]:
+        pixels = recoloured(pixels)
+    if size is not None and (size, size) != images.shape[1:]:
+        pixels = torch.cat([_scaled(part, size) for part in pixels.split(1024)])
+    return images if pixels is images.pixels else replace(images, pixels=pixels)
+
+
+def recoloured(pixels: Tensor) -> Tensor:
+    if pixels.shape[1] == 1:
+        return pixels.expand(-1, 3, -1, -1)
+    weights = torch.tensor(LUMA, device=pixels.device).view(1, 3, 1, 1)
+    grey = [(part * weights).sum(1, keepdim=True).round_().to(torch.uint8) for part in pixels.split(1024)]
+    return torch.cat(grey)
+
+
+def _scaled(pixels: Tensor, size: int) -> Tensor:
+    x = F.interpolate(unit(pixels), (size, size), mode="bilinear", antialias=True)
+    return x.mul_(255).round_().clamp_(0, 255).to(torch.uint8)

@@ -1,0 +1,98 @@
+"""`load`: a name becomes a set of images."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+
+from genlab.data.catalogue import SOURCES, DataError
+from genlab.data.digits import digits
+from genlab.data.folder import RESIDENT, Folder, open_folder
+from genlab.data.glyphs import glyphs
+from genlab.data.images import Images, Pair
+from genlab.data.resize import resized
+from genlab.data.sprites import SIDE, sprites
+from genlab.data.vision import vision
+
+NATIVE = {  # size, channels
+    "digits": (8, 1),
+    "glyphs": (32, 3),
+    "letters": (32, 3),
+    "sprites": (SIDE, 3),
+    "mnist": (28, 1),
+    "fashion": (28, 1),
+    "cifar10": (32, 3),
+}
+FOLDER = (32, 3)
+
+
+def load(
+    name: str,
+    split: str = "train",
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    root: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    resident: int = RESIDENT,
+) -> Images | Pair | Folder:
+    """One of SOURCES. `size` and `channels` default to the set's own; `root` holds downloaded sets; `seed` draws the
+    rendered ones; a folder of more than `resident` bytes is read from disk as it is needed."""
+    if split not in ("train", "test"):
+        raise DataError(f"split must be 'train' or 'test', not {split!r}")
+    if size is not None and size < 1:
+        raise DataError(f"size must be at least 1 pixel, not {size}")
+    if channels not in (None, 1, 3):
+        raise DataError(f"channels must be 1 or 3, not {channels}")
+    if not name.startswith("unpaired:"):
+        return _single(name, split, size, channels, root, device, seed, resident)
+    sides = name.removeprefix("unpaired:").split(",")
+    if len(sides) != 2 or not all(sides):
+        raise DataError(f"unpaired data needs two sets as in 'unpaired:A,B', not {name!r}")
+    native = [NATIVE.get(side, FOLDER) for side in sides]
+    size = size or max(s for s, _ in native)
+    channels = channels or max(c for _, c in native)
+    a, b = (_single(side, split, size, channels, root, device, seed, resident) for side in sides)
+    return Pair(a, b)
+
+
+def _single(
+    name: str,
+    split: str,
+    size: int | None,
+    channels: int | None,
+    root: str | Path | None,
+    device: torch.device | str,
+    seed: int,
+    resident: int,
+) -> Images | Folder:
+    own_size, own_channels = NATIVE.get(name, FOLDER)
+    size, channels = size or own_size, channels or own_channels
+    if name == "digits":
+        images = digits(split)
+    elif name in ("glyphs", "letters"):
+        images = glyphs(split, name=name, size=size, channels=channels, seed=seed)
+    elif name == "sprites":
+        images = sprites(split, size=size, seed=seed)
+    elif name in ("mnist", "fashion", "cifar10"):
+        images = vision(name, split, root)
+    elif path := _path(name):
+        return open_folder(path, split, size=size, channels=channels, device=device, resident=resident)
+    else:
+        raise DataError(_unknown(name))
+    return resized(images, size, channels).to(device)
+
+
+def _path(name: str) -> str:
+    """The path of `folder:PATH`, or of a folder named by itself; else nothing."""
+    return name.removeprefix("folder:") if name.startswith("folder:") or os.path.isdir(os.path.expanduser(name)) else ""
+
+
+def _unknown(name: str) -> str:
+    near = get_close_matches(name, SOURCES, n=1)
+    hint = f": did you mean {near[0]!r}?" if near else ";"
+    return f"unknown data {name!r}{hint} known: {', '.join(SOURCES)}"

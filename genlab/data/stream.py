@@ -1,0 +1,103 @@
+"""The stream: endless shuffled batches whose whole state is two integers, the seed and the number of images drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from genlab.data.ahead import Ahead
+from genlab.data.augment import Augment
+from genlab.data.folder import Folder
+from genlab.data.images import Images, Pair, unit
+from genlab.data.seeds import generator
+
+
+class Stream:
+    """Iterator of (x, y): x float32 [0, 1] (n, C, H, W) channels last, y int64 (n,); for a Pair, of (x_a, x_b).
+
+    Images come in a fresh order each epoch, and a batch may cross from one epoch into the next, so none is left out.
+    The batch at position `images` is a pure function of (seed, images): set `images` to go anywhere, resume included.
+    `batch` is the global batch; rank r of `world` receives its r-th part, n = batch / world.
+    """
+
+    def __init__(
+        self,
+        source: Images | Folder | Pair,
+        batch: int,
+        *,
+        seed: int = 0,
+        augment: Augment | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch < 1 or world < 1 or batch % world:
+            raise ValueError(f"batch {batch} does not divide among {world} ranks")
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} is not one of {world} ranks")
+        self.source, self.batch, self.seed, self.augment = source, batch, seed, augment
+        self.rank, self.world = rank, world
+        self.images = 0
+        sets = (source.a, source.b) if isinstance(source, Pair) else (source,)
+        self._sides = [_Shuffled(images, batch, batch // world, seed, side) for side, images in enumerate(sets)]
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        position = self.images
+        share = self.batch // self.world
+        drawn = [side.take(position + self.rank * share) for side in self._sides]
+        x = [self._finish(pixels, position, side) for side, (pixels, _) in enumerate(drawn)]
+        self.images = position + self.batch
+        return (x[0], x[1]) if len(x) == 2 else (x[0], drawn[0][1])
+
+    def _finish(self, pixels: Tensor, position: int, side: int) -> Tensor:
+        if self.augment is not None:
+            share = len(pixels)
+            params = self.augment.draw(self.batch, generator("augment", self.seed, position, side))
+            pixels = self.augment.apply(pixels, params[self.rank * share : (self.rank + 1) * share])
+        return unit(pixels).contiguous(memory_format=torch.channels_last)
+
+
+class _Shuffled:
+    """One set in its shuffled order; a set on disk is read ahead."""
+
+    def __init__(self, images: Images | Folder, step: int, n: int, seed: int, side: int) -> None:
+        if not len(images):
+            raise ValueError(f"{images.name} holds 0 images, nothing to draw from")
+        self.images, self.n, self.seed, self.side = images, n, seed, side
+        self.epoch = -1
+        self.order = torch.empty(0, dtype=torch.int64)
+        self.ahead = Ahead(self.index, images.gather, step) if isinstance(images, Folder) else None
+
+    def take(self, start: int) -> tuple[Tensor, Tensor]:
+        return self.ahead(start) if self.ahead else self.images.gather(self.index(start))
+
+    def index(self, start: int) -> Tensor:
+        """Positions of the images number start .. start + n - 1 of the endless sequence of epochs."""
+        parts, left = [], self.n
+        while left:
+            epoch, offset = divmod(start, len(self.images))
+            part = self.permutation(epoch)[offset : offset + left]
+            parts.append(part)
+            start, left = start + len(part), left - len(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def permutation(self, epoch: int) -> Tensor:
+        if epoch != self.epoch:
+            order = torch.randperm(len(self.images), generator=generator("epoch", self.seed, epoch, self.side))
+            self.order = order.to(self.images.device) if isinstance(self.images, Images) else order
+            self.epoch = epoch
+        return self.order
+
+
+def batches(images: Images | Folder, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """One pass in order, for evaluation: (x float32 [0, 1], y) like the stream's; the last batch may be smaller."""
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, not {batch}")
+    where = images.device if isinstance(images, Images) else "cpu"
+    for start in range(0, len(images), batch):
+        pixels, labels = images.gather(torch.arange(start, min(start + batch, len(images)), device=where))
+        yield unit(pixels).contiguous(memory_format=torch.channels_last), labels
