@@ -1,0 +1,140 @@
+"""Filters in front of a classifier: local smoothing and bit-depth reduction, with the attack that sees through them.
+
+Feature squeezing: Xu, Evans, Qi 2018, arXiv:1704.01155. The adaptive attack is BPDA, Athalye, Carlini, Wagner 2018,
+arXiv:1802.00420, section 4.1: a filter that is close to the identity is differentiated as the identity. A filter that
+only hides the gradient is not a defence: report `Filtered.adaptive()` beside it.
+
+Borders repeat the edge pixel (scipy.ndimage's mode="nearest"). Every filter maps (N, C, H, W) in [0, 1] to the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, pad
+
+
+class Filter(nn.Module):
+    """x (N, C, H, W) in [0, 1] -> the same shape and range."""
+
+    @classmethod
+    def defend(cls, model: nn.Module, **options: Any) -> Filtered:
+        """The model behind this filter, made with `options`."""
+        return Filtered(cls(**options), model)
+
+
+class Window(Filter):
+    """A filter over k x k neighbourhoods, k odd and no larger than the image."""
+
+    def __init__(self, k: int = 3) -> None:
+        super().__init__()
+        if k < 1 or k % 2 == 0:
+            raise ValueError(f"kernel size must be odd and >= 1, got {k}.")
+        self.k = k
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}"
+
+    def padded(self, x: Tensor) -> Tensor:
+        if self.k > min(x.shape[-2:]):
+            raise ValueError(f"kernel size must not exceed the image of {x.shape[-2]} x {x.shape[-1]}, got {self.k}.")
+        return pad(x, [self.k // 2] * 4, mode="replicate")
+
+
+class Mean(Window):
+    """The average of each neighbourhood."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return avg_pool2d(self.padded(x), self.k, stride=1)
+
+
+class Median(Window):
+    """The median of each neighbourhood; 3 x 3 by minima and maxima of whole images, larger ones by selection.
+
+    For 3 x 3: sort every column of three; the median of nine is the median of (largest low, middle middle, least high).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.padded(x)
+        if self.k != 3:
+            return x.unfold(2, self.k, 1).unfold(3, self.k, 1).flatten(-2).median(-1).values
+        a, b, c = x[..., :-2, :], x[..., 1:-1, :], x[..., 2:, :]
+        small, large = torch.minimum(a, b), torch.maximum(a, b)
+        low, high = torch.minimum(small, c), torch.maximum(large, c)
+        middle = torch.maximum(small, torch.minimum(large, c))
+        return _median3(
+            torch.maximum(torch.maximum(low[..., :-2], low[..., 1:-1]), low[..., 2:]),
+            _median3(middle[..., :-2], middle[..., 1:-1], middle[..., 2:]),
+            torch.minimum(torch.minimum(high[..., :-2], high[..., 1:-1]), high[..., 2:]),
+        )
+
+
+def _median3(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
+
+
+class Gaussian(Filter):
+    """Convolution with a Gaussian of standard deviation sigma pixels, cut at 4 sigma as scipy does."""
+
+    weight: Tensor
+
+    def __init__(self, sigma: float = 1.0) -> None:
+        super().__init__()
+        if not (math.isfinite(sigma) and sigma > 0):
+            raise ValueError(f"sigma must be a finite number > 0, got {sigma!r}.")
+        self.sigma, self.radius = sigma, int(4 * sigma + 0.5)
+        offsets = torch.arange(-self.radius, self.radius + 1, dtype=torch.float64)
+        weight = torch.exp(-0.5 * (offsets / sigma) ** 2)
+        self.register_buffer("weight", (weight / weight.sum()).float(), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"sigma={self.sigma}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        x = pad(x, [self.radius] * 4, mode="replicate").flatten(0, 1)[:, None]
+        weight = self.weight.to(x)
+        x = conv2d(conv2d(x, weight.view(1, 1, -1, 1)), weight.view(1, 1, 1, -1))
+        return x.view(n, c, h, w).clamp(0, 1)
+
+
+class BitDepth(Filter):
+    """Rounds every pixel to 2**bits grey levels; its gradient is zero everywhere, so attack `Filtered.adaptive()`."""
+
+    def __init__(self, bits: int = 3) -> None:
+        super().__init__()
+        if bits not in range(1, 9):
+            raise ValueError(f"bits must be from 1 to 8, got {bits!r}.")
+        self.bits = bits
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        top = 2**self.bits - 1
+        return (x * top).round() / top
+
+
+class Filtered(nn.Module):
+    """model(filter(x)). straight_through: the same outputs, but the filter's gradient is taken to be the identity."""
+
+    def __init__(self, filter: nn.Module, model: nn.Module, straight_through: bool = False) -> None:
+        super().__init__()
+        self.filter, self.model, self.straight_through = filter, model, straight_through
+
+    def extra_repr(self) -> str:
+        return f"straight_through={self.straight_through}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.straight_through:
+            return self.model(self.filter(x))
+        with torch.no_grad():
+            filtered = self.filter(x)
+        return self.model(filtered + (x - x.detach()))  # adds an exact zero that carries the gradient
+
+    def adaptive(self) -> Self:
+        """The same defended model (weights shared) as an attacker should see it: the `source` of an evaluation."""
+        return type(self)(self.filter, self.model, straight_through=True)

@@ -1,0 +1,409 @@
+"""Attacks against models, measured by someone who trusts neither.
+
+What an attack returns is checked for finite pixels, box and ball; the model predicts again in eval mode; success counts
+only inputs that were classified correctly before. Passes are counted at the model's door, and a noise control of the
+same size joins every comparison. The warnings are the symptoms of masked gradients listed by Athalye, Carlini, Wagner
+2018, arXiv:1802.00420, section 3.1.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from attacks.ball import L2, Ball, Linf
+from attacks.control import Noise
+from attacks.model import TOLERANCE, Attack, Model, looks_like_probabilities, victim
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """The 95 % interval of a proportion k / n (Wilson 1927); (0, 1) for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    p, w = k / n, z * z / n
+    centre, half = (p + w / 2) / (1 + w), z * math.sqrt(p * (1 - p) / n + w / (4 * n)) / (1 + w)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """`fooled` of the `correct` inputs, with its 95 % interval; `value` is None if no input was correct."""
+
+    fooled: int
+    correct: int
+
+    @property
+    def value(self) -> float | None:
+        return self.fooled / self.correct if self.correct else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.fooled, self.correct)
+
+    def exceeds(self, other: Rate) -> bool:
+        """Clearly: the intervals do not overlap."""
+        return self.interval[0] > other.interval[1]
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return "–" if self.value is None else f"{self.value:.3f} ({low:.3f}–{high:.3f})"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of the perturbations of the originally-correct inputs; None if there is none."""
+
+    mean: float | None
+    median: float | None
+    max: float | None
+
+    @classmethod
+    def of(cls, sizes: Tensor) -> Sizes:
+        if len(sizes) == 0:
+            return cls(None, None, None)
+        return cls(sizes.mean().item(), sizes.quantile(0.5).item(), sizes.max().item())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack on one model at one eps. Passes are examples pushed through the model per input."""
+
+    model: str
+    attack: str
+    config: str
+    norm: str | None
+    eps: float | None
+    n: int
+    success: Rate
+    clean_accuracy: float
+    robust_accuracy: float
+    linf: Sizes
+    l2: Sizes
+    forwards: float
+    backwards: float
+    seconds: float
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """Each input counts as fooled if any of `attacks` fooled it: what a defence is worth."""
+
+    model: str
+    norm: str | None
+    eps: float | None
+    attacks: tuple[str, ...]
+    success: Rate
+    robust_accuracy: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """A few inputs for pictures, on the CPU: fooled ones first."""
+
+    model: str
+    attack: str
+    eps: float | None
+    x: Tensor
+    adversarial: Tensor
+    y: Tensor
+    prediction: Tensor
+
+
+@dataclass
+class Report:
+    """Everything that `evaluate` found; `print(report)` is readable, `to_json()` is plain data."""
+
+    rows: list[Row] = field(default_factory=list)
+    worst_case: list[WorstCase] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    oblivious: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        def plain(entry: Row | WorstCase) -> dict[str, Any]:
+            rate = entry.success
+            success = {**asdict(rate), "value": rate.value, "interval": list(rate.interval)}
+            return {**asdict(entry), "success": success}
+
+        return {
+            "oblivious": self.oblivious,
+            "rows": [plain(row) for row in self.rows],
+            "worst_case": [{**plain(worst), "attacks": list(worst.attacks)} for worst in self.worst_case],
+            "warnings": self.warnings,
+        }
+
+    def _cells(self) -> Iterator[list[str]]:
+        yield [
+            "model",
+            "attack",
+            "eps",
+            "success (95 %)",
+            "robust",
+            "L∞ median",
+            "L2 median",
+            "forward",
+            "backward",
+            "s",
+        ]
+        for r in self.rows:
+            sizes = ["–" if s.median is None else f"{s.median:.3f}" for s in (r.linf, r.l2)]
+            passes = [f"{r.forwards:.1f}", f"{r.backwards:.1f}", f"{r.seconds:.2f}"]
+            yield [r.model, r.attack, _eps(r), str(r.success), f"{r.robust_accuracy:.3f}", *sizes, *passes]
+        for w in self.worst_case:
+            yield [w.model, "worst case", _eps(w), str(w.success), f"{w.robust_accuracy:.3f}", *[""] * 5]
+
+    def table(self) -> Table:
+        from rich.table import Table
+
+        head, *body = self._cells()
+        crafted = "crafted on another model: the attacker does not know this one" if self.oblivious else None
+        table = Table(caption=crafted)
+        for i, name in enumerate(head):
+            table.add_column(name, justify="left" if i < 2 else "right")
+        for cells in body:
+            table.add_row(*cells, style="bold" if cells[1] == "worst case" else None)
+        return table
+
+    def __repr__(self) -> str:
+        cells = list(self._cells())
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        return "\n".join([*lines, *(f"warning: {w}" for w in self.warnings)])
+
+
+def _eps(entry: Row | WorstCase) -> str:
+    return "–" if entry.eps is None else f"{entry.norm} {entry.eps:g}"
+
+
+class Counter(nn.Module):
+    """A model that counts the examples that go through it, forward and backward."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.forwards = self.backwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.model(x)
+        self.forwards += len(x)
+        if logits.requires_grad:
+            logits.register_hook(self._backward)
+        return logits
+
+    def _backward(self, grad: Tensor) -> None:
+        self.backwards += len(grad)
+
+
+@dataclass
+class _Crafted:
+    """What one attack made of all inputs, already checked."""
+
+    x: Tensor
+    forwards: float
+    backwards: float
+    seconds: float
+
+
+def evaluate(
+    models: Mapping[str, Model],
+    attacks: Mapping[str, Attack],
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: Sequence[float] | None = None,
+    source: Model | None = None,
+    batch: int = 256,
+    examples: int = 8,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Report:
+    """Run every attack, at every eps if given, on every model.
+
+    x (N, ...) in [0, 1] and y (N,) int64 lie where the models are. `source`: craft on this model and only test on the
+    others (transfer, or a defence that the attacker ignores); by default each model is attacked itself. `progress` is
+    called with (done, total, what).
+    """
+    plan = _plan(attacks, eps)
+    if batch < 1 or len(x) == 0:
+        raise ValueError(f"evaluate needs inputs and a batch size >= 1, got {len(x)} inputs and batch={batch}.")
+    report = Report(oblivious=source is not None)
+    crafted: dict[int, _Crafted] = {}
+    total = len(models) * len(plan)
+    for m, (name, model) in enumerate(models.items()):
+        predictions = _inspect(name, model, x, y, batch, report.warnings, probe=source is None)
+        correct = predictions == y
+        fooled: dict[tuple[str | None, float | None], dict[str, Tensor]] = {}
+        for i, (label, attack) in enumerate(plan):
+            if progress is not None:
+                progress(m * len(plan) + i, total, f"{label} on {name}")
+            if source is None or i not in crafted:
+                crafted[i] = _craft(label, attack, model if source is None else source, x, y, batch)
+            made = crafted[i]
+            with _evaluating(model, x, y) as f:
+                after = torch.cat([f(part).argmax(1) for part in made.x.split(batch)])
+            hit = correct & (after != y)
+            ball = _ball(attack)
+            norm, radius = (None, None) if ball is None else (ball.name, ball.eps)
+            fooled.setdefault((norm, radius), {})[label] = hit
+            d = (made.x - x).double() if x.device.type != "mps" else made.x - x
+            n, right, wrong = len(x), int(correct.sum()), int(hit.sum())
+            report.rows.append(
+                Row(
+                    model=name,
+                    attack=label,
+                    config=repr(attack),
+                    norm=norm,
+                    eps=radius,
+                    n=n,
+                    success=Rate(wrong, right),
+                    clean_accuracy=right / n,
+                    robust_accuracy=(right - wrong) / n,
+                    linf=Sizes.of(Linf(0).size(d)[correct]),
+                    l2=Sizes.of(L2(0).size(d)[correct]),
+                    forwards=made.forwards,
+                    backwards=made.backwards,
+                    seconds=made.seconds,
+                    steps=getattr(attack, "steps", None),
+                )
+            )
+            show = torch.argsort(hit.int(), descending=True, stable=True)[:examples]
+            pick = [t[show].detach().cpu() for t in (x, made.x, y, after)]
+            report.examples.append(Example(name, label, radius, *pick))
+            if source is None:
+                del crafted[i]
+        for (norm, radius), hits in fooled.items():
+            wrong = int(torch.stack(list(hits.values())).any(0).sum())
+            rate = Rate(wrong, right := int(correct.sum()))
+            report.worst_case.append(WorstCase(name, norm, radius, tuple(hits), rate, (right - wrong) / len(x)))
+        if source is None:
+            report.warnings += _symptoms(name, [r for r in report.rows if r.model == name])
+    if progress is not None:
+        progress(total, total, "done")
+    return report
+
+
+def _ball(attack: Attack) -> Ball | None:
+    return getattr(attack, "ball", None)
+
+
+def _plan(attacks: Mapping[str, Attack], eps: Sequence[float] | None) -> list[tuple[str, Attack]]:
+    """Every (name, attack at eps), then one noise control per ball; an attack without a ball appears once."""
+    plan: list[tuple[str, Attack]] = []
+    for name, attack in attacks.items():
+        if getattr(attack, "targeted", False):
+            raise ValueError(f"evaluate measures untargeted attacks, got {attack!r} as {name!r}.")
+        if name.startswith("noise-"):
+            raise ValueError(f"attack names beginning with 'noise-' are kept for the control, got {name!r}.")
+        sizes = None if _ball(attack) is None else eps
+        plan += [(name, attack)] if sizes is None else [(name, attack.at(e)) for e in dict.fromkeys(sizes)]
+    balls = dict.fromkeys(ball for _, attack in plan if (ball := _ball(attack)) is not None)
+    return plan + [(f"noise-{ball.name}", Noise(ball)) for ball in balls]
+
+
+@contextmanager
+def _evaluating(model: Model, x: Tensor, y: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
+    with victim(model, x, y) as f:
+        yield f.query
+
+
+def _craft(name: str, attack: Attack, model: Model, x: Tensor, y: Tensor, batch: int) -> _Crafted:
+    """Run the attack on counted passes; what it returns must be finite, in the box and in its ball."""
+    counter, parts, seconds = Counter(model), [], 0.0
+    for part, labels in zip(x.split(batch), y.split(batch), strict=True):
+        _wait(x)
+        start = time.perf_counter()
+        adv = attack(counter, part.clone(), labels.clone())  # copies: an attack may write into what it is given
+        _wait(x)
+        seconds += time.perf_counter() - start
+        if adv.shape != part.shape or adv.dtype != part.dtype:
+            raise ValueError(f"attack {name!r} returned {adv.dtype} {tuple(adv.shape)} for {tuple(part.shape)}.")
+        adv = adv.detach()
+        low, high = (v.item() for v in torch.aminmax(adv))
+        if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
+            raise ValueError(f"attack {name!r} returned pixels from {low:g} to {high:g}, outside [0, 1].")
+        if (ball := _ball(attack)) is not None:
+            size = ball.size(adv - part).max().item()
+            if not size <= ball.eps + TOLERANCE * max(1, ball.eps):
+                raise ValueError(f"attack {name!r} returned a perturbation of size {size:.6g}, above eps={ball.eps:g}.")
+        parts.append(adv)
+    n = len(x)
+    return _Crafted(torch.cat(parts), counter.forwards / n, counter.backwards / n, seconds)
+
+
+def _wait(x: Tensor) -> None:
+    if x.device.type == "cuda":
+        torch.cuda.synchronize(x.device)
+
+
+def _inspect(name: str, model: Model, x: Tensor, y: Tensor, batch: int, warnings: list[str], probe: bool) -> Tensor:
+    """Clean predictions (N,); `probe` also looks for random outputs and vanishing gradients."""
+    clean, still, flat = [], True, 0
+    with victim(model, x, y) as f:
+        for part, labels in zip(x.split(batch), y.split(batch), strict=True):
+            inputs = part.detach().clone().requires_grad_(probe)
+            logits = f(inputs)
+            clean.append(logits.detach())
+            if probe:
+                still = still and torch.allclose(f.query(part), clean[-1], rtol=1e-4, atol=1e-5)
+                if logits.requires_grad:
+                    grad = f.gradient(cross_entropy(logits, labels, reduction="sum"), inputs)
+                    flat += int((grad.flatten(1) == 0).all(1).sum())
+                else:
+                    flat += len(part)
+    logits = torch.cat(clean)
+    predictions = logits.argmax(1)
+    if looks_like_probabilities(logits):
+        warnings.append(f"{name}: its outputs look like probabilities, but attacks expect logits.")
+    if not still:
+        warnings.append(f"{name}: two passes over the same input differ, so attacks must average over its randomness.")
+    if flat:
+        share = 100 * flat / len(x)
+        warnings.append(f"{name}: the gradient is exactly zero on {share:.0f} % of the inputs: attacks may be blind.")
+    if not (predictions == y).any():
+        warnings.append(f"{name}: no input is classified correctly, so there is no success rate.")
+    return predictions
+
+
+def _symptoms(name: str, rows: list[Row]) -> list[str]:
+    """Comparisons that come out the wrong way round when gradients are masked; only clear ones (intervals apart)."""
+    found = []
+    same = {(r.norm, r.eps): [s for s in rows if (s.norm, s.eps) == (r.norm, r.eps)] for r in rows if r.norm}
+    for group in same.values():
+        white = [r for r in group if r.backwards > 0]
+        for one in (r for r in white if r.steps == 1):
+            for many in (r for r in white if r.steps is not None and r.steps > 1):
+                if one.success.exceeds(many.success):
+                    found.append(
+                        f"{name}: more steps do not help, {many.attack} reaches {_value(many)} and the single step of "
+                        f"{one.attack} {_value(one)} at {_eps(one)}."
+                    )
+        if white:
+            best = max(white, key=lambda r: r.success.fooled)
+            for blind in (r for r in group if r.backwards == 0 and r.success.exceeds(best.success)):
+                found.append(
+                    f"{name}: {blind.attack} uses no gradient and reaches {_value(blind)}, better than the "
+                    f"{_value(best)} of {best.attack} at {_eps(blind)}."
+                )
+    for small, large in combinations(sorted((r for r in rows if r.eps is not None), key=lambda r: r.eps or 0), 2):
+        if (small.attack, small.norm) == (large.attack, large.norm) and small.success.exceeds(large.success):
+            found.append(
+                f"{name}: {small.attack} succeeds less with a larger budget, {_value(large)} at {_eps(large)} "
+                f"after {_value(small)} at {_eps(small)}."
+            )
+    return found
+
+
+def _value(row: Row) -> str:
+    return f"{row.success.value or 0:.2f}"

@@ -1,0 +1,55 @@
+"""A generative-model and adversarial-robustness lab.
+
+Names load on first use: importing genlab does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genlab.experiment import DataOptions, Experiment, load, train
+    from genlab.grid import save_grid
+    from genlab.report import Report
+    from genlab.run import Run
+    from genlab.train import Config, Method, Options, Update, fit
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DataOptions": "experiment",
+    "Experiment": "experiment",
+    "load": "experiment",
+    "train": "experiment",
+    "save_grid": "grid",
+    "Report": "report",
+    "Run": "run",
+    "Config": "train",
+    "Method": "train",
+    "Options": "train",
+    "Update": "train",
+    "fit": "train",
+}
+__all__ = [
+    "Config",
+    "DataOptions",
+    "Experiment",
+    "Method",
+    "Options",
+    "Report",
+    "Run",
+    "Update",
+    "fit",
+    "load",
+    "save_grid",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'genlab' has no attribute {name!r}")
+    module = import_module(f"genlab.{_HOME[name]}")
+    globals()[name] = getattr(module, name)  # `train` is also a module's name: the function wins
+    return globals()[name]

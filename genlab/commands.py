@@ -1,0 +1,117 @@
+"""What `genlab train`, `sample`, `report` and `list` do. torch is imported only when a command is really run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from genlab.cli import choose, gather, resolve
+
+FLAT = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
+
+
+def parse(kind: Any, command: str, arguments: list[str]) -> Any:
+    """Options of dataclass `kind` from the command line; tyro prints help and suggestions, and exits with status 2."""
+    return tyro.cli(kind, prog=f"genlab {command}", args=arguments, config=FLAT)
+
+
+def methods() -> dict[str, tuple[str, str]]:
+    from genlab.methods import METHODS
+
+    return gather("METHODS", METHODS)
+
+
+def train(arguments: list[str]) -> None:
+    known = methods()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        Console().print(_table("usage: genlab train METHOD [options]", {n: text for n, (_, text) in known.items()}))
+        return
+    name = choose(arguments[0], known, "method")
+    method = resolve(known[name][0])
+    from genlab.experiment import DataOptions, Experiment
+    from genlab.experiment import train as carry_out
+
+    fields: list[Any] = [
+        ("method", method, field(default_factory=method)),
+        ("data", DataOptions, field(default_factory=DataOptions)),
+        ("training", type(method.training), field(default_factory=lambda: method.training)),
+        ("out", Annotated[Path | None, tyro.conf.arg(help="run directory; none: runs/METHOD-DATA")], None),
+    ]
+    kind = make_dataclass("Train", fields)
+    kind.__doc__ = method.__doc__
+    options = parse(kind, f"train {name}", arguments[1:])
+    plain = "".join(c if c.isalnum() else "-" for c in options.data.data)
+    out = options.out or Path("runs") / f"{name}-{plain}"
+    carry_out(Experiment(options.method, options.data, options.training), out)
+    Console().print(f"[green]done[/]: {out / 'report.html'}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draws images from a trained run into one PNG grid."""
+
+    run: tyro.conf.Positional[Path]
+    """run directory"""
+    n: int = 64
+    """number of images"""
+    out: Path = Path("grid.png")
+    """where the grid goes"""
+    seed: int = 0
+    """of the latents"""
+
+
+def sample(arguments: list[str]) -> None:
+    options = parse(Sample, "sample", arguments)
+    if not 1 <= options.n <= 10_000:
+        raise ValueError(f"--n must be from 1 to 10000, got {options.n}")
+    import torch
+
+    from genlab.experiment import load
+    from genlab.grid import save_grid
+
+    method = load(options.run)
+    if not hasattr(method, "sample"):
+        raise ValueError(f"{options.run} holds a {type(method).__name__}, which does not generate images")
+    torch.manual_seed(options.seed)
+    with torch.no_grad():
+        images = torch.cat([method.sample(min(256, options.n - i)) for i in range(0, options.n, 256)])
+    print(save_grid(images, options.out))
+
+
+@dataclass(frozen=True)
+class MakeReport:
+    """Writes the HTML report of a run from its files."""
+
+    run: tyro.conf.Positional[Path]
+    """run directory"""
+
+
+def report(arguments: list[str]) -> None:
+    options = parse(MakeReport, "report", arguments)
+    from genlab.report import Report
+    from genlab.run import Run
+
+    run = Run(options.run)
+    print(Report(run.path.name).run(run).save(run.file("report.html")))
+
+
+def listing(arguments: list[str]) -> None:
+    if arguments:
+        raise ValueError(f"`genlab list` takes no options, got {' '.join(arguments)!r}")
+    from genlab.data import SOURCES
+
+    lists = {"methods": {name: text for name, (_, text) in methods().items()}, "data": SOURCES}
+    for title, entries in gather("LISTS", lists).items():
+        Console().print(_table(title, entries))
+
+
+def _table(title: str, entries: dict[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    for name, text in entries.items():
+        table.add_row(name, text)
+    return table

@@ -1,0 +1,76 @@
+"""Several processes that train one method: plain collectives of torch.distributed, no network wrappers.
+
+Under `torchrun` every process (rank) holds the whole method, sees its share of each batch, and averages gradients with
+one flat all-reduce. Without `torchrun` every function here is the identity, so that callers need no special case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextmanager
+def group() -> Iterator[torch.device]:
+    """Joins the processes that `torchrun` started, if it did; yields the device of this one."""
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
+        yield device
+        return
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def average(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The mean over ranks of every tensor, by one flat all-reduce."""
+    if world_size() == 1:
+        return list(tensors)
+    flat = torch.cat([t.detach().flatten() for t in tensors])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    return [part.view_as(t) for t, part in zip(tensors, flat.split([t.numel() for t in tensors]))]
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Gives every rank the values that rank 0 holds, in place."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor.detach(), src=0)
+
+
+def broadcast_object(value: Any) -> Any:
+    """What rank 0 passed, on every rank."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def highest(value: int, device: torch.device) -> int:
+    """The largest of the ranks' values, on every rank."""
+    if world_size() == 1:
+        return int(value)
+    box = torch.tensor(int(value), device=device)
+    dist.all_reduce(box, dist.ReduceOp.MAX)
+    return int(box)

@@ -1,0 +1,145 @@
+"""An experiment is a method, its data and how it is trained; `train` carries it out in a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genlab import distributed
+from genlab.data import Augment, Images, Stream
+from genlab.data import load as load_data
+from genlab.grid import save_grid
+from genlab.report import Report
+from genlab.run import Run, RunError
+from genlab.train import Config, Hook, Method, Options, fit
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images."""
+
+    data: str = "digits"
+    """digits, glyphs, sprites, mnist, ..., folder:PATH or unpaired:A,B; `genlab list` names all"""
+    size: int | None = None
+    """height and width in pixels; none: the set's own"""
+    channels: int | None = None
+    """1 (grey) or 3 (colour); none: the set's own"""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    augment: Augment = field(default_factory=Augment)
+    """random changes to every training image"""
+
+    def load(self, split: str = "train", device: torch.device | str = "cpu") -> Any:
+        """The images of one split, on `device`."""
+        return load_data(self.data, split, size=self.size, channels=self.channels, root=self.data_root, device=device)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that defines a training run; `options` is what config.json keeps of it."""
+
+    method: Config
+    data: DataOptions = DataOptions()
+    training: Options = Options()
+
+    def options(self) -> dict[str, Any]:
+        """Plain values, to be written as JSON."""
+        kind = type(self.method)
+        data = asdict(self.data)
+        data["data_root"] = None if self.data.data_root is None else str(self.data.data_root)
+        return {
+            "method": f"{kind.__module__}:{kind.__qualname__}",
+            "options": asdict(self.method),
+            "data": data,
+            "training": asdict(self.training),
+        }
+
+
+def train(experiment: Experiment, out: str | Path, hooks: Sequence[tuple[int, Hook]] = (), pictures: int = 8) -> Method:
+    """Trains `experiment` in the run directory `out`, or continues there; returns the trained method in eval mode.
+
+    Held-out figures go to results.json, pictures to samples/ (so many times during training, and at the end), and
+    report.html shows them. Under `torchrun`, all processes call this together.
+    """
+    with distributed.group() as device:
+        training = experiment.training
+        data, test = (experiment.data.load(split, device) for split in ("train", "test"))
+        classes = len(data.classes) if isinstance(data, Images) or hasattr(data, "classes") else 0
+        torch.manual_seed(training.seed)
+        method = experiment.method.build(data.shape, classes).to(device)
+        first = distributed.rank() == 0
+        about = {**experiment.options(), "shape": list(data.shape), "classes": classes}
+        run = Run.create(out, about, may_differ=FREE) if first else None
+        run = distributed.broadcast_object(run)
+        stream = Stream(
+            data,
+            training.batch,
+            seed=training.seed,
+            augment=experiment.data.augment,
+            rank=distributed.rank(),
+            world=distributed.world_size(),
+        )
+
+        def picture(images: int, method: Method) -> None:
+            with torch.random.fork_rng():
+                torch.manual_seed(training.seed)  # the same latents at every moment
+                for name, batch in method.pictures(test).items():
+                    save_grid(batch, run.file("samples", f"{name}-{images:09d}.png"))
+
+        every = max(1, training.images // max(1, pictures))
+        method = fit(method, stream, training, run=run, hooks=[(every, picture), *hooks], title=f"training {run.path}")
+        if first:
+            with torch.random.fork_rng():
+                torch.manual_seed(training.seed)
+                run.add_results(**method.evaluate(test))
+            Report(f"{run.path.name}: {type(method).__name__} on {experiment.data.data}").run(run).save(
+                run.file("report.html")
+            )
+        return method
+
+
+FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
+
+
+def load(run: str | Path | Run, device: torch.device | str = "cpu") -> Method:
+    """The method that was trained in `run`, in eval mode, without gradients; its weight average if it has one.
+
+    Raises:
+        RunError: no run there, nothing trained yet, or its method is not installed.
+        CheckpointError: every checkpoint is damaged.
+    """
+    run = run if isinstance(run, Run) else Run(run)
+    about = run.experiment
+    method = config_of(run).build(tuple(about["shape"]), about["classes"])
+    state = run.checkpoints.load()
+    if state is None:
+        raise RunError(f"{run.path} has no checkpoint yet: train it first")
+    weights = state["method"]
+    if "average" in state:
+        weights = {name.removeprefix("method."): value for name, value in state["average"].items()}
+    method.load_state_dict(weights)
+    return method.to(device).eval().requires_grad_(False)
+
+
+def config_of(run: Run) -> Config:
+    """The options of the method of `run`, as they were."""
+    module, _, name = str(run.experiment.get("method")).partition(":")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RunError(f"{run.path} was trained by {module}:{name}, which cannot be imported here: {error}") from None
+    if not (isinstance(kind, type) and issubclass(kind, Config)):
+        raise RunError(f"{run.path} names {module}:{name} as its method, which is not one")
+    return kind(**run.experiment["options"])
+
+
+def data_of(run: Run) -> DataOptions:
+    """The data of `run`, as they were."""
+    options = dict(run.experiment["data"])
+    root = options.pop("data_root")
+    return DataOptions(**{**options, "augment": Augment(**options["augment"])}, data_root=Path(root) if root else None)

@@ -1,0 +1,48 @@
+"""Hooks for `fit`: called with (images so far, method in eval mode) every so many images; True stops training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from genlab.train import Method
+
+
+class EarlyStopping:
+    """Stops once `figure(method)` has not improved for `patience` calls in a row; remembers the best weights.
+
+    Args:
+        figure: a validation figure, such as `lambda m: m.evaluate(held_out)["accuracy"]`.
+        patience: calls without improvement that are borne.
+        larger_is_better: whether the figure should rise.
+    """
+
+    def __init__(self, figure: Callable[[Method], float], patience: int = 5, larger_is_better: bool = True):
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1, got {patience}")
+        self.figure, self.patience, self.sign = figure, patience, 1 if larger_is_better else -1
+        self.best: float | None = None
+        self.images = 0  # when the best was seen
+        self.waited = 0
+        self.weights: dict[str, Any] = {}
+
+    def __call__(self, images: int, method: Method) -> bool:
+        value = self.figure(method)
+        if self.best is None or self.sign * value > self.sign * self.best:
+            self.best, self.images, self.waited = value, images, 0
+            self.weights = copy.deepcopy(method.state_dict())
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+    def restore(self, method: Method) -> Method:
+        """Puts the best weights back into `method`."""
+        method.load_state_dict(self.weights)
+        return method
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "images": self.images, "waited": self.waited, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.images, self.waited, self.weights = (state[k] for k in ("best", "images", "waited", "weights"))

@@ -1,0 +1,99 @@
+"""Classifiers: x (N, C, H, W) in [0, 1] -> logits (N, classes). Normalisation is their first layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std; the same two numbers for all channels, so that any image set fits."""
+
+    def __init__(self, mean: float = 0.5, std: float = 0.5):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def cnn(shape: tuple[int, int, int], classes: int, width: int = 32) -> nn.Sequential:
+    """Two 3x3 convolutions of `width` and 2 `width` channels, each halved by max-pooling, and a hidden layer of 128."""
+    c, h, w = shape
+    if min(h, w) < 4:
+        raise ValueError(f"the CNN takes images of at least 4x4 pixels, got {h}x{w}")
+    return nn.Sequential(
+        Normalise(),
+        nn.Conv2d(c, width, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(width, 2 * width, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(2 * width * (h // 4) * (w // 4), 128),
+        nn.ReLU(inplace=True),
+        nn.Linear(128, classes),
+    )
+
+
+def mlp(shape: tuple[int, int, int], classes: int, width: int = 512) -> nn.Sequential:
+    """Two hidden layers of `width` units."""
+    sizes = [shape[0] * shape[1] * shape[2], width, width]
+    hidden = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.ReLU(inplace=True))]
+    return nn.Sequential(Normalise(), nn.Flatten(), *hidden, nn.Linear(width, classes))
+
+
+class Block(nn.Module):
+    """Pre-activation residual block; He et al. 2016, arXiv:1603.05027.
+
+    Where it shrinks, the shortcut averages before its 1x1 convolution (He et al. 2018, arXiv:1812.01187, ResNet-D): it
+    uses every pixel. (And oneDNN's strided 1x1 convolution of few channels overruns its memory, channels last, CPU.)
+    """
+
+    def __init__(self, i: int, o: int, stride: int):
+        super().__init__()
+        self.enter = nn.Sequential(nn.BatchNorm2d(i), nn.ReLU(inplace=True))
+        self.body = nn.Sequential(
+            nn.Conv2d(i, o, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(o),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(o, o, 3, 1, 1, bias=False),
+        )
+        shrink = [nn.AvgPool2d(stride, ceil_mode=True)] if stride > 1 else []
+        self.skip = nn.Sequential(*shrink, nn.Conv2d(i, o, 1, bias=False)) if i != o else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.enter(x)
+        return self.body(h) + (x if self.skip is None else self.skip(h))
+
+
+def resnet(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Sequential:
+    """Three stages of two residual blocks with `width`, 2 `width` and 4 `width` channels (14 layers)."""
+    widths = [width, width, 2 * width, 4 * width]
+    blocks = [
+        block
+        for n, (i, o) in enumerate(pairwise(widths))
+        for block in (Block(i, o, 1 if n == 0 else 2), Block(o, o, 1))
+    ]
+    return nn.Sequential(
+        Normalise(),
+        nn.Conv2d(shape[0], width, 3, padding=1, bias=False),
+        *blocks,
+        nn.BatchNorm2d(widths[-1]),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(widths[-1], classes),
+    )
+
+
+NETWORKS: dict[str, Callable[[tuple[int, int, int], int, int], nn.Sequential]] = {
+    "cnn": cnn,
+    "resnet": resnet,
+    "mlp": mlp,
+}

@@ -1,0 +1,88 @@
+"""The strided convolutional pair of DCGAN; Radford et al. 2016, arXiv:1511.06434, section 3.
+
+The paper's four levels from 4x4 to 64x64 become as many as the image allows: 8x8 and 28x28 have two (from 2x2 and 7x7),
+32x32 has three. Images are in [0, 1] outside and in [-1, 1] inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+Norm = Callable[[int], nn.Module]
+
+
+def levels(shape: tuple[int, int, int]) -> int:
+    """How often H and W are halved: without falling below 4, but at least twice (8x8 goes down to 2x2)."""
+    _, h, w = shape
+    count = 0
+    while h % 2 == 0 and w % 2 == 0 and (min(h, w) >= 8 or count < 2):
+        h, w, count = h // 2, w // 2, count + 1
+    if count < 2 or min(h, w) < 2:
+        raise ValueError(f"these networks take images whose sides are multiples of 4 and at least 8, got {shape}")
+    return count
+
+
+def initialise(module: nn.Module) -> None:
+    """Weights from N(0, 0.02), as in the paper."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+class Decoder(nn.Sequential):
+    """z (N, latent) -> (N, *shape), unbounded; `width` channels before the last level, twice as many per level down."""
+
+    def __init__(self, shape: tuple[int, int, int], latent: int, width: int, norm: Norm = nn.BatchNorm2d):
+        n = levels(shape)
+        channels = [width * 2**i for i in reversed(range(n))]
+        base = (channels[0], shape[1] // 2**n, shape[2] // 2**n)
+        layers: list[nn.Module] = [nn.Linear(latent, base[0] * base[1] * base[2]), nn.Unflatten(1, base)]
+        for i, o in zip(channels, [*channels[1:], shape[0]]):
+            layers += [norm(i), nn.ReLU(inplace=True), nn.ConvTranspose2d(i, o, 4, 2, 1)]
+        super().__init__(*layers)
+        self.latent = latent
+        self.apply(initialise)
+
+    def forward(self, z: Tensor) -> Tensor:
+        if z.shape[1:] != (self.latent,):
+            raise ValueError(f"this generator takes latents (N, {self.latent}), got {tuple(z.shape)}")
+        return super().forward(z)
+
+
+class Generator(Decoder):
+    """z (N, latent) -> x (N, *shape) in [0, 1]."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (super().forward(z) * 2).sigmoid()  # = (tanh + 1) / 2
+
+
+class Encoder(nn.Sequential):
+    """x (N, *shape) in [0, 1] -> (N, outputs), unbounded; `width` channels after the first level."""
+
+    def __init__(self, shape: tuple[int, int, int], outputs: int, width: int, norm: Norm = nn.BatchNorm2d):
+        n = levels(shape)
+        channels = [shape[0], *(width * 2**i for i in range(n))]
+        layers: list[nn.Module] = []
+        for i, o in zip(channels, channels[1:]):
+            layers += [nn.Conv2d(i, o, 4, 2, 1), *([norm(o)] if layers else []), nn.LeakyReLU(0.2, inplace=True)]
+        features = channels[-1] * (shape[1] // 2**n) * (shape[2] // 2**n)
+        super().__init__(*layers, nn.Flatten(), nn.Linear(features, outputs))
+        self.apply(initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(2 * x - 1)
+
+
+class Discriminator(Encoder):
+    """x (N, *shape) in [0, 1] -> score (N,), unbounded."""
+
+    def __init__(self, shape: tuple[int, int, int], width: int, norm: Norm = nn.BatchNorm2d):
+        super().__init__(shape, 1, width, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).squeeze(1)

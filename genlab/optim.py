@@ -1,0 +1,19 @@
+"""Optimizers in their fused form: one kernel for all parameters, and no wait for the device on a non-finite guard."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import SGD, Adam
+
+
+def parameters(*modules: nn.Module) -> list[nn.Parameter]:
+    return [p for module in modules for p in module.parameters() if p.requires_grad]
+
+
+def adam(*modules: nn.Module, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> Adam:
+    return Adam(parameters(*modules), lr, betas, fused=True)
+
+
+def sgd(*modules: nn.Module, lr: float, momentum: float = 0.9, weight_decay: float = 0.0) -> SGD:
+    """With Nesterov's momentum."""
+    return SGD(parameters(*modules), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0, fused=True)

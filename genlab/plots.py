@@ -1,0 +1,55 @@
+"""Curves as pictures; matplotlib without a screen."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Curve = tuple[Sequence[float], Sequence[float]]  # x, y
+Band = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]  # x, y, low, high
+
+
+def curves(lines: Mapping[str, Curve | Band], *, x: str, y: str, title: str = "", log: bool = False) -> bytes:
+    """A PNG of named curves; with (x, y, low, high) the interval is drawn as bars.
+
+    Args:
+        x, y: axis labels, with units.
+        log: logarithmic y axis.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, line in lines.items():
+        marker = "o" if len(line[0]) <= 12 else ""
+        if len(line) == 4:
+            low, high = ([abs(b - m) for b, m in zip(bound, line[1])] for bound in line[2:])
+            axes.errorbar(line[0], line[1], [low, high], label=name, marker=marker, markersize=3, capsize=2, lw=1.3)
+        else:
+            axes.plot(line[0], line[1], label=name, marker=marker, markersize=3, lw=1.3)
+    axes.set(xlabel=x, ylabel=y, title=title, **({"yscale": "log"} if log else {}))
+    axes.grid(alpha=0.3)
+    if len(lines) > 1:
+        axes.legend(fontsize=8)
+    return png(figure)
+
+
+def png(figure: Any) -> bytes:
+    """The PNG of a matplotlib figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def metric_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """One PNG per metric of metrics.jsonl rows, against images seen."""
+    names = {name: None for row in rows for name in row if name not in ("step", "images")}
+    pictures = {}
+    for name in names:
+        points = [(row["images"], row[name]) for row in rows if isinstance(row.get(name), int | float)]
+        if len(points) > 1:
+            pictures[name] = curves({name: tuple(zip(*points))}, x="images", y=name)  # type: ignore[dict-item]
+    return pictures

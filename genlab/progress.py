@@ -1,0 +1,80 @@
+"""How long work shows itself: a bar with rate and time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from genlab import distributed
+
+
+class Progress:
+    """Counts images from `done` to `total`; on rank 0 only.
+
+    Plain lines come whenever `log` is called, but at most one in `interval` seconds, and a last one at the end.
+    """
+
+    interval = 10.0
+
+    def __init__(self, title: str, total: int, done: int = 0, unit: str = "images"):
+        self.title, self.total, self.unit = title, total, unit
+        self.start = self.done = done
+        self.console = Console(stderr=True)
+        self.silent = distributed.rank() != 0
+        self.bar: Bar | None = None
+        self.began = self.spoke = time.monotonic()
+        self.values = ""
+
+    def __enter__(self) -> Progress:
+        if self.console.is_terminal and not self.silent:
+            self.bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f} %"),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[values]}"),
+                console=self.console,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task(self.title, total=self.total, completed=self.done, rate="", values="")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.bar:
+            self.bar.stop()
+        elif error[0] is None and self.done > self.start:
+            self._say()
+
+    @property
+    def rate(self) -> float:
+        """Per second, since the start."""
+        return (self.done - self.start) / max(time.monotonic() - self.began, 1e-9)
+
+    def advance(self, done: int) -> None:
+        self.done = done
+        if self.bar:
+            self.bar.update(self.task, completed=done, rate=f"{self.rate:,.0f} {self.unit}/s", values=self.values)
+
+    def log(self, done: int, values: dict[str, float]) -> None:
+        self.values = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.advance(done)
+        if not self.bar and done < self.total and time.monotonic() - self.spoke > self.interval:
+            self._say()
+
+    def _say(self) -> None:
+        if self.silent:
+            return
+        self.spoke = time.monotonic()
+        left = max(self.total - self.done, 0) / max(self.rate, 1e-9)
+        print(
+            f"{self.title}  {self.done:,}/{self.total:,} {self.unit}  {self.rate:,.0f} {self.unit}/s  "
+            f"{left:.0f} s left  {self.values}".rstrip(),
+            file=sys.stderr,
+            flush=True,
+        )

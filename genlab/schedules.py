@@ -1,0 +1,39 @@
+"""Learning-rate schedules: pure functions of progress in [0, 1] that return a factor on every learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+Schedule = Callable[[float], float]
+ScheduleName = Literal["constant", "cosine", "linear"]
+
+
+def constant(progress: float) -> float:
+    return 1.0
+
+
+def cosine(progress: float) -> float:
+    """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, one cycle)."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def linear(progress: float) -> float:
+    return 1.0 - progress
+
+
+def warm_up(schedule: Schedule, fraction: float) -> Schedule:
+    """Rises linearly over the first `fraction` of training, then follows `schedule` over the rest."""
+    if not 0 <= fraction < 1:
+        raise ValueError(f"warm-up takes a fraction of training in [0, 1), got {fraction}")
+
+    def warmed(progress: float) -> float:
+        if progress < fraction:
+            return progress / fraction
+        return schedule((progress - fraction) / (1 - fraction))
+
+    return warmed
+
+
+SCHEDULES: dict[ScheduleName, Schedule] = {"constant": constant, "cosine": cosine, "linear": linear}

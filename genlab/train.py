@@ -1,0 +1,345 @@
+"""The one training loop of the lab.
+
+A Method knows an algorithm; `fit` knows a machine. `fit` owns iteration, device, precision, averaging over ranks,
+weight averaging (EMA), schedules, checkpoints and logs, and never asks what it trains. Every duration is in images.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from genlab import distributed
+from genlab.interrupt import Interrupt
+from genlab.progress import Progress
+from genlab.schedules import SCHEDULES, ScheduleName, warm_up
+
+if TYPE_CHECKING:
+    from genlab.run import Run
+
+Metrics = dict[str, Tensor]  # name -> scalar, left on the device until it is logged
+Hook = Callable[[int, "Method"], object]  # (images so far, method in eval mode) -> True to stop training
+
+
+class NonFinite(ArithmeticError):
+    """A loss or a gradient was NaN or infinite; no weight was changed by it."""
+
+
+class Stream(Protocol):
+    """An endless, resumable source of batches; `images` counts those this run has drawn, over all ranks."""
+
+    images: int
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def __next__(self) -> tuple[Tensor, Tensor]: ...
+
+
+class Method(nn.Module):
+    """A training algorithm: the networks it trains, and what one step does to them.
+
+    Keep everything that must survive a restart in parameters, buffers or optimizers. Images are float32 (N, C, H, W)
+    in [0, 1] wherever they enter or leave a method.
+    """
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One optimizer per group of parameters that is updated together."""
+        raise NotImplementedError
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        """One iteration of the outer loop of the paper: draw batches, update, report scalars."""
+        raise NotImplementedError
+
+    def doubt(self, first: Metrics) -> str | None:
+        """What is suspicious about the metrics of the very first step, in a sentence; None if nothing is."""
+        return None
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """Figures on held-out `data` (an Images), by name."""
+        return {}
+
+    def pictures(self, data: Any) -> dict[str, Tensor]:
+        """Image batches (N, C, H, W) worth looking at, by name; `data` (an Images) is held out."""
+        return {}
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long and how to train."""
+
+    images: int = 600_000
+    """training length, in images"""
+    batch: int = 64
+    """images per batch, over all ranks"""
+    seed: int = 0
+    """start of every random number: weights, order, noise"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """arithmetic of the forward passes"""
+    schedule: ScheduleName = "constant"
+    """course of the learning rates"""
+    warmup: float = 0.0
+    """fraction of training over which the learning rates rise from 0"""
+    clip: float | None = None
+    """largest gradient norm per optimizer"""
+    half_life: float | None = None
+    """half-life of the weight average (EMA), in images; none: no average"""
+    save_every: int = 100_000
+    """images between checkpoints"""
+    log_every: int = 10_000
+    """images between lines of the log"""
+
+    def __post_init__(self) -> None:
+        for name in ("images", "batch", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("clip", "half_life"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        warm_up(SCHEDULES[self.schedule], self.warmup)
+
+    def learning_rate(self, progress: float) -> float:
+        """The factor on every learning rate at `progress` in [0, 1]."""
+        return warm_up(SCHEDULES[self.schedule], self.warmup)(progress)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The options of a method: what `genlab train METHOD` offers, what config.json keeps, and how to build it again."""
+
+    training: ClassVar[Options] = Options()
+    """how this method is trained unless the user says otherwise"""
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> Method:
+        """The method, untrained, for images of `shape` (C, H, W) in so many classes."""
+        raise NotImplementedError
+
+
+class Update:
+    """Descends one optimizer along one loss: the only way a Method changes weights.
+
+    The guard against non-finite numbers never waits for the device: on a GPU the fused optimizers read its verdict
+    there and skip this step and all later ones, and `check` reports it when the log or a checkpoint is due.
+    """
+
+    def __init__(self, optimizers: dict[str, Optimizer], clip: float | None = None):
+        self.optimizers, self.clip = optimizers, clip
+        self.progress = 0.0  # of training, in [0, 1]
+        self.failed: Tensor | None = None  # on the device: 1.0 once something was not finite
+
+    def __call__(self, name: str, loss: Tensor, leaves: Sequence[Tensor] = ()) -> None:
+        """Backpropagates `loss` (a scalar) into the parameters of optimizer `name` alone, and into `leaves`; steps.
+
+        Raises:
+            NonFinite: before the step, if the loss or the norm of the gradient is NaN or infinite.
+        """
+        optimizer = self.optimizers[name]
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(loss.device.type, enabled=False):
+            loss.float().backward(inputs=[*params, *leaves])
+        touched = [p for p in params if p.grad is not None] if distributed.world_size() == 1 else params
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in touched]
+        *grads, mean = distributed.average([*grads, loss.detach().float()])
+        for p, grad in zip(touched, grads):
+            p.grad = grad
+        norm = nn.utils.get_total_norm(grads)
+        if self.clip is not None:
+            nn.utils.clip_grads_with_norm_(touched, self.clip, norm)
+        self.guard(name, optimizer, bad=~(mean * 0 + norm).isfinite())
+        optimizer.step()
+        torch.clear_autocast_cache()  # else the next forward reuses the old half-precision copies
+
+    def guard(self, name: str, optimizer: Optimizer, bad: Tensor) -> None:
+        """Keeps a step with `bad` numbers from happening: at once on the CPU, without a wait on a GPU."""
+        if bad.is_cuda and getattr(optimizer, "_step_supports_amp_scaling", False):
+            self.defer(optimizer, bad)
+        elif bad:
+            raise NonFinite(f"the loss or gradient of {name!r} is not finite")
+
+    def defer(self, optimizer: Optimizer, bad: Tensor) -> None:
+        self.failed = bad.float() if self.failed is None else torch.maximum(self.failed, bad.float())
+        optimizer.found_inf = self.failed  # type: ignore[attr-defined]  # read by the fused kernels
+
+    def check(self) -> None:
+        """Raises NonFinite if a deferred guard has tripped; waits for the device."""
+        if self.failed is not None and self.failed.item():
+            raise NonFinite(f"the loss or gradient of one of {sorted(self.optimizers)} is not finite")
+
+
+class Average(nn.Module):
+    """Exponential moving average of a Method's parameters; buffers are those of the method.
+
+    The half-life is in images, so batch size does not change it, and never more than a twentieth of the images seen,
+    so that the average forgets the random start (the ramp-up of Karras et al. 2022, arXiv:2206.00364, code).
+    """
+
+    def __init__(self, method: Method, half_life: float):
+        super().__init__()
+        self.method, self.half_life = copy.deepcopy(method).eval().requires_grad_(False), half_life
+
+    @torch.no_grad()
+    def track(self, method: Method, images: int, seen: int) -> None:
+        """Moves towards `method`, which was just trained on `images` images, `seen` in all."""
+        beta = 0.5 ** (images / min(self.half_life, seen / 20))
+        torch._foreach_lerp_(list(self.method.parameters()), list(method.parameters()), 1 - beta)
+
+    @torch.no_grad()
+    def current(self, method: Method) -> Method:
+        """The averaged method, with the buffers that `method` has now."""
+        for mean, buffer in zip(self.method.buffers(), method.buffers()):
+            mean.copy_(buffer)
+        return self.method
+
+
+class State:
+    """Everything that a checkpoint keeps: the parts by name, and how far training has come."""
+
+    def __init__(self, parts: dict[str, Any], run: Run | None):
+        self.parts, self.run, self.step = parts, run, 0
+
+    def save(self, images: int) -> None:
+        if self.run and distributed.rank() == 0:
+            state = {name: part.state_dict() for name, part in self.parts.items()}
+            self.run.checkpoints.save({"step": self.step, "images": images, **state}, self.step)
+
+    def load(self) -> int:
+        """Restores the newest sound checkpoint; returns the images it had seen, 0 if there is none."""
+        found = self.run.checkpoints.load() if self.run and distributed.rank() == 0 else None
+        found = distributed.broadcast_object(found)
+        if found is None:
+            return 0
+        for name, part in self.parts.items():
+            if name not in found:
+                raise ValueError(f"the checkpoint has no {name!r}: it was trained with other options")
+            part.load_state_dict(found[name])
+        self.step = found["step"]
+        return found["images"]
+
+
+def fit(
+    method: Method,
+    data: Stream,
+    options: Options = Options(),
+    *,
+    run: Run | None = None,  # noqa: B008
+    hooks: Sequence[tuple[int, Hook]] = (),
+    title: str = "training",
+) -> Method:
+    """Trains until `options.images` images were drawn; continues from the newest checkpoint of `run` if there is one.
+
+    Args:
+        method: on its device; trained in place.
+        data: its `images` is set on resume and tells how far training has come.
+        run: where checkpoints and metrics.jsonl go; none: nothing is written.
+        hooks: pairs (every, hook): `hook(images, method)` is called on rank 0 whenever another `every` images are done
+            and at the end, with the averaged method if there is one; True stops training. A hook with `state_dict` and
+            `load_state_dict` is kept in the checkpoint.
+        title: for the progress bar.
+
+    Returns the averaged method if `options.half_life` is given, else the method itself, in eval mode.
+
+    Raises:
+        NonFinite: a loss or gradient was not finite; the last good checkpoint stays.
+        Interrupted: SIGTERM or SIGINT came; the current step was finished and saved.
+    """
+    device, rank, world = method.device, distributed.rank(), distributed.world_size()
+    method.to(memory_format=torch.channels_last)
+    distributed.broadcast(method.state_dict().values())
+    optimizers = method.optimizers()
+    base = {name: [group["lr"] for group in o.param_groups] for name, o in optimizers.items()}
+    update = Update(optimizers, options.clip)
+    average = Average(method, options.half_life) if options.half_life is not None else None
+    parts: dict[str, Any] = {"method": method, **{f"optimizer {name}": o for name, o in optimizers.items()}}
+    if average:
+        parts["average"] = average
+    parts |= {f"hook {i}": hook for i, (_, hook) in enumerate(hooks) if hasattr(hook, "state_dict")}
+    state = State(parts, run)
+    data.images = state.load()
+    if run:
+        run.forget_after(data.images)
+    window = Window()
+
+    def current() -> Method:
+        return average.current(method) if average else method.eval()
+
+    cuda = [device] if device.type == "cuda" else []
+    with (
+        Interrupt() as interrupt,
+        Progress(title, options.images, data.images) as progress,
+        torch.random.fork_rng(devices=cuda),
+    ):
+        while data.images < options.images:
+            before = data.images
+            update.progress = before / options.images
+            for name, optimizer in optimizers.items():
+                for group, lr in zip(optimizer.param_groups, base[name]):
+                    group["lr"] = lr * options.learning_rate(update.progress)
+            method.train()
+            reseed(options.seed, state.step, rank, world)
+            with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
+                metrics = method.step(data, update)
+            distributed.broadcast(method.buffers())  # running statistics, pools: those of rank 0
+            images = data.images
+            if average:
+                average.track(method, images - before, images)
+            if state.step == 0 and (doubt := method.doubt(metrics)):
+                warnings.warn(doubt, stacklevel=2)
+            state.step += 1
+            window.add(metrics)
+
+            def due(every: int, before: int = before, images: int = images) -> bool:
+                return images // every > before // every or images >= options.images
+
+            if due(options.log_every):
+                update.check()
+                row = window.means()
+                progress.log(images, row)
+                if run and rank == 0:
+                    run.log({"step": state.step, "images": images, **row})
+            progress.advance(images)
+            enough = [hook(images, current()) is True for every, hook in hooks if due(every)] if rank == 0 else []
+            stop = distributed.highest(interrupt.signal or any(enough), device)
+            if due(options.save_every) or stop:
+                update.check()
+                current()
+                state.save(images)
+            if stop:
+                interrupt.reraise(stop, images)
+                break
+    return current()
+
+
+class Window:
+    """Means of the metrics since the last line of the log; summed on the device, fetched at once."""
+
+    def __init__(self) -> None:
+        self.sums: Metrics = {}
+        self.steps = 0
+
+    @torch.no_grad()
+    def add(self, metrics: Metrics) -> None:
+        self.sums = {name: value.detach().float() + self.sums.get(name, 0.0) for name, value in metrics.items()}
+        self.steps += 1
+
+    def means(self) -> dict[str, float]:
+        """Name -> mean, and starts anew."""
+        values = (torch.stack(list(self.sums.values())) / self.steps).tolist() if self.sums else []
+        row = dict(zip(self.sums, values))
+        self.sums, self.steps = {}, 0
+        return row
+
+
+def reseed(seed: int, step: int, rank: int, world: int) -> None:
+    """Makes the noise of a step depend on (seed, step, rank) alone: resuming is exact, and hooks cannot disturb it."""
+    torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step * world + rank) % 2**63)

@@ -1,0 +1,54 @@
+"""The rules of the house that a machine can check."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "genlab": ("attacks", "recipes", "tests"),
+    "genlab/nets": ("genlab.methods", "genlab.train", "genlab.data"),
+    "genlab/data": ("genlab.methods", "genlab.train", "genlab.nets", "genlab.run"),
+    "attacks": ("genlab.methods", "recipes", "tests"),
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_point_one_way(package):
+    files = list((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        bad = [m for m in imports(path) if any(m == f or m.startswith(f + ".") for f in FORBIDDEN[package])]
+        assert not bad, f"{path} imports {bad}"
+
+
+def test_recipes_are_short_and_leave_descending_to_the_lab():
+    for path in (ROOT / "recipes").glob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 80, path
+        if not path.name.startswith("benchmark_"):  # a benchmark's floor is a bare loop
+            assert ".backward(" not in text and "torch.optim" not in text, path
+
+
+def test_nothing_else_stands_at_the_top():
+    allowed = {"genlab", "attacks", "recipes", "tests", "pyproject.toml", "README.md", ".ci", "LICENSE",
+               "CHANGELOG.md", ".gitignore", ".git"}  # fmt: skip
+    made = {".venv", ".pytest_cache", ".ruff_cache", ".mypy_cache", "runs", "genlab.egg-info", "build"}
+    assert {p.name for p in ROOT.iterdir()} - made <= allowed
+
+
+def test_heavy_imports_wait_until_they_are_used():
+    import subprocess
+    import sys
+
+    code = "import sys, genlab, attacks, genlab.data, genlab.cli, attacks.plugin; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

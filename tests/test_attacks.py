@@ -1,0 +1,445 @@
+"""The contract that every attack keeps, and closed forms that pin down the gradient attacks.
+
+A new attack joins ATTACKS (and TARGETED if it can aim) and thereby gets every test of the contract.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from attacks import noise, plugin
+from attacks.ball import L2, Ball, Linf
+from attacks.control import Noise
+from attacks.model import Attack, victim
+from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
+
+ATTACKS: list[Attack] = [
+    FGSM(Linf(0.03)),
+    FGSM(L2(0.3)),
+    IFGSM(Linf(0.1), steps=5),
+    MIFGSM(Linf(0.1), steps=5),
+    MIFGSM(L2(1.0), steps=5),
+    PGD(Linf(0.1), steps=5),
+    PGD(L2(1.0), steps=5),
+    PGD(Linf(0.1), steps=4, restarts=2),
+    PGD(L2(1.0), steps=5, early_stop=True),
+    PGD(Linf(0.1), steps=4, restarts=3, early_stop=True, momentum=0.5),
+    PGD(Linf(0.1), steps=3, step_size=0.2, keep_best=False),
+    Noise(Linf(0.1)),
+    Noise(L2(1.0)),
+]
+TARGETED = [a for a in ATTACKS if hasattr(a, "targeted")]
+every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+
+
+class Net(nn.Module):
+    """Convolution, BatchNorm, dropout; works in float64 so that the batch size changes no rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.body = nn.Sequential(
+                nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.Softplus(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(288, 4)
+            ).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.double())
+
+
+class Breaks(nn.Module):
+    """A model that fails on its `after`-th pass."""
+
+    def __init__(self, net: nn.Module, after: int) -> None:
+        super().__init__()
+        self.net, self.left = net, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left -= 1
+        if self.left == 0:
+            raise RuntimeError("broken")
+        return self.net(x)
+
+
+class Calls(nn.Module):
+    """A model that notes how many examples each pass had."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.sizes = net, list[int]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sizes.append(len(x))
+        return self.net(x)
+
+
+class Line(nn.Module):
+    """Two classes split by w.x = b, so distances to the boundary are known in every norm."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.cat([torch.full((n - n // 3,), 1.0 / n), torch.full((n // 3,), -1.0 / n)]))
+
+    def score(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.w - self.w.sum() / 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = self.score(x)
+        return torch.stack([-s, s], 1)
+
+
+def images(n: int = 12, seed: int = 1) -> Tensor:
+    x = torch.rand(n, 2, 8, 8, generator=torch.Generator().manual_seed(seed))
+    x[0, :, :4], x[1, :, :4] = 0.0, 1.0  # the box matters
+    return x
+
+
+def batch() -> tuple[Net, Tensor, Tensor]:
+    net = Net().eval()
+    x = images()
+    return net, x, net(x).argmax(1)
+
+
+@every_attack
+def test_output_is_a_new_detached_tensor_in_the_box_and_in_the_ball(attack: Attack) -> None:
+    net, x, y = batch()
+    for inputs in (x, x.double()):
+        before = inputs.clone()
+        adv = attack(net, inputs, y)
+        assert adv.shape == x.shape and adv.dtype == inputs.dtype and not adv.requires_grad
+        assert torch.equal(inputs, before) and adv.data_ptr() != inputs.data_ptr()
+        assert adv.min() >= 0 and adv.max() <= 1 and not torch.equal(adv, inputs)
+        ball: Ball | None = getattr(attack, "ball", None)
+        if ball is not None:
+            assert ball.size(adv.double() - inputs).max() <= ball.eps + 1e-6
+
+
+def state(net: nn.Module) -> list[object]:
+    flags: list[object] = [m.training for m in net.modules()]
+    flags += [(p.requires_grad, None if p.grad is None else p.grad.tolist()) for p in net.parameters()]
+    return [*flags, *(v.tolist() for v in net.state_dict().values())]
+
+
+@every_attack
+@pytest.mark.parametrize("training", [False, True])
+def test_the_model_is_left_as_it_was_also_after_an_exception(attack: Attack, training: bool) -> None:
+    net, x, y = batch()
+    net.train(training)
+    net.body[3].training = not training  # a submodule with a flag of its own
+    net.body[0].bias.requires_grad_(False)
+    net.body[0].weight.grad = torch.ones_like(net.body[0].weight)
+    before = state(net)
+    attack(net, x, y)
+    assert state(net) == before
+    calls = Calls(net)
+    attack(calls, x, y)
+    for after in range(1, min(3, len(calls.sizes)) + 1):
+        with pytest.raises(RuntimeError, match="broken"):
+            attack(Breaks(net, after), x, y)
+        assert state(net) == before
+
+
+@every_attack
+def test_bad_input_is_refused(attack: Attack) -> None:
+    net, x, y = batch()
+    for value in (math.nan, math.inf, 1.1, -0.1):
+        bad = x.clone()
+        bad[3, 0, 0, 0] = value
+        with pytest.raises(ValueError, match="nan" if math.isnan(value) else str(value)):
+            attack(net, bad, y)
+    with pytest.raises(ValueError, match="-1"):
+        attack(net, x, y.index_fill(0, torch.tensor([2]), -1))
+    with pytest.raises(ValueError, match="int32"):
+        attack(net, x, y.int())
+    with pytest.raises(ValueError, match="11"):
+        attack(net, x, y[:11])
+    with pytest.raises(ValueError, match="uint8"):
+        attack(net, x.byte(), y)
+    if not isinstance(attack, Noise):  # which never asks the model how many classes there are
+        with pytest.raises(ValueError, match="4"):
+            attack(net, x, y.index_fill(0, torch.tensor([11]), 4))
+
+
+@every_attack
+def test_results_are_deterministic_and_work_under_no_grad_and_inference_mode(attack: Attack) -> None:
+    net, x, y = batch()
+    first = attack(net, x, y)
+    assert torch.equal(first, attack(net.train(), x, y))
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            assert torch.equal(first, attack(net, x.clone(), y.clone()))
+
+
+@every_attack
+def test_the_result_for_one_example_does_not_depend_on_its_batch(attack: Attack) -> None:
+    net, x, y = batch()
+    whole = attack(net, x, y)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(3))
+    assert torch.allclose(attack(net, x[order], y[order]), whole[order], atol=1e-6)
+    halves = [attack(net, *part) for part in zip(x.split(5), y.split(5), strict=True)]
+    assert torch.allclose(torch.cat(halves), whole, atol=1e-6)
+
+
+@every_attack
+def test_an_empty_batch_stays_empty(attack: Attack) -> None:
+    net, x, y = batch()
+    assert attack(net, x[:0], y[:0]).shape == (0, 2, 8, 8)
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if not isinstance(a, Noise)], ids=repr)
+def test_the_loss_is_not_lower_than_at_the_start(attack: Attack) -> None:
+    net, x, y = batch()
+    start, end = (cross_entropy(net(v), y, reduction="none") for v in (x, attack(net, x, y)))
+    assert (end > start - 1e-9).all() and end.mean() > start.mean()
+
+
+@pytest.mark.parametrize("attack", TARGETED, ids=repr)
+def test_targeted_attacks_raise_the_probability_of_the_target(attack: Attack) -> None:
+    net, x, y = batch()
+    target = (y + 1) % 4
+    adv = replace(attack, targeted=True)(net, x, target)  # type: ignore[call-arg]
+    before, after = (-cross_entropy(net(v), target, reduction="none") for v in (x, adv))
+    assert (after > before).all()
+
+
+@every_attack
+def test_the_repr_rebuilds_the_attack_and_at_changes_only_eps(attack: Attack) -> None:
+    names = {c.__name__: c for c in (FGSM, IFGSM, MIFGSM, PGD, Noise, Linf, L2)} | {type(attack).__name__: type(attack)}
+    assert eval(repr(attack), names) == attack
+    other = attack.at(0.05)
+    ball: Ball | None = getattr(attack, "ball", None)
+    if ball is None:
+        assert other == attack
+    else:
+        assert other != attack and other.at(ball.eps) == attack and "eps=0.05" in repr(other)
+
+
+@pytest.mark.parametrize("shape", [(9,), (3, 5, 5)])
+def test_fgsm_on_a_linear_model_equals_the_closed_form_exactly(shape: tuple[int, ...]) -> None:
+    model = Line(math.prod(shape))
+    x = torch.rand(16, *shape, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(16) % 2
+    side = torch.where(y == 1, -1.0, 1.0).view(-1, *[1] * len(shape)) * model.w.detach().sign().view(shape)
+    assert torch.equal(FGSM(Linf(0.3))(model, x, y), (x + 0.3 * side).clamp(0, 1))
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 5, 5)])
+@pytest.mark.parametrize("norm", [Linf, L2])
+@pytest.mark.parametrize("kind", [FGSM, IFGSM, MIFGSM, PGD])
+def test_crosses_a_linear_boundary_with_a_budget_just_above_the_optimum_and_not_below(
+    kind: type[PGD], norm: type[Ball], shape: tuple[int, ...]
+) -> None:
+    model = Line(math.prod(shape))
+    x = 0.5 + 0.02 * torch.randn(8, *shape, generator=torch.Generator().manual_seed(0))
+    y = model(x).argmax(1)
+    best = model.score(x).detach().abs() / model.w.detach().norm(p=1 if norm is Linf else 2)
+    for i in range(len(x)):
+        for factor, crosses in ((1.1, True), (0.9, False)):
+            adv = kind(norm(factor * best[i].item()))(model, x[i : i + 1], y[i : i + 1])
+            assert bool(model(adv).argmax(1) != y[i]) == crosses
+
+
+def test_momentum_accumulates_gradients_of_unit_l1_norm() -> None:
+    net, x, y = batch()
+    seen, velocity = x.clone(), torch.zeros_like(x)
+    for _ in range(3):
+        point = seen.clone().requires_grad_()
+        (grad,) = torch.autograd.grad(cross_entropy(net(point), y, reduction="sum"), point)
+        velocity = 0.7 * velocity + grad / grad.abs().sum((1, 2, 3), keepdim=True)
+        seen = (x + (seen + 0.05 * velocity.sign() - x).clamp(-0.12, 0.12)).clamp(0, 1)
+    attack = MIFGSM(Linf(0.12), steps=3, step_size=0.05, momentum=0.7, keep_best=False)
+    assert torch.allclose(attack(net, x, y), seen, atol=1e-6)
+
+
+@pytest.mark.parametrize("attack", [PGD(L2(0.8), steps=20), PGD(Linf(0.06), steps=20, restarts=3), IFGSM(Linf(0.05))])
+def test_early_stop_gives_the_same_verdicts_with_fewer_passes(attack: PGD) -> None:
+    net, x = Net().eval(), images(40)
+    y = net(x).argmax(1)
+    plain, dropped = Calls(net), Calls(net)
+    verdict = net(attack(plain, x, y)).argmax(1) != y
+    early = net(replace(attack, early_stop=True)(dropped, x, y)).argmax(1) != y
+    assert torch.equal(verdict, early) and 0 < verdict.sum()
+    assert plain.sizes == [40] * (attack.restarts * (attack.steps + 1))
+    assert sum(dropped.sizes) < 0.7 * sum(plain.sizes)
+
+
+def test_every_restart_and_every_seed_begins_elsewhere_and_in_the_ball() -> None:
+    net, x, y = batch()
+    starts: list[Tensor] = []
+    net.register_forward_pre_hook(lambda _, args: starts.append(args[0].detach().clone()))
+    for seed in (0, 1):
+        PGD(Linf(0.1), steps=1, restarts=3, seed=seed)(net, x, y)
+    starts = starts[::2]  # without the judging passes
+    assert len(starts) == 6 and all((s - x).abs().max() <= 0.1 + 1e-6 for s in starts)
+    assert all((a - b).abs().mean() > 0.01 for i, a in enumerate(starts) for b in starts[:i])
+
+
+class Ridge(nn.Module):
+    """Class 1 only in a thin band of the mean pixel: a large step walks over it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        m = x.flatten(1).mean(1)
+        return torch.stack([torch.zeros_like(m), 0.1 - (m - 0.6).abs()], 1)
+
+
+def test_a_success_is_never_walked_away_from() -> None:
+    x, y = torch.full((2, 1, 4, 4), 0.4), torch.zeros(2, dtype=torch.long)
+    attack = IFGSM(Linf(0.4), steps=3, step_size=0.15)
+    for a in (attack, replace(attack, early_stop=True)):
+        assert (Ridge()(a(Ridge(), x, y)).argmax(1) == 1).all()
+    assert (Ridge()(replace(attack, keep_best=False, step_size=0.4, steps=1)(Ridge(), x, y)).argmax(1) == 0).all()
+
+
+def test_fgsm_needs_one_pass_and_pgd_one_more_than_its_steps() -> None:
+    net, x, y = batch()
+    for attack, passes in ((FGSM(Linf(0.1)), 1), (PGD(Linf(0.1), steps=7), 8), (Noise(Linf(0.1)), 0)):
+        calls = Calls(net)
+        attack(calls, x, y)
+        assert len(calls.sizes) == passes
+
+
+def test_a_tiny_gradient_still_points_somewhere() -> None:
+    g = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(L2(1).steepest(g * 1e-30), L2(1).steepest(g), atol=1e-6)
+    assert not L2(1).steepest(torch.zeros(4, 3)).any() and not L2(1).unit(torch.zeros(4, 3)).any()
+
+
+@pytest.mark.parametrize("ball", [Linf(0.2), L2(1.5), Linf(0.0), L2(0.0)])
+def test_random_points_and_projections_lie_in_the_ball_and_surfaces_on_its_rim(ball: Ball) -> None:
+    x = images(64)
+    assert ball.size(ball.random(x)).max() <= ball.eps + 1e-6
+    assert torch.allclose(ball.size(ball.surface(x)), torch.tensor(ball.eps), atol=1e-6)
+    assert ball.size(ball.project(10 * torch.randn_like(x))).max() <= ball.eps + 1e-6
+    inside = ball.random(x) * 0.9
+    assert torch.allclose(ball.project(inside), inside)
+    if ball.eps:
+        assert not torch.equal(ball.random(x, seed=1), ball.random(x)) and not torch.equal(
+            ball.random(x, draw=1), ball.random(x)
+        )
+        assert torch.allclose(ball.size(ball.unit(inside)), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("eps", [-0.1, math.nan, math.inf])
+def test_a_ball_needs_a_finite_radius(eps: float) -> None:
+    for norm in (Linf, L2):
+        with pytest.raises(ValueError, match=str(eps)):
+            norm(eps)
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"step_size": -1.0}, {"restarts": 0}, {"momentum": math.nan}, {"step_size": math.inf}]
+)
+def test_pgd_refuses_meaningless_settings(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(options.values())))):
+        PGD(Linf(0.1), **options)  # type: ignore[arg-type]
+
+
+def test_probabilities_instead_of_logits_are_pointed_out() -> None:
+    net, x, y = batch()
+    with pytest.warns(UserWarning, match="probabilities"):
+        FGSM(Linf(0.1))(nn.Sequential(net, nn.Softmax(1)), x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FGSM(Linf(0.1))(net, x, y)
+
+
+@dataclass(frozen=True)
+class Backward(Attack):
+    """Calls backward() as a careless author might."""
+
+    def run(self, f, x, y):  # type: ignore[no-untyped-def]
+        x.requires_grad_()
+        cross_entropy(f(x), y).backward()
+        return x + x.grad
+
+
+def test_even_a_careless_attack_leaves_no_gradients_in_the_model() -> None:
+    net, x, y = batch()
+    Backward()(net, x, y)
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_query_builds_no_graph_and_a_model_without_gradient_is_named() -> None:
+    net, x, y = batch()
+    with victim(net, x, y) as f:
+        assert f(x.clone().requires_grad_()).requires_grad and not f.query(x.clone().requires_grad_()).requires_grad
+    with pytest.raises(ValueError, match="no gradient"):
+        FGSM(Linf(0.1))(torch.no_grad()(net.forward), x, y)
+    with pytest.raises(ValueError, match="must return logits"):
+        FGSM(Linf(0.1))(lambda x: net(x)[:, 0], x, y)
+
+
+def test_uniform_noise_is_uniform_and_uncorrelated() -> None:
+    keys = noise.key(images(64))
+    u = noise.uniform(keys, (100, 100))
+    assert u.dtype == torch.float32 and u.min() >= 0 and u.max() < 1
+    counts = torch.histc(u, 64, 0, 1)
+    assert ((counts - 10_000) ** 2 / 10_000).sum() < 63 + 6 * math.sqrt(126)  # chi squared with 63 degrees of freedom
+
+    def correlation(a: Tensor, b: Tensor) -> float:
+        return torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item() * math.sqrt(a.numel())
+
+    assert abs(correlation(u[..., 1:], u[..., :-1])) < 5  # neighbours
+    assert abs(correlation(u[1:], u[:-1])) < 5  # examples
+    assert abs(correlation(u, noise.uniform(keys, (100, 100), draw=1))) < 5
+    assert abs(correlation(u, noise.uniform(noise.key(images(64), seed=1), (100, 100)))) < 5
+    assert abs(correlation(u, noise.normal(keys, (100, 100)))) < 5
+
+
+def test_normal_noise_has_the_moments_of_a_normal() -> None:
+    z = noise.normal(noise.key(images(64)), (100, 100)).double()
+    assert abs(z.mean()) < 0.006 and abs(z.var() - 1) < 0.01
+    assert abs((z**3).mean()) < 0.02 and abs((z**4).mean() - 3) < 0.05
+    assert abs((z.abs() > 1.959964).double().mean() - 0.05) < 0.002
+
+
+def test_keys_tell_images_seeds_and_pixel_orders_apart() -> None:
+    x = images(4)
+    assert torch.equal(noise.key(x), noise.key(x.clone())) and torch.equal(noise.key(x)[2:], noise.key(x[2:]))
+    nudged = x.clone()
+    nudged[0, 0, 5, 5] += 1e-6
+    assert noise.key(nudged)[0] != noise.key(x)[0] and noise.key(nudged)[1] == noise.key(x)[1]
+    assert noise.key(x.flip(3))[0] != noise.key(x)[0] and noise.key(x, seed=-1)[0] != noise.key(x)[0]
+    assert torch.equal(noise.key(torch.zeros(1, 3)), noise.key(-torch.zeros(1, 3)))
+
+
+def test_the_numbers_are_those_of_splitmix64() -> None:
+    # Reference: plain Python integers, modulo 2**64.
+    def mix(z: int) -> int:
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return z ^ (z >> 31)
+
+    key = torch.tensor([123456789, -5])
+    expected = []
+    for k in key.tolist():
+        stream = mix((k + 0xBF58476D1CE4E5B9) % 2**64)
+        expected.append([(mix((stream + i * 0x9E3779B97F4A7C15) % 2**64) >> 40) / 2**24 for i in range(1, 5)])
+    assert noise.uniform(key, (4,)).tolist() == expected
+
+
+def test_names_on_the_command_line_build_attacks_without_importing_torch_first() -> None:
+    assert plugin.attack("pgd", 0.3, steps=7) == PGD(Linf(0.3), steps=7)
+    assert plugin.attack("mifgsm", 2.0, norm="l2") == MIFGSM(L2(2.0))
+    for name in plugin.ATTACKS:
+        assert isinstance(plugin.attack(name, 0.1), Attack)
+    for wrong, hint in ((("pdg", 0.1), "pgd"), (("pgd", 0.1, "linfty"), "linf")):
+        with pytest.raises(ValueError, match=f"{wrong[-1] if len(wrong) == 3 else wrong[0]}.*{hint}"):
+            plugin.attack(*wrong)
+    with pytest.raises(ValueError, match="'step'.*'steps'"):
+        plugin.attack("pgd", 0.1, step=3)
+    code = "import sys, json, attacks, attacks.plugin; print(json.dumps('torch' in sys.modules)); attacks.PGD"
+    root = Path(plugin.__file__).parents[1]
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert json.loads(out) is False

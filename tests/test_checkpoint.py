@@ -1,0 +1,101 @@
+"""Checkpoints: whole or absent, whatever happens to the process or the disk."""
+
+import os
+import random
+import signal
+import time
+import warnings
+
+import pytest
+import torch
+
+from genlab.checkpoint import CheckpointError, Checkpoints
+
+
+def state(step):
+    return {"step": step, "weights": torch.full((2000,), float(step))}
+
+
+def test_what_is_saved_is_loaded_and_the_third_generation_goes(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "new" / "folder")
+    assert checkpoints.load() is None
+    for step in (5, 10, 10, 20):
+        checkpoints.save(state(step), step)
+    assert checkpoints.load()["step"] == 20
+    assert sorted(p.name for p in checkpoints.folder.iterdir()) == [
+        f"step-{step:010d}.pt{end}" for step in (10, 20) for end in ("", ".sha256")
+    ]
+
+
+def test_every_flipped_bit_is_noticed_and_the_generation_before_is_used(tmp_path):
+    checkpoints, draw = Checkpoints(tmp_path), random.Random(0)
+    checkpoints.save(state(1), 1)
+    newest = checkpoints.save(state(2), 2)
+    sound = newest.read_bytes()
+    for _ in range(100):
+        damaged = bytearray(sound)
+        damaged[draw.randrange(len(sound))] ^= 1 << draw.randrange(8)
+        newest.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=rf"{newest.name} does not fit its SHA-256; going back to step-0000000001"):
+            assert checkpoints.load()["step"] == 1
+    newest.write_bytes(sound)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert checkpoints.load()["step"] == 2
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
+def test_a_cut_or_lost_file_or_manifest_costs_one_generation_only(damage, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state(1), 1)
+    newest = checkpoints.save(state(2), 2)
+    manifest = newest.with_name(newest.name + ".sha256")
+    if damage == "truncate":
+        newest.write_bytes(newest.read_bytes()[:-1])
+    elif damage == "remove":
+        newest.unlink()
+    else:
+        manifest.write_bytes(b"\xff\xfe")
+    with pytest.warns(UserWarning, match="going back"):
+        assert checkpoints.load()["step"] == 1
+
+
+def test_when_all_are_damaged_the_error_names_them(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(state(step), step).write_bytes(b"rust")
+    with pytest.raises(CheckpointError, match="step-0000000002.pt, step-0000000001.pt"):
+        checkpoints.load()
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"bad": Shout()}, 1)
+    with pytest.raises(Exception, match="weights_only|Unsupported"):
+        checkpoints.load()
+    assert not os.path.exists("shouted")
+
+
+class Shout:
+    def __reduce__(self):
+        return os.system, ("touch shouted",)
+
+
+def test_kill_9_at_20_random_moments_leaves_a_loadable_checkpoint_every_time(tmp_path):
+    draw = random.Random(1)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state(0), 0)
+    last = 0
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            for step in range(last + 1, last + 100_000):
+                checkpoints.save(state(step), step)
+            os._exit(0)
+        time.sleep(0.05 + 0.1 * draw.random())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found = checkpoints.load()
+        assert found["step"] >= last and (found["weights"] == found["step"]).all()
+        last = found["step"]
+    assert last > 20

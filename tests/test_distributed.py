@@ -1,0 +1,94 @@
+"""Two gloo ranks do what one process does."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.distributed as dist
+from toys import METHODS, make, stream
+
+from genlab import distributed
+from genlab.run import Run
+from genlab.train import Options, fit
+
+
+def ranks(work, folder, world=2):
+    """Runs work(rank) in forked processes that form a gloo group; returns what each saved."""
+
+    def enter(rank):
+        dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+        torch.save(work(rank), folder / f"{rank}.pt")
+        dist.destroy_process_group()
+
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=enter, args=(rank,)) for rank in range(world)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    return [torch.load(folder / f"{rank}.pt") for rank in range(world)]
+
+
+def trained(name, rank, world, run=None, images=96):
+    method = make(name)
+    if rank:  # another start: the broadcast must repair it
+        for p in method.parameters():
+            p.data.add_(1.0)
+    fit(method, stream(16, rank=rank, world=world), Options(images=images, half_life=50), run=run)
+    return method.state_dict()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_ranks_stay_identical(name, tmp_path):
+    a, b = ranks(lambda rank: trained(name, rank, 2), tmp_path)
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_two_ranks_learn_what_one_rank_learns(tmp_path):
+    two = ranks(lambda rank: trained("classifier mlp", rank, 2), tmp_path)[0]
+    one = trained("classifier mlp", 0, 1)
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_two_ranks_resume_exactly_from_the_checkpoint_of_rank_0(tmp_path):
+    def work(folder, lengths):
+        run = Run.create(folder / "run", {})
+        return lambda rank: [trained("gan", rank, 2, run, images) for images in lengths][-1]
+
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = ranks(work(tmp_path / "whole", [96]), tmp_path / "whole")
+    parts = ranks(work(tmp_path / "parts", [48, 96]), tmp_path / "parts")
+    assert all(torch.equal(whole[0][k], parts[1][k]) for k in whole[0])
+
+
+def test_without_a_group_every_collective_is_the_identity():
+    x = [torch.ones(2)]
+    assert distributed.average(x)[0] is x[0] and distributed.highest(3, torch.device("cpu")) == 3
+    assert distributed.broadcast_object("x") == "x" and (distributed.rank(), distributed.world_size()) == (0, 1)
+
+
+def test_collectives_average_and_agree(tmp_path):
+    def work(rank):
+        mean = distributed.average([torch.full((2, 2), float(rank)), torch.tensor(rank + 1.0)])
+        return mean, distributed.highest(rank * 15, torch.device("cpu")), distributed.broadcast_object(f"from {rank}")
+
+    for mean, highest, word in ranks(work, tmp_path):
+        assert (mean[0] == 0.5).all() and mean[0].shape == (2, 2) and mean[1] == 1.5
+        assert highest == 15 and word == "from 0"
+
+
+def test_torchrun_trains_and_writes_one_run(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "genlab",
+               "train", "classifier", "--net", "mlp", "--width", "16", "--images", "640", "--log-every", "320",
+               "--out", str(tmp_path / "run")]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [row["images"] for row in Run(tmp_path / "run").metrics()] == [320, 640]
+    assert 0 < Run(tmp_path / "run").results()["accuracy"] <= 1

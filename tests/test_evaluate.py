@@ -1,0 +1,270 @@
+"""The evaluator: exact counts, honest rates, no trust in attacks, and warnings of masked gradients."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from attacks.ball import L2, Ball, Linf
+from attacks.control import Noise
+from attacks.evaluate import Report, Row, evaluate, wilson
+from attacks.model import Attack
+from attacks.pgd import FGSM, IFGSM, PGD
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(32, 16), nn.Tanh(), nn.Dropout(), nn.Linear(16, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+def batch(n: int = 60) -> tuple[Net, Tensor, Tensor]:
+    net = Net()
+    x = torch.rand(n, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    y = net.eval()(x).argmax(1)
+    y[::3] = (y[::3] + 1) % 3  # a third of the inputs is misclassified from the start
+    return net.train(), x, y
+
+
+def row(report: Report, attack: str, model: str = "net", eps: float | None = None) -> Row:
+    (found,) = (r for r in report.rows if (r.attack, r.model) == (attack, model) and eps in (None, r.eps))
+    return found
+
+
+def test_passes_are_counted_exactly_for_any_batch_size() -> None:
+    net, x, y = batch()
+    attacks = {"fgsm": FGSM(Linf(0.1)), "ifgsm": IFGSM(Linf(0.1), steps=7), "bare": PGD(L2(1), 5, keep_best=False)}
+    for size in (7, 256):
+        report = evaluate({"net": net}, attacks, x, y, batch=size)
+        passes = {r.attack: (r.forwards, r.backwards) for r in report.rows}
+        assert passes == {
+            "fgsm": (1, 1), "ifgsm": (8, 7), "bare": (5, 5), "noise-linf": (0, 0), "noise-l2": (0, 0)
+        }  # fmt: skip
+    assert net.training and net.body[3].training
+
+
+def test_success_counts_only_inputs_that_were_correct_and_the_worst_case_is_per_sample() -> None:
+    net, x, y = batch()
+    attacks = {"fgsm": FGSM(Linf(0.1)), "pgd": PGD(Linf(0.1), steps=5), "l2": PGD(L2(0.5), steps=5)}
+    report = evaluate({"net": net}, attacks, x, y)
+    net.eval()
+    correct, hits = net(x).argmax(1) == y, {}
+    assert correct.sum() == 40
+    for name, attack in {**attacks, "noise-linf": Noise(Linf(0.1))}.items():
+        hits[name] = correct & (net(attack(net, x, y)).argmax(1) != y)
+        found = row(report, name)
+        assert (found.success.fooled, found.success.correct) == (hits[name].sum(), 40)
+        assert found.robust_accuracy == pytest.approx((40 - hits[name].sum().item()) / 60)
+        assert found.clean_accuracy == pytest.approx(40 / 60)
+    worst = {w.norm: w for w in report.worst_case}
+    together = hits["fgsm"] | hits["pgd"] | hits["noise-linf"]
+    assert worst["linf"].success.fooled == together.sum() and worst["linf"].attacks == ("fgsm", "pgd", "noise-linf")
+    assert worst["l2"].success.fooled >= hits["l2"].sum() > 0 < hits["fgsm"].sum()
+
+
+@dataclass(frozen=True)
+class Half(Attack):
+    """Turns the left or the right half of the inputs into noise: two of them cover what neither does alone."""
+
+    ball: Ball
+    left: bool
+
+    def run(self, f, x, y):  # type: ignore[no-untyped-def]
+        mine = (torch.arange(len(x)) < len(x) // 2) == self.left
+        return torch.where(mine.view(-1, 1, 1, 1), PGD(self.ball, 10).run(f, x, y), x)
+
+
+def test_the_worst_case_is_worse_than_each_attack() -> None:
+    net, x, y = batch()
+    report = evaluate({"net": net}, {"a": Half(Linf(0.3), True), "b": Half(Linf(0.3), False)}, x, y)
+    (worst,) = report.worst_case
+    each = [row(report, name).success.fooled for name in "ab"]
+    assert min(each) > 0 and sum(each) <= worst.success.fooled and worst.success.fooled > max(each)
+
+
+def test_every_eps_is_run_and_each_gets_its_own_control() -> None:
+    net, x, y = batch()
+    seen: list[tuple[int, int, str]] = []
+    report = evaluate(
+        {"net": net, "other": Net()}, {"fgsm": FGSM(Linf(9))}, x, y, eps=[0.0, 0.1, 0.2],
+        progress=lambda *a: seen.append(a), examples=3,
+    )  # fmt: skip
+    assert [(r.attack, r.eps) for r in report.rows if r.model == "net"] == [
+        ("fgsm", 0.0), ("fgsm", 0.1), ("fgsm", 0.2), ("noise-linf", 0.0), ("noise-linf", 0.1), ("noise-linf", 0.2)
+    ]  # fmt: skip
+    assert row(report, "fgsm", eps=0.0).success.fooled == 0
+    last = row(report, "fgsm", eps=0.2)
+    assert last.linf.max == pytest.approx(0.2) and 0 < last.linf.median <= last.l2.median  # type: ignore[operator]
+    assert last.config == repr(FGSM(Linf(0.2)))
+    assert [s[0] for s in seen] == list(range(13)) and seen[-1][1] == 12
+    assert all(len(e.x) == 3 and e.adversarial.shape == e.x.shape for e in report.examples)
+    shown = next(e for e in report.examples if (e.attack, e.eps) == ("fgsm", 0.2))
+    assert (shown.prediction != shown.y).all()
+
+
+def test_the_report_is_plain_data_readable_and_a_table() -> None:
+    net, x, y = batch()
+    report = evaluate({"net": net}, {"fgsm": FGSM(Linf(0.1))}, x, y)
+    data = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert data["rows"][0]["success"]["value"] == row(report, "fgsm").success.value
+    assert data["worst_case"][0]["attacks"] == ["fgsm", "noise-linf"]
+    assert report.table().row_count == 3 and "noise-linf" in repr(report) and "worst case" in repr(report)
+
+
+@dataclass(frozen=True)
+class Cheat(Attack):
+    ball: Ball
+    how: str
+
+    def __call__(self, model, x, y):  # type: ignore[no-untyped-def]
+        if self.how == "size":
+            return x * (1 - self.ball.eps - 2e-4)
+        if self.how == "box":
+            return x + 0.9 * self.ball.eps
+        if self.how == "nan":
+            return x.index_fill(3, torch.tensor([1]), torch.nan)
+        if self.how == "shape":
+            return x[:, :1]
+        x.zero_()  # moves the input instead of the output
+        return x
+
+    def run(self, f, x, y):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "how, words", [("size", "size .* above eps=0.1"), ("box", "outside"), ("nan", "nan"), ("shape", r"\(60, 1, 4, 4\)"),
+                   ("write", "size")]
+)  # fmt: skip
+def test_a_cheating_attack_is_caught_and_named(how: str, words: str) -> None:
+    net, x, y = batch()
+    x[0] = 1.0
+    with pytest.raises(ValueError, match=f"'cheat' returned.*{words}"):
+        evaluate({"net": net}, {"cheat": Cheat(Linf(0.1), how)}, x, y)
+
+
+@dataclass(frozen=True)
+class Loosen(Attack):
+    """Leaves dropout on, so that a careless second prediction would be random."""
+
+    ball: Ball
+
+    def __call__(self, model, x, y):  # type: ignore[no-untyped-def]
+        model.train()
+        return x
+
+    def run(self, f, x, y):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+
+def test_predictions_are_made_in_eval_mode_whatever_the_attack_left_behind() -> None:
+    net, x, y = batch()
+    assert row(evaluate({"net": net}, {"loosen": Loosen(Linf(0.1))}, x, y), "loosen").success.fooled == 0
+
+
+class Wrapped(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.net, self.kind = Net(), kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "steps":
+            return self.net((x * 8).round() / 8)
+        if self.kind == "random":
+            return self.net(x) + 0.01 * torch.randn(len(x), 3)
+        if self.kind == "softmax":
+            return self.net(x).softmax(1)
+        if self.kind == "liar":  # the gradient points the wrong way
+            return self.net(2 * x.detach() - x)
+        return self.net(x)
+
+
+def warnings_of(kind: str, attacks: dict[str, Attack], eps: list[float] | None = None) -> list[str]:
+    model = Wrapped(kind).eval()
+    _, x, _ = batch(200)
+    return evaluate({"net": model}, attacks, x, model.net(x).argmax(1), eps=eps).warnings
+
+
+def test_a_sound_model_gets_no_warning() -> None:
+    attacks: dict[str, Attack] = {"fgsm": FGSM(Linf(0.1)), "pgd": PGD(Linf(0.1), 10), "pgd2": PGD(L2(1), 10)}
+    assert warnings_of("sound", attacks, eps=[0.05, 0.2, 0.4]) == []
+
+
+def test_zero_gradients_random_outputs_and_probabilities_are_reported() -> None:
+    attacks: dict[str, Attack] = {"fgsm": FGSM(Linf(0.05))}
+    assert any("exactly zero on 100 %" in w for w in warnings_of("steps", attacks))
+    assert any("two passes" in w for w in warnings_of("random", attacks))
+    with pytest.warns(UserWarning, match="probabilities"):
+        assert any("probabilities" in w for w in warnings_of("softmax", attacks))
+
+
+def test_noise_that_beats_the_gradient_is_reported() -> None:
+    # Inputs on the boundary: any noise flips about half of them, a step along the lying gradient none.
+    model = Wrapped("liar").eval()
+    x = torch.rand(60, 2, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.2 + 0.4
+    model.net.body = nn.Sequential(nn.Flatten(), nn.Linear(32, 2))
+    with torch.no_grad():
+        model.net.body[1].weight.copy_(torch.linspace(-1, 1, 64).view(2, 32))
+        model.net.body[1].bias -= model.net(x).mean(0)
+    found = evaluate({"net": model}, {"fgsm": FGSM(Linf(0.3))}, x, model.net(x).argmax(1)).warnings
+    assert len(found) == 1 and "noise-linf uses no gradient" in found[0]
+
+
+def test_steps_that_do_not_help_and_budgets_that_hurt_are_reported() -> None:
+    @dataclass(frozen=True)
+    class Weak(PGD):
+        def run(self, f, x, y):  # type: ignore[no-untyped-def]
+            f(x.requires_grad_()).sum().backward()
+            return x if self.ball.eps > 0.2 else super().run(f, x.detach(), y)
+
+    found = warnings_of("sound", {"fgsm": FGSM(Linf(0.2)), "weak": Weak(Linf(0.2), 9)}, eps=[0.15, 0.3])
+    assert len(found) == 2 and "more steps do not help" in found[0] and "larger budget" in found[1]
+
+
+def test_a_source_crafts_for_all_models_and_is_paid_once() -> None:
+    net, x, y = batch()
+    calls = []
+    source = Net().eval()
+    source.body[1].register_forward_hook(lambda *a: calls.append(len(a[1][0])))
+    attack = FGSM(Linf(0.1))
+    report = evaluate({"net": net, "steps": Wrapped("steps")}, {"fgsm": attack}, x, y, source=source)
+    assert sum(calls) == len(x) and report.oblivious and not report.warnings
+    net.eval()
+    expected = ((net(x).argmax(1) == y) & (net(attack(source, x, y)).argmax(1) != y)).sum()
+    assert row(report, "fgsm").success.fooled == expected > 0
+
+
+def test_a_model_that_is_never_right_has_no_success_rate() -> None:
+    net, x, _ = batch()
+    y = (net.eval()(x).argmax(1) + 1) % 3
+    report = evaluate({"net": net}, {"fgsm": FGSM(Linf(0.1))}, x, y)
+    assert row(report, "fgsm").success.value is None and row(report, "fgsm").linf.mean is None
+    assert any("no input is classified correctly" in w for w in report.warnings) and "–" in repr(report)
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_targeted_attacks_reserved_names_and_no_inputs_are_refused() -> None:
+    net, x, y = batch()
+    for attacks, inputs, word in (
+        ({"t": FGSM(Linf(0.1), targeted=True)}, x, "untargeted"),
+        ({"noise-linf": FGSM(Linf(0.1))}, x, "noise-linf"),
+        ({"fgsm": FGSM(Linf(0.1))}, x[:0], "0 inputs"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            evaluate({"net": net}, attacks, inputs, y[: len(inputs)])
+
+
+@pytest.mark.parametrize("k, n", [(0, 10), (3, 10), (10, 10), (500, 1000)])
+def test_intervals_are_wilsons(k: int, n: int) -> None:
+    expected = binomtest(k, n).proportion_ci(method="wilson")
+    assert wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-6)

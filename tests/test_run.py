@@ -1,0 +1,148 @@
+"""The run directory, the report, and experiments that fill them."""
+
+import json
+import re
+
+import pytest
+import torch
+from toys import METHODS
+
+import genlab
+from genlab.experiment import DataOptions, Experiment, config_of, data_of, load, train
+from genlab.grid import grid, save_grid
+from genlab.methods.classifier import ClassifierConfig
+from genlab.report import Report
+from genlab.run import Run, RunError
+from genlab.train import Options
+
+TINY = Options(images=64, batch=16, log_every=32, save_every=32)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "gan"
+    experiment = Experiment(METHODS["gan"], DataOptions("digits"), TINY)
+    return train(experiment, path, pictures=2), path, experiment
+
+
+def test_a_run_holds_all_that_the_readme_promises(trained):
+    method, path, _ = trained
+    names = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
+    assert {"config.json", "metrics.jsonl", "results.json", "report.html"} <= names
+    assert {"samples/samples-000000032.png", "samples/samples-000000064.png"} <= names
+    assert [row["images"] for row in Run(path).metrics()] == [32, 64]
+    config = json.loads((path / "config.json").read_text())
+    assert config["experiment"]["training"]["seed"] == 0 and config["versions"]["torch"] and "git" in config
+
+
+def test_a_loaded_run_is_the_trained_method(trained):
+    method, path, _ = trained
+    again = genlab.load(path)
+    assert not again.training and not any(p.requires_grad for p in again.parameters())
+    torch.manual_seed(0)
+    expected = method.sample(4)
+    torch.manual_seed(0)
+    assert torch.equal(again.sample(4), expected)
+
+
+def test_a_loaded_run_is_the_average_if_there_is_one(tmp_path):
+    options = Options(images=64, batch=16, half_life=50)
+    method = train(Experiment(METHODS["classifier mlp"], DataOptions("digits"), options), tmp_path / "r")
+    assert all(torch.equal(p, q) for p, q in zip(method.parameters(), load(tmp_path / "r").parameters(), strict=True))
+    live = Run(tmp_path / "r").checkpoints.load()["method"]
+    assert not torch.equal(live["net.2.weight"], method.net[2].weight)
+
+
+def test_options_survive_the_way_through_json(trained):
+    _, path, experiment = trained
+    assert config_of(Run(path)) == experiment.method and data_of(Run(path)) == experiment.data
+
+
+def test_the_same_command_continues_and_another_experiment_is_refused_naming_the_difference(tmp_path):
+    def go(images, lr=0.05):
+        options = Options(images=images, batch=16, log_every=16)
+        return train(Experiment(ClassifierConfig(net="mlp", width=8, lr=lr), training=options), tmp_path / "r")
+
+    go(32)
+    longer = go(64)
+    assert [row["images"] for row in Run(tmp_path / "r").metrics()] == [16, 32, 48, 64]
+    with pytest.raises(RunError, match=r"options.lr is 0.05 there and 0.1 here; choose another --out"):
+        go(64, lr=0.1)
+    assert torch.equal(load(tmp_path / "r").net[2].weight, longer.net[2].weight)
+
+
+def test_figures_of_a_classifier_are_those_of_the_test_split(tmp_path):
+    experiment = Experiment(ClassifierConfig(net="mlp", width=64), training=Options(images=20_000, batch=50))
+    method = train(experiment, tmp_path / "r")
+    test = experiment.data.load("test")
+    right = (method(test.x).argmax(1) == test.labels).float().mean().item()
+    assert Run(tmp_path / "r").results()["accuracy"] == pytest.approx(right) and right > 0.85
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "/tmp/outside.png", "a/../../outside", "."])
+def test_names_that_leave_the_run_are_refused(name, tmp_path):
+    run = Run.create(tmp_path / "r", {})
+    with pytest.raises(RunError, match="leads out of the run"):
+        run.file(name)
+    assert run.file("samples", "a.png") == tmp_path / "r" / "samples" / "a.png"
+
+
+def test_what_is_no_run_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(RunError, match="has no config.json"):
+        Run(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(RunError, match="not readable"):
+        Run(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match="exists and is not a run"):
+        Run.create(tmp_path / "full", {})
+    with pytest.raises(RunError, match="no checkpoint yet"):
+        load(Run.create(tmp_path / "new", {"method": "genlab.methods.gan:GANConfig", "options": {}, "shape": [1, 8, 8],
+                                           "classes": 10}))  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["os:system", "genlab.run:Run", "no.such:Thing", ""])
+def test_a_configuration_can_only_name_methods(method, tmp_path):
+    run = Run.create(tmp_path / "r", {"method": method, "options": {"command": "touch owned"}})
+    with pytest.raises(RunError):
+        config_of(run)
+
+
+def test_lines_that_a_kill_cut_short_or_a_resume_repeats_are_dropped(tmp_path):
+    run = Run.create(tmp_path / "r", {})
+    for images in (10, 20, 30):
+        run.log({"images": images})
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write('{"images": 4')
+    assert [row["images"] for row in run.metrics()] == [10, 20, 30]
+    run.forget_after(20)
+    run.log({"images": 30})
+    assert (run.path / "metrics.jsonl").read_text() == '{"images": 10}\n{"images": 20}\n{"images": 30}\n'
+
+
+def test_the_report_is_one_self_contained_page(trained):
+    page = (trained[1] / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 3  # a grid and curves
+    assert not re.search(r'(src|href)="(?!data:)', page) and "discriminator" in page
+
+
+def test_the_report_escapes_what_it_is_given(tmp_path):
+    page = Report("<a>").section("<b>").table(["<c>"], [["<d>", 0.123456, True]]).warnings(["<e>"])
+    text = page.save(tmp_path / "deep" / "r.html").read_text()
+    assert not re.search(r"<[acde]>", text) and "&lt;d&gt;" in text and "0.1235" in text
+
+
+def test_a_grid_puts_every_pixel_where_it_belongs(tmp_path):
+    from PIL import Image
+
+    x = torch.zeros(5, 3, 4, 6)
+    x[:, 0] = torch.arange(5).view(5, 1, 1) / 5
+    picture = Image.open(save_grid(x, tmp_path / "sub" / "g.png", columns=2, tile=6))
+    assert picture.size == (1 + 2 * 7, 1 + 3 * 5)
+    for i in range(5):
+        assert picture.getpixel((1 + 7 * (i % 2), 1 + 5 * (i // 2))) == (round(255 * i / 5), 0, 0)
+    assert picture.getpixel((0, 0)) == picture.getpixel((10, 12)) == (255, 255, 255)
+    assert grid(torch.rand(4, 1, 8, 8)).size == (8 * 19, 8 * 19)
+    with pytest.raises(ValueError, match=r"\(0, 1, 8, 8\)"):
+        grid(torch.rand(0, 1, 8, 8))
