@@ -27,6 +27,8 @@ from attacks.model import TOLERANCE, Attack, Model, looks_like_probabilities, vi
 if TYPE_CHECKING:
     from rich.table import Table
 
+WORST = "worst case"
+
 
 def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """The 95 % interval of a proportion k / n (Wilson 1927); (0, 1) for n = 0."""
@@ -56,6 +58,12 @@ class Rate:
         """Clearly: the intervals do not overlap."""
         return self.interval[0] > other.interval[1]
 
+    @property
+    def percent(self) -> str:
+        """In percent, with the half-width of the interval."""
+        low, high = self.interval
+        return "–" if self.value is None else f"{100 * self.value:.0f} ±{50 * (high - low):.0f}"
+
     def __str__(self) -> str:
         low, high = self.interval
         return "–" if self.value is None else f"{self.value:.3f} ({low:.3f}–{high:.3f})"
@@ -78,9 +86,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Row:
-    """One attack on one model at one eps. Passes are examples pushed through the model per input."""
+    """One attack on one model at one eps, made for the model `source`: itself, or one that the attacker took for it.
+
+    Passes are examples pushed through the source per input.
+    """
 
     model: str
+    source: str
     attack: str
     config: str
     norm: str | None
@@ -102,6 +114,7 @@ class WorstCase:
     """Each input counts as fooled if any of `attacks` fooled it: what a defence is worth."""
 
     model: str
+    source: str
     norm: str | None
     eps: float | None
     attacks: tuple[str, ...]
@@ -130,7 +143,6 @@ class Report:
     worst_case: list[WorstCase] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
-    oblivious: bool = False
 
     def to_json(self) -> dict[str, Any]:
         def plain(entry: Row | WorstCase) -> dict[str, Any]:
@@ -139,15 +151,16 @@ class Report:
             return {**asdict(entry), "success": success}
 
         return {
-            "oblivious": self.oblivious,
             "rows": [plain(row) for row in self.rows],
             "worst_case": [{**plain(worst), "attacks": list(worst.attacks)} for worst in self.worst_case],
             "warnings": self.warnings,
         }
 
-    def _cells(self) -> Iterator[list[str]]:
+    def cells(self) -> Iterator[list[str]]:
+        """The table as text: its head, then its rows."""
         yield [
             "model",
+            "made for",
             "attack",
             "eps",
             "success (95 %)",
@@ -161,27 +174,43 @@ class Report:
         for r in self.rows:
             sizes = ["–" if s.median is None else f"{s.median:.3f}" for s in (r.linf, r.l2)]
             passes = [f"{r.forwards:.1f}", f"{r.backwards:.1f}", f"{r.seconds:.2f}"]
-            yield [r.model, r.attack, _eps(r), str(r.success), f"{r.robust_accuracy:.3f}", *sizes, *passes]
+            yield [r.model, r.source, r.attack, _eps(r), str(r.success), f"{r.robust_accuracy:.3f}", *sizes, *passes]
         for w in self.worst_case:
-            yield [w.model, "worst case", _eps(w), str(w.success), f"{w.robust_accuracy:.3f}", *[""] * 5]
+            yield [w.model, w.source, WORST, _eps(w), str(w.success), f"{w.robust_accuracy:.3f}", *[""] * 5]
 
     def table(self) -> Table:
+        """Success rates in percent, ± half their 95 % intervals: a line per attack, a column per eps."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        head, *body = self._cells()
-        crafted = "crafted on another model: the attacker does not know this one" if self.oblivious else None
-        table = Table(caption=crafted)
-        for i, name in enumerate(head):
-            table.add_column(name, justify="left" if i < 2 else "right")
-        for cells in body:
-            table.add_row(*cells, style="bold" if cells[1] == "worst case" else None)
+        entries: list[Row | WorstCase] = [*self.rows, *self.worst_case]
+        sizes = list(dict.fromkeys(_eps(row) for row in self.rows))
+        title = "attack success, % of the images that were classified correctly"
+        table = Table("model", "clean", "attack", title=title, box=SIMPLE_HEAD)
+        for size in sizes:
+            table.add_column(size.replace(" ", "\n"), justify="right", no_wrap=True)
+        table.add_column("passes", justify="right")
+        for model, accuracy in {row.model: f"{100 * row.clean_accuracy:.1f}" for row in self.rows}.items():
+            mine = [entry for entry in entries if entry.model == model]
+            table.add_section()
+            for n, attack in enumerate(dict.fromkeys(map(_name, mine))):
+                found = [entry for entry in mine if _name(entry) == attack]
+                rates = {_eps(entry): entry.success.percent for entry in found}
+                passes = [f"{row.forwards:.0f}+{row.backwards:.0f}" for row in found[:1] if isinstance(row, Row)]
+                cells = [attack, *(rates.get(size, "") for size in sizes), *passes]
+                table.add_row(*((model, accuracy) if n == 0 else ("", "")), *cells,
+                              style="bold" if attack == WORST else None)  # fmt: skip
         return table
 
     def __repr__(self) -> str:
-        cells = list(self._cells())
+        cells = list(self.cells())
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
         return "\n".join([*lines, *(f"warning: {w}" for w in self.warnings)])
+
+
+def _name(entry: Row | WorstCase) -> str:
+    return entry.attack if isinstance(entry, Row) else WORST
 
 
 def _eps(entry: Row | WorstCase) -> str:
@@ -224,33 +253,39 @@ def evaluate(
     y: Tensor,
     *,
     eps: Sequence[float] | None = None,
-    source: Model | None = None,
+    sources: Mapping[str, str] | None = None,
     batch: int = 256,
     examples: int = 8,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Report:
     """Run every attack, at every eps if given, on every model.
 
-    x (N, ...) in [0, 1] and y (N,) int64 lie where the models are. `source`: craft on this model and only test on the
-    others (transfer, or a defence that the attacker ignores); by default each model is attacked itself. `progress` is
-    called with (done, total, what).
+    x (N, ...) in [0, 1] and y (N,) int64 lie where the models are. `sources` maps a model's name to the name of
+    the one that its adversarial images are made for (transfer, or a defence that the attacker does not know of); by
+    default each model is attacked itself. `progress` is called with (done, total, what).
     """
+    sources = dict(sources or {})
+    for name, source in sources.items():
+        for given in (name, source):
+            if given not in models:
+                raise ValueError(f"sources speak of the model {given!r}, but the models are {', '.join(models)}.")
     plan = _plan(attacks, eps)
     if batch < 1 or len(x) == 0:
         raise ValueError(f"evaluate needs inputs and a batch size >= 1, got {len(x)} inputs and batch={batch}.")
-    report = Report(oblivious=source is not None)
-    crafted: dict[int, _Crafted] = {}
+    report = Report()
+    crafted: dict[tuple[str, int], _Crafted] = {}  # kept while another model may want them
     total = len(models) * len(plan)
     for m, (name, model) in enumerate(models.items()):
-        predictions = _inspect(name, model, x, y, batch, report.warnings, probe=source is None)
+        source = sources.get(name, name)
+        predictions = _inspect(name, model, x, y, batch, report.warnings, probe=source == name)
         correct = predictions == y
         fooled: dict[tuple[str | None, float | None], dict[str, Tensor]] = {}
         for i, (label, attack) in enumerate(plan):
             if progress is not None:
                 progress(m * len(plan) + i, total, f"{label} on {name}")
-            if source is None or i not in crafted:
-                crafted[i] = _craft(label, attack, model if source is None else source, x, y, batch)
-            made = crafted[i]
+            made = crafted.get((source, i)) or _craft(label, attack, models[source], x, y, batch)
+            if source in sources.values():
+                crafted[source, i] = made
             with _evaluating(model, x, y) as f:
                 after = torch.cat([f(part).argmax(1) for part in made.x.split(batch)])
             hit = correct & (after != y)
@@ -262,6 +297,7 @@ def evaluate(
             report.rows.append(
                 Row(
                     model=name,
+                    source=source,
                     attack=label,
                     config=repr(attack),
                     norm=norm,
@@ -281,13 +317,11 @@ def evaluate(
             show = torch.argsort(hit.int(), descending=True, stable=True)[:examples]
             pick = [t[show].detach().cpu() for t in (x, made.x, y, after)]
             report.examples.append(Example(name, label, radius, *pick))
-            if source is None:
-                del crafted[i]
         for (norm, radius), hits in fooled.items():
             wrong = int(torch.stack(list(hits.values())).any(0).sum())
             rate = Rate(wrong, right := int(correct.sum()))
-            report.worst_case.append(WorstCase(name, norm, radius, tuple(hits), rate, (right - wrong) / len(x)))
-        if source is None:
+            report.worst_case.append(WorstCase(name, source, norm, radius, tuple(hits), rate, (right - wrong) / len(x)))
+        if source == name:
             report.warnings += _symptoms(name, [r for r in report.rows if r.model == name])
     if progress is not None:
         progress(total, total, "done")

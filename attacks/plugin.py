@@ -1,18 +1,18 @@
-"""What a command line needs of this package, without importing torch: names, one line each, and two builders."""
+"""The plugin of `genlab`: a command and names with one line each, without importing torch; and two builders."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from difflib import get_close_matches
-from importlib import import_module
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from genlab.names import choose, resolve
 
 if TYPE_CHECKING:
     from torch import nn
 
     from attacks.model import Attack
+
+COMMANDS = {"attack": ("attacks.cli:main", "attack a trained classifier: success rates, with and without defences")}
 
 # name -> ("module:attribute", one line). An attack is a dataclass; a defence is called as target(model, **options).
 ATTACKS: dict[str, tuple[str, str]] = {
@@ -34,33 +34,25 @@ DEFENCES: dict[str, tuple[str, str]] = {
     "bits": ("attacks.defences.smoothing:BitDepth.defend", "fewer grey levels, bits=3"),
 }
 
-
-def known(kind: str, name: str, names: Iterable[str]) -> str:
-    """The name itself if it is one of `names`; otherwise a ValueError with the nearest one."""
-    if name in (names := sorted(names)):
-        return name
-    near = get_close_matches(name, names, n=1, cutoff=0.0)
-    hint = f"; did you mean {near[0]!r}?" if near else "; there is none."
-    raise ValueError(f"unknown {kind} {name!r}{hint}")
-
-
-def load(kind: str, name: str, table: dict[str, tuple[str, str]]) -> Any:
-    module, _, attribute = table[known(kind, name, table)][0].partition(":")
-    return attrgetter(attribute)(import_module(module))
+LISTS = {
+    "attacks": {k: text for k, (_, text) in ATTACKS.items()},
+    "defences": {k: text for k, (_, text) in DEFENCES.items()},
+}
 
 
 def attack(name: str, eps: float, norm: str = "linf", **options: Any) -> Attack:
     """Attack `name` at eps pixels in `norm`; options are the fields of its dataclass."""
-    build, ball = load("attack", name, ATTACKS), load("norm", norm, BALLS)(eps)
+    build = resolve(ATTACKS[choose(name, ATTACKS, "attack")][0])
+    ball = resolve(BALLS[choose(norm, BALLS, "norm")][0])(eps)
     fields = {f.name for f in dataclasses.fields(build) if f.init}
     for option in options:
-        known(f"option of {name}", option, fields - {"ball"})
+        choose(option, sorted(fields - {"ball"}), f"option of {name}")
     return build(**({"ball": ball} if "ball" in fields else {}), **options)
 
 
 def defence(name: str, model: nn.Module, **options: Any) -> nn.Module:
     """The model behind defence `name`."""
-    return load("defence", name, DEFENCES)(model, **options)
+    return resolve(DEFENCES[choose(name, DEFENCES, "defence")][0])(model, **options)
 
 
 def undefended(model: nn.Module) -> nn.Module:

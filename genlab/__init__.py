@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genlab.experiment import DataOptions, Experiment, load, train
+    from genlab.experiment import DataOptions, Experiment, load
     from genlab.grid import save_grid
     from genlab.report import Report
     from genlab.run import Run
@@ -21,7 +21,6 @@ _HOME = {
     "DataOptions": "experiment",
     "Experiment": "experiment",
     "load": "experiment",
-    "train": "experiment",
     "save_grid": "grid",
     "Report": "report",
     "Run": "run",
@@ -43,7 +42,6 @@ __all__ = [
     "fit",
     "load",
     "save_grid",
-    "train",
 ]
 
 
@@ -51,5 +49,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'genlab' has no attribute {name!r}")
     module = import_module(f"genlab.{_HOME[name]}")
-    globals()[name] = getattr(module, name)  # `train` is also a module's name: the function wins
+    globals()[name] = getattr(module, name)
     return globals()[name]

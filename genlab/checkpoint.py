@@ -66,7 +66,7 @@ class Checkpoints:
         Raises:
             CheckpointError: checkpoints exist and every one of them is damaged; the message names them.
         """
-        damaged = []
+        damaged: list[Path] = []
         for path in self._steps():
             try:
                 content = path.read_bytes()

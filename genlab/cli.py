@@ -7,14 +7,13 @@ importing attacks.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
-from collections.abc import Iterable
-from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
+
+from genlab.names import choose, resolve
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("genlab.commands:train", "train a method, or continue a run"),
@@ -33,23 +32,6 @@ def gather(kind: str, own: dict[str, Any]) -> dict[str, Any]:
     for plugin in plugins():
         own = own | getattr(plugin, kind, {})
     return own
-
-
-def resolve(path: str) -> Any:
-    """ "package.module:name" -> the object."""
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
-
-
-def choose(name: str, among: Iterable[str], what: str) -> str:
-    """`name` if it is there, else a ValueError that suggests the nearest."""
-    known = list(among)
-    if name in known:
-        return name
-    near = difflib.get_close_matches(name, known, 1)
-    raise ValueError(
-        f"unknown {what} {name!r}" + (f": did you mean {near[0]!r}?" if near else "") + f" Known: {', '.join(known)}."
-    )
 
 
 def usage(commands: dict[str, tuple[str, str]]) -> str:

@@ -10,7 +10,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from genlab.cli import choose, gather, resolve
+from genlab.cli import gather
+from genlab.names import choose, resolve
 
 FLAT = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
 
@@ -34,7 +35,6 @@ def train(arguments: list[str]) -> None:
     name = choose(arguments[0], known, "method")
     method = resolve(known[name][0])
     from genlab.experiment import DataOptions, Experiment
-    from genlab.experiment import train as carry_out
 
     fields: list[Any] = [
         ("method", method, field(default_factory=method)),
@@ -47,7 +47,7 @@ def train(arguments: list[str]) -> None:
     options = parse(kind, f"train {name}", arguments[1:])
     plain = "".join(c if c.isalnum() else "-" for c in options.data.data)
     out = options.out or Path("runs") / f"{name}-{plain}"
-    carry_out(Experiment(options.method, options.data, options.training), out)
+    Experiment(options.method, options.data, options.training).run(out)
     Console().print(f"[green]done[/]: {out / 'report.html'}", soft_wrap=True)
 
 
@@ -75,11 +75,12 @@ def sample(arguments: list[str]) -> None:
     from genlab.grid import save_grid
 
     method = load(options.run)
-    if not hasattr(method, "sample"):
+    draw: Any = getattr(method, "sample", None)
+    if draw is None:
         raise ValueError(f"{options.run} holds a {type(method).__name__}, which does not generate images")
     torch.manual_seed(options.seed)
     with torch.no_grad():
-        images = torch.cat([method.sample(min(256, options.n - i)) for i in range(0, options.n, 256)])
+        images = torch.cat([draw(min(256, options.n - i)) for i in range(0, options.n, 256)])
     print(save_grid(images, options.out))
 
 

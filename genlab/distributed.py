@@ -74,3 +74,13 @@ def highest(value: int, device: torch.device) -> int:
     box = torch.tensor(int(value), device=device)
     dist.all_reduce(box, dist.ReduceOp.MAX)
     return int(box)
+
+
+@contextmanager
+def first_rank_first() -> Iterator[None]:
+    """Rank 0 does the block before the others do it: what it writes to disk is there for them."""
+    if world_size() > 1 and rank() > 0:
+        dist.barrier()
+    yield
+    if world_size() > 1 and rank() == 0:
+        dist.barrier()

@@ -1,4 +1,4 @@
-"""An experiment is a method, its data and how it is trained; `train` carries it out in a run directory."""
+"""An experiment is a method, its data and how it is trained; it runs in a run directory, from which `load` reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from genlab import distributed
-from genlab.data import Augment, Images, Stream
+from genlab.data import Augment, Stream
 from genlab.data import load as load_data
 from genlab.grid import save_grid
 from genlab.report import Report
@@ -59,48 +59,49 @@ class Experiment:
             "training": asdict(self.training),
         }
 
+    def run(self, out: str | Path, hooks: Sequence[tuple[int, Hook]] = (), pictures: int = 8) -> Method:
+        """Trains in the run directory `out`, or continues there; returns the trained method in eval mode.
 
-def train(experiment: Experiment, out: str | Path, hooks: Sequence[tuple[int, Hook]] = (), pictures: int = 8) -> Method:
-    """Trains `experiment` in the run directory `out`, or continues there; returns the trained method in eval mode.
-
-    Held-out figures go to results.json, pictures to samples/ (so many times during training, and at the end), and
-    report.html shows them. Under `torchrun`, all processes call this together.
-    """
-    with distributed.group() as device:
-        training = experiment.training
-        data, test = (experiment.data.load(split, device) for split in ("train", "test"))
-        classes = len(data.classes) if isinstance(data, Images) or hasattr(data, "classes") else 0
-        torch.manual_seed(training.seed)
-        method = experiment.method.build(data.shape, classes).to(device)
-        first = distributed.rank() == 0
-        about = {**experiment.options(), "shape": list(data.shape), "classes": classes}
-        run = Run.create(out, about, may_differ=FREE) if first else None
-        run = distributed.broadcast_object(run)
-        stream = Stream(
-            data,
-            training.batch,
-            seed=training.seed,
-            augment=experiment.data.augment,
-            rank=distributed.rank(),
-            world=distributed.world_size(),
-        )
-
-        def picture(images: int, method: Method) -> None:
-            with torch.random.fork_rng():
-                torch.manual_seed(training.seed)  # the same latents at every moment
-                for name, batch in method.pictures(test).items():
-                    save_grid(batch, run.file("samples", f"{name}-{images:09d}.png"))
-
-        every = max(1, training.images // max(1, pictures))
-        method = fit(method, stream, training, run=run, hooks=[(every, picture), *hooks], title=f"training {run.path}")
-        if first:
-            with torch.random.fork_rng():
-                torch.manual_seed(training.seed)
-                run.add_results(**method.evaluate(test))
-            Report(f"{run.path.name}: {type(method).__name__} on {experiment.data.data}").run(run).save(
-                run.file("report.html")
+        Held-out figures go to results.json, pictures to samples/ (so many times during training, and at the end), and
+        report.html shows them. Under `torchrun`, all processes call this together.
+        """
+        with distributed.group() as device:
+            training = self.training
+            with distributed.first_rank_first():  # it may have to download
+                data, test = (self.data.load(split, device) for split in ("train", "test"))
+            classes = len(getattr(data, "classes", ()))
+            torch.manual_seed(training.seed)
+            method = self.method.build(data.shape, classes).to(device)
+            first = distributed.rank() == 0
+            about = {**self.options(), "shape": list(data.shape), "classes": classes}
+            run = Run.create(out, about, may_differ=FREE) if first else None
+            run = distributed.broadcast_object(run)
+            stream = Stream(
+                data,
+                training.batch,
+                seed=training.seed,
+                augment=self.data.augment,
+                rank=distributed.rank(),
+                world=distributed.world_size(),
             )
-        return method
+
+            def picture(images: int, method: Method) -> None:
+                with torch.random.fork_rng():
+                    torch.manual_seed(training.seed)  # the same latents at every moment
+                    for name, batch in method.pictures(test).items():
+                        save_grid(batch, run.file("samples", f"{name}-{images:09d}.png"))
+
+            every = max(1, training.images // max(1, pictures))
+            method = fit(
+                method, stream, training, run=run, hooks=[(every, picture), *hooks], title=f"training {run.path}"
+            )
+            if first:
+                with torch.random.fork_rng():
+                    torch.manual_seed(training.seed)
+                    run.add_results(**method.evaluate(test))
+                title = f"{run.path.name}: {type(method).__name__} on {self.data.data}"
+                Report(title).run(run).save(run.file("report.html"))
+            return method
 
 
 FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,11 +36,18 @@ def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int 
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
+def grid_png(images: Tensor, columns: int | None = None, **how: int) -> bytes:
+    """`grid(images, columns)` as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    grid(images, columns, **how).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def save_grid(images: Tensor, path: str | Path, columns: int | None = None, **how: int) -> Path:
     """Writes `grid(images, columns)` as PNG."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    grid(images, columns, **how).save(path, format="PNG")
+    path.write_bytes(grid_png(images, columns, **how))
     return path
 
 

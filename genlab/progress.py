@@ -56,10 +56,21 @@ class Progress:
         """Per second, since the start."""
         return (self.done - self.start) / max(time.monotonic() - self.began, 1e-9)
 
-    def advance(self, done: int) -> None:
-        self.done = done
+    @property
+    def pace(self) -> str:
+        return f"{self.rate:,.{0 if self.rate >= 10 else 1}f} {self.unit}/s"
+
+    def advance(self, done: int, total: int | None = None) -> None:
+        """`done` of `total` are done; the total may be learnt late."""
+        self.done, self.total = done, total or self.total
         if self.bar:
-            self.bar.update(self.task, completed=done, rate=f"{self.rate:,.0f} {self.unit}/s", values=self.values)
+            self.bar.update(
+                self.task,
+                completed=done,
+                total=self.total,
+                rate=self.pace,
+                values=self.values,
+            )
 
     def log(self, done: int, values: dict[str, float]) -> None:
         self.values = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -73,7 +84,7 @@ class Progress:
         self.spoke = time.monotonic()
         left = max(self.total - self.done, 0) / max(self.rate, 1e-9)
         print(
-            f"{self.title}  {self.done:,}/{self.total:,} {self.unit}  {self.rate:,.0f} {self.unit}/s  "
+            f"{self.title}  {self.done:,}/{self.total:,} {self.unit}  {self.pace}  "
             f"{left:.0f} s left  {self.values}".rstrip(),
             file=sys.stderr,
             flush=True,

@@ -118,7 +118,12 @@ def test_the_report_is_plain_data_readable_and_a_table() -> None:
     data = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert data["rows"][0]["success"]["value"] == row(report, "fgsm").success.value
     assert data["worst_case"][0]["attacks"] == ["fgsm", "noise-linf"]
-    assert report.table().row_count == 3 and "noise-linf" in repr(report) and "worst case" in repr(report)
+    assert (
+        report.table().row_count == 3
+        and report.rows[0].success.percent in str(list(report.table().columns[3].cells))
+        and "noise-linf" in repr(report)
+        and "worst case" in repr(report)
+    )
 
 
 @dataclass(frozen=True)
@@ -231,17 +236,22 @@ def test_steps_that_do_not_help_and_budgets_that_hurt_are_reported() -> None:
     assert len(found) == 2 and "more steps do not help" in found[0] and "larger budget" in found[1]
 
 
-def test_a_source_crafts_for_all_models_and_is_paid_once() -> None:
+def test_a_source_crafts_for_all_models_that_name_it_and_is_paid_once() -> None:
     net, x, y = batch()
-    calls = []
     source = Net().eval()
-    source.body[1].register_forward_hook(lambda *a: calls.append(len(a[1][0])))
+    calls: list[int] = []
+    source.body[1].register_forward_hook(lambda *a: calls.append(len(a[1][0])) if torch.is_grad_enabled() else None)
     attack = FGSM(Linf(0.1))
-    report = evaluate({"net": net, "steps": Wrapped("steps")}, {"fgsm": attack}, x, y, source=source)
-    assert sum(calls) == len(x) and report.oblivious and not report.warnings
+    models = {"net": net, "steps": Wrapped("steps"), "proxy": source}
+    report = evaluate(models, {"fgsm": attack}, x, y, sources={"net": "proxy", "steps": "proxy"})
+    assert sum(calls) == 2 * len(x)  # the attack once, and the look at the proxy's own gradients
+    assert {(r.model, r.source) for r in report.rows} == {(name, "proxy") for name in models}
+    assert not [w for w in report.warnings if w.startswith(("net", "steps"))]
     net.eval()
     expected = ((net(x).argmax(1) == y) & (net(attack(source, x, y)).argmax(1) != y)).sum()
     assert row(report, "fgsm").success.fooled == expected > 0
+    with pytest.raises(ValueError, match="model 'prxy', but the models are net"):
+        evaluate({"net": net}, {"fgsm": attack}, x, y, sources={"net": "prxy"})
 
 
 def test_a_model_that_is_never_right_has_no_success_rate() -> None:

@@ -8,7 +8,7 @@ import torch
 from toys import METHODS
 
 import genlab
-from genlab.experiment import DataOptions, Experiment, config_of, data_of, load, train
+from genlab.experiment import DataOptions, Experiment, config_of, data_of, load
 from genlab.grid import grid, save_grid
 from genlab.methods.classifier import ClassifierConfig
 from genlab.report import Report
@@ -22,7 +22,7 @@ TINY = Options(images=64, batch=16, log_every=32, save_every=32)
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "gan"
     experiment = Experiment(METHODS["gan"], DataOptions("digits"), TINY)
-    return train(experiment, path, pictures=2), path, experiment
+    return experiment.run(path, pictures=2), path, experiment
 
 
 def test_a_run_holds_all_that_the_readme_promises(trained):
@@ -47,7 +47,7 @@ def test_a_loaded_run_is_the_trained_method(trained):
 
 def test_a_loaded_run_is_the_average_if_there_is_one(tmp_path):
     options = Options(images=64, batch=16, half_life=50)
-    method = train(Experiment(METHODS["classifier mlp"], DataOptions("digits"), options), tmp_path / "r")
+    method = Experiment(METHODS["classifier mlp"], DataOptions("digits"), options).run(tmp_path / "r")
     assert all(torch.equal(p, q) for p, q in zip(method.parameters(), load(tmp_path / "r").parameters(), strict=True))
     live = Run(tmp_path / "r").checkpoints.load()["method"]
     assert not torch.equal(live["net.2.weight"], method.net[2].weight)
@@ -61,7 +61,7 @@ def test_options_survive_the_way_through_json(trained):
 def test_the_same_command_continues_and_another_experiment_is_refused_naming_the_difference(tmp_path):
     def go(images, lr=0.05):
         options = Options(images=images, batch=16, log_every=16)
-        return train(Experiment(ClassifierConfig(net="mlp", width=8, lr=lr), training=options), tmp_path / "r")
+        return Experiment(ClassifierConfig(net="mlp", width=8, lr=lr), training=options).run(tmp_path / "r")
 
     go(32)
     longer = go(64)
@@ -73,7 +73,7 @@ def test_the_same_command_continues_and_another_experiment_is_refused_naming_the
 
 def test_figures_of_a_classifier_are_those_of_the_test_split(tmp_path):
     experiment = Experiment(ClassifierConfig(net="mlp", width=64), training=Options(images=20_000, batch=50))
-    method = train(experiment, tmp_path / "r")
+    method = experiment.run(tmp_path / "r")
     test = experiment.data.load("test")
     right = (method(test.x).argmax(1) == test.labels).float().mean().item()
     assert Run(tmp_path / "r").results()["accuracy"] == pytest.approx(right) and right > 0.85

@@ -85,10 +85,12 @@ def net() -> nn.Module:
 def test_straight_through_changes_the_gradient_and_not_the_output(filter: Filter) -> None:
     model, x = net(), images()
     defended = Filtered(filter, model)
-    assert torch.equal(defended(x), model(filter(x))) and torch.equal(defended.adaptive()(x), defended(x))
+    through = Filtered(filter, model, straight_through=True)
+    assert torch.equal(defended(x), model(filter(x))) and torch.equal(through(x), defended(x))
+    assert defended.adaptive().straight_through == (not filter.differentiable)
     filtered, inputs = filter(x).requires_grad_(), x.clone().requires_grad_()
     (expected,) = torch.autograd.grad(model(filtered)[:, 0].sum(), filtered)
-    (seen,) = torch.autograd.grad(defended.adaptive()(inputs)[:, 0].sum(), inputs)
+    (seen,) = torch.autograd.grad(through(inputs)[:, 0].sum(), inputs)
     assert torch.equal(seen, expected)
 
 

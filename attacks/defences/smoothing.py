@@ -1,8 +1,8 @@
 """Filters in front of a classifier: local smoothing and bit-depth reduction, with the attack that sees through them.
 
 Feature squeezing: Xu, Evans, Qi 2018, arXiv:1704.01155. The adaptive attack is BPDA, Athalye, Carlini, Wagner 2018,
-arXiv:1802.00420, section 4.1: a filter that is close to the identity is differentiated as the identity. A filter that
-only hides the gradient is not a defence: report `Filtered.adaptive()` beside it.
+arXiv:1802.00420, section 4.1: a filter without a gradient of its own is differentiated as the identity, to which it is
+close. A filter that only hides the gradient is not a defence: report `Filtered.adaptive()` beside it.
 
 Borders repeat the edge pixel (scipy.ndimage's mode="nearest"). Every filter maps (N, C, H, W) in [0, 1] to the same.
 """
@@ -10,7 +10,7 @@ Borders repeat the edge pixel (scipy.ndimage's mode="nearest"). Every filter map
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,9 @@ from torch.nn.functional import avg_pool2d, conv2d, pad
 
 
 class Filter(nn.Module):
-    """x (N, C, H, W) in [0, 1] -> the same shape and range."""
+    """x (N, C, H, W) in [0, 1] -> the same shape and range. `differentiable`: its gradient is of use to an attack."""
+
+    differentiable: ClassVar[bool] = True
 
     @classmethod
     def defend(cls, model: nn.Module, **options: Any) -> Filtered:
@@ -104,6 +106,8 @@ class Gaussian(Filter):
 class BitDepth(Filter):
     """Rounds every pixel to 2**bits grey levels; its gradient is zero everywhere, so attack `Filtered.adaptive()`."""
 
+    differentiable = False
+
     def __init__(self, bits: int = 3) -> None:
         super().__init__()
         if bits not in range(1, 9):
@@ -136,5 +140,5 @@ class Filtered(nn.Module):
         return self.model(filtered + (x - x.detach()))  # adds an exact zero that carries the gradient
 
     def adaptive(self) -> Self:
-        """The same defended model (weights shared) as an attacker should see it: the `source` of an evaluation."""
-        return type(self)(self.filter, self.model, straight_through=True)
+        """The same defended model, same outputs and shared weights, as an attacker who knows of it should see it."""
+        return type(self)(self.filter, self.model, not getattr(self.filter, "differentiable", False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from genlab.data.images import Images, Pair
 from genlab.data.resize import resized
 from genlab.data.sprites import SIDE, sprites
 from genlab.data.vision import vision
+from genlab.names import unknown
 
 NATIVE = {  # size, channels
     "digits": (8, 1),
@@ -83,16 +83,10 @@ def _single(
     elif path := _path(name):
         return open_folder(path, split, size=size, channels=channels, device=device, resident=resident)
     else:
-        raise DataError(_unknown(name))
+        raise DataError(unknown(name, SOURCES, "data"))
     return resized(images, size, channels).to(device)
 
 
 def _path(name: str) -> str:
     """The path of `folder:PATH`, or of a folder named by itself; else nothing."""
     return name.removeprefix("folder:") if name.startswith("folder:") or os.path.isdir(os.path.expanduser(name)) else ""
-
-
-def _unknown(name: str) -> str:
-    near = get_close_matches(name, SOURCES, n=1)
-    hint = f": did you mean {near[0]!r}?" if near else ";"
-    return f"unknown data {name!r}{hint} known: {', '.join(SOURCES)}"

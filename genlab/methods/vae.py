@@ -54,7 +54,8 @@ class VAE(Method):
     def evaluate(self, data: Images) -> dict[str, float]:
         """bound: minus the evidence lower bound on `data` with one draw per image, in nats per image."""
         self.eval()
-        return {"bound": sum(float(sum(self.bound(x)).sum()) for x, _ in batches(data, 500)) / len(data)}
+        bounds = [torch.stack(self.bound(x)).sum() for x, _ in batches(data, 500)]
+        return {"bound": float(torch.stack(bounds).sum()) / len(data)}
 
     @torch.no_grad()
     def pictures(self, data: Images) -> dict[str, Tensor]:

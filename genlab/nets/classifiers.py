@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 
@@ -14,8 +13,7 @@ class Normalise(nn.Module):
 
     def __init__(self, mean: float = 0.5, std: float = 0.5):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.mean, self.std = mean, std
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
@@ -92,7 +90,7 @@ def resnet(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Seq
     )
 
 
-NETWORKS: dict[str, Callable[[tuple[int, int, int], int, int], nn.Sequential]] = {
+NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
     "cnn": cnn,
     "resnet": resnet,
     "mlp": mlp,

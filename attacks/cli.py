@@ -1,0 +1,89 @@
+"""`genlab attack RUN`: how often are the classifier's right answers turned wrong, with and without defences?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from attacks.plugin import ATTACKS, DEFENCES, attack, defence
+from genlab.names import choose
+
+
+@dataclass(frozen=True)
+class Options:
+    """Attacks the classifier of a run on its held-out images.
+
+    Prints a table; writes attack.json, attack.html and a picture (originals, adversarial, difference x 50) into the
+    run. A defence stands in the table twice: under images made for the undefended model, and `adaptive`, under images
+    made through the defence.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """run directory of a classifier"""
+    attacks: str = "fgsm,ifgsm,pgd"
+    """comma-separated names; `genlab list` tells all"""
+    eps: str = "0.05,0.1,0.2"
+    """comma-separated sizes of the perturbation, in pixels of [0, 1]"""
+    norm: Literal["linf", "l2"] = "linf"
+    """how the size is measured"""
+    defence: str = "none"
+    """comma-separated names"""
+    n: int = 1000
+    """how many images to attack"""
+
+
+def main(arguments: list[str]) -> None:
+    from genlab.commands import parse
+
+    options = parse(Options, "attack", arguments)
+    names = [choose(name, ATTACKS, "attack") for name in words(options.attacks)]
+    shields = [choose(name, DEFENCES, "defence") for name in words(options.defence)]
+    sizes = sorted(number(word) for word in words(options.eps))
+    if options.n < 1:
+        raise ValueError(f"--n must be at least 1, got {options.n}")
+
+    from rich.console import Console
+
+    import genlab
+    from attacks.defences import line_up
+    from attacks.evaluate import evaluate
+    from attacks.report import add, progress, triptych
+    from genlab.checkpoint import write_atomically
+    from genlab.experiment import data_of
+
+    chosen = {name: attack(name, sizes[0], options.norm) for name in names}
+    run = genlab.Run(options.run)
+    model = genlab.load(run)
+    if not hasattr(model, "net"):
+        raise ValueError(f"{options.run} holds a {type(model).__name__}, not a classifier: there is nothing to fool")
+    test = data_of(run).load("test")
+    test = test.subset(slice(0, options.n))
+    models, sources = line_up(model, {name: defence(name, model) for name in shields})
+    with progress() as tell:
+        found = evaluate(models, chosen, test.x, test.labels, eps=sizes, sources=sources, progress=tell)
+    Console().print(found.table())
+    for sentence in found.warnings:
+        Console().print(f"[yellow]warning:[/] {sentence}")
+    write_atomically(run.file("attack.json"), json.dumps(found.to_json(), indent=1).encode())
+    example = found.examples[(len(sizes) - 1) // 2]
+    picture = genlab.save_grid(triptych(example), run.file("attack.png"), columns=len(example.x))
+    page = add(genlab.Report(f"{run.path.name} under attack"), found).save(run.file("attack.html"))
+    print(picture, page, sep="\n")
+
+
+def words(text: str) -> list[str]:
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if not found:
+        raise ValueError(f"a comma-separated list is needed, got {text!r}")
+    return list(dict.fromkeys(found))
+
+
+def number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise ValueError(f"eps must be numbers, got {word!r}") from None

@@ -1,0 +1,29 @@
+"""Things by name: import paths, and what to say when a name is not known. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib import import_module
+from operator import attrgetter
+from typing import Any
+
+
+def resolve(path: str) -> Any:
+    """ "package.module:name" -> the object, imported now."""
+    module, _, name = path.partition(":")
+    return attrgetter(name)(import_module(module))
+
+
+def unknown(name: str, known: Iterable[str], what: str) -> str:
+    """The sentence for a name that is none of `known`, with the nearest of them."""
+    near = get_close_matches(name, known := list(known), 1)
+    hint = f": did you mean {near[0]!r}?" if near else ";"
+    return f"unknown {what} {name!r}{hint} known: {', '.join(known)}"
+
+
+def choose(name: str, known: Iterable[str], what: str) -> str:
+    """`name` if it is one of `known`, else a ValueError that suggests the nearest."""
+    if name not in (known := list(known)):
+        raise ValueError(unknown(name, known, what))
+    return name

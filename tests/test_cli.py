@@ -1,0 +1,140 @@
+"""The command line as a user meets it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from toys import METHODS
+
+from genlab.cli import main
+from genlab.experiment import DataOptions, Experiment
+from genlab.train import Options
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A classifier that knows digits a little, and a GAN that does not."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, images in (("classifier mlp", 8000), ("gan", 64)):
+        Experiment(METHODS[name], DataOptions(), Options(images=images)).run(folder / name.split()[0], pictures=1)
+    return folder
+
+
+def test_help_is_quick_and_names_every_command():
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "genlab", "--help"], capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    assert done.returncode == 0
+    assert all(f"\n  {name} " in done.stdout for name in ("train", "sample", "attack", "report", "list"))
+    assert seconds < 2, seconds  # 0.1 s on a free machine; the import of torch alone would take longer than this
+
+
+@pytest.mark.parametrize("command", ["train", "sample", "attack", "report"])
+def test_help_of_a_command_does_not_import_torch(command):
+    code = f"import sys; from genlab.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print('torch' in sys.modules)"], capture_output=True, text=True
+    )
+    assert "usage: genlab" in done.stdout and done.stdout.endswith("False\n"), done.stderr
+
+
+def test_list_names_methods_data_attacks_and_defences(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("methods", "gan", "vae", "data", "cifar10", "attacks", "pgd", "median"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["train", "gna"], "did you mean 'gan'"),
+        (["train", "gan", "--data", "mnits"], "did you mean 'mnist'"),
+        (["train", "gan", "--data", "folder:nowhere"], "nowhere"),
+        (["sample", "nowhere"], "nowhere is not a run"),
+        (["report", "nowhere"], "nowhere is not a run"),
+        (["attack", "nowhere"], "nowhere is not a run"),
+        (["attack", "x", "--attacks", "fgms"], "did you mean 'fgsm'"),
+        (["attack", "x", "--defence", "medain"], "did you mean 'median'"),
+        (["attack", "x", "--eps", "big"], "eps must be numbers, got 'big'"),
+        (["attack", "x", "--eps", "-1"], "eps must be a finite number >= 0, got -1.0"),
+        (["list", "all"], "takes no options"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_status_2(arguments, words, capsys):
+    assert main(arguments) == 2
+    out, error = capsys.readouterr()
+    assert words in error and error.startswith("genlab: ") and error.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "gan", "--imges", "5"], "--images"),
+        (["train", "gan", "--image", "5"], "--images"),  # no abbreviations
+        (["train", "gan", "--images", "0"], "images must be at least 1"),
+        (["train", "gan", "--precision", "half"], "bfloat16"),
+        (["sample", "run", "--sed", "1"], "--seed"),
+    ],
+)
+def test_a_misspelt_option_is_met_with_the_right_one_and_status_2(arguments, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    out, error = capsys.readouterr()
+    assert caught.value.code == 2 and words in out + error
+
+
+def test_train_writes_a_run_and_the_same_command_continues_it(tmp_path, capsys):
+    words = ["train", "vae", "--width", "4", "--out", str(tmp_path / "r"), "--shift", "0.1", "--images"]
+    assert main([*words, "128"]) == 0 and main([*words, "192"]) == 0
+    assert (tmp_path / "r" / "report.html").exists()
+    assert main([*words, "192", "--lr", "0.5"]) == 2
+    assert "options.lr is 0.001 there and 0.5 here" in capsys.readouterr().err
+
+
+def test_sample_draws_the_asked_number_and_is_reproducible(runs, capsys):
+    from PIL import Image
+
+    for name in ("a", "b"):
+        assert main(["sample", str(runs / "gan"), "--n", "6", "--out", f"out/{name}.png", "--seed", "4"]) == 0
+    a, b = (open(f"out/{name}.png", "rb").read() for name in "ab")
+    assert a == b and Image.open("out/a.png").size == (3 * 72 + 8, 2 * 72 + 8)
+    assert main(["sample", str(runs / "gan"), "--n", "0"]) == 2
+    assert main(["sample", str(runs / "classifier")]) == 2
+    assert "does not generate images" in capsys.readouterr().err
+
+
+def test_attack_prints_a_table_and_leaves_json_picture_and_page(runs, capsys):
+    words = ["attack", str(runs / "classifier"), "--attacks", "fgsm,pgd", "--eps", "0.05,0.3", "--n", "40"]
+    assert main([*words, "--defence", "none,bits"]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("fgsm", "pgd", "noise-linf", "worst case", "bits"))
+    found = json.loads((runs / "classifier" / "attack.json").read_text())
+    assert {(row["model"], row["source"]) for row in found["rows"]} == {
+        ("none", "none"), ("bits", "none"), ("bits, adaptive", "bits, adaptive")}  # fmt: skip
+    assert "data:image/png" in (runs / "classifier" / "attack.html").read_text()
+    assert (runs / "classifier" / "attack.png").exists()
+    assert main(["attack", str(runs / "gan")]) == 2
+    assert "nothing to fool" in capsys.readouterr().err
+
+
+def test_report_is_made_again_from_the_files(runs):
+    (runs / "gan" / "report.html").unlink()
+    assert main(["report", str(runs / "gan")]) == 0 and (runs / "gan" / "report.html").exists()
+
+
+def test_an_interrupted_command_says_how_to_go_on_and_exits_with_the_signal(tmp_path):
+    import os
+    import signal
+
+    words = [sys.executable, "-m", "genlab", "train", "vae", "--images", "100000000", "--log-every", "640",
+             "--out", str(tmp_path / "r")]  # fmt: skip
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    while not (tmp_path / "r" / "metrics.jsonl").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode == 143 and "the same command continues" in error and "Traceback" not in error
+    assert list((tmp_path / "r" / "checkpoints").glob("*.sha256"))
