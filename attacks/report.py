@@ -30,7 +30,9 @@ def add(page: genlab.report.Report, found: Report) -> genlab.report.Report:
     page.section("Attack success", "Of the images that were classified correctly, the share turned wrong; 95 % bars.")
     for model, lines in success_curves(found).items():
         if any(len(x) > 1 for x, *_ in lines.values()):
-            page.picture(curves(lines, x="eps (pixels in [0, 1])", y="success rate", title=f"defence: {model}"), model)
+            page.picture(
+                curves(lines, x="eps (pixels in [0, 1])", y="success rate", title=model, limits=(-0.02, 1.02)), ""
+            )
     head, *rows = found.cells()
     page.table(head, rows).warnings(found.warnings)
     page.section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")

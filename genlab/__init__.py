@@ -5,8 +5,9 @@ Names load on first use: importing genlab does not import torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from genlab.names import lazily
 
 if TYPE_CHECKING:
     from genlab.experiment import DataOptions, Experiment, load
@@ -44,10 +45,4 @@ __all__ = [
     "save_grid",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'genlab' has no attribute {name!r}")
-    module = import_module(f"genlab.{_HOME[name]}")
-    globals()[name] = getattr(module, name)
-    return globals()[name]
+__getattr__ = lazily(__name__, _HOME)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from operator import attrgetter
@@ -27,3 +28,16 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     if name not in (known := list(known)):
         raise ValueError(unknown(name, known, what))
     return name
+
+
+def lazily(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` (PEP 562) of a package whose public names load on first use; `home`: name -> its submodule."""
+
+    def load(name: str) -> Any:
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{home[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return load

@@ -10,17 +10,26 @@ Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 Band = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]  # x, y, low, high
 
 
-def curves(lines: Mapping[str, Curve | Band], *, x: str, y: str, title: str = "", log: bool = False) -> bytes:
+def curves(
+    lines: Mapping[str, Curve | Band],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    log: bool = False,
+    limits: tuple[float, float] | None = None,
+) -> bytes:
     """A PNG of named curves; with (x, y, low, high) the interval is drawn as bars.
 
     Args:
         x, y: axis labels, with units.
         log: logarithmic y axis.
+        limits: lowest and highest y shown; none: as the data are.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    figure = Figure(figsize=(4.6, 3.1), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for name, line in lines.items():
@@ -31,6 +40,7 @@ def curves(lines: Mapping[str, Curve | Band], *, x: str, y: str, title: str = ""
         else:
             axes.plot(line[0], line[1], label=name, marker=marker, markersize=3, lw=1.3)
     axes.set(xlabel=x, ylabel=y, title=title, **({"yscale": "log"} if log else {}))
+    axes.set_ylim(limits)
     axes.grid(alpha=0.3)
     if len(lines) > 1:
         axes.legend(fontsize=8)

@@ -36,7 +36,7 @@ class Config:
     """folder of the runs and the report; none: runs/quickstart-DATA"""
     classifier_images: int = 300_000
     """length of the classifier's training"""
-    gan_images: int = 400_000
+    gan_images: int = 500_000
     """length of the GAN's training"""
     eps: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""

@@ -5,8 +5,9 @@ Names load on first use, so that importing this package (for `genlab list`, say)
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from genlab.names import lazily
 
 if TYPE_CHECKING:
     from genlab.data.augment import Augment
@@ -29,14 +30,4 @@ _HOME = {
 }
 __all__ = ["SOURCES", "Augment", "DataError", "Folder", "Images", "Pair", "Stream", "batches", "load"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__ = lazily(__name__, _HOME)
