@@ -133,14 +133,17 @@ class FGSM(PGD):
 
 @dataclass(frozen=True)
 class IFGSM(PGD):
-    """Steps of eps / steps from the clean image (the choice of arXiv:1710.06081; Kurakin et al. use 1/255)."""
+    """PGD from the clean image instead of a random point (Kurakin et al. take steps of 1/255)."""
 
     random_start: bool = False
-    reach: ClassVar[float] = 1.0
 
 
 @dataclass(frozen=True)
 class MIFGSM(IFGSM):
-    """I-FGSM along a running sum of gradients, each divided by its L1 norm: g <- momentum * g + grad / |grad|_1."""
+    """Along a running sum of gradients, each divided by its L1 norm: g <- momentum * g + grad / |grad|_1.
+
+    Steps of eps / steps, the paper's.
+    """
 
     momentum: float = 1.0
+    reach: ClassVar[float] = 1.0

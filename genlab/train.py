@@ -266,7 +266,7 @@ def fit(
     parts |= {f"hook {i}": hook for i, (_, hook) in enumerate(hooks) if hasattr(hook, "state_dict")}
     state = State(parts, run)
     data.images = state.load()
-    if run:
+    if run and rank == 0:
         run.forget_after(data.images)
     window = Window()
 

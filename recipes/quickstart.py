@@ -38,6 +38,8 @@ class Config:
     """length of the classifier's training"""
     gan_images: int = 500_000
     """length of the GAN's training"""
+    gan_width: int = 64
+    """channels of the GAN's finest level"""
     eps: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
     attacked: int = 1000
@@ -55,11 +57,10 @@ def main(config: Config) -> None:
     train = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
     classifier = genlab.Experiment(ClassifierConfig(), data, train).run(out / "classifier")
     train = genlab.Options(config.gan_images, seed=config.seed, half_life=10_000)
-    genlab.Experiment(GANConfig(), data, train).run(out / "gan")
+    genlab.Experiment(GANConfig(width=config.gan_width), data, train).run(out / "gan")
 
     test = data.load("test").subset(slice(0, config.attacked))
-    ball = Linf(config.eps[0])
-    attacks = {"fgsm": FGSM(ball), "ifgsm": IFGSM(ball), "pgd": PGD(ball)}
+    attacks = {"fgsm": FGSM(Linf(0.1)), "ifgsm": IFGSM(Linf(0.1)), "pgd": PGD(Linf(0.1))}
     filters = {"gaussian": Gaussian(config.sigma), "bits": BitDepth(config.bits)}
     models, sources = line_up(classifier, {name: Filtered(f, classifier) for name, f in filters.items()})
     with progress() as tell:
@@ -67,8 +68,7 @@ def main(config: Config) -> None:
     Console().print(found.table(), *(f"warning: {sentence}" for sentence in found.warnings), sep="\n")
 
     accuracy = genlab.Run(out / "classifier").results()["accuracy"]
-    results = {"accuracy": accuracy, **found.to_json()}
-    write_atomically(out / "results.json", json.dumps(results, indent=1).encode())
+    write_atomically(out / "results.json", json.dumps({"accuracy": accuracy, **found.to_json()}, indent=1).encode())
     page = genlab.Report(f"Quickstart on {config.data}")
     page.section("Classifier", f"{accuracy:.2%} of the held-out images are classified correctly.")
     page.section("GAN").picture(genlab.Run(out / "gan").samples()[-1], "samples")

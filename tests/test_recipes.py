@@ -11,7 +11,7 @@ import pytest
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = {
     "quickstart": "--classifier-images 20000 --gan-images 128 --attacked 20 --eps 0.1 0.3 --out {out}",
-    "benchmark_attacks": "--n 8 --repeats 1 --out {out}/figures.json",
+    "benchmark_attacks": "--n 8 --repeats 1 --images 2000 --out {out}",
     "benchmark_training": "--steps 1 --repeats 1 --batch 8",
 }
 
