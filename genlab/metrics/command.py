@@ -1,0 +1,71 @@
+"""`genlab evaluate RUN`: how good, how varied and how new are a run's samples? torch is imported only when it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measures the samples of a run against its held-out images; adds to results.json and report.html.
+
+    The second column is the floor: real training images, measured alike.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """run directory of a generative model"""
+    n: int = 5000
+    """samples to draw"""
+    features: Literal["classifier", "pixels"] = "classifier"
+    """what is compared; the classifier is trained at its first use and cached"""
+    data_root: Path | None = None
+    """where downloaded sets lie; none: where the run found them"""
+    seed: int = 0
+    """of the latents"""
+
+
+def main(arguments: list[str]) -> None:
+    from genlab.commands import parse
+
+    options: Evaluate = parse(Evaluate, "evaluate", arguments)
+    if options.n < 2:
+        raise ValueError(f"--n must be at least 2, got {options.n}")
+    from dataclasses import replace
+
+    import torch
+
+    from genlab.experiment import data_of, load
+    from genlab.metrics.evaluate import evaluate
+    from genlab.metrics.features import Features, Pixels, default_features
+    from genlab.metrics.seen import one_set, sampler
+    from genlab.report import Report
+    from genlab.run import Run
+
+    run = Run(options.run)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    draw = sampler(load(run, device))
+    data = data_of(run)
+    data = data if options.data_root is None else replace(data, data_root=options.data_root)
+    train, test = (one_set(data.load(split, device)) for split in ("train", "test"))
+    features: Features = Pixels() if options.features == "pixels" else default_features(data, device)
+    table = evaluate(draw, test, features, train, options.n, seed=options.seed)
+    run.add_results(evaluation=table)
+    Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
+    print(Report(run.path.name).run(run).save(run.file("report.html")))
+
+
+def as_table(table: dict[str, dict[str, float]], title: str) -> Table:
+    """Figures as rows, sets of images as columns."""
+    view = Table(title=title, title_justify="left")
+    view.add_column("figure")
+    for name in table:
+        view.add_column(name, justify="right")
+    for figure in table["samples"]:
+        view.add_row(figure.replace("[", r"\["), *(f"{column[figure]:,.4g}" for column in table.values()))
+    return view

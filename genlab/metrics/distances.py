@@ -1,0 +1,61 @@
+"""Euclidean distances between many points, a block of rows at a time, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+CHUNK = 1000  # rows of a distance matrix held at once
+SLACK = 1 + 1e-9  # on radii (squared): a distance rounded differently in another block is still the same distance
+
+
+def squared(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """x (N, d), y (M, d) -> (first row, squared distances (n, M)) for consecutive blocks of rows of x."""
+    x, y = x.double(), y.double()
+    middle = y.mean(0)  # near the origin, less is lost in the difference of squares
+    x, y = x - middle, y - middle
+    lengths = y.square().sum(1)
+    for start in range(0, len(x), CHUNK):
+        part = x[start : start + CHUNK]
+        block = torch.addmm(lengths.expand(len(part), -1), part, y.T, alpha=-2)
+        yield start, block.add_(part.square().sum(1, keepdim=True)).clamp_(min=0)
+
+
+def radii(x: Tensor, k: int) -> Tensor:
+    """(N,): squared distance of every x (N, d) to its k-th nearest other one.
+
+    Raises:
+        ValueError: there are not more than k points.
+    """
+    if not 1 <= k < len(x):
+        raise ValueError(f"{k} nearest neighbours need at least {max(k, 1) + 1} images and k >= 1, got {len(x)} images")
+    found = []
+    for start, block in squared(x, x):
+        rows = torch.arange(len(block), device=x.device)
+        block[rows, start + rows] = torch.inf  # not itself
+        found.append(block.kthvalue(k, dim=1).values)
+    return torch.cat(found)
+
+
+def nearest(x: Tensor, reference: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Distance (N,) and position (N,) of the point nearest to each x (N, d) in `reference`, batches of (n, d).
+
+    Raises:
+        ValueError: the reference is empty.
+    """
+    best = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
+    where = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    seen = 0
+    for part in reference:
+        for start, block in squared(x, part):
+            value, index = block.min(1)
+            rows = slice(start, start + len(block))
+            closer = value < best[rows]
+            best[rows] = torch.where(closer, value, best[rows])
+            where[rows] = torch.where(closer, index + seen, where[rows])
+        seen += len(part)
+    if not seen:
+        raise ValueError("the nearest of no images at all was asked for")
+    return best.sqrt(), where

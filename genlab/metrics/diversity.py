@@ -1,0 +1,93 @@
+"""How many different images can a generator make?
+
+The birthday test of Arora & Zhang 2017, arXiv:1706.08224: if s samples hold a duplicate half of the time, the support
+has about s² / (2 ln 2) images, since P(no duplicate) is near exp(-s² / 2N). And the classes that samples fall into.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genlab.data.seeds import generator
+from genlab.metrics import checks
+from genlab.metrics.distances import SLACK, squared
+
+
+@dataclass(frozen=True)
+class Birthday:
+    """size: samples among which a duplicate is as likely as not; support: the estimate; found: else both are bounds."""
+
+    size: int
+    support: float
+    found: bool
+
+
+def support(size: float, probability: float = 0.5) -> float:
+    """The number of equally likely images of which `size` draws hold a duplicate with this probability.
+
+    Raises:
+        ValueError: size is negative, or the probability outside (0, 1).
+    """
+    if size < 0 or not 0 < probability < 1:
+        raise ValueError(f"a size >= 0 and a probability in (0, 1) are needed, got {size} and {probability}")
+    return size**2 / (-2 * math.log1p(-probability))
+
+
+@torch.no_grad()
+def birthday(x: Tensor, threshold: float, orders: int = 200, seed: int = 0) -> Birthday:
+    """The median, over random orders of the samples x (N, d), of the position at which the first duplicate appears.
+
+    Two samples are duplicates when they are at most `threshold` apart; the authors let people decide.
+    If most orders show none, `size` is N and `support` what is surpassed.
+
+    Raises:
+        ValueError: fewer than two rows, numbers that are not finite, a negative threshold, or no orders.
+    """
+    x = checks.points(x)
+    if not threshold >= 0 or orders < 1:
+        raise ValueError(f"a threshold >= 0 and at least 1 order are needed, got {threshold} and {orders}")
+    near = threshold**2 * SLACK + 1e-12 * float(x.square().sum(1).max())  # what rounding makes of a distance of 0
+    pairs = torch.cat(
+        [(block <= near).nonzero() + block.new_tensor([start, 0]).long() for start, block in squared(x, x)]
+    )
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]].cpu()
+    g = generator("birthday", seed)
+    first = torch.full((orders,), torch.inf)
+    if len(pairs):
+        for i in range(orders):
+            position = torch.randperm(len(x), generator=g)
+            first[i] = int(position[pairs].amax(1).min()) + 1
+    median = float(first.sort().values[orders // 2])
+    found = math.isfinite(median)
+    size = int(median) if found else len(x)
+    return Birthday(size, support(size), found)
+
+
+@torch.no_grad()
+def smallest_gap(x: Tensor) -> float:
+    """The distance of the two nearest of x (N, d) that are not equal: a threshold below which samples are duplicates.
+
+    Raises:
+        ValueError: all are equal.
+    """
+    x = checks.points(x)
+    rounding = 1e-12 * float(x.square().sum(1).max())
+    gap = min(float(block.masked_fill(block <= rounding, torch.inf).min()) for _, block in squared(x, x))
+    if math.isinf(gap):
+        raise ValueError(f"all {len(x)} images are equal")
+    return gap**0.5
+
+
+def class_histogram(logits: Tensor) -> Tensor:
+    """(classes,): the share of images (N, classes) that the classifier puts into each class; sums to 1."""
+    logits = checks.points(logits, "logits", 1)
+    return torch.bincount(logits.argmax(1), minlength=logits.shape[1]).double() / len(logits)
+
+
+def kl_to_uniform(histogram: Tensor) -> float:
+    """KL divergence in nats, 0 .. ln classes, of shares (classes,) from equal shares; ln K - entropy."""
+    return float(math.log(len(histogram)) + torch.xlogy(histogram, histogram).sum())

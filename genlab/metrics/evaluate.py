@@ -1,0 +1,87 @@
+"""All figures of a generator in one table, beside the same figures of real training images: the floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from genlab.data import Folder, Images
+from genlab.metrics.features import Features, Pixels
+from genlab.metrics.figures import FIGURES, measure
+from genlab.metrics.memorisation import closeness, nearest_image
+from genlab.metrics.parzen import parzen
+from genlab.metrics.seen import KEEP, Seen, look, samples, some
+from genlab.progress import Progress
+
+Table = dict[str, dict[str, float]]
+
+
+@torch.no_grad()
+def evaluate(
+    sample: Callable[[int], Tensor],
+    test: Images | Folder,
+    features: Features,
+    train: Images | Folder | None = None,
+    n: int = 5000,
+    batch: int = 256,
+    seed: int = 0,
+) -> Table:
+    """{"samples": figures by name, "train": the same of training images}; all against the test images.
+
+    Beside FIGURES: `Parzen`, nats per image in pixels, tuned on one half of the test images and measured on the other;
+    and with `train`, `nearest[...]`, distance to the nearest training image against that of test images (0: copies).
+
+    Args:
+        sample: n -> images (n, C, H, W) in [0, 1], in eval mode, on the device of the features.
+        train: what the generator learnt from; without it there is no second column and no `nearest`.
+        n: samples to draw; the floor takes at most as many training images.
+        batch: images at a time; changes memory and speed only.
+        seed: decides samples, orders and subsets; the caller's random state is left alone.
+
+    Raises:
+        ValueError: fewer than two images, images outside [0, 1], or not those that the features know.
+    """
+    if n < 2 or len(test) < 2 or (train is not None and len(train) < 2):
+        few = min(n, len(test), len(test if train is None else train))
+        raise ValueError(f"at least two images of each kind are needed, got {few}")
+    real_n = 0 if train is None else min(n, len(train))
+    done = 0
+    with Progress("evaluating", len(test) + n + real_n) as progress:
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            progress.advance(done)
+
+        def see(images: Iterable[Tensor]) -> Seen:
+            return look(images, features, batch, tell)
+
+        real = see(some(test, seed=seed, batch=batch))
+        columns = {"samples": see(samples(sample, n, seed))}
+        if train is not None:
+            columns["train"] = see(some(train, real_n, seed, batch))
+    table = {title: _compare(real, fake) for title, fake in columns.items()}
+    if train is not None:
+        for space in {map_.name: map_ for map_ in (features, Pixels())}.values():
+            near = {title: _distances(seen, space, train, batch) for title, seen in ({"test": real} | columns).items()}
+            for title in columns:
+                table[title][f"nearest[{space.name}]"] = closeness(near[title], near["test"])
+    return table
+
+
+def _compare(real: Seen, fake: Seen) -> dict[str, float]:
+    found: dict[str, float] = {"images": len(fake)}
+    for name in FIGURES:
+        found |= measure(name, real, fake)
+    if len(real.pixels) >= 4:
+        tuned = parzen(fake.pixels, real.pixels[::2], real.pixels[1::2])
+        found |= {"Parzen": tuned.mean, "Parzen ±": tuned.error, "Parzen width": tuned.width}
+    return found
+
+
+def _distances(seen: Seen, space: Features, train: Images | Folder, batch: int) -> Tensor:
+    """(min(N, KEEP),): distance of each image to its nearest training image."""
+    points = seen.pixels if space.name == Pixels.name else seen.features[:KEEP]
+    return nearest_image(points, train, space, batch)[0]

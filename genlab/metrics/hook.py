@@ -1,0 +1,59 @@
+"""Figures during training: `fit(..., hooks=[(every, MetricHook(run, features, test))])`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genlab.data import Folder, Images
+from genlab.metrics.features import Features
+from genlab.metrics.figures import FIGURES, measure
+from genlab.metrics.seen import Seen, look, sampler, samples, some
+from genlab.names import choose
+from genlab.run import Run
+from genlab.train import Method
+
+
+class MetricHook:
+    """Draws n samples, always from the same seed, and logs a row {"images": ..., "FID[digits-cnn]": ...}.
+
+    Training does not notice: the random state is put back, and the method is in eval mode as `fit` passes it.
+
+    Args:
+        run: the run, or the directory that it will have; none: rows are only kept in `rows`.
+        features: on the device of the training.
+        test: real images to compare with, on that device too.
+        figures: names of FIGURES.
+        n: samples per row.
+
+    Raises:
+        ValueError: an unknown figure or fewer than two samples; later, a method that does not generate.
+    """
+
+    def __init__(
+        self,
+        run: Run | Path | str | None,
+        features: Features,
+        test: Images | Folder,
+        figures: Sequence[str] = ("FID",),
+        n: int = 1000,
+        seed: int = 0,
+    ):
+        if n < 2:
+            raise ValueError(f"at least two samples are needed, got {n}")
+        self.figures = [choose(name, FIGURES, "figure") for name in figures]
+        self.run, self.features, self.test, self.n, self.seed = run, features, test, n, seed
+        self.real: Seen | None = None
+        self.rows: list[dict[str, float]] = []
+
+    def __call__(self, images: int, method: Method) -> None:
+        draw = sampler(method)
+        if self.real is None:
+            self.real = look(some(self.test, seed=self.seed), self.features)
+        fake = look(samples(draw, self.n, self.seed), self.features)
+        row: dict[str, float] = {"images": images}
+        for name in self.figures:
+            row |= measure(name, self.real, fake)
+        self.rows.append(row)
+        if self.run is not None:
+            (self.run if isinstance(self.run, Run) else Run(self.run)).log(row)

@@ -1,0 +1,62 @@
+"""Does a generator copy? The nearest training image of every sample, in pixels and in features.
+
+Distances between pixels are easily fooled: Theis et al. 2016, arXiv:1511.01844, figure 5, shift a training image by a
+few pixels, and its nearest neighbour is another one. `shift_experiment` measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from genlab.data import Folder, Images, batches
+from genlab.metrics import checks
+from genlab.metrics.distances import nearest
+from genlab.metrics.features import Features
+
+__all__ = ["closeness", "nearest", "nearest_image", "shift_experiment"]
+
+
+@torch.no_grad()
+def nearest_image(x: Tensor, train: Images | Folder, features: Features, batch: int = 256) -> tuple[Tensor, Tensor]:
+    """Feature distance (N,) and position (N,) of the training image nearest to each feature vector x (N, d)."""
+    return nearest(checks.points(x, least=1), (features(images) for images, _ in batches(train, batch)))
+
+
+def closeness(fake: Tensor, test: Tensor) -> float:
+    """How near are samples to training images, against new images: the ratio of the median distances (N,) and (M,).
+
+    0: copies; 1: as far from the training images as images that were held out.
+    """
+    return float(fake.median() / test.median())
+
+
+@torch.no_grad()
+def shift_experiment(
+    x: Tensor, features: Sequence[Features], shifts: Sequence[int] = (0, 1, 2, 3), labels: Tensor | None = None
+) -> dict[str, list[float]]:
+    """Images x (N, C, H, W) in [0, 1] are moved right by so many pixels: how many find themselves again?
+
+    Returns, by name of the features, the share of moved images whose nearest neighbour among x is their original; with
+    labels (N,), the share for which it is of their class.
+
+    Raises:
+        ValueError: fewer than two images, or a shift that leaves nothing of them.
+    """
+    if len(checks.pixels(x)) < 2:
+        raise ValueError(f"at least two images are needed, got {len(x)}")
+    width = x.shape[3]
+    if not all(0 <= shift < width for shift in shifts):
+        raise ValueError(f"shifts must lie in [0, {width}) pixels, got {list(shifts)}")
+    own = torch.arange(len(x), device=x.device) if labels is None else labels
+    found: dict[str, list[float]] = {}
+    for map_ in features:
+        originals = torch.cat([map_(part) for part in x.split(256)])
+        found[map_.name] = []
+        for shift in shifts:
+            moved = torch.cat([map_(part) for part in pad(x, (shift, 0, 0, 0))[..., :width].split(256)])
+            found[map_.name].append(float((own[nearest(moved, [originals])[1]] == own).double().mean()))
+    return found
