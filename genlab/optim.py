@@ -14,6 +14,11 @@ def adam(*modules: nn.Module, lr: float, betas: tuple[float, float] = (0.9, 0.99
     return Adam(parameters(*modules), lr, betas, fused=True)
 
 
+def rmsprop(*modules: nn.Module, lr: float, alpha: float = 0.99) -> Adam:
+    """RMSProp without momentum, as the Adam without first moment that it is; a mean of few squares counts in full."""
+    return adam(*modules, lr=lr, betas=(0.0, alpha))
+
+
 def sgd(*modules: nn.Module, lr: float, momentum: float = 0.9, weight_decay: float = 0.0) -> SGD:
     """With Nesterov's momentum."""
     return SGD(parameters(*modules), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0, fused=True)

@@ -12,7 +12,15 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = {
     "quickstart": "--classifier-images 20000 --gan-images 128 --attacked 20 --eps 0.1 0.3 --out {out}",
     "benchmark_attacks": "--n 8 --repeats 1 --images 2000 --out {out}",
+    "gan_theory": "--gaps 1 2 --steps 4 --frames 2 --out {out}",
+    "mode_collapse": "--steps 4 --batch 8 --seeds 2 --looks 2 --out {out}",
     "benchmark_training": "--steps 1 --repeats 1 --batch 8",
+    "gan_zoo": "--methods lsgan wgan --seeds 1 --images 640 --width 8 --n 100 --out {out}",
+    "infogan_factors": "--images 1280 --width 8 --out {out}",
+    "conditional": "--images 320 --classifier-images 640 --width 8 --stack --out {out}",
+    "few_labels": "--images 640 --supervised-images 640 --labels 2 --width 8 --out {out}",
+    "photo_editing": "--images 640 --steps 3 --n 4 --out {out}",
+    "wgan_gp": "--images 1280 --width 8 --out {out}",
 }
 
 
@@ -44,3 +52,18 @@ def test_quickstart_leaves_a_report_with_grid_and_success_table(tmp_path):
 def test_benchmarks_print_ratios_to_the_floor_of_the_same_run(name, tmp_path):
     out = run(name, tmp_path)
     assert "floor" in out and len(out.splitlines()) > 4
+
+
+def test_wgan_gp_reports_distance_slopes_and_a_grid_of_both_networks(tmp_path):
+    out = run("wgan_gp", tmp_path)
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert [row["net"] for row in found] == ["dcgan", "resnet"] and all(row["slope"] > 0 for row in found)
+    page = (tmp_path / "report.html").read_text()
+    assert "critic distance" in out and page.count("data:image/png") == 4
+
+
+@pytest.mark.parametrize("name", ["gan_theory", "mode_collapse"])
+def test_points_leave_a_report_with_curves_and_tables(name, tmp_path):
+    assert "report" in run(name, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png") >= 4 and "<table>" in page

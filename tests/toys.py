@@ -8,9 +8,20 @@ from __future__ import annotations
 import torch
 
 from genlab.data import Images, Stream
+from genlab.methods.bigan import BiGANConfig
 from genlab.methods.classifier import ClassifierConfig
+from genlab.methods.conditional_gan import ConditionalGANConfig
+from genlab.methods.ebgan import EBGANConfig
 from genlab.methods.gan import GANConfig
+from genlab.methods.infogan import InfoGANConfig
+from genlab.methods.loss_sensitive import LossSensitiveConfig
+from genlab.methods.stack_gan import StackGANConfig
+from genlab.methods.triple_gan import TripleGANConfig
+from genlab.methods.unrolled import UnrolledConfig
 from genlab.methods.vae import VAEConfig
+from genlab.methods.vae_gan import VAEGANConfig
+from genlab.methods.wgan import WGANConfig
+from genlab.methods.wgan_gp import WGANGPConfig
 from genlab.train import Config, Method
 
 SHAPE, CLASSES = (1, 8, 8), 3
@@ -21,6 +32,27 @@ METHODS: dict[str, Config] = {
     "classifier resnet": ClassifierConfig(net="resnet", width=4, lr=0.02),
     "gan": GANConfig(latent=4, width=4),
     "gan minimax": GANConfig(latent=4, width=4, objective="minimax", n_discriminator=2),
+    "gan lsgan replay": GANConfig(latent=4, width=4, objective="lsgan", replay=40),
+    "gan hinge spectral": GANConfig(latent=4, width=4, objective="hinge", spectral=True, norm="none"),
+    "gan kl ensemble": GANConfig(latent=4, width=4, objective="kl", generators=3),
+    "gan resnet": GANConfig(latent=4, width=4, net="resnet", attention=True, minibatch=True, norm="layer"),
+    "wgan": WGANConfig(latent=4, width=4, n_critic=2),
+    "wgan-gp": WGANGPConfig(latent=4, width=4, n_critic=2, lr=1e-3),
+    "wgan-gp resnet": WGANGPConfig(latent=4, width=4, n_critic=1, net="resnet", attention=True),
+    "wgan-gp consistency": WGANGPConfig(latent=4, width=4, n_critic=2, consistency=2.0, dropout=0.2),
+    "ebgan": EBGANConfig(latent=4, width=4, code=4, pull_away=0.1),
+    "loss-sensitive": LossSensitiveConfig(latent=4, width=4),
+    "unrolled": UnrolledConfig(latent=4, width=4, unroll=2),
+    "infogan": InfoGANConfig(latent=4, width=4),
+    "infogan alone": InfoGANConfig(latent=4, width=4, adversarial=False),
+    "conditional-gan": ConditionalGANConfig(latent=4, width=4),
+    "conditional-gan separate": ConditionalGANConfig(latent=4, width=4, heads="separate", mismatched=False),
+    "stack-gan": StackGANConfig(latent=4, width=4),
+    "vae-gan": VAEGANConfig(latent=4, width=4),
+    "vae-gan three": VAEGANConfig(latent=4, width=4, kinds=3),
+    "bigan": BiGANConfig(latent=4, width=4),
+    "bigan gaussian": BiGANConfig(latent=4, width=4, gaussian=True),
+    "triple-gan": TripleGANConfig(labels_per_class=3, latent=4, width=4, warmup=0.0),
     "vae": VAEConfig(latent=2, width=4),
 }
 
@@ -29,6 +61,16 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "classifier mlp": ("loss", 0.9),
     "classifier resnet": ("loss", 0.5),
     "gan": ("discriminator", 0.9),
+    "gan lsgan replay": ("discriminator", 0.9),
+    "gan hinge spectral": ("discriminator", 0.9),
+    "gan resnet": ("discriminator", 0.9),
+    "wgan-gp": ("penalty", 0.5),
+    "ebgan": ("energy_real", 0.7),
+    "loss-sensitive": ("violation", 0.7),
+    "unrolled": ("discriminator", 0.95),
+    "infogan": ("uncertainty", 0.6),
+    "infogan alone": ("uncertainty", 0.3),
+    "triple-gan": ("supervised", 0.8),
     "vae": ("distortion", 0.95),
 }
 

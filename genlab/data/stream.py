@@ -11,11 +11,13 @@ from genlab.data.ahead import Ahead
 from genlab.data.augment import Augment
 from genlab.data.folder import Folder
 from genlab.data.images import Images, Pair, unit
+from genlab.data.points import Points
 from genlab.data.seeds import generator
 
 
 class Stream:
-    """Iterator of (x, y): x float32 [0, 1] (n, C, H, W) channels last, y int64 (n,); for a Pair, of (x_a, x_b).
+    """Iterator of (x, y): x float32 [0, 1] (n, C, H, W) channels last, y int64 (n,); for a Pair, of (x_a, x_b). Of
+    Points, x is float32 (n, D), unconfined.
 
     Images come in a fresh order each epoch, and a batch may cross from one epoch into the next, so none is left out.
     The batch at position `images` is a pure function of (seed, images): set `images` to go anywhere, resume included.
@@ -24,7 +26,7 @@ class Stream:
 
     def __init__(
         self,
-        source: Images | Folder | Pair,
+        source: Images | Folder | Points | Pair,
         batch: int,
         *,
         seed: int = 0,
@@ -58,13 +60,13 @@ class Stream:
             share = len(pixels)
             params = self.augment.draw(self.batch, generator("augment", self.seed, position, side))
             pixels = self.augment.apply(pixels, params[self.rank * share : (self.rank + 1) * share])
-        return unit(pixels).contiguous(memory_format=torch.channels_last)
+        return laid_out(pixels)
 
 
 class _Shuffled:
     """One set in its shuffled order; a set on disk is read ahead."""
 
-    def __init__(self, images: Images | Folder, step: int, n: int, seed: int, side: int) -> None:
+    def __init__(self, images: Images | Folder | Points, step: int, n: int, seed: int, side: int) -> None:
         if not len(images):
             raise ValueError(f"{images.name} holds 0 images, nothing to draw from")
         self.images, self.n, self.seed, self.side = images, n, seed, side
@@ -88,16 +90,22 @@ class _Shuffled:
     def permutation(self, epoch: int) -> Tensor:
         if epoch != self.epoch:
             order = torch.randperm(len(self.images), generator=generator("epoch", self.seed, epoch, self.side))
-            self.order = order.to(self.images.device) if isinstance(self.images, Images) else order
+            self.order = order if isinstance(self.images, Folder) else order.to(self.images.device)
             self.epoch = epoch
         return self.order
 
 
-def batches(images: Images | Folder, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def laid_out(pixels: Tensor) -> Tensor:
+    """float32 [0, 1], images (n, C, H, W) channels last; points (n, D) as they are."""
+    x = unit(pixels)
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def batches(images: Images | Folder | Points, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """One pass in order, for evaluation: (x float32 [0, 1], y) like the stream's; the last batch may be smaller."""
     if batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")
-    where = images.device if isinstance(images, Images) else "cpu"
+    where = "cpu" if isinstance(images, Folder) else images.device
     for start in range(0, len(images), batch):
         pixels, labels = images.gather(torch.arange(start, min(start + batch, len(images)), device=where))
-        yield unit(pixels).contiguous(memory_format=torch.channels_last), labels
+        yield laid_out(pixels), labels

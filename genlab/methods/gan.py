@@ -7,22 +7,23 @@ learns from the fakes that the discriminator was just trained on, which saves on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from genlab.data import Images
-from genlab.losses import OBJECTIVES, Objective
-from genlab.nets.dcgan import Discriminator, Generator
+from genlab.losses import OBJECTIVES, Objective, ObjectiveName
+from genlab.methods.adversarial import Adversarial, AdversarialConfig
+from genlab.nets.ensemble import Ensemble
 from genlab.optim import adam
-from genlab.train import Config, Method, Metrics, Options, Stream, Update
+from genlab.replay import Replay
+from genlab.train import Metrics, Options, Stream, Update
 
 
-class GAN(Method):
-    """generator: z (N, latent) -> x (N, C, H, W) in [0, 1];  discriminator: x -> (N,), a logit.
+class GAN(Adversarial):
+    """generator: z (N, latent) -> x (N, C, H, W) in [0, 1];  discriminator: x -> (N,), a score (logit).
 
-    `n_discriminator` is k of Algorithm 1.
+    `n_discriminator` is k of Algorithm 1; with `replay` the discriminator also sees past fakes.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class GAN(Method):
         n_discriminator: int = 1,
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
+        replay: Replay | None = None,
     ):
-        super().__init__()
-        self.generator, self.discriminator, self.latent = generator, discriminator, latent
+        super().__init__(generator, latent)
+        self.discriminator, self.replay = discriminator, replay
         self.objective, self.n_discriminator, self.lr, self.betas = objective, n_discriminator, lr, betas
 
     def optimizers(self):
@@ -45,16 +47,13 @@ class GAN(Method):
             "discriminator": adam(self.discriminator, lr=self.lr, betas=self.betas),
         }
 
-    def sample(self, n: int) -> Tensor:
-        """n images (n, C, H, W) in [0, 1]."""
-        return self.generator(torch.randn(n, self.latent, device=self.device))
-
     def step(self, data: Stream, update: Update) -> Metrics:
         for k in reversed(range(self.n_discriminator)):
             real, _ = next(data)
             with torch.set_grad_enabled(k == 0):  # the last fakes also teach the generator
                 fake = self.sample(len(real))
-            scores = self.discriminator(real), self.discriminator(fake.detach())
+            shown = self.replay.swap(fake.detach()) if self.replay else fake.detach()
+            scores = self.discriminator(real), self.discriminator(shown)
             discriminator = self.objective.discriminator(*scores)
             update("discriminator", discriminator)
         generator = self.objective.generator(self.discriminator(fake))
@@ -66,34 +65,36 @@ class GAN(Method):
             "score_fake": scores[1].mean(),
         }
 
-    @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        return {"samples": self.eval().sample(64)}
-
 
 @dataclass(frozen=True)
-class GANConfig(Config):
-    """Generative adversarial network with DCGAN networks."""
+class GANConfig(AdversarialConfig):
+    """Generative adversarial network: an objective, networks and stabilisers that compose."""
 
-    objective: Literal["nonsaturating", "minimax"] = "nonsaturating"
-    """the generator's loss: -log D or log(1 - D)"""
-    latent: int = 64
-    """dimensions of z"""
-    width: int = 64
-    """channels at the finest level; doubled at every coarser one"""
+    objective: ObjectiveName = "nonsaturating"
+    """the game: cross-entropy (two generators' losses), least squares, hinge, or an f-divergence"""
     n_discriminator: int = 1
     """discriminator steps per generator step"""
     lr: float = 2e-4
     """learning rate of both Adams"""
+    replay: int = 0
+    """past fakes kept to show to the discriminator again; 0: none"""
+    generators: int = 1
+    """size of the ensemble of generators that share the work"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> GAN:
+        if self.replay < 0 or self.generators < 1:
+            raise ValueError(f"replay must be >= 0 and generators >= 1, got {self.replay} and {self.generators}")
+        if self.replay and self.minibatch:
+            raise ValueError("minibatch discrimination judges a batch as a whole, replay mixes past fakes into it")
+        generators = [self.make_generator(shape) for _ in range(self.generators)]
         return GAN(
-            Generator(shape, self.latent, self.width),
-            Discriminator(shape, self.width),
+            generators[0] if self.generators == 1 else Ensemble(generators),
+            self.make_discriminator(shape),
             self.latent,
             OBJECTIVES[self.objective],
             self.n_discriminator,
             self.lr,
+            replay=Replay(self.replay, shape) if self.replay else None,
         )

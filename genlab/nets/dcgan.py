@@ -7,10 +7,14 @@ The paper's four levels from 4x4 to 64x64 become as many as the image allows: 8x
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
-Norm = Callable[[int], nn.Module]
+from genlab.nets.attention import SelfAttention
+from genlab.nets.minibatch import MinibatchFeatures
+
+Norm = Callable[[int], nn.Module]  # channels -> layer
 
 
 def levels(shape: tuple[int, int, int]) -> int:
@@ -35,15 +39,28 @@ def initialise(module: nn.Module) -> None:
 
 
 class Decoder(nn.Sequential):
-    """z (N, latent) -> (N, *shape), unbounded; `width` channels before the last level, twice as many per level down."""
+    """z (N, latent) -> (N, *shape), unbounded; `width` channels before the last level, twice as many per level down.
 
-    def __init__(self, shape: tuple[int, int, int], latent: int, width: int, norm: Norm = nn.BatchNorm2d):
+    attention: self-attention before the last level, at half of the resolution.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        latent: int,
+        width: int,
+        norm: Norm = nn.BatchNorm2d,
+        *,
+        attention: bool = False,
+    ):
         n = levels(shape)
         channels = [width * 2**i for i in reversed(range(n))]
         base = (channels[0], shape[1] // 2**n, shape[2] // 2**n)
         layers: list[nn.Module] = [nn.Linear(latent, base[0] * base[1] * base[2]), nn.Unflatten(1, base)]
         for i, o in zip(channels, [*channels[1:], shape[0]]):
-            layers += [norm(i), nn.ReLU(inplace=True), nn.ConvTranspose2d(i, o, 4, 2, 1)]
+            layers += [norm(i), nn.ReLU(inplace=True)]
+            layers += [SelfAttention(i)] if attention and i == width else []
+            layers += [nn.ConvTranspose2d(i, o, 4, 2, 1)]
         super().__init__(*layers)
         self.latent = latent
         self.apply(initialise)
@@ -62,27 +79,58 @@ class Generator(Decoder):
 
 
 class Encoder(nn.Sequential):
-    """x (N, *shape) in [0, 1] -> (N, outputs), unbounded; `width` channels after the first level."""
+    """x (N, *shape) in [0, 1] -> (N, outputs), unbounded; `width` channels after the first level.
 
-    def __init__(self, shape: tuple[int, int, int], outputs: int, width: int, norm: Norm = nn.BatchNorm2d):
+    attention: self-attention after the first level, at half of the resolution.
+    minibatch: minibatch discrimination before the last layer.
+    dropout: probability of zeroing a feature, at every level.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        outputs: int,
+        width: int,
+        norm: Norm = nn.BatchNorm2d,
+        *,
+        attention: bool = False,
+        minibatch: bool = False,
+        dropout: float = 0.0,
+    ):
         n = levels(shape)
         channels = [shape[0], *(width * 2**i for i in range(n))]
         layers: list[nn.Module] = []
         for i, o in zip(channels, channels[1:]):
             layers += [nn.Conv2d(i, o, 4, 2, 1), *([norm(o)] if layers else []), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [SelfAttention(o)] if attention and o == width else []
+            layers += [nn.Dropout(dropout)] if dropout else []
         features = channels[-1] * (shape[1] // 2**n) * (shape[2] // 2**n)
-        super().__init__(*layers, nn.Flatten(), nn.Linear(features, outputs))
+        batch = MinibatchFeatures(features) if minibatch else None
+        head = nn.Linear(batch.outputs if batch else features, outputs)
+        super().__init__(*layers, nn.Flatten(), *([batch] if batch else []), head)
         self.apply(initialise)
+
+    @property
+    def head(self) -> nn.Module:
+        """The last layer: features (N, F) -> (N, outputs)."""
+        return self[-1]
+
+    def features(self, x: Tensor) -> Tensor:
+        """x -> what the last layer sees, (N, F)."""
+        x = 2 * x - 1
+        for layer in list(self)[:-1]:
+            x = layer(x)
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(2 * x - 1)
 
 
 class Discriminator(Encoder):
-    """x (N, *shape) in [0, 1] -> score (N,), unbounded."""
+    """x (N, *shape) in [0, 1] -> score (N,), unbounded; options as those of Encoder."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int, norm: Norm = nn.BatchNorm2d):
-        super().__init__(shape, 1, width, norm)
+    def __init__(self, shape: tuple[int, int, int], width: int, norm: Norm = nn.BatchNorm2d, **options: Any):
+        super().__init__(shape, 1, width, norm, **options)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).squeeze(1)
+        return super().forward(x).squeeze(1).float()

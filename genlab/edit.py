@@ -1,0 +1,118 @@
+"""Editing photographs through the latent space of a trained generator: inversion, attribute vectors, constrained edits.
+
+The inversion by gradient and the objective of an edit follow Zhu et al. 2016, arXiv:1609.03552, sections 3.1 and 3.2.
+Departures: Adam with a cosine schedule in place of L-BFGS, and pixels are compared unless another distance is given.
+All networks are used in eval mode and left as they were; none is trained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+Map = Callable[[Tensor], Tensor]
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+@contextmanager
+def evaluating(*maps: object) -> Iterator[None]:
+    """Those of `maps` that are networks are in eval mode meanwhile."""
+    modules = [part for m in maps if isinstance(m, nn.Module) for part in m.modules()]
+    modes = [part.training for part in modules]
+    try:
+        for part in modules:
+            part.training = False
+        yield
+    finally:
+        for part, mode in zip(modules, modes):
+            part.training = mode
+
+
+def descend(cost: Map, z: Tensor, steps: int, lr: float) -> Tensor:
+    """z (N, latent), each row moved down its own entry of cost: z -> (N,)."""
+    if z.ndim != 2:
+        raise ValueError(f"latents are (N, latent), got {tuple(z.shape)}")
+    if steps < 0:
+        raise ValueError(f"steps must be at least 0, got {steps}")
+    with torch.enable_grad():
+        z = z.detach().clone().requires_grad_()
+        optimizer = Adam([z], lr)
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
+            optimizer.zero_grad()
+            cost(z).sum().backward(inputs=[z])
+            optimizer.step()
+    return z.detach()
+
+
+def squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """Mean over pixels of (a - b)^2, (N,)."""
+    return (a - b).square().flatten(1).mean(1)
+
+
+def invert(
+    generator: Map,
+    x: Tensor,
+    start: Tensor,
+    *,
+    steps: int = 300,
+    lr: float = 0.1,
+    distance: Distance = squared_error,
+    prior: float = 0.0,
+) -> Tensor:
+    """Latents (N, latent) whose pictures come near x (N, C, H, W): argmin_z distance(G(z), x) + prior |z|^2 / latent.
+
+    Args:
+        generator: z -> x in [0, 1].
+        start: random latents, or the codes of an encoder, which are then refined; with `steps` = 0 they stay.
+        distance: two image batches -> (N,), for example between features.
+    """
+    if len(start) != len(x):
+        raise ValueError(f"{len(x)} images need as many latents to start from, got {len(start)}")
+    with evaluating(generator):
+        return descend(lambda z: distance(generator(z), x) + prior * z.square().mean(1), start, steps, lr)
+
+
+def attribute_vector(having: Tensor, lacking: Tensor) -> Tensor:
+    """Mean code of images that have an attribute (N, latent) minus that of others (M, latent) -> (latent,)."""
+    if not len(having) or not len(lacking):
+        raise ValueError(f"an attribute needs images with and without it, got {len(having)} and {len(lacking)}")
+    return having.mean(0) - lacking.mean(0)
+
+
+def painted(wish: Tensor, mask: Tensor) -> Map:
+    """The user's constraint U: x -> (N,), mean squared error to `wish` where `mask`, both of x's shape or (C, H, W)."""
+    return lambda x: ((x - wish).square() * mask).flatten(1).sum(1) / mask.expand_as(x).flatten(1).sum(1).clamp(min=1)
+
+
+def edit(
+    generator: Map,
+    realism: Map | None,
+    constraint: Map,
+    z0: Tensor,
+    *,
+    near: float = 0.01,
+    real: float = 0.001,
+    steps: int = 200,
+    lr: float = 0.05,
+) -> Tensor:
+    """argmin_z U(G(z)) + near |z - z0|^2 - real D(G(z)), row by row, from z0 (N, latent); U is `constraint`.
+
+    Args:
+        realism: x -> (N,), a discriminator's logit; none: without this term.
+        constraint: x -> (N,), what the user wants to be small.
+    """
+
+    def cost(z: Tensor) -> Tensor:
+        x = generator(z)
+        wanted = constraint(x) + near * (z - z0).square().sum(1)
+        return wanted - real * realism(x) if realism is not None and real else wanted
+
+    with evaluating(generator, realism):
+        return descend(cost, z0, steps, lr)

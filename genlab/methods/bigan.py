@@ -1,0 +1,132 @@
+"""Bidirectional GAN; Donahue et al. 2017, arXiv:1605.09782, eq. 4; with a Gaussian encoder it is adversarially learned
+inference (ALI) of Dumoulin et al. 2017, arXiv:1606.00704, Algorithm 1.
+
+D tells pairs (x, E(x)) of real images from pairs (G(z), z); E and G together make it fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from genlab.data import Images, batches
+from genlab.losses import OBJECTIVES
+from genlab.nets.dcgan import Encoder, Generator
+from genlab.optim import adam
+from genlab.train import Config, Method, Metrics, Options, Stream, Update
+
+
+class PairDiscriminator(nn.Module):
+    """x (N, C, H, W) in [0, 1] and z (N, latent) -> (N, 1), a logit."""
+
+    def __init__(self, shape: tuple[int, int, int], latent: int, width: int, hidden: int = 256):
+        super().__init__()
+        self.body = Encoder(shape, hidden, width)
+        self.head = nn.Sequential(
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden + latent, hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        return self.head(torch.cat([self.body(x), z], 1))
+
+
+class BiGAN(Method):
+    """generator: z (N, latent) -> x (N, C, H, W) in [0, 1];  encoder: x -> z, or mean and log-variance (N, 2 latent) if
+    `gaussian`;  discriminator: (x, z) -> (N, 1), a logit."""
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        encoder: nn.Module,
+        discriminator: nn.Module,
+        latent: int,
+        gaussian: bool = False,
+        lr: float = 2e-4,
+    ):
+        super().__init__()
+        self.generator, self.encoder, self.discriminator = generator, encoder, discriminator
+        self.latent, self.gaussian, self.lr = latent, gaussian, lr
+
+    def optimizers(self):
+        return {
+            "pair": adam(self.generator, self.encoder, lr=self.lr, betas=(0.5, 0.999)),
+            "discriminator": adam(self.discriminator, lr=self.lr, betas=(0.5, 0.999)),
+        }
+
+    def sample(self, n: int) -> Tensor:
+        """n images (n, C, H, W) in [0, 1]."""
+        return self.generator(torch.randn(n, self.latent, device=self.device))
+
+    def encode(self, x: Tensor, noise: bool = False) -> Tensor:
+        """x -> z (N, latent): the encoder's mean, or with `noise` a draw of a Gaussian encoder."""
+        if not self.gaussian:
+            return self.encoder(x)
+        mean, log_var = self.encoder(x).chunk(2, 1)
+        return mean + (log_var / 2).exp() * torch.randn_like(mean) if noise else mean
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """x -> G(E(x)); nothing but the game makes it resemble x."""
+        return self.generator(self.encode(x))
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        real, _ = next(data)
+        z = torch.randn(len(real), self.latent, device=self.device)
+        code, fake = self.encode(real, noise=True), self.generator(z)
+        game = OBJECTIVES["nonsaturating"]
+        scores = self.discriminator(real, code.detach()), self.discriminator(fake.detach(), z)
+        discriminator = game.discriminator(*scores)
+        update("discriminator", discriminator)
+        pair = game.generator(self.discriminator(fake, z)) + game.generator(-self.discriminator(real, code))
+        update("pair", pair)
+        return {"discriminator": discriminator, "pair": pair}
+
+    @torch.no_grad()
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """pixel_error: mean |x - G(E(x))|; neighbour_accuracy: how often the nearest code of the other half of `data`
+        belongs to an image of the same class."""
+        self.eval()
+        codes = torch.cat([self.encode(x) for x, _ in batches(data, 500)]).float()
+        error = torch.cat([(self.reconstruct(x) - x).abs().flatten(1).mean(1) for x, _ in batches(data, 500)]).mean()
+        half = len(data) // 2
+        nearest = torch.cdist(codes[half:], codes[:half]).argmin(1)
+        same = (data.labels[nearest] == data.labels[half:]).float().mean()
+        return {"pixel_error": float(error), "neighbour_accuracy": float(same)}
+
+    @torch.no_grad()
+    def pictures(self, data: Images) -> dict[str, Tensor]:
+        self.eval()
+        x = data.subset(torch.arange(min(32, len(data)), device=data.device)).x
+        pairs = torch.stack([x, self.reconstruct(x)], 1).flatten(0, 1)
+        return {"samples": self.sample(64), "reconstructions": pairs}
+
+
+@dataclass(frozen=True)
+class BiGANConfig(Config):
+    """Bidirectional GAN: a generator and, by the same game, the encoder that inverts it."""
+
+    gaussian: bool = False
+    """a Gaussian encoder (ALI) in place of a deterministic one"""
+    latent: int = 32
+    """dimensions of z"""
+    width: int = 64
+    """channels at the finest level; doubled at every coarser one"""
+    lr: float = 2e-4
+    """learning rate of both Adams"""
+
+    training: ClassVar[Options] = Options(images=1_000_000, batch=64)
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> BiGAN:
+        return BiGAN(
+            Generator(shape, self.latent, self.width),
+            Encoder(shape, self.latent * (2 if self.gaussian else 1), self.width),
+            PairDiscriminator(shape, self.latent, self.width),
+            self.latent,
+            self.gaussian,
+            self.lr,
+        )

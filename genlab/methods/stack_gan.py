@@ -1,0 +1,126 @@
+"""StackGAN; Zhang et al. 2017, arXiv:1612.03242, eqs. 3-6: a small picture first, then the large one that refines it.
+
+Stage I draws half the height and width from z and the class; stage II takes that picture and the class, without z.
+Departures: the class is the condition, without text and its conditioning augmentation; both stages learn in the same
+step, stage II from pictures that are constants to it, in place of one stage after the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, one_hot
+
+from genlab.data import Images
+from genlab.methods.conditional_gan import PairGame, asked
+from genlab.nets.classifiers import Block, cnn
+from genlab.nets.dcgan import Encoder
+from genlab.optim import adam
+from genlab.train import Config, Method, Metrics, Options, Stream, Update
+
+
+class Sketch(nn.Sequential):
+    """(N, inputs) -> x (N, C, H/2, W/2) in [0, 1]."""
+
+    def __init__(self, shape: tuple[int, int, int], inputs: int, width: int):
+        c, h, w = shape
+        base = (2 * width, h // 4, w // 4)
+        super().__init__(
+            nn.Linear(inputs, base[0] * base[1] * base[2]),
+            nn.Unflatten(1, base),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(inplace=True),
+            *_enlarge(2 * width, width, c),
+        )
+
+
+class Refine(nn.Module):
+    """small x (N, C, H/2, W/2) in [0, 1] and one-hot y -> x (N, C, H, W) in [0, 1], through residual blocks."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, width: int):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(shape[0] + classes, 2 * width, 3, padding=1),
+            Block(2 * width, 2 * width, 1),
+            Block(2 * width, 2 * width, 1),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(inplace=True),
+            *_enlarge(2 * width, width, shape[0]),
+        )
+
+    def forward(self, small: Tensor, y: Tensor) -> Tensor:
+        planes = y[:, :, None, None].expand(-1, -1, *small.shape[2:])
+        return self.net(torch.cat([2 * small - 1, planes], 1))
+
+
+def _enlarge(i: int, width: int, o: int) -> list[nn.Module]:
+    twice = nn.ConvTranspose2d(i, width, 4, 2, 1)
+    return [twice, nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, o, 3, padding=1), nn.Sigmoid()]
+
+
+class StackGAN(Method):
+    """sketch: (z, one-hot y) -> small x;  refine: (small x, one-hot y) -> x (N, C, H, W) in [0, 1];
+    judge_small, judge_large: an image -> (N, classes + 1), the logits of conditional_gan.PairGame."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, latent: int, width: int, lr: float = 2e-4):
+        super().__init__()
+        c, h, w = shape
+        self.sketch, self.refine = Sketch(shape, latent + classes, width), Refine(shape, classes, width)
+        self.judge_small, self.judge_large = (
+            cnn((c, h // 2, w // 2), classes + 1, width),
+            Encoder(shape, classes + 1, width),
+        )
+        self.latent, self.classes, self.lr, self.game = latent, classes, lr, PairGame()
+
+    def optimizers(self):
+        return {name: adam(net, lr=self.lr, betas=(0.5, 0.999)) for name, net in self.named_children()}
+
+    def draw(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Classes (n,) -> the small pictures and the large ones, which do not teach the small ones."""
+        c, z = one_hot(y, self.classes), torch.randn(len(y), self.latent, device=self.device)
+        small = self.sketch(torch.cat([z, c], 1))
+        return small, self.refine(small.detach(), c)
+
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """n images (n, C, H, W) in [0, 1] of classes y (n,), or of random ones."""
+        return self.draw(torch.randint(self.classes, (n,), device=self.device) if y is None else asked(y, n))[1]
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        real, y = next(data)
+        metrics: Metrics = {}
+        stages = [("sketch", "judge_small", self.judge_small), ("refine", "judge_large", self.judge_large)]
+        for (name, judge, net), true, fake in zip(stages, (avg_pool2d(real, 2), real), self.draw(y)):
+            metrics[judge] = self.game.discriminator(net(true), net(fake.detach()), y)
+            update(judge, metrics[judge])
+            metrics[name] = self.game.generator(net(fake), y)
+            update(name, metrics[name])
+        return metrics
+
+    @torch.no_grad()
+    def pictures(self, data: Images) -> dict[str, Tensor]:
+        """samples and, from the same draws, the small pictures they refine; a row per class."""
+        y = torch.arange(self.classes, device=self.device).repeat_interleave(self.classes)
+        small, large = self.eval().draw(y)
+        return {"small": small, "samples": large}
+
+
+@dataclass(frozen=True)
+class StackGANConfig(Config):
+    """StackGAN: a conditional GAN in two stages, small pictures and then large ones."""
+
+    latent: int = 64
+    """dimensions of z"""
+    width: int = 32
+    """channels at the finest level of every network"""
+    lr: float = 2e-4
+    """learning rate of all Adams"""
+
+    training: ClassVar[Options] = Options(images=1_000_000, batch=64, half_life=10_000)
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> StackGAN:
+        if classes < 2:
+            raise ValueError(f"a condition needs at least 2 classes, the data have {classes}")
+        return StackGAN(shape, classes, self.latent, self.width, self.lr)

@@ -1,0 +1,64 @@
+"""The earth mover's distance between finite sets, exact: the linear programme over all transport plans.
+
+W(p, q) = min over plans of sum_ij plan_ij cost_ij, where no entry is negative, rows sum to p and columns to q:
+Arjovsky et al. 2017, arXiv:1701.07875, equation 1. Two equally large sets without weights are an assignment problem,
+whose optimum is a permutation (Birkhoff and von Neumann) and is found much faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.sparse import eye_array, kron, vstack
+from torch import Tensor
+
+Weights = Tensor | np.ndarray | Sequence[float]
+
+
+def plan(cost: np.ndarray, p: Weights | None = None, q: Weights | None = None) -> np.ndarray:
+    """The cheapest way to carry the masses p (n,) to the masses q (m,) at `cost` (n, m) per unit: (n, m), sums to 1.
+
+    Args:
+        p, q: not negative; each is brought to sum 1; default: even.
+
+    Raises:
+        ValueError: masses that are negative, not finite, all 0 or of the wrong number.
+    """
+    n, m = cost.shape
+    if p is None and q is None and n == m:
+        rows, columns = linear_sum_assignment(cost)
+        best = np.zeros((n, n))
+        best[rows, columns] = 1 / n
+        return best
+    return linear_programme(cost, _masses(p, n), _masses(q, m))
+
+
+def linear_programme(cost: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """`plan` for masses that sum to 1, always by HiGHS."""
+    n, m = cost.shape
+    marginals = vstack([kron(eye_array(n), np.ones((1, m))), kron(np.ones((1, n)), eye_array(m))], format="csr")
+    # one equation follows from the others; without it rounding cannot make the programme infeasible
+    found = linprog(cost.ravel(), A_eq=marginals[:-1], b_eq=np.concatenate([p, q])[:-1], method="highs")
+    if not found.success:
+        raise ArithmeticError(f"the linear programme was not solved: {found.message}")
+    return found.x.reshape(n, m)
+
+
+def earth_movers(x: Tensor, y: Tensor, p: Weights | None = None, q: Weights | None = None) -> float:
+    """W between points x (n, ...) of masses p (n,) and y (m, ...) of masses q (m,): Euclidean cost, in its units."""
+    if x.shape[1:] != y.shape[1:]:
+        raise ValueError(f"points {tuple(x.shape)} and {tuple(y.shape)} do not lie in one space")
+    flat = x.detach().double().flatten(1), y.detach().double().flatten(1)
+    cost = (flat[0][:, None] - flat[1][None]).norm(dim=2).cpu().numpy()
+    return float((cost * plan(cost, p, q)).sum())
+
+
+def _masses(weights: Weights | None, n: int) -> np.ndarray:
+    if weights is None:
+        return np.full(n, 1 / n)
+    masses = np.asarray(weights.cpu() if isinstance(weights, Tensor) else weights, dtype=float)
+    if masses.shape != (n,) or not np.isfinite(masses).all() or masses.min() < 0 or masses.sum() <= 0:
+        raise ValueError(f"{n} points need as many masses that are not negative and not all 0, got {masses}")
+    return masses / masses.sum()
