@@ -10,24 +10,24 @@ from torch import Tensor, nn
 
 
 class Replay(nn.Module):
-    """Keeps `size` images of `shape` on the device, in buffers: they survive a restart."""
+    """Keeps `size` images (or points) of `shape` on the device, in buffers: they survive a restart."""
 
     images: Tensor
     filled: Tensor
 
-    def __init__(self, size: int, shape: tuple[int, int, int]):
+    def __init__(self, size: int, shape: tuple[int, ...]):
         super().__init__()
         self.register_buffer("images", torch.zeros(size, *shape))
         self.register_buffer("filled", torch.zeros(size, dtype=torch.bool))
 
     @torch.no_grad()
     def swap(self, new: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same, about half of them exchanged for older ones; while there is room they all enter."""
+        """(N, *shape) -> the same, about half of them exchanged for older ones; while there is room they all enter."""
         if len(new) > len(self.images):
             raise ValueError(f"a pool of {len(self.images)} images cannot take a batch of {len(new)}")
         # N different places at random, the empty ones first
         places = (torch.rand(len(self.filled), device=new.device) + ~self.filled).topk(len(new)).indices
-        column = (-1, 1, 1, 1)
+        column = (-1, *[1] * (new.ndim - 1))
         old, room = self.images[places], ~self.filled[places].view(column)
         leave = torch.rand(len(new), device=new.device).view(column) < 0.5
         self.images[places] = torch.where(room | leave, new.to(old.dtype), old)
