@@ -49,7 +49,7 @@ def rates(amounts: tuple[int, int], works: tuple[Callable[[], object], ...], rep
 
 
 def bare(gan: GAN, x: Tensor, steps: int) -> None:
-    optimizers = gan.optimizers()
+    optimizers = gan.train().optimizers()
     for _ in range(steps):
         fake = gan.generator(torch.randn(len(x), gan.latent))
         optimizers["discriminator"].zero_grad()
