@@ -40,11 +40,11 @@ def test_matched_accuracy_forgets_names_but_not_mixtures():
     assert matched_accuracy(torch.zeros(6, dtype=torch.int64), labels) == pytest.approx(2 / 6)
 
 
-def test_infogans_recogniser_learns_together_with_the_body_it_shares():
+def test_infogans_recogniser_reads_the_discriminators_body_and_learns_with_the_generator():
     method = build(InfoGANConfig(latent=4, width=4))
     groups = {name: {p for g in o.param_groups for p in g["params"]} for name, o in method.optimizers().items()}
-    both = {*method.discriminator.parameters(), *method.recogniser.parameters()}
-    assert groups["discriminator"] == both and not groups["generator"] & both
+    assert groups["discriminator"] == set(method.discriminator.parameters())
+    assert groups["generator"] == {*method.generator.parameters(), *method.recogniser.parameters()}
     category, values = method.sample_codes(6)
     method.uncertainty(method.discriminator.features(images().x[:6]), category, values).backward()
     inner = [p for layer in list(method.discriminator)[:-1] for p in layer.parameters()]

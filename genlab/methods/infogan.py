@@ -1,7 +1,8 @@
 """InfoGAN; Chen et al. 2016, arXiv:1606.03657, eq. 6, with the bound of the mutual information of eq. 5.
 
-Q shares the body of D, and both are descended together, so the body learns to tell codes apart as well. The continuous
-codes have a Gaussian Q of variance 1. Departures: the generator learns from the fakes of the discriminator's step.
+Q reads the features of D and learns with G, as min over G, Q has it; the shared body belongs to D and learns to tell
+real from fake alone. (Were it to help Q, G could hide its codes in details too small to see, and did.) The continuous
+codes have a Gaussian Q of variance 1. Departure: the generator learns from the fakes of the discriminator's step.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class InfoGAN(Method):
 
     def optimizers(self):
         return {
-            "generator": adam(self.generator, lr=self.lr[0], betas=(0.5, 0.999)),
-            "discriminator": adam(self.discriminator, self.recogniser, lr=self.lr[1], betas=(0.5, 0.999)),
+            "generator": adam(self.generator, self.recogniser, lr=self.lr[0], betas=(0.5, 0.999)),
+            "discriminator": adam(self.discriminator, lr=self.lr[1], betas=(0.5, 0.999)),
         }
 
     def sample_codes(self, n: int) -> tuple[Tensor, Tensor]:
@@ -82,17 +83,17 @@ class InfoGAN(Method):
         real, _ = next(data)
         game, codes = OBJECTIVES["nonsaturating"], self.sample_codes(len(real))
         fake = self.generate(*codes, torch.randn(len(real), self.latent, device=self.device))
-        score, features = self.discriminator.head, self.discriminator.features(fake.detach())
-        loss = uncertainty = self.uncertainty(features, *codes)
         if self.adversarial:
-            loss = loss + game.discriminator(self.discriminator(real), score(features))
-        update("discriminator", loss)
+            discriminator = game.discriminator(self.discriminator(real), self.discriminator(fake.detach()))
+        else:  # the body is Q's alone
+            discriminator = self.uncertainty(self.discriminator.features(fake.detach()), *codes)
+        update("discriminator", discriminator)
         features = self.discriminator.features(fake)
-        generator = self.uncertainty(features, *codes)
+        generator = uncertainty = self.uncertainty(features, *codes)
         if self.adversarial:
-            generator = generator + game.generator(score(features))
+            generator = generator + game.generator(self.discriminator.head(features))
         update("generator", generator)
-        return {"discriminator": loss, "generator": generator, "uncertainty": uncertainty}
+        return {"discriminator": discriminator, "generator": generator, "uncertainty": uncertainty}
 
     @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
@@ -143,8 +144,6 @@ class InfoGANConfig(Config):
     """dimensions of the noise z"""
     width: int = 64
     """channels at the finest level; doubled at every coarser one"""
-    hidden: int = 512
-    """units of the generator's first layer"""
     weight_category: float = 1.0
     """weight of the information about the category"""
     weight_values: float = 0.1
@@ -165,12 +164,7 @@ class InfoGANConfig(Config):
         discriminator = Encoder(shape, 1, self.width)
         features = cast(nn.Linear, discriminator.head).in_features
         return InfoGAN(
-            nn.Sequential(
-                nn.Linear(categories + self.values + self.latent, self.hidden, bias=False),
-                nn.BatchNorm1d(self.hidden),
-                nn.ReLU(inplace=True),
-                Generator(shape, self.hidden, self.width),
-            ),
+            Generator(shape, categories + self.values + self.latent, self.width),
             discriminator,
             nn.Sequential(
                 nn.Linear(features, 128),

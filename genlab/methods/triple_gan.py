@@ -3,7 +3,8 @@ discriminator of pairs (x, y), where few images have labels.
 
 The first `each` images of a class that the stream shows are its labelled ones; no other label is used. As in section
 3.3, half of the unlabelled images with the classifier's labels count as real pairs, lest D learn the few by heart.
-Departures: means over the classifier's labels are exact, which one pass allows because D has an output per class (a
+Departures: the game's weight in the classifier's loss is not alpha but its own, far smaller: at alpha, the classifier
+ends up worse than without unlabelled images; means over the classifier's labels are exact, which one pass allows because D has an output per class (a
 projection, see conditional_gan.py); the generator's game is the non-saturating one, and its labels are uniform.
 """
 
@@ -42,14 +43,15 @@ class TripleGAN(Method):
         latent: int,
         each: int = 10,
         alpha: float = 0.5,
-        pseudo: float = 0.1,
+        game: float = 0.01,
+        pseudo: float = 1.0,
         warmup: float = 0.2,
         lr: float = 2e-4,
     ):
         super().__init__()
         self.classifier, self.generator, self.discriminator = classifier, generator, discriminator
         self.classes, self.latent, self.each = classes, latent, each
-        self.alpha, self.pseudo, self.warmup, self.lr = alpha, pseudo, warmup, lr
+        self.alpha, self.game, self.pseudo, self.warmup, self.lr = alpha, game, pseudo, warmup, lr
         self.register_buffer("labelled_x", torch.zeros(classes * each + 1, *shape))  # the last row is a spare
         self.register_buffer("labelled_y", torch.arange(classes).repeat_interleave(each))
         self.register_buffer("known", torch.zeros(classes, dtype=torch.int64))  # labelled images found, per class
@@ -101,7 +103,7 @@ class TripleGAN(Method):
         game = -(belief * softplus(self.discriminator(x).detach())).sum(1).mean()
         taught = cross_entropy(self.classifier(x_g.detach()), y_g)
         trust = self.pseudo if update.progress >= self.warmup else 0.0
-        update("classifier", supervised + self.alpha * game + trust * taught)
+        update("classifier", supervised + self.game * game + trust * taught)
 
         generator = softplus(-score(x_g, y_g)).mean()
         update("generator", generator)
@@ -128,8 +130,10 @@ class TripleGANConfig(Config):
     labels_per_class: int = 10
     """images of a class whose label is used"""
     alpha: float = 0.5
-    """share of the classifier in the game, the rest is the generator's"""
-    pseudo: float = 0.1
+    """share of the classifier's pairs among the discriminator's fakes, the rest is the generator's"""
+    game: float = 0.01
+    """weight of the game in the classifier's loss"""
+    pseudo: float = 1.0
     """weight of the generator's pictures among the classifier's examples"""
     warmup: float = 0.2
     """fraction of training before the classifier sees them"""
@@ -156,6 +160,7 @@ class TripleGANConfig(Config):
             self.latent,
             self.labels_per_class,
             self.alpha,
+            self.game,
             self.pseudo,
             self.warmup,
             self.lr,

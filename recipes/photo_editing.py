@@ -1,0 +1,80 @@
+"""Editing in the latent space of a VAE-GAN: find the latent of a picture in three ways, change an attribute, paint.
+
+python recipes/photo_editing.py                                  # rendered digits, minutes on one core
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+import genlab
+from genlab.edit import attribute_vector, edit, invert, painted, squared_error
+from genlab.grid import grid_png
+from genlab.methods.vae_gan import VAEGANConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Inversion, attribute vector and constrained edit on held-out pictures."""
+
+    data: str = "glyphs"
+    """images with a known factor"""
+    size: int = 16
+    """height and width in pixels"""
+    attribute: str = "thickness"
+    """the factor to change; its highest and lowest quarter are the images with and without it"""
+    images: int = 150_000
+    """length of training"""
+    n: int = 12
+    """held-out pictures to edit"""
+    steps: int = 200
+    """descent steps per picture"""
+    out: Path = Path("runs/photo-editing")
+    """folder of the run and the report"""
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, config.size, channels=1)
+    train = genlab.Options(config.images, batch=32, seed=config.seed)
+    model: Any = genlab.Experiment(VAEGANConfig(), data, train).run(config.out / "vae-gan", pictures=2)
+    model.requires_grad_(False)
+    test, page = data.load("test"), genlab.Report(f"Editing {config.data}")
+    n, x, draw = config.n, test.x[: config.n], model.decoder
+    torch.manual_seed(config.seed)
+
+    code, random = model.encode(x), torch.randn(n, model.latent)
+    found = {"optimise z": (random, config.steps), "encode": (code, 0), "encode, then optimise": (code, config.steps)}
+    codes = {name: invert(draw, x, start, steps=steps) for name, (start, steps) in found.items()}
+    errors = [[name, float(squared_error(draw(z), x).mean())] for name, z in codes.items()]
+    page.section("Inversion", f"Rows: held-out pictures; {'; '.join(codes)}.")
+    page.picture(grid_png(torch.cat([x, *map(draw, codes.values())]), n))
+    page.table(["latent by", "mean squared error"], errors)
+
+    factor, every, z0 = test.factors[config.attribute], model.encode(test.x), codes["encode, then optimise"]
+    low, high = factor.quantile(torch.tensor([0.25, 0.75]))
+    vector = attribute_vector(every[factor >= high], every[factor <= low])
+    page.section(f"Attribute: {config.attribute}", "From top to bottom: -1, -1/2, 0, 1/2 and 1 times the vector added.")
+    page.picture(grid_png(torch.cat([draw(code + a * vector) for a in (-1.0, -0.5, 0.0, 0.5, 1.0)]), n))
+
+    bar, white = torch.zeros(test.shape), torch.ones(test.shape)
+    bar[:, config.size // 2 - 1 : config.size // 2 + 1, config.size // 4 : -config.size // 4] = 1
+    wanted = painted(white, bar)
+    edits = {f"near {near:g}": edit(draw, model.realism, wanted, z0, near=near) for near in (0.1, 0.01, 0.001)}
+    page.section("Constrained edit", f"Rows: pictures; a white bar painted over them; edited {', '.join(edits)}.")
+    page.picture(grid_png(torch.cat([x, torch.maximum(x, bar), *map(draw, edits.values())]), n))
+    states = {"before": z0, **edits}.items()
+    table = [[name, float(wanted(draw(z)).mean()), float((z - z0).norm(dim=1).mean())] for name, z in states]
+    page.table(["edit", "violation of the wish", "distance in z"], table)
+    for row in [*errors, *table]:
+        print(*row)
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
