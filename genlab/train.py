@@ -64,9 +64,22 @@ class Method(nn.Module):
         """Figures on held-out `data` (an Images), by name."""
         return {}
 
+    @torch.no_grad()
     def pictures(self, data: Any) -> dict[str, Tensor]:
-        """Image batches (N, C, H, W) worth looking at, by name; `data` (an Images) is held out."""
-        return {}
+        """Image batches (N, C, H, W) worth looking at, by name; `data` (an Images) is held out.
+
+        By default 64 of what `sample` draws, and what `reconstruct` makes of 32 held-out images, each after its
+        original; for methods that have them.
+        """
+        self.eval()
+        found: dict[str, Tensor] = {}
+        sample, reconstruct = (getattr(self, name, None) for name in ("sample", "reconstruct"))
+        if sample:
+            found["samples"] = sample(64)
+        if reconstruct:
+            x = data.subset(slice(0, 32)).x
+            found["reconstructions"] = torch.stack([x, reconstruct(x)], dim=1).flatten(0, 1)
+        return found
 
     @property
     def device(self) -> torch.device:

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from genlab.data import Images
 from genlab.nets.dcgan import Discriminator, Generator
 from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
 from genlab.nets.spectral import spectral_norm
@@ -29,10 +28,6 @@ class Adversarial(Method):
     def sample(self, n: int) -> Tensor:
         """n images (n, C, H, W) in [0, 1]."""
         return self.generator(torch.randn(n, self.latent, device=self.device))
-
-    @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        return {"samples": self.eval().sample(64)}
 
 
 @dataclass(frozen=True)

@@ -98,13 +98,6 @@ class BiGAN(Method):
         same = (data.labels[nearest] == data.labels[half:]).float().mean()
         return {"pixel_error": float(error), "neighbour_accuracy": float(same)}
 
-    @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        self.eval()
-        x = data.subset(torch.arange(min(32, len(data)), device=data.device)).x
-        pairs = torch.stack([x, self.reconstruct(x)], 1).flatten(0, 1)
-        return {"samples": self.sample(64), "reconstructions": pairs}
-
 
 @dataclass(frozen=True)
 class BiGANConfig(Config):

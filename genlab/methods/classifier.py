@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -46,12 +47,16 @@ class Classifier(Method):
             )
         return None
 
-    @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy: the fraction of `data` classified correctly."""
-        self.eval()
-        right = torch.stack([(self.net(x).argmax(1) == y).sum() for x, y in batches(data, 500)]).sum()
-        return {"accuracy": int(right) / len(data)}
+        return {"accuracy": accuracy(self.eval(), data)}
+
+
+@torch.no_grad()
+def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
+    """The fraction of `data` that a model (x -> logits, in eval mode) classifies correctly."""
+    right = torch.stack([(model(x).argmax(1) == y).sum() for x, y in batches(data, 500)]).sum()
+    return int(right) / len(data)
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,6 @@ class VAE(Method):
         bounds = [torch.stack(self.bound(x)).sum() for x, _ in batches(data, 500)]
         return {"bound": float(torch.stack(bounds).sum()) / len(data)}
 
-    @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        self.eval()
-        x = data.subset(torch.arange(min(32, len(data)), device=data.device)).x
-        pairs = torch.stack([x, self.reconstruct(x)], dim=1).flatten(0, 1)
-        return {"samples": self.sample(64), "reconstructions": pairs}
-
 
 @dataclass(frozen=True)
 class VAEConfig(Config):

@@ -91,13 +91,6 @@ class VAEGAN(Method):
         errors = [(self.reconstruct(x) - x).abs().flatten(1).mean(1) for x, _ in batches(data, 500)]
         return {"pixel_error": float(torch.cat(errors).mean())}
 
-    @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        self.eval()
-        x = data.subset(torch.arange(min(32, len(data)), device=data.device)).x
-        pairs = torch.stack([x, self.reconstruct(x)], 1).flatten(0, 1)
-        return {"samples": self.sample(64), "reconstructions": pairs}
-
 
 @dataclass(frozen=True)
 class VAEGANConfig(Config):
