@@ -5,6 +5,7 @@ Names load on first use: importing genlab does not import torch.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from genlab.names import lazily
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from genlab.train import Config, Method, Options, Update, fit
 
 __version__ = "0.1.0"
+
+# Read by OpenMP when torch loads: threads that wait go to sleep soon instead of spinning. On a machine that does
+# something else besides, spinning made the training of small networks twenty times slower.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOME = {
     "DataOptions": "experiment",
