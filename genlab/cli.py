@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from genlab.names import choose, resolve
 
@@ -72,3 +73,10 @@ def guarded(work: Any) -> int:
     except KeyboardInterrupt as error:
         print(f"genlab: {error}" if str(error) else "genlab: stopped", file=sys.stderr)
         return 128 + getattr(error, "signal", 2)
+
+
+def start(main: Callable[[Any], None], config: type) -> NoReturn:
+    """Runs a recipe: `main` with the options of dataclass `config` from the command line; exits as `genlab` does."""
+    from genlab.commands import parse
+
+    sys.exit(guarded(lambda: main(parse(config, None, sys.argv[1:]))))

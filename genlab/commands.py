@@ -13,12 +13,14 @@ from rich.table import Table
 from genlab.cli import gather
 from genlab.names import choose, resolve
 
-FLAT = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
 
+def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
+    """Options of dataclass `kind` from the command line; tyro prints help and suggestions, and exits with status 2.
 
-def parse(kind: Any, command: str, arguments: list[str]) -> Any:
-    """Options of dataclass `kind` from the command line; tyro prints help and suggestions, and exits with status 2."""
-    return tyro.cli(kind, prog=f"genlab {command}", args=arguments, config=FLAT)
+    `command` is that of `genlab`; none: a script of its own.
+    """
+    name = None if command is None else f"genlab {command}"
+    return tyro.cli(kind, prog=name, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
 
 
 def methods() -> dict[str, tuple[str, str]]:

@@ -97,8 +97,8 @@ def edit(
     constraint: Map,
     z0: Tensor,
     *,
-    near: float = 0.01,
-    real: float = 0.001,
+    near: float = 0.03,
+    real: float = 0.02,
     steps: int = 200,
     lr: float = 0.05,
 ) -> Tensor:

@@ -15,7 +15,6 @@ from statistics import median
 from timeit import timeit
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from torch.nn.functional import cross_entropy
 
 import genlab
 from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
+from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
 
 ATTACKS = [FGSM(Linf(0.3)), IFGSM(Linf(0.3)), PGD(Linf(0.3)), MIFGSM(Linf(0.3)), PGD(L2(2.0))]
@@ -69,4 +69,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,)))
+    start(main, Config)

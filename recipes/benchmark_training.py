@@ -11,7 +11,6 @@ from statistics import median
 from timeit import timeit
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
+from genlab.cli import start
 from genlab.data import Images, Stream
 from genlab.methods.gan import GAN, GANConfig
 from genlab.train import Options, fit
@@ -77,4 +77,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    start(main, Config)

@@ -11,9 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
-import tyro
-
 import genlab
+from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.conditional_gan import ConditionalGANConfig, Heads, obedience
 from genlab.methods.stack_gan import StackGANConfig
@@ -70,4 +69,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    start(main, Config)

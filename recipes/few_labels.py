@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 import genlab
+from genlab.cli import start
 from genlab.data import Images, Stream
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
@@ -27,9 +26,9 @@ class Config:
     """labelled images, of whose labels few are used"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    labels: tuple[int, ...] = (2, 5)
+    labels: tuple[int, ...] = (5, 10)
     """labelled images per class"""
-    images: int = 150_000
+    images: int = 80_000
     """length of Triple GAN's training"""
     supervised_images: int = 30_000
     """length of the supervised training"""
@@ -65,4 +64,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    start(main, Config)

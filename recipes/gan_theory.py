@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
 import genlab
 from genlab import divergences as d
+from genlab.cli import start
 from genlab.data import points
 from genlab.losses import OBJECTIVES
 from genlab.methods.discriminator_only import DiscriminatorOnly
@@ -77,4 +77,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    start(main, Config)

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-import tyro
-
 import genlab
+from genlab.cli import start
 from genlab.methods.gan import GANConfig
 from genlab.methods.vae import VAEConfig
 from genlab.methods.wgan import WGANConfig
@@ -75,4 +74,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, config=(tyro.conf.OmitArgPrefixes,)))
+    start(main, Config)

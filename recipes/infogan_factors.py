@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 import genlab
+from genlab.cli import start
 from genlab.methods.infogan import InfoGANConfig
 
 VARIANTS = {
@@ -34,11 +33,11 @@ class Config:
     """where downloaded sets lie"""
     size: int | None = 16
     """height and width in pixels"""
-    values: int = 2
+    values: int = 3
     """continuous codes"""
     width: int = 32
     """channels at the finest level"""
-    images: int = 200_000
+    images: int = 160_000
     """length of InfoGAN's training; the others have a quarter"""
     batch: int = 32
     out: Path = Path("runs/infogan-factors")
@@ -68,4 +67,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    start(main, Config)

@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import mean, pstdev
 
 import torch
-import tyro
 
 import genlab
+from genlab.cli import start
 from genlab.data import points
 from genlab.methods.gan import GAN
 from genlab.methods.unrolled import UnrolledGAN
@@ -65,4 +65,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    start(main, Config)

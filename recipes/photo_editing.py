@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 
 import genlab
+from genlab.cli import start
 from genlab.edit import attribute_vector, edit, invert, painted, squared_error
 from genlab.grid import grid_png
 from genlab.methods.vae_gan import VAEGANConfig
@@ -28,7 +28,7 @@ class Config:
     """height and width in pixels"""
     attribute: str = "thickness"
     """the factor to change; its highest and lowest quarter are the images with and without it"""
-    images: int = 150_000
+    images: int = 60_000
     """length of training"""
     n: int = 12
     """held-out pictures to edit"""
@@ -65,7 +65,7 @@ def main(config: Config) -> None:
     bar, white = torch.zeros(test.shape), torch.ones(test.shape)
     bar[:, config.size // 2 - 1 : config.size // 2 + 1, config.size // 4 : -config.size // 4] = 1
     wanted = painted(white, bar)
-    edits = {f"near {near:g}": edit(draw, model.realism, wanted, z0, near=near) for near in (0.1, 0.01, 0.001)}
+    edits = {f"near {near}": edit(draw, model.realism, wanted, z0, near=near) for near in (0.1, 0.03, 0.01)}
     page.section("Constrained edit", f"Rows: pictures; a white bar painted over them; edited {', '.join(edits)}.")
     page.picture(grid_png(torch.cat([x, torch.maximum(x, bar), *map(draw, edits.values())]), n))
     states = {"before": z0, **edits}.items()
@@ -77,4 +77,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    start(main, Config)

@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
 import genlab
@@ -20,6 +19,7 @@ from attacks.defences.smoothing import BitDepth, Filtered, Gaussian
 from attacks.evaluate import evaluate
 from attacks.report import add, progress
 from genlab.checkpoint import write_atomically
+from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.gan import GANConfig
 
@@ -77,4 +77,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    start(main, Config)

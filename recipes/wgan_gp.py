@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import tyro
 
 import genlab
 from genlab.checkpoint import write_atomically
+from genlab.cli import start
 from genlab.losses import slopes
 from genlab.methods.wgan_gp import WGANGPConfig
 from genlab.plots import curves
@@ -77,4 +77,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    start(main, Config)

@@ -67,3 +67,17 @@ def test_points_leave_a_report_with_curves_and_tables(name, tmp_path):
     assert "report" in run(name, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png") >= 4 and "<table>" in page
+
+
+@pytest.mark.parametrize("name", ["infogan_factors", "conditional", "few_labels", "photo_editing"])
+def test_conditions_and_features_leave_a_report_with_pictures_and_a_table(name, tmp_path):
+    run(name, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png") >= 2 and "<table>" in page
+
+
+def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):
+    command = [sys.executable, str(RECIPES / "quickstart.py"), "--data", "mnits", "--out", str(tmp_path / "q")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and "did you mean 'mnist'" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "q").exists()

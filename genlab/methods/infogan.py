@@ -2,7 +2,10 @@
 
 Q reads the features of D and learns with G, as min over G, Q has it; the shared body belongs to D and learns to tell
 real from fake alone. (Were it to help Q, G could hide its codes in details too small to see, and did.) The continuous
-codes have a Gaussian Q of variance 1. Departure: the generator learns from the fakes of the discriminator's step.
+codes have a Gaussian Q of variance 1. Departures, for classes and factors to be found in thousands of steps, not tens
+of thousands: the noise z is small beside the codes, as in ClusterGAN (Mukherjee et al. 2019, arXiv:1809.03627, section
+3), and the continuous codes weigh as much as the category, not a tenth, so that it need not tell slant or thickness.
+The generator learns from the fakes of the discriminator's step.
 """
 
 from __future__ import annotations
@@ -38,13 +41,14 @@ class InfoGAN(Method):
         categories: int,
         values: int,
         latent: int,
-        weights: tuple[float, float] = (1.0, 0.1),
+        spread: float = 0.2,
+        weights: tuple[float, float] = (1.0, 1.0),
         adversarial: bool = True,
         lr: tuple[float, float] = (1e-3, 2e-4),
     ):
         super().__init__()
         self.generator, self.discriminator, self.recogniser = generator, discriminator, recogniser
-        self.categories, self.values, self.latent = categories, values, latent
+        self.categories, self.values, self.latent, self.spread = categories, values, latent, spread
         self.weights, self.adversarial, self.lr = weights, adversarial, lr
 
     def optimizers(self):
@@ -58,12 +62,16 @@ class InfoGAN(Method):
         category = torch.randint(self.categories, (n,), device=self.device)
         return category, 2 * torch.rand(n, self.values, device=self.device) - 1
 
+    def noise(self, n: int) -> Tensor:
+        """z (n, latent), of standard deviation `spread`."""
+        return self.spread * torch.randn(n, self.latent, device=self.device)
+
     def generate(self, category: Tensor, values: Tensor, z: Tensor) -> Tensor:
         return self.generator(torch.cat([one_hot(category, self.categories), values, z], 1))
 
     def sample(self, n: int) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of random codes."""
-        return self.generate(*self.sample_codes(n), torch.randn(n, self.latent, device=self.device))
+        return self.generate(*self.sample_codes(n), self.noise(n))
 
     def recognise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x -> Q's logits of the category (N, categories) and means of the values (N, values)."""
@@ -82,7 +90,7 @@ class InfoGAN(Method):
     def step(self, data: Stream, update: Update) -> Metrics:
         real, _ = next(data)
         game, codes = OBJECTIVES["nonsaturating"], self.sample_codes(len(real))
-        fake = self.generate(*codes, torch.randn(len(real), self.latent, device=self.device))
+        fake = self.generate(*codes, self.noise(len(real)))
         if self.adversarial:
             discriminator = game.discriminator(self.discriminator(real), self.discriminator(fake.detach()))
         else:  # the body is Q's alone
@@ -115,7 +123,7 @@ class InfoGAN(Method):
         self.eval()
         k = self.categories
         category, column = torch.arange(k, device=self.device).repeat_interleave(k), torch.linspace(-1, 1, k).repeat(k)
-        z = torch.randn(1, self.latent, device=self.device).expand(k * k, -1)
+        z = self.noise(1).expand(k * k, -1)
         pictures = {"samples": self.sample(64)}
         for i in range(self.values):
             values = torch.zeros(k * k, self.values, device=self.device)
@@ -142,11 +150,13 @@ class InfoGANConfig(Config):
     """continuous codes"""
     latent: int = 62
     """dimensions of the noise z"""
+    spread: float = 0.2
+    """standard deviation of z; the values reach from -1 to 1, and the category is 0 or 1"""
     width: int = 64
     """channels at the finest level; doubled at every coarser one"""
     weight_category: float = 1.0
     """weight of the information about the category"""
-    weight_values: float = 0.1
+    weight_values: float = 1.0
     """weight of the information about the continuous codes"""
     adversarial: bool = True
     """no: no discriminator, the generator only makes its codes readable"""
@@ -175,6 +185,7 @@ class InfoGANConfig(Config):
             categories,
             self.values,
             self.latent,
+            self.spread,
             (self.weight_category, self.weight_values),
             self.adversarial,
             (self.lr_generator, self.lr_discriminator),

@@ -3,9 +3,9 @@ discriminator of pairs (x, y), where few images have labels.
 
 The first `each` images of a class that the stream shows are its labelled ones; no other label is used. As in section
 3.3, half of the unlabelled images with the classifier's labels count as real pairs, lest D learn the few by heart.
-Departures: the game's weight in the classifier's loss is not alpha but its own, far smaller: at alpha, the classifier
-ends up worse than without unlabelled images; means over the classifier's labels are exact, which one pass allows because D has an output per class (a
-projection, see conditional_gan.py); the generator's game is the non-saturating one, and its labels are uniform.
+Departures: means over the classifier's labels are exact, which one pass allows because D has an output per class (a
+projection, see conditional_gan.py); the game has its own, small weight in the classifier's loss, since with alpha the
+few labels taught less than alone; the generator's game is the non-saturating one, and its labels are uniform.
 """
 
 from __future__ import annotations
