@@ -1,6 +1,8 @@
 """The rules of the house that a machine can check."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,14 +43,13 @@ def test_recipes_are_short_and_leave_descending_to_the_lab():
 
 def test_nothing_else_stands_at_the_top():
     allowed = {"genlab", "attacks", "recipes", "tests", "pyproject.toml", "README.md", ".ci", "LICENSE",
-               "CHANGELOG.md", ".gitignore", ".git"}  # fmt: skip
-    made = {".venv", ".pytest_cache", ".ruff_cache", ".mypy_cache", "runs", "genlab.egg-info", "build"}
-    assert {p.name for p in ROOT.iterdir()} - made <= allowed
+               "CHANGELOG.md", ".gitignore"}  # fmt: skip
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a checkout")
+    assert {name.split("/")[0] for name in listed.stdout.splitlines()} == allowed
 
 
 def test_heavy_imports_wait_until_they_are_used():
-    import subprocess
-    import sys
-
     code = "import sys, genlab, attacks, genlab.data, genlab.cli, attacks.plugin; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

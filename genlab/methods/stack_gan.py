@@ -2,7 +2,8 @@
 
 Stage I draws half the height and width from z and the class; stage II takes that picture and the class, without z.
 Departures: the class is the condition, without text and its conditioning augmentation; both stages learn in the same
-step, stage II from pictures that are constants to it, in place of one stage after the other.
+step, stage II from pictures that are constants to it, in place of one stage after the other; stage II corrects the
+enlarged small picture, else it draws one picture per class and ignores stage I.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, one_hot
+from torch.nn.functional import avg_pool2d, interpolate, one_hot
 
 from genlab.data import Images
 from genlab.methods.conditional_gan import PairGame, asked
@@ -34,6 +35,7 @@ class Sketch(nn.Sequential):
             nn.BatchNorm2d(2 * width),
             nn.ReLU(inplace=True),
             *_enlarge(2 * width, width, c),
+            nn.Sigmoid(),
         )
 
 
@@ -53,12 +55,13 @@ class Refine(nn.Module):
 
     def forward(self, small: Tensor, y: Tensor) -> Tensor:
         planes = y[:, :, None, None].expand(-1, -1, *small.shape[2:])
-        return self.net(torch.cat([2 * small - 1, planes], 1))
+        correction = self.net(torch.cat([2 * small - 1, planes], 1))
+        return (interpolate(small, scale_factor=2, mode="bilinear").logit(0.01) + correction).sigmoid()
 
 
 def _enlarge(i: int, width: int, o: int) -> list[nn.Module]:
     twice = nn.ConvTranspose2d(i, width, 4, 2, 1)
-    return [twice, nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, o, 3, padding=1), nn.Sigmoid()]
+    return [twice, nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, o, 3, padding=1)]
 
 
 class StackGAN(Method):
