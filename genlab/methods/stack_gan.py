@@ -3,7 +3,8 @@
 Stage I draws half the height and width from z and the class; stage II takes that picture and the class, without z.
 Departures: the class is the condition, without text and its conditioning augmentation; both stages learn in the same
 step, stage II from pictures that are constants to it, in place of one stage after the other; stage II corrects the
-enlarged small picture, else it draws one picture per class and ignores stage I.
+enlarged small picture and pays for leaving it (like the colour consistency of StackGAN++, Zhang et al. 2018,
+arXiv:1710.10916), else it drew one picture per class and ignored stage I.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, one_hot
+from torch.nn.functional import avg_pool2d, interpolate, mse_loss, one_hot
 
 from genlab.data import Images
 from genlab.methods.conditional_gan import PairGame, asked
@@ -66,17 +67,24 @@ def _enlarge(i: int, width: int, o: int) -> list[nn.Module]:
 
 class StackGAN(Method):
     """sketch: (z, one-hot y) -> small x;  refine: (small x, one-hot y) -> x (N, C, H, W) in [0, 1];
-    judge_small, judge_large: an image -> (N, classes + 1), the logits of conditional_gan.PairGame."""
+    judge_sketch, judge_refine: an image -> (N, classes + 1), the logits of conditional_gan.PairGame."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, latent: int, width: int, lr: float = 2e-4):
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        latent: int,
+        width: int,
+        consistency: float = 30.0,
+        lr: float = 2e-4,
+    ):
         super().__init__()
         c, h, w = shape
         self.sketch, self.refine = Sketch(shape, latent + classes, width), Refine(shape, classes, width)
-        self.judge_small, self.judge_large = (
-            cnn((c, h // 2, w // 2), classes + 1, width),
-            Encoder(shape, classes + 1, width),
-        )
-        self.latent, self.classes, self.lr, self.game = latent, classes, lr, PairGame()
+        self.judge_sketch = cnn((c, h // 2, w // 2), classes + 1, width)
+        self.judge_refine = Encoder(shape, classes + 1, width)
+        self.latent, self.classes, self.consistency, self.lr = latent, classes, consistency, lr
+        self.game = PairGame()
 
     def optimizers(self):
         return {name: adam(net, lr=self.lr, betas=(0.5, 0.999)) for name, net in self.named_children()}
@@ -93,14 +101,18 @@ class StackGAN(Method):
 
     def step(self, data: Stream, update: Update) -> Metrics:
         real, y = next(data)
+        small, large = self.draw(y)
+        kept = mse_loss(avg_pool2d(large, 2), small.detach())
         metrics: Metrics = {}
-        stages = [("sketch", "judge_small", self.judge_small), ("refine", "judge_large", self.judge_large)]
-        for (name, judge, net), true, fake in zip(stages, (avg_pool2d(real, 2), real), self.draw(y)):
-            metrics[judge] = self.game.discriminator(net(true), net(fake.detach()), y)
-            update(judge, metrics[judge])
-            metrics[name] = self.game.generator(net(fake), y)
-            update(name, metrics[name])
-        return metrics
+        for name, judge, true, fake, extra in (
+            ("sketch", self.judge_sketch, avg_pool2d(real, 2), small, 0.0),
+            ("refine", self.judge_refine, real, large, self.consistency * kept),
+        ):
+            metrics[f"judge_{name}"] = self.game.discriminator(judge(true), judge(fake.detach()), y)
+            update(f"judge_{name}", metrics[f"judge_{name}"])
+            metrics[name] = self.game.generator(judge(fake), y)
+            update(name, metrics[name] + extra)
+        return metrics | {"inconsistency": kept}
 
     @torch.no_grad()
     def pictures(self, data: Images) -> dict[str, Tensor]:
@@ -118,6 +130,8 @@ class StackGANConfig(Config):
     """dimensions of z"""
     width: int = 32
     """channels at the finest level of every network"""
+    consistency: float = 30.0
+    """weight of the squared error between the large picture, made small, and the small one"""
     lr: float = 2e-4
     """learning rate of all Adams"""
 
@@ -126,4 +140,4 @@ class StackGANConfig(Config):
     def build(self, shape: tuple[int, int, int], classes: int) -> StackGAN:
         if classes < 2:
             raise ValueError(f"a condition needs at least 2 classes, the data have {classes}")
-        return StackGAN(shape, classes, self.latent, self.width, self.lr)
+        return StackGAN(shape, classes, self.latent, self.width, self.consistency, self.lr)
