@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, softplus
 
-from genlab.data import Images, batches
+from genlab.data import Images
+from genlab.methods.classifier import accuracy
 from genlab.methods.conditional_gan import asked
 from genlab.nets.classifiers import cnn
 from genlab.nets.dcgan import Encoder, Generator
@@ -109,12 +110,9 @@ class TripleGAN(Method):
         update("generator", generator)
         return {"discriminator": discriminator, "generator": generator, "supervised": supervised, "game": game}
 
-    @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy: the fraction of `data` classified correctly."""
-        self.eval()
-        right = torch.stack([(self.classifier(x).argmax(1) == y).sum() for x, y in batches(data, 500)]).sum()
-        return {"accuracy": int(right) / len(data)}
+        return {"accuracy": accuracy(self.eval(), data)}
 
     @torch.no_grad()
     def pictures(self, data: Images) -> dict[str, Tensor]:
