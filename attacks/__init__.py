@@ -12,16 +12,16 @@ from genlab.names import lazily
 if TYPE_CHECKING:
     from attacks.ball import L2, Ball, Linf
     from attacks.control import Noise
-    from attacks.evaluate import Report
     from attacks.model import Attack, Victim, victim
     from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
+    from attacks.results import Report
 
 _HOME = {
     "Ball": "ball",
     "L2": "ball",
     "Linf": "ball",
     "Noise": "control",
-    "Report": "evaluate",
+    "Report": "results",
     "Attack": "model",
     "Victim": "model",
     "victim": "model",

@@ -60,11 +60,12 @@ def main(arguments: list[str]) -> None:
     model = genlab.load(run)
     if not hasattr(model, "net"):
         raise ValueError(f"{options.run} holds a {type(model).__name__}, not a classifier: there is nothing to fool")
-    test = data_of(run).load("test")
+    data = data_of(run)
+    train, test = data.load("train"), data.load("test")
     test = test.subset(slice(0, options.n))
     models, sources = line_up(model, {name: defence(name, model) for name in shields})
     with progress() as tell:
-        found = evaluate(models, chosen, test.x, test.labels, eps=sizes, sources=sources, progress=tell)
+        found = evaluate(models, chosen, test.x, test.labels, eps=sizes, sources=sources, data=train, progress=tell)
     Console().print(found.table())
     for sentence in found.warnings:
         Console().print(f"[yellow]warning:[/] {sentence}")

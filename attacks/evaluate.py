@@ -8,13 +8,12 @@ same size joins every comparison. The warnings are the symptoms of masked gradie
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,198 +22,10 @@ from torch.nn.functional import cross_entropy
 from attacks.ball import L2, Ball, Linf
 from attacks.control import Noise
 from attacks.model import TOLERANCE, Attack, Model, looks_like_probabilities, victim
+from attacks.results import Example, Rate, Report, Row, Sizes, WorstCase, size_name
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-WORST = "worst case"
-
-
-def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a proportion k / n (Wilson 1927); (0, 1) for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    p, w = k / n, z * z / n
-    centre, half = (p + w / 2) / (1 + w), z * math.sqrt(p * (1 - p) / n + w / (4 * n)) / (1 + w)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-@dataclass(frozen=True)
-class Rate:
-    """`fooled` of the `correct` inputs, with its 95 % interval; `value` is None if no input was correct."""
-
-    fooled: int
-    correct: int
-
-    @property
-    def value(self) -> float | None:
-        return self.fooled / self.correct if self.correct else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return wilson(self.fooled, self.correct)
-
-    def exceeds(self, other: Rate) -> bool:
-        """Clearly: the intervals do not overlap."""
-        return self.interval[0] > other.interval[1]
-
-    @property
-    def percent(self) -> str:
-        """In percent, with the half-width of the interval."""
-        low, high = self.interval
-        return "–" if self.value is None else f"{100 * self.value:.0f} ±{50 * (high - low):.0f}"
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return "–" if self.value is None else f"{self.value:.3f} ({low:.3f}–{high:.3f})"
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Of the perturbations of the originally-correct inputs; None if there is none."""
-
-    mean: float | None
-    median: float | None
-    max: float | None
-
-    @classmethod
-    def of(cls, sizes: Tensor) -> Sizes:
-        if len(sizes) == 0:
-            return cls(None, None, None)
-        return cls(sizes.mean().item(), sizes.quantile(0.5).item(), sizes.max().item())
-
-
-@dataclass(frozen=True)
-class Row:
-    """One attack on one model at one eps, made for the model `source`: itself, or one that the attacker took for it.
-
-    Passes are examples pushed through the source per input.
-    """
-
-    model: str
-    source: str
-    attack: str
-    config: str
-    norm: str | None
-    eps: float | None
-    n: int
-    success: Rate
-    clean_accuracy: float
-    robust_accuracy: float
-    linf: Sizes
-    l2: Sizes
-    forwards: float
-    backwards: float
-    seconds: float
-    steps: int | None = None
-
-
-@dataclass(frozen=True)
-class WorstCase:
-    """Each input counts as fooled if any of `attacks` fooled it: what a defence is worth."""
-
-    model: str
-    source: str
-    norm: str | None
-    eps: float | None
-    attacks: tuple[str, ...]
-    success: Rate
-    robust_accuracy: float
-
-
-@dataclass(frozen=True)
-class Example:
-    """A few inputs for pictures, on the CPU: fooled ones first."""
-
-    model: str
-    attack: str
-    eps: float | None
-    x: Tensor
-    adversarial: Tensor
-    y: Tensor
-    prediction: Tensor
-
-
-@dataclass
-class Report:
-    """Everything that `evaluate` found; `print(report)` is readable, `to_json()` is plain data."""
-
-    rows: list[Row] = field(default_factory=list)
-    worst_case: list[WorstCase] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        def plain(entry: Row | WorstCase) -> dict[str, Any]:
-            rate = entry.success
-            success = {**asdict(rate), "value": rate.value, "interval": list(rate.interval)}
-            return {**asdict(entry), "success": success}
-
-        return {
-            "rows": [plain(row) for row in self.rows],
-            "worst_case": [{**plain(worst), "attacks": list(worst.attacks)} for worst in self.worst_case],
-            "warnings": self.warnings,
-        }
-
-    def cells(self) -> Iterator[list[str]]:
-        """The table as text: its head, then its rows."""
-        yield [
-            "model",
-            "made for",
-            "attack",
-            "eps",
-            "success (95 %)",
-            "robust",
-            "L∞ median",
-            "L2 median",
-            "forward",
-            "backward",
-            "s",
-        ]
-        for r in self.rows:
-            sizes = ["–" if s.median is None else f"{s.median:.3f}" for s in (r.linf, r.l2)]
-            passes = [f"{r.forwards:.1f}", f"{r.backwards:.1f}", f"{r.seconds:.2f}"]
-            yield [r.model, r.source, r.attack, _eps(r), str(r.success), f"{r.robust_accuracy:.3f}", *sizes, *passes]
-        for w in self.worst_case:
-            yield [w.model, w.source, WORST, _eps(w), str(w.success), f"{w.robust_accuracy:.3f}", *[""] * 5]
-
-    def table(self) -> Table:
-        """Success rates in percent, ± half their 95 % intervals: a line per attack, a column per eps."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-
-        entries: list[Row | WorstCase] = [*self.rows, *self.worst_case]
-        sizes = list(dict.fromkeys(_eps(row) for row in self.rows))
-        title = "attack success, % of the images that were classified correctly"
-        table = Table("model", "clean", "attack", title=title, box=SIMPLE_HEAD)
-        for size in sizes:
-            table.add_column(size.replace(" ", "\n"), justify="right", no_wrap=True)
-        table.add_column("passes", justify="right")
-        for model, accuracy in {row.model: f"{100 * row.clean_accuracy:.1f}" for row in self.rows}.items():
-            mine = [entry for entry in entries if entry.model == model]
-            table.add_section()
-            for n, attack in enumerate(dict.fromkeys(map(_name, mine))):
-                found = [entry for entry in mine if _name(entry) == attack]
-                rates = {_eps(entry): entry.success.percent for entry in found}
-                passes = [f"{row.forwards:.0f}+{row.backwards:.0f}" for row in found[:1] if isinstance(row, Row)]
-                cells = [attack, *(rates.get(size, "") for size in sizes), *passes]
-                table.add_row(*((model, accuracy) if n == 0 else ("", "")), *cells,
-                              style="bold" if attack == WORST else None)  # fmt: skip
-        return table
-
-    def __repr__(self) -> str:
-        cells = list(self.cells())
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-        return "\n".join([*lines, *(f"warning: {w}" for w in self.warnings)])
-
-
-def _name(entry: Row | WorstCase) -> str:
-    return entry.attack if isinstance(entry, Row) else WORST
-
-
-def _eps(entry: Row | WorstCase) -> str:
-    return "–" if entry.eps is None else f"{entry.norm} {entry.eps:g}"
+    from genlab.data import Images
 
 
 class Counter(nn.Module):
@@ -254,6 +65,7 @@ def evaluate(
     *,
     eps: Sequence[float] | None = None,
     sources: Mapping[str, str] | None = None,
+    data: Images | None = None,
     batch: int = 256,
     examples: int = 8,
     progress: Callable[[int, int, str], None] | None = None,
@@ -262,7 +74,8 @@ def evaluate(
 
     x (N, ...) in [0, 1] and y (N,) int64 lie where the models are. `sources` maps a model's name to the name of
     the one that its adversarial images are made for (transfer, or a defence that the attacker does not know of); by
-    default each model is attacked itself. `progress` is called with (done, total, what).
+    default each model is attacked itself. `data` are the images that attacks may prepare themselves on, other than
+    x; what they spend on that is not among the counted passes. `progress` is called with (done, total, what).
     """
     sources = dict(sources or {})
     for name, source in sources.items():
@@ -283,7 +96,10 @@ def evaluate(
         for i, (label, attack) in enumerate(plan):
             if progress is not None:
                 progress(m * len(plan) + i, total, f"{label} on {name}")
-            made = crafted.get((source, i)) or _craft(label, attack, models[source], x, y, batch)
+            made = crafted.get((source, i))
+            if made is None:
+                ready = attack if data is None else attack.prepare(models[source], data)
+                made = _craft(label, ready, models[source], x, y, batch)
             if source in sources.values():
                 crafted[source, i] = made
             with _evaluating(model, x, y) as f:
@@ -293,6 +109,7 @@ def evaluate(
             norm, radius = (None, None) if ball is None else (ball.name, ball.eps)
             fooled.setdefault((norm, radius), {})[label] = hit
             d = (made.x - x).double() if x.device.type != "mps" else made.x - x
+            moved = hit if ball is None else correct  # without a ball, a failure returns the original
             n, right, wrong = len(x), int(correct.sum()), int(hit.sum())
             report.rows.append(
                 Row(
@@ -306,8 +123,8 @@ def evaluate(
                     success=Rate(wrong, right),
                     clean_accuracy=right / n,
                     robust_accuracy=(right - wrong) / n,
-                    linf=Sizes.of(Linf(0).size(d)[correct]),
-                    l2=Sizes.of(L2(0).size(d)[correct]),
+                    linf=Sizes.of(Linf(0).size(d)[moved]),
+                    l2=Sizes.of(L2(0).size(d)[moved]),
                     forwards=made.forwards,
                     backwards=made.backwards,
                     seconds=made.seconds,
@@ -421,20 +238,20 @@ def _symptoms(name: str, rows: list[Row]) -> list[str]:
                 if one.success.exceeds(many.success):
                     found.append(
                         f"{name}: more steps do not help, {many.attack} reaches {_value(many)} and the single step of "
-                        f"{one.attack} {_value(one)} at {_eps(one)}."
+                        f"{one.attack} {_value(one)} at {size_name(one)}."
                     )
         if white:
             best = max(white, key=lambda r: r.success.fooled)
             for blind in (r for r in group if r.backwards == 0 and r.success.exceeds(best.success)):
                 found.append(
                     f"{name}: {blind.attack} uses no gradient and reaches {_value(blind)}, better than the "
-                    f"{_value(best)} of {best.attack} at {_eps(blind)}."
+                    f"{_value(best)} of {best.attack} at {size_name(blind)}."
                 )
     for small, large in combinations(sorted((r for r in rows if r.eps is not None), key=lambda r: r.eps or 0), 2):
         if (small.attack, small.norm) == (large.attack, large.norm) and small.success.exceeds(large.success):
             found.append(
-                f"{name}: {small.attack} succeeds less with a larger budget, {_value(large)} at {_eps(large)} "
-                f"after {_value(small)} at {_eps(small)}."
+                f"{name}: {small.attack} succeeds less with a larger budget, {_value(large)} at {size_name(large)} "
+                f"after {_value(small)} at {size_name(small)}."
             )
     return found
 

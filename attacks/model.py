@@ -11,10 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from genlab.data import Images
 
 Model = Callable[[Tensor], Tensor]  # x (N, ...) in [0, 1] -> logits (N, K); usually an nn.Module
 TOLERANCE = 1e-6  # by which pixels may leave [0, 1]
@@ -118,6 +121,13 @@ class Attack(ABC):
             if len(x) == 0:
                 return x.detach().clone()
             return self.run(f, x.detach().clone(), y.clone()).detach().clamp_(0, 1)
+
+    def prepare(self, model: Model, data: Images) -> Attack:
+        """What attacks, once all that can be learnt beforehand is learnt from `data`, the attacker's own images.
+
+        Universal perturbations, patches and proxy networks need this; any other attack is ready as it is.
+        """
+        return self
 
     def at(self, eps: float) -> Self:
         """The same attack with another eps; an attack without a ball has none and stays itself."""

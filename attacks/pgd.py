@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from attacks.ball import Ball, scale
+from attacks.goal import Best, reached
 from attacks.model import Attack, Victim
 
 
@@ -59,9 +60,6 @@ class PGD(Attack):
         loss = cross_entropy(logits, y, reduction="none")
         return -loss if self.targeted else loss
 
-    def fooled(self, logits: Tensor, y: Tensor) -> Tensor:
-        return (logits.argmax(1) == y) if self.targeted else (logits.argmax(1) != y)
-
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best = Best(x)
         for restart in range(self.restarts):
@@ -85,7 +83,7 @@ class PGD(Attack):
             with torch.set_grad_enabled(not last):
                 logits = f(adv.requires_grad_(not last))
                 objective = self.objective(logits, y)
-            hit = self.fooled(logits, y)
+            hit = reached(logits, y, self.targeted)
             if judge:
                 best.offer(rows, adv.detach(), hit, objective.detach())
             if last or (self.early_stop and hit.all()):
@@ -102,23 +100,6 @@ class PGD(Attack):
             d = adv.sub_(x).add_(self.ball.steepest(grad), alpha=size)
             adv = self.ball.project(d).add_(x).clamp_(0, 1)
         best.x[rows] = adv
-
-
-class Best:
-    """The best point found so far for every example: one that fools the model, then the highest objective."""
-
-    def __init__(self, x: Tensor) -> None:
-        self.x = x.clone()
-        self.hit = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        self.value = torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
-
-    def offer(self, rows: Tensor | slice, x: Tensor, hit: Tensor, value: Tensor) -> None:
-        """Candidates x for the examples `rows`, with verdicts and objectives (one of each per candidate)."""
-        before, value = self.hit[rows], value.to(self.value.dtype)
-        better = (hit & ~before) | ((hit == before) & (value > self.value[rows]))
-        self.x[rows] = torch.where(better.view(-1, *[1] * (x.ndim - 1)), x, self.x[rows])
-        self.value[rows] = torch.where(better, value, self.value[rows])
-        self.hit[rows] = hit | before
 
 
 @dataclass(frozen=True)

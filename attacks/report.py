@@ -15,7 +15,7 @@ from genlab.plots import Band, curves
 from genlab.progress import Progress
 
 if TYPE_CHECKING:
-    from attacks.evaluate import Example, Report
+    from attacks.results import Example, Report
 
 
 @contextmanager
@@ -36,10 +36,13 @@ def add(page: genlab.report.Report, found: Report) -> genlab.report.Report:
     head, *rows = found.cells()
     page.table(head, rows).warnings(found.warnings)
     page.section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
-    shown = {(e.model, e.attack): e for e in found.examples if e.eps == _middle(found)}
+    shown = {(e.model, e.attack): e for e in found.examples if e.eps in (None, _middle(found))}
     for (model, attack), example in shown.items():
         if model == found.rows[0].model:
-            page.picture(grid_png(triptych(example), columns=len(example.x)), f"{attack}, eps {example.eps:g}")
+            page.picture(
+                grid_png(triptych(example), columns=len(example.x)),
+                attack if example.eps is None else f"{attack}, eps {example.eps:g}",
+            )
     return page
 
 

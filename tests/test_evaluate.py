@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from attacks.ball import L2, Ball, Linf
 from attacks.control import Noise
-from attacks.evaluate import Report, Row, evaluate, wilson
+from attacks.evaluate import evaluate
 from attacks.model import Attack
 from attacks.pgd import FGSM, IFGSM, PGD
+from attacks.results import Report, Row, wilson
 
 
 class Net(nn.Module):

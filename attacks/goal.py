@@ -1,0 +1,63 @@
+"""What an attack wants of the model's answer, and the best point that it has found so far, per example."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def reached(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
+    """(N,) bool: the answer is no longer the label y or, if targeted, it is y."""
+    answer = logits.argmax(1)
+    return answer == y if targeted else answer != y
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """(N,): the logit of y minus the largest other one; negative where y is not the answer."""
+    other = logits.scatter(1, y[:, None], -math.inf).amax(1)
+    return logits.gather(1, y[:, None]).squeeze(1) - other
+
+
+def chosen(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Examples of a (N, ...) where mask (N,) holds, of b elsewhere."""
+    return torch.where(mask.view(-1, *[1] * (a.ndim - 1)), a, b)
+
+
+class Best:
+    """The best point found so far for every example: one that fools the model, then the highest objective."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x.clone()
+        self.hit = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        self.value = torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
+
+    def offer(self, rows: Tensor | slice, x: Tensor, hit: Tensor, value: Tensor) -> None:
+        """Candidates x for the examples `rows`, with verdicts and objectives (one of each per candidate)."""
+        before, value = self.hit[rows], value.to(self.value.dtype)
+        better = (hit & ~before) | ((hit == before) & (value > self.value[rows]))
+        self.x[rows] = chosen(better, x, self.x[rows])
+        self.value[rows] = torch.where(better, value, self.value[rows])
+        self.hit[rows] = hit | before
+
+
+class Smallest:
+    """The smallest success found so far for every example; the original image where there is none."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x.clone()
+        self.size = torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
+
+    @property
+    def hit(self) -> Tensor:
+        """(N,) bool: has anything succeeded?"""
+        return self.size.isfinite()
+
+    def offer(self, rows: Tensor | slice, x: Tensor, hit: Tensor, size: Tensor) -> Tensor:
+        """Candidates x for the examples `rows`, with verdicts and sizes; returns (N,) bool, which ones were taken."""
+        size = size.to(self.size.dtype)
+        better = hit & (size < self.size[rows])
+        self.x[rows] = chosen(better, x, self.x[rows])
+        self.size[rows] = torch.where(better, size, self.size[rows])
+        return better
