@@ -56,7 +56,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the perturbations of the originally-correct inputs (of those fooled, if there is no ball); None for no input."""
+    """Of the perturbations of the originally-correct inputs (without a ball, of those fooled); None for no input."""
 
     mean: float | None
     median: float | None
