@@ -7,12 +7,10 @@ and trained CNN, in turn with the attack; processor time, medians of `repeats`. 
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from timeit import timeit
 
 import torch
 from rich.console import Console
@@ -24,6 +22,7 @@ import genlab
 from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
 from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
+from genlab.timing import seconds
 
 ATTACKS = [FGSM(Linf(0.3)), IFGSM(Linf(0.3)), PGD(Linf(0.3)), MIFGSM(Linf(0.3)), PGD(L2(2.0))]
 
@@ -53,12 +52,12 @@ def main(config: Config) -> None:
     net = genlab.Experiment(ClassifierConfig(), config.data, training).run(config.out / "classifier")
     net.requires_grad_(False)
     test = config.data.load("test").subset(slice(0, config.n))
-    x, y, timer = test.x, test.labels, time.perf_counter if torch.cuda.is_available() else time.process_time
+    x, y = test.x, test.labels
     table, figures = Table("attack", "s", "x floor", "success", "x faster with early_stop"), []
     for attack in ATTACKS:
         early = replace(attack, early_stop=True)
         jobs = [partial(floor, net, x, y, attack.steps), partial(attack, net, x, y), partial(early, net, x, y)]
-        times = [[timeit(job, timer=timer, number=1) for job in jobs] for _ in range(config.repeats + 1)][1:]  # warm
+        times = seconds(jobs, config.repeats)
         ratio, full, gain = (median(v) for v in zip(*((a / bare, a, a / drop) for bare, a, drop in times)))
         success = (net(attack(net, x, y)).argmax(1) != y).float().mean().item()
         name = f"{type(attack).__name__}-{attack.steps} {attack.ball}"

@@ -2,77 +2,73 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from statistics import median
-from timeit import timeit
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
-from torch.utils.data import DataLoader
-from torchvision.datasets import MNIST
-from torchvision.transforms import ToTensor
 
 from genlab.cli import start
 from genlab.data import Images, Stream
 from genlab.methods.gan import GAN, GANConfig
+from genlab.methods.wgan_gp import WGANGP, WGANGPConfig
+from genlab.timing import seconds
 from genlab.train import Options, fit
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = 20  # DCGAN steps per measurement
+    steps: int = 20  # discriminator steps per measurement, a multiple of 5
     repeats: int = 5
     batch: int = 64
     threads: int = 1
 
 
-def noise(n: int, shape: tuple[int, int, int]) -> Images:
-    pixels = torch.randint(256, (n, *shape), dtype=torch.uint8)
-    return Images(pixels, torch.randint(10, (n,)), tuple("0123456789"), "noise")
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
+    optimizer.zero_grad()
+    loss.backward(inputs=list(network.parameters()))
+    optimizer.step()
 
 
-def rates(amounts: tuple[int, int], works: tuple[Callable[[], object], ...], repeats: int) -> list[str]:
-    """Per second of processor time (of wall time on a GPU): floor, lab, and their ratio; the first round warms up."""
-    timer = time.perf_counter if torch.cuda.is_available() else time.process_time
-    rounds = []
-    for _ in range(repeats + 1):
-        rounds.append([n / timeit(work, timer=timer, number=1) for n, work in zip(amounts, works, strict=True)])
-    floor, lab = (median(column) for column in zip(*rounds[1:], strict=True))
-    return [f"{floor:,.0f}", f"{lab:,.0f}", f"{median(b / a for a, b in rounds[1:]):.3f}"]
-
-
-def bare(gan: GAN, x: Tensor, steps: int) -> None:
-    optimizers = gan.train().optimizers()
+def bare_gan(gan: GAN, x: Tensor, steps: int) -> None:
+    optimizers, discriminator = gan.train().optimizers(), gan.discriminator
     for _ in range(steps):
         fake = gan.generator(torch.randn(len(x), gan.latent))
-        optimizers["discriminator"].zero_grad()
-        (softplus(-gan.discriminator(x)).mean() + softplus(gan.discriminator(fake.detach())).mean()).backward()
-        optimizers["discriminator"].step()
-        optimizers["generator"].zero_grad()
-        softplus(-gan.discriminator(fake)).mean().backward(inputs=list(gan.generator.parameters()))
-        optimizers["generator"].step()
+        loss = softplus(-discriminator(x)).mean() + softplus(discriminator(fake.detach())).mean()
+        descend(optimizers["discriminator"], loss, discriminator)
+        descend(optimizers["generator"], softplus(-discriminator(fake)).mean(), gan.generator)
+
+
+def bare_wgan_gp(gan: WGANGP, x: Tensor, steps: int) -> None:
+    optimizers, critic = gan.train().optimizers(), gan.critic
+    for step in range(steps):
+        with torch.no_grad():
+            fake = gan.generator(torch.randn(len(x), gan.latent))
+        mix = torch.lerp(fake, x, torch.rand(len(x), 1, 1, 1)).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)
+        penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        descend(optimizers["critic"], critic(fake).mean() - critic(x).mean() + 10 * penalty, critic)
+        if step % 5 == 4:
+            loss = -critic(gan.generator(torch.randn(len(x), gan.latent))).mean()
+            descend(optimizers["generator"], loss, gan.generator)
 
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    table, stream = Table("images/s", "floor", "lab", "lab / floor"), Stream(noise(60_000, (1, 28, 28)), 128)
-    theirs = MNIST.__new__(MNIST)  # torchvision's own code on these pixels, without its files
-    theirs.data, theirs.targets, theirs.transform = stream.source.pixels[:, 0], stream.source.labels, ToTensor()
-    theirs.target_transform = None
-    works = (lambda: list(islice(DataLoader(theirs, 128, True), 40)), lambda: [0 for _ in islice(stream, 2000)])
-    table.add_row("MNIST loader", *rates((40 * 128, 2000 * 128), works, config.repeats))
-    n, shape = config.steps * config.batch, (3, 32, 32)
-    gan = GANConfig().build(shape, 10).to(memory_format=torch.channels_last)
-    stream, options = Stream(noise(2048, shape), config.batch), Options(n, config.batch, log_every=10**9)
-    works = (partial(bare, gan, next(stream)[0], config.steps), partial(fit, gan, stream, options))
-    table.add_row("DCGAN-32 training", *rates((n, n), works, config.repeats))
+    table, n, shape = Table("images/s", "floor", "lab", "lab / floor"), config.steps * config.batch, (3, 32, 32)
+    pixels = torch.randint(256, (2048, *shape), dtype=torch.uint8)
+    stream = Stream(Images(pixels, torch.zeros(2048, dtype=torch.int64), ("noise",), "noise"), config.batch)
+    options = Options(n, config.batch, log_every=10**9)
+    for name, method, bare in (("DCGAN-32", GANConfig(), bare_gan), ("WGAN-GP-32", WGANGPConfig(), bare_wgan_gp)):
+        gan = method.build(shape, 10).to(memory_format=torch.channels_last)
+        works = (partial(bare, gan, next(stream)[0], config.steps), partial(fit, gan, stream, options))
+        rounds = seconds(works, config.repeats)
+        floor, lab = (n / median(column) for column in zip(*rounds))
+        table.add_row(name, f"{floor:,.0f}", f"{lab:,.0f}", f"{median(a / b for a, b in rounds):.3f}")
     Console().print(table)
 
 

@@ -41,7 +41,7 @@ def test_matched_accuracy_forgets_names_but_not_mixtures():
 
 
 def test_infogans_recogniser_reads_the_discriminators_body_and_learns_with_the_generator():
-    method = build(InfoGANConfig(latent=4, width=4))
+    method = build(InfoGANConfig(latent=4, width=4, hidden=16))
     groups = {name: {p for g in o.param_groups for p in g["params"]} for name, o in method.optimizers().items()}
     assert groups["discriminator"] == set(method.discriminator.parameters())
     assert groups["generator"] == {*method.generator.parameters(), *method.recogniser.parameters()}
@@ -55,7 +55,7 @@ def test_infogans_recogniser_reads_the_discriminators_body_and_learns_with_the_g
 def test_infogan_without_a_discriminator_never_looks_at_the_data():
     results = []
     for brightness in (0.0, 1.0):
-        method = build(InfoGANConfig(latent=4, width=4, adversarial=False))
+        method = build(InfoGANConfig(latent=4, width=4, hidden=16, adversarial=False))
         data = iter([(torch.full((8, *SHAPE), brightness), torch.zeros(8, dtype=torch.int64))])
         torch.manual_seed(1)
         method.step(data, Update(method.optimizers()))
@@ -64,7 +64,7 @@ def test_infogan_without_a_discriminator_never_looks_at_the_data():
 
 
 def test_codes_are_uniform_and_pictures_have_a_row_per_category():
-    method = build(InfoGANConfig(latent=4, width=4, categories=5, values=3)).eval()
+    method = build(InfoGANConfig(latent=4, width=4, hidden=16, categories=5, values=3)).eval()
     category, values = method.sample_codes(2000)
     assert category.bincount(minlength=5).min() > 300 and values.abs().max() <= 1 and values.std() > 0.5
     assert {name: len(x) for name, x in method.pictures(images()).items() if name != "samples"} == {

@@ -1,11 +1,10 @@
 """InfoGAN; Chen et al. 2016, arXiv:1606.03657, eq. 6, with the bound of the mutual information of eq. 5.
 
 Q reads the features of D and learns with G, as min over G, Q has it; the shared body belongs to D and learns to tell
-real from fake alone. (Were it to help Q, G could hide its codes in details too small to see, and did.) The continuous
-codes have a Gaussian Q of variance 1. Departures, for classes and factors to be found in thousands of steps, not tens
-of thousands: the noise z is small beside the codes, as in ClusterGAN (Mukherjee et al. 2019, arXiv:1809.03627, section
-3), and the continuous codes weigh as much as the category, not a tenth, so that it need not tell slant or thickness.
-The generator learns from the fakes of the discriminator's step.
+real from fake alone. (Were it to help Q, G could hide its codes in details too small to see, and did.) The hidden
+layers of the paper's table 1 matter: read from the last feature map instead, categories settle on slant and thickness.
+The continuous codes have a Gaussian Q of variance 1, and z is normal. The generator learns from the fakes of the
+discriminator's step.
 """
 
 from __future__ import annotations
@@ -41,14 +40,13 @@ class InfoGAN(Method):
         categories: int,
         values: int,
         latent: int,
-        spread: float = 0.2,
-        weights: tuple[float, float] = (1.0, 1.0),
+        weights: tuple[float, float] = (1.0, 0.1),
         adversarial: bool = True,
         lr: tuple[float, float] = (1e-3, 2e-4),
     ):
         super().__init__()
         self.generator, self.discriminator, self.recogniser = generator, discriminator, recogniser
-        self.categories, self.values, self.latent, self.spread = categories, values, latent, spread
+        self.categories, self.values, self.latent = categories, values, latent
         self.weights, self.adversarial, self.lr = weights, adversarial, lr
 
     def optimizers(self):
@@ -63,8 +61,8 @@ class InfoGAN(Method):
         return category, 2 * torch.rand(n, self.values, device=self.device) - 1
 
     def noise(self, n: int) -> Tensor:
-        """z (n, latent), of standard deviation `spread`."""
-        return self.spread * torch.randn(n, self.latent, device=self.device)
+        """z (n, latent)."""
+        return torch.randn(n, self.latent, device=self.device)
 
     def generate(self, category: Tensor, values: Tensor, z: Tensor) -> Tensor:
         return self.generator(torch.cat([one_hot(category, self.categories), values, z], 1))
@@ -150,13 +148,13 @@ class InfoGANConfig(Config):
     """continuous codes"""
     latent: int = 62
     """dimensions of the noise z"""
-    spread: float = 0.2
-    """standard deviation of z; the values reach from -1 to 1, and the category is 0 or 1"""
     width: int = 64
     """channels at the finest level; doubled at every coarser one"""
+    hidden: int = 1024
+    """units of the fully connected layer in both networks"""
     weight_category: float = 1.0
     """weight of the information about the category"""
-    weight_values: float = 1.0
+    weight_values: float = 0.1
     """weight of the information about the continuous codes"""
     adversarial: bool = True
     """no: no discriminator, the generator only makes its codes readable"""
@@ -171,10 +169,10 @@ class InfoGANConfig(Config):
         categories = classes if self.categories is None else self.categories
         if categories < 2:
             raise ValueError(f"the categorical code needs at least 2 categories, got {categories}")
-        discriminator = Encoder(shape, 1, self.width)
+        discriminator = Encoder(shape, 1, self.width, hidden=self.hidden)
         features = cast(nn.Linear, discriminator.head).in_features
         return InfoGAN(
-            Generator(shape, categories + self.values + self.latent, self.width),
+            Generator(shape, categories + self.values + self.latent, self.width, hidden=self.hidden),
             discriminator,
             nn.Sequential(
                 nn.Linear(features, 128),
@@ -185,7 +183,6 @@ class InfoGANConfig(Config):
             categories,
             self.values,
             self.latent,
-            self.spread,
             (self.weight_category, self.weight_values),
             self.adversarial,
             (self.lr_generator, self.lr_discriminator),

@@ -38,10 +38,24 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
+class Latent(nn.Identity):
+    """z (N, size), unchanged: the door of a generator, where a latent of another size is refused by name."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+    def forward(self, z: Tensor) -> Tensor:
+        if z.shape[1:] != (self.size,):
+            raise ValueError(f"this generator takes latents (N, {self.size}), got {tuple(z.shape)}")
+        return z
+
+
 class Decoder(nn.Sequential):
     """z (N, latent) -> (N, *shape), unbounded; `width` channels before the last level, twice as many per level down.
 
     attention: self-attention before the last level, at half of the resolution.
+    hidden: units of a fully connected layer before the first level; 0: no such layer.
     """
 
     def __init__(
@@ -52,11 +66,15 @@ class Decoder(nn.Sequential):
         norm: Norm = nn.BatchNorm2d,
         *,
         attention: bool = False,
+        hidden: int = 0,
     ):
         n = levels(shape)
         channels = [width * 2**i for i in reversed(range(n))]
         base = (channels[0], shape[1] // 2**n, shape[2] // 2**n)
-        layers: list[nn.Module] = [nn.Linear(latent, base[0] * base[1] * base[2]), nn.Unflatten(1, base)]
+        layers: list[nn.Module] = [Latent(latent)]
+        if hidden:
+            layers += [nn.Linear(latent, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)]
+        layers += [nn.Linear(hidden or latent, base[0] * base[1] * base[2]), nn.Unflatten(1, base)]
         for i, o in zip(channels, [*channels[1:], shape[0]]):
             layers += [norm(i), nn.ReLU(inplace=True)]
             layers += [SelfAttention(i)] if attention and i == width else []
@@ -64,11 +82,6 @@ class Decoder(nn.Sequential):
         super().__init__(*layers)
         self.latent = latent
         self.apply(initialise)
-
-    def forward(self, z: Tensor) -> Tensor:
-        if z.shape[1:] != (self.latent,):
-            raise ValueError(f"this generator takes latents (N, {self.latent}), got {tuple(z.shape)}")
-        return super().forward(z)
 
 
 class Generator(Decoder):
@@ -84,6 +97,7 @@ class Encoder(nn.Sequential):
     attention: self-attention after the first level, at half of the resolution.
     minibatch: minibatch discrimination before the last layer.
     dropout: probability of zeroing a feature, at every level.
+    hidden: units of a fully connected layer after the last level; 0: no such layer.
     """
 
     def __init__(
@@ -96,6 +110,7 @@ class Encoder(nn.Sequential):
         attention: bool = False,
         minibatch: bool = False,
         dropout: float = 0.0,
+        hidden: int = 0,
     ):
         n = levels(shape)
         channels = [shape[0], *(width * 2**i for i in range(n))]
@@ -105,9 +120,13 @@ class Encoder(nn.Sequential):
             layers += [SelfAttention(o)] if attention and o == width else []
             layers += [nn.Dropout(dropout)] if dropout else []
         features = channels[-1] * (shape[1] // 2**n) * (shape[2] // 2**n)
+        layers += [nn.Flatten()]
+        if hidden:
+            layers += [nn.Linear(features, hidden, bias=False), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2, inplace=True)]
+            features = hidden
         batch = MinibatchFeatures(features) if minibatch else None
         head = nn.Linear(batch.outputs if batch else features, outputs)
-        super().__init__(*layers, nn.Flatten(), *([batch] if batch else []), head)
+        super().__init__(*layers, *([batch] if batch else []), head)
         self.apply(initialise)
 
     @property

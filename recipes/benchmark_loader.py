@@ -1,0 +1,52 @@
+"""MNIST in batches: torchvision's dataset under torch's DataLoader (the floor) against the lab's resident pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from statistics import median
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision.datasets import MNIST
+from torchvision.transforms import ToTensor
+
+from genlab.cli import start
+from genlab.data import Images, Stream
+from genlab.timing import seconds
+
+
+@dataclass(frozen=True)
+class Config:
+    batches: int = 40
+    """batches that torchvision delivers per measurement; the lab delivers fifty times as many"""
+    repeats: int = 5
+    batch: int = 128
+    threads: int = 1
+
+
+def main(config: Config) -> None:
+    torch.set_num_threads(config.threads)
+    pixels = torch.randint(256, (60_000, 1, 28, 28), dtype=torch.uint8)
+    stream = Stream(Images(pixels, torch.randint(10, (60_000,)), tuple("0123456789"), "noise"), config.batch)
+    theirs = MNIST.__new__(MNIST)  # torchvision's own code on these pixels, without its files
+    theirs.data, theirs.targets, theirs.transform = pixels[:, 0], stream.source.labels, ToTensor()
+    theirs.target_transform = None
+
+    def floor() -> None:
+        for _ in islice(DataLoader(theirs, config.batch, True), config.batches):
+            pass
+
+    def lab() -> None:
+        for _ in islice(stream, 50 * config.batches):
+            pass
+
+    images = config.batches * config.batch
+    bare, ours = (median(column) for column in zip(*seconds((floor, lab), config.repeats)))
+    print(f"floor     {images / bare:12,.0f} images/s")
+    print(f"lab       {50 * images / ours:12,.0f} images/s")
+    print(f"lab / floor {50 * bare / ours:10.1f}")
+
+
+if __name__ == "__main__":
+    start(main, Config)
