@@ -34,7 +34,7 @@ class Config:
 METHODS = {
     "plain": lambda lr: GAN(Generator(8), Critic(), 8, lr=lr),
     "minibatch": lambda lr: GAN(Generator(8), BatchCritic(), 8, lr=lr),
-    "unrolled": lambda lr: UnrolledGAN(Generator(8), Critic(), 8, lr=lr, unroll=3, unroll_lr=0.03),
+    "unrolled": lambda lr: UnrolledGAN(Generator(8), Critic(), 8, lr=lr / 10, lr_generator=lr),
     "replay": lambda lr: GAN(Generator(8), Critic(), 8, lr=lr, replay=Replay(5000, (2,))),
     "ensemble of 8": lambda lr: GAN(Ensemble(Generator(8, width=24) for _ in range(8)), Critic(), 8, lr=lr),
     "wgan-gp": lambda lr: WGANGP(Generator(8), Critic(), 8, penalty=0.1, n_critic=2, lr=lr),

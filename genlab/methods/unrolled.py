@@ -1,7 +1,9 @@
 """Unrolled GAN; Metz et al. 2017, arXiv:1611.02163, eq. 7-9.
 
-Departures: the discriminator is updated before the generator, and looks ahead with plain gradient descent, on the batch
-it was just trained on, where the paper's experiments unroll Adam.
+Both players share one value, so the generator's loss holds the real images too: through the discriminator's next steps
+they depend on it. (Left out, or with steps of plain gradient descent, the generator learns to drive the discriminator
+out of its mind instead, and leaves the data.) Departures: the discriminator is updated before the generator; the Adam
+that looks ahead starts afresh, and the size of its steps counts as a constant.
 """
 
 from __future__ import annotations
@@ -14,35 +16,50 @@ from torch.func import functional_call
 
 from genlab.losses import OBJECTIVES
 from genlab.methods.gan import GAN, GANConfig
+from genlab.optim import adam
 from genlab.train import Metrics, Stream, Update
 
 
 class UnrolledGAN(GAN):
-    """A GAN whose generator plays against the discriminator as it will be after `unroll` more steps of `unroll_lr`."""
+    """A GAN whose generator plays against the discriminator as it will be after `unroll` more steps."""
 
-    def __init__(self, *networks, unroll: int = 5, unroll_lr: float = 0.1, **options):
+    def __init__(self, *networks, unroll: int = 5, lr_generator: float = 1e-3, **options):
         super().__init__(*networks, **options)
-        self.unroll, self.unroll_lr = unroll, unroll_lr
+        self.unroll, self.lr_generator = unroll, lr_generator
+
+    def optimizers(self):
+        return {
+            "generator": adam(self.generator, lr=self.lr_generator, betas=self.betas),
+            "discriminator": adam(self.discriminator, lr=self.lr, betas=self.betas),
+        }
 
     def step(self, data: Stream, update: Update) -> Metrics:
         real, _ = next(data)
         fake = self.sample(len(real))
-        discriminator = self.objective.discriminator(self.discriminator(real), self.discriminator(fake.detach()))
+        discriminator = self.value(dict(self.discriminator.named_parameters()), real, fake.detach())
         update("discriminator", discriminator)
-        ahead = self.look_ahead(real, fake)
-        generator = self.objective.generator(functional_call(self.discriminator, ahead, (fake,)))
+        generator = -self.value(self.look_ahead(real, fake), real, fake)
         update("generator", generator)
         return {"discriminator": discriminator, "generator": generator}
+
+    def value(self, weights: dict[str, Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        """The loss of a discriminator with these weights."""
+        return self.objective.discriminator(*(functional_call(self.discriminator, weights, (x,)) for x in (real, fake)))
 
     def look_ahead(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The discriminator's weights after its next steps, as a function of `fake`, to be differentiated."""
         weights: dict[str, Tensor] = dict(self.discriminator.named_parameters())
-        for _ in range(self.unroll):
+        beta1, beta2 = self.betas
+        first: list[Tensor] = [torch.zeros_like(w) for w in weights.values()]
+        second: list[Tensor] = [torch.zeros_like(w) for w in weights.values()]
+        for k in range(1, self.unroll + 1):
             with torch.autocast(self.device.type, enabled=False):  # gradients of gradients, in float32
-                scores = (functional_call(self.discriminator, weights, (x.float(),)) for x in (real, fake))
-                loss = self.objective.discriminator(*scores)
+                loss = self.value(weights, real.float(), fake.float())
                 gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
-            weights = {name: w - self.unroll_lr * g for (name, w), g in zip(weights.items(), gradients)}
+            first = [beta1 * m + (1 - beta1) * g for m, g in zip(first, gradients)]
+            second = [beta2 * v + (1 - beta2) * g.detach().square() for v, g in zip(second, gradients)]
+            rates = [self.lr / (1 - beta1**k) / ((v / (1 - beta2**k)).sqrt() + 1e-8) for v in second]
+            weights = {name: w - rate * m for (name, w), rate, m in zip(weights.items(), rates, first)}
         return weights
 
 
@@ -50,10 +67,12 @@ class UnrolledGAN(GAN):
 class UnrolledConfig(GANConfig):
     """GAN whose generator looks several discriminator steps ahead."""
 
+    lr: float = 1e-4
+    """learning rate of the discriminator's Adam"""
+    lr_generator: float = 1e-3
+    """learning rate of the generator's Adam"""
     unroll: int = 5
     """discriminator steps to look ahead; 0: a plain GAN"""
-    unroll_lr: float = 0.1
-    """step size of those, plain gradient descent"""
 
     def build(self, shape: tuple[int, int, int], classes: int) -> UnrolledGAN:
         if self.replay or self.generators != 1 or self.n_discriminator != 1:
@@ -64,6 +83,6 @@ class UnrolledConfig(GANConfig):
             self.latent,
             objective=OBJECTIVES[self.objective],
             lr=self.lr,
+            lr_generator=self.lr_generator,
             unroll=self.unroll,
-            unroll_lr=self.unroll_lr,
         )
