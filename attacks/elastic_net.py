@@ -1,0 +1,80 @@
+"""EAD, the elastic-net attack: Carlini and Wagner's objective with an L1 term, which leaves most pixels untouched.
+
+Chen, Sharma, Zhang, Yi, Hsieh 2018, arXiv:1709.04114, Algorithm 1 (FISTA), equations 5-9.
+
+Departures, those of `carlini`: examples whose loss stalls get smaller steps and are dropped at the end, each search for
+c begins at the best success so far. The threshold is beta times the step, as in Beck and Teboulle's FISTA, where the
+paper's has no step; so beta is here the weight of the L1 term that is minimised.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.ball import scale
+from attacks.carlini import LEAST, SHRINK, TOLERANCE, CarliniL2
+from attacks.goal import Smallest
+from attacks.minimal import gap, one_of, positive, size
+from attacks.model import Victim
+
+
+@dataclass(frozen=True)
+class EAD(CarliniL2):
+    """min |d|_2^2 + beta |d|_1 + c * max(lead + confidence, 0) by FISTA with steps of lr, in the box.
+
+    rule: which success counts as the smallest, by "l1" or by "en", the elastic net |d|_2^2 + beta |d|_1.
+    """
+
+    steps: int = 500
+    lr: float = 0.02
+    beta: float = 0.1
+    rule: str = "l1"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(beta=self.beta)
+        one_of(("l1", "en"), rule=self.rule)
+
+    def _elastic(self, d: Tensor) -> Tensor:
+        return d.flatten(1).square().sum(1) + self.beta * size(d, "l1")
+
+    def _attempt(self, f: Victim, x: Tensor, y: Tensor, start: Tensor, c: Tensor) -> tuple[Smallest, Tensor]:
+        found, ended = Smallest(x), torch.zeros_like(y, dtype=torch.bool)
+        rows, recent = torch.arange(len(x), device=x.device), ended.clone()
+        at = slack = start  # slack: the extrapolated point, where gradients are taken
+        rate, before = torch.full_like(c, self.lr), torch.full_like(c, math.inf)
+        lowest = before
+        for step in range(self.steps):
+            logits = f(slack.requires_grad_())
+            d = slack - x
+            lost = c * (gap(logits, y, self.targeted) + self.confidence).clamp_min(0)
+            smooth = d.flatten(1).square().sum(1) + lost
+            grad = f.gradient(smooth.sum(), slack)
+            slack, d = slack.detach(), d.detach()
+            hit = self._judge(logits, y)
+            rule = self._elastic(d) if self.rule == "en" else size(d, "l1")
+            found.offer(rows, slack, hit, rule)
+            recent |= hit
+            ended[rows] = recent
+            lowest = torch.minimum(lowest, self._elastic(d) + lost.detach())
+            if step % self.patience == self.patience - 1:
+                stalled = lowest >= (1 - TOLERANCE) * before
+                rate = torch.where(stalled, SHRINK * rate, rate)
+                keep = ~stalled | (recent & (rate > LEAST * self.lr))
+                before, recent = lowest, torch.zeros_like(recent)
+                if not keep.all():
+                    if not keep.any():
+                        break
+                    x, y, c, rows, at, slack, grad, recent, rate, before, lowest = (
+                        v[keep] for v in (x, y, c, rows, at, slack, grad, recent, rate, before, lowest)
+                    )
+            moved = slack - scale(grad, rate) - x
+            limit = (self.beta * rate).view(-1, *[1] * (x.ndim - 1))
+            after = (x + moved.sign() * (moved.abs() - limit).clamp_min(0)).clamp(0, 1)
+            slack = (after + step / (step + 3) * (after - at)).clamp(0, 1)
+            at = after
+        return found, ended

@@ -1,0 +1,104 @@
+"""FMN, the fast minimum-norm attack: a step along the gradient, then back into a ball that follows the boundary.
+
+Pintor, Roli, Brendel, Biggio 2021, arXiv:2102.12827, Algorithm 1: the ball's radius is estimated from the linearised
+lead until the first success, then grows by the factor 1 + gamma while the label leads and shrinks by 1 - gamma while it
+does not; gamma and the step fall by a cosine. Departure: entries of the gradient that point out of the box count as
+zero, otherwise most of a step, and of the estimate, is lost to clipping.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.ball import scale
+from attacks.goal import Smallest
+from attacks.minimal import SLACK, at_least, fooled, gap, one_of, positive, size
+from attacks.model import Attack, Victim
+
+DUAL = {"l1": "linf", "l2": "l2", "linf": "l1"}
+
+
+@dataclass(frozen=True)
+class FMN(Attack):
+    """Towards the smallest change in `norm` "l2", "linf" or "l1"; step_size is the L2 length of the first step."""
+
+    steps: int = 100
+    step_size: float = 1.0
+    gamma: float = 0.05
+    norm: str = "l2"
+    targeted: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps)
+        positive(step_size=self.step_size)
+        if not 0 < self.gamma < 1:
+            raise ValueError(f"gamma must be between 0 and 1, got {self.gamma!r}.")
+        one_of(tuple(DUAL), norm=self.norm)
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        best = Smallest(x)
+        best.offer(slice(None), x, fooled(f.query(x), y, self.targeted), x.new_zeros(len(x)))
+        rows = (~best.hit).nonzero().squeeze(1)
+        if len(rows):
+            found = self._search(f, x[rows], y[rows])
+            best.offer(rows, found.x, found.hit, found.size)
+        return best.x
+
+    def _search(self, f: Victim, x: Tensor, y: Tensor) -> Smallest:
+        best, at = Smallest(x), x.clone()
+        radius = torch.full_like(best.size, math.inf)
+        for step in range(self.steps + 1):
+            last = step == self.steps
+            with torch.set_grad_enabled(not last):
+                logits = f(at.requires_grad_(not last))
+            hit, length = fooled(logits.detach(), y, self.targeted), size(at.detach() - x, self.norm)
+            best.offer(slice(None), at.detach(), hit, length)
+            if last:
+                break
+            lead = gap(logits, y, self.targeted) + 2 * SLACK * logits.detach().abs().amax(1)  # to fall below zero
+            grad = f.gradient(lead.sum(), at)
+            at, lead = at.detach(), lead.detach().to(x.dtype).clamp_min(0)
+            grad = torch.where((grad > 0) & (at <= 0) | (grad < 0) & (at >= 1), 0, grad)
+            fall = (1 + math.cos(math.pi * step / self.steps)) / 2
+            gamma, rate = 1e-3 + (self.gamma - 1e-3) * fall, self.step_size * (0.01 + 0.99 * fall)
+            slope = size(grad, DUAL[self.norm]).clamp_min(torch.finfo(grad.dtype).tiny)
+            grown = torch.where(best.hit, radius * (1 + gamma), length + lead / slope)
+            radius = torch.where(hit, torch.minimum(radius * (1 - gamma), best.size), grown)
+            unit = scale(grad, 1 / size(grad, "l2").clamp_min(torch.finfo(grad.dtype).tiny))
+            at = (x + project(at - scale(unit, torch.full_like(slope, rate)) - x, radius, self.norm)).clamp(0, 1)
+        return best
+
+
+def project(d: Tensor, radius: Tensor, norm: str) -> Tensor:
+    """The nearest perturbation (N, ...) of at most `radius` (N,) in "l1", "l2" or "linf".
+
+    L1: soft thresholding at the level found by sorting (Duchi et al. 2008, "Efficient projections onto the l1-ball").
+    """
+    if norm == "l2":
+        return scale(d, (radius / size(d, "l2").clamp_min(torch.finfo(d.dtype).tiny)).clamp_max(1))
+    if norm == "linf":
+        return (d.flatten(1).clamp(-radius[:, None], radius[:, None])).view(d.shape)
+    flat = d.flatten(1)
+    ordered = flat.abs().sort(dim=1, descending=True).values
+    excess = ordered.cumsum(1) - torch.minimum(radius, size(d, "l1"))[:, None]
+    level = (excess / torch.arange(1, flat.shape[1] + 1, device=d.device)).amax(1, keepdim=True).clamp_min(0)
+    return (flat.sign() * (flat.abs() - level).clamp_min(0)).view(d.shape)
+
+
+@dataclass(frozen=True)
+class FMNLinf(FMN):
+    """FMN that counts the largest change of a pixel."""
+
+    step_size: float = 10.0
+    norm: str = "linf"
+
+
+@dataclass(frozen=True)
+class FMNL1(FMN):
+    """FMN that counts the sum of all changes."""
+
+    norm: str = "l1"

@@ -1,0 +1,106 @@
+"""The L-BFGS attack: a quasi-Newton method on the size plus c times the cross-entropy, inside the box.
+
+Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow, Fergus 2014, arXiv:1312.6199, section 4.1. L-BFGS: Nocedal 1980,
+two-loop recursion, for all examples at once: each has its own step, halved until the value falls enough (Armijo).
+
+Departures. (1) |d|_2^2 instead of |d|. (2) The paper minimises c |d| + loss; here c weighs the loss, and its smallest
+value that succeeds is searched as in `carlini`. (3) The box: entries that rest on it and are pushed outwards are left
+out of the direction, trial points are clipped (a projected method, not the full L-BFGS-B). (4) The cross-entropy is
+between y and the best other class: it serves untargeted attacks as well, and no third class bends the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from attacks.ball import scale
+from attacks.carlini import CarliniL2
+from attacks.goal import Smallest, chosen
+from attacks.minimal import at_least, gap, size
+from attacks.model import Victim
+
+Pair = tuple[Tensor, Tensor, Tensor]  # step, change of the gradient, 1 / <step, change> or 0
+
+
+@dataclass(frozen=True)
+class LBFGS(CarliniL2):
+    """min |d|_2^2 + c * cross-entropy of the wanted answer; `memory` pairs, at most `steps` passes per search.
+
+    lr is the largest change of an entry in the first step; patience is how many halvings of a step end a search.
+    """
+
+    steps: int = 100
+    searches: int = 14
+    lr: float = 0.1
+    initial_c: float = 1.0
+    memory: int = 8
+    narrow: ClassVar[float] = 1.02  # the cross-entropy goes on past the boundary, the further the larger c
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, memory=self.memory)
+
+    def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """(N,): the cross-entropy of the wanted answer between y and the best other class."""
+        return softplus(gap(logits, y, self.targeted))
+
+    def _attempt(self, f: Victim, x: Tensor, y: Tensor, start: Tensor, c: Tensor) -> tuple[Smallest, Tensor]:
+        found, ended = Smallest(x), torch.zeros_like(y, dtype=torch.bool)
+        rows, memory = torch.arange(len(x), device=x.device), list[Pair]()
+        at, value, grad = start, torch.full_like(c, torch.inf), torch.zeros_like(x)
+        trial, halvings = start, torch.zeros_like(y)
+        step = direction = torch.zeros_like(x)
+        for _ in range(self.steps):
+            logits = f(trial.requires_grad_())
+            objective = (trial - x).flatten(1).square().sum(1) + c * self._loss(logits, y)
+            slope = f.gradient(objective.sum(), trial)
+            trial, objective = trial.detach(), objective.detach().to(x.dtype)
+            hit = self._judge(logits, y)
+            found.offer(rows, trial, hit, size(trial - x, "l2"))
+            fell = value.isinf() | (objective <= value + 1e-4 * dot(grad, trial - at))
+            small = fell & (value - objective < 1e-4 * objective)
+            ended[rows] = torch.where(fell, hit, ended[rows])
+            moved, turned = trial - at, slope - grad
+            curve = dot(moved, turned)
+            good = fell & ~value.isinf() & (curve > 1e-8 * dot(turned, turned))
+            memory = [*memory, (moved, turned, torch.where(good, 1 / curve, 0))][-self.memory :]
+            at, grad = chosen(fell, trial, at), chosen(fell, slope, grad)
+            value = torch.where(fell, objective, value)
+            halvings = torch.where(fell, 0, halvings + 1)
+            keep = ~small & (halvings < self.patience)
+            if not keep.all():
+                if not keep.any():
+                    break
+                rows, x, y, c, at, value, grad, halvings, fell, step, direction = (
+                    v[keep] for v in (rows, x, y, c, at, value, grad, halvings, fell, step, direction)
+                )
+                memory = [(s[keep], t[keep], r[keep]) for s, t, r in memory]
+            free = ~((at <= 0) & (grad > 0) | (at >= 1) & (grad < 0))
+            direction = chosen(fell, self._direction(torch.where(free, grad, 0), free, memory), direction)
+            step = chosen(fell, direction, step / 2)
+            trial = (at + step).clamp(0, 1)
+        return found, ended
+
+    def _direction(self, grad: Tensor, free: Tensor, memory: list[Pair]) -> Tensor:
+        """Minus the approximate inverse Hessian times the gradient; without memory, steepest descent of length lr."""
+        q, parts, stretch = grad, [], self.lr / size(grad, "linf").clamp_min(torch.finfo(grad.dtype).tiny)
+        for _, turned, inverse in memory:  # the last good pair scales the Hessian
+            stretch = torch.where(inverse > 0, 1 / (inverse * dot(turned, turned)).clamp_min(1e-30), stretch)
+        for moved, turned, inverse in reversed(memory):
+            parts.append(inverse * dot(moved, q))
+            q = q - scale(turned, parts[-1])
+        q = scale(q, stretch)
+        for (moved, turned, inverse), part in zip(memory, reversed(parts), strict=True):
+            q = q + scale(moved, part - inverse * dot(turned, q))
+        q = torch.where(free, q, 0)
+        return -chosen(dot(q, grad) > 0, q, scale(grad, stretch))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """(N,)"""
+    return (a * b).flatten(1).sum(1)

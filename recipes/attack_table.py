@@ -1,0 +1,80 @@
+"""Every attack that needs no preparation on one classifier: success, sizes, passes and time, with all its settings.
+
+python recipes/attack_table.py                                   # scikit-learn's digits, minutes on one core
+python recipes/attack_table.py --data mnist --data-root DIR --n 64 --images 300000
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import genlab
+from attacks.evaluate import evaluate
+from attacks.model import Attack
+from attacks.plugin import ATTACKS, attack
+from attacks.report import progress, triptych
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.grid import grid_png
+from genlab.methods.classifier import ClassifierConfig
+from genlab.names import choose
+
+
+@dataclass(frozen=True)
+class Config:
+    """One row per attack."""
+
+    data: str = "digits"
+    """labelled images"""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    images: int = 100_000
+    """length of the classifier's training"""
+    width: int = 32
+    """channels of the classifier's finest level"""
+    n: int = 16
+    """held-out images to attack"""
+    eps: float = 0.1
+    """size of the attacks that keep inside a ball, in L-infinity; the others look for the smallest change"""
+    attacks: tuple[str, ...] = ()
+    """names as `genlab list` tells them; none: every one that needs no preparation"""
+    out: Path = Path("runs/attack-table")
+    """folder of the run and the report"""
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    train = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    model = genlab.Experiment(ClassifierConfig(width=config.width), data, train).run(config.out / "classifier")
+    test = data.load("test").subset(slice(0, config.n))
+    names = [choose(name, ATTACKS, "attack") for name in config.attacks or ATTACKS]
+    every = {name: attack(name, config.eps) for name in names}
+    chosen = {name: a for name, a in every.items() if type(a).prepare is Attack.prepare or config.attacks}
+    with progress() as tell:
+        found = evaluate({config.data: model}, chosen, test.x, test.labels, progress=tell)
+
+    head = ["attack", "success %", "L2 median", "L∞ median", "forward", "backward", "s per 1000"]
+    table, page, rows = Table(*head), genlab.Report(f"Attacks on {config.data}"), []
+    for row in found.rows:
+        sizes = ["–" if s.median is None else f"{s.median:.3f}" for s in (row.l2, row.linf)]
+        passes = [f"{row.forwards:.0f}", f"{row.backwards:.0f}", f"{1000 * row.seconds / row.n:.1f}"]
+        rows.append([row.attack, row.success.percent, *sizes, *passes])
+        table.add_row(*rows[-1])
+    Console().print(table)
+    page.section("Cost and success", "Passes are images pushed through the model, per image.").table(head, rows)
+    page.section("Settings").table(["attack", "all its options"], [[row.attack, row.config] for row in found.rows])
+    page.warnings(found.warnings).section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
+    for example in found.examples:
+        page.picture(grid_png(triptych(example), columns=len(example.x)), example.attack)
+    write_atomically(config.out / "results.json", json.dumps(found.to_json(), indent=1).encode())
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)

@@ -1,0 +1,269 @@
+"""Minimal-norm attacks on linear models, whose nearest boundary is known in every norm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
+from attacks.deepfool import DeepFool, DeepFoolLinf
+from attacks.elastic_net import EAD
+from attacks.fmn import FMN, FMNL1, FMNLinf, project
+from attacks.goal import Smallest
+from attacks.jsma import JSMA, best_pair
+from attacks.lbfgs import LBFGS
+from attacks.minimal import cross, polish, size
+from attacks.model import Attack
+
+CLASSES, ENTRIES = 4, 30
+DUAL = {"l1": math.inf, "l2": 2.0, "linf": 1.0}
+ATTACKS: list[tuple[Attack, str]] = [
+    (DeepFool(), "l2"),
+    (DeepFool(polish=0), "l2"),
+    (DeepFoolLinf(), "linf"),
+    (CarliniL2(steps=300), "l2"),
+    (CarliniLinf(lr=0.002, steps=200, searches=40, initial_c=0.1), "linf"),
+    (EAD(beta=1.0, steps=300), "l1"),
+    (LBFGS(), "l2"),
+    (FMN(), "l2"),
+    (FMNLinf(step_size=1.0), "linf"),
+    (FMNL1(), "l1"),
+]
+every_attack = pytest.mark.parametrize(("attack", "norm"), ATTACKS, ids=repr)
+
+
+def linear() -> tuple[nn.Linear, Tensor, Tensor]:
+    """Four classes, a hundred images near the middle of the box, whose nearest boundary is far from its sides."""
+    g = torch.Generator().manual_seed(0)
+    model = nn.Linear(ENTRIES, CLASSES)
+    weights = torch.randn(CLASSES, ENTRIES, generator=g)
+    weights[:, 0] = torch.tensor([6.0, -6.0, 3.0, -3.0])  # so that the smallest change in L1 is one entry
+    model.load_state_dict({"weight": weights, "bias": -0.5 * weights.sum(1)})
+    x = 0.5 + 0.08 * torch.randn(200, ENTRIES, generator=g)
+    y = model(x).argmax(1)
+    x = x[distances(model, x, y, "l1").amin(1).topk(100).indices]
+    return model, x, model(x).argmax(1)
+
+
+def simple() -> tuple[nn.Linear, Tensor, Tensor]:
+    """Those whose nearest boundary in every norm is that of the runner-up, where attacks that follow it go."""
+    model, x, y = linear()
+    second = model(x).topk(2).indices[:, 1]
+    same = torch.stack([distances(model, x, y, norm).argmin(1) == second for norm in DUAL]).all(0)
+    return model, x[same][:8], y[same][:8]
+
+
+def distances(model: nn.Linear, x: Tensor, y: Tensor, norm: str) -> Tensor:
+    """(N, K): from x to where class k overtakes y; infinite for y itself."""
+    logits, w = model(x).detach(), model.weight.detach()
+    lead = logits.gather(1, y[:, None]) - logits
+    length = torch.linalg.vector_norm(w[None] - w[y][:, None], DUAL[norm], dim=2)
+    return torch.where(length > 0, lead / length, math.inf)
+
+
+@every_attack
+def test_the_known_optimum_of_a_linear_model_is_met_within_5_percent(attack: Attack, norm: str) -> None:
+    model, x, y = linear() if isinstance(attack, DeepFool) else simple()
+    adv = attack(model, x, y)
+    assert (model(adv).argmax(1) != y).all()
+    ratio = size(adv - x, norm) / distances(model, x, y, norm).amin(1)
+    assert ratio.min() > 0.999 and ratio.max() < 1.05, ratio
+
+
+@every_attack
+def test_targeted_attacks_reach_their_target_at_the_known_distance(attack: Attack, norm: str) -> None:
+    if not hasattr(attack, "targeted"):
+        pytest.skip("untargeted by nature")
+    model, x, y = simple()
+    wanted = distances(model, x, y, norm).argmin(1)
+    optimum = distances(model, x, y, norm).amin(1)
+    adv = replace(attack, targeted=True)(model, x, wanted)  # type: ignore[call-arg]
+    assert (model(adv).argmax(1) == wanted).all()
+    ratio = size(adv - x, norm) / optimum
+    assert ratio.max() < 1.05, ratio
+
+
+def sparse() -> tuple[nn.Linear, Tensor, Tensor]:
+    """Entries that raise the second logit by 1 each, twelve of them; the first leads by 3.5, so four are needed."""
+    model, g = nn.Linear(ENTRIES, 2), torch.Generator().manual_seed(0)
+    weights = 0.01 * torch.randn(2, ENTRIES, generator=g)
+    weights[0], weights[1, :12] = 0.0, 1.0
+    model.load_state_dict({"weight": weights, "bias": torch.tensor([3.5, 0.0])})
+    x = torch.zeros(4, ENTRIES)
+    return model, x, torch.zeros(4, dtype=torch.long)
+
+
+@pytest.mark.parametrize("outputs", ["logits", "probabilities"])
+@pytest.mark.parametrize("direction", ["increase", "both"])
+def test_jsma_moves_the_least_number_of_pixels(direction: str, outputs: str) -> None:
+    model, x, y = sparse()
+    adv = JSMA(gamma=1.0, direction=direction, outputs=outputs)(model, x, y)
+    assert (model(adv).argmax(1) == 1).all() and (size(adv - x, "l0") == 4).all()
+    other = JSMA(gamma=1.0, direction=direction, outputs=outputs, targeted=True)(model, x, 1 - y)
+    assert torch.equal(other, adv)
+
+
+def test_jsma_darkens_where_only_that_helps() -> None:
+    model, x, y = sparse()
+    with torch.no_grad():
+        model.weight.neg_()
+        model.bias.copy_(torch.tensor([-8.5, 0.0]))
+    adv = JSMA(gamma=1.0, direction="decrease")(model, 1 - x, y)
+    assert (model(adv).argmax(1) == 1).all() and (size(adv - (1 - x), "l0") == 4).all()
+    assert torch.equal(JSMA(gamma=1.0)(model, 1 - x, y), 1 - x)  # nothing to brighten: the original comes back
+
+
+def test_carlini_l0_moves_the_least_number_of_pixels() -> None:
+    model, x, y = sparse()
+    adv = CarliniL0()(model, x, y)
+    assert (model(adv).argmax(1) == 1).all() and (size(adv - x, "l0") == 4).all()
+
+
+def test_the_best_pair_is_the_best_of_all_pairs() -> None:
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 16, 60, generator=g).unbind()
+    allowed = torch.rand(16, 60, generator=g) > 0.2
+    pair = best_pair(a, b, allowed, 30)
+    for i in range(16):
+        values = {
+            (p, q): (a[i, p] + a[i, q]) * (b[i, p] + b[i, q])
+            for p in range(60)
+            for q in range(p)
+            if allowed[i, p] and allowed[i, q] and p % 30 != q % 30
+            if a[i, p] + a[i, q] > 0 and b[i, p] + b[i, q] > 0
+        }
+        assert {*max(values, key=lambda k: values[k])} == {*pair[i].tolist()}
+
+
+class Bent(nn.Module):
+    """Four classes with curved boundaries, in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.body = nn.Sequential(nn.Linear(ENTRIES, 32), nn.Softplus(), nn.Linear(32, CLASSES)).double()
+        self.passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += len(x)
+        return 20 * (self.body(3 * x.double()) - self.body(torch.full_like(x[:1], 1.5).double()))
+
+
+def bent() -> tuple[Bent, Tensor, Tensor]:
+    model = Bent()
+    x = torch.rand(16, ENTRIES, generator=torch.Generator().manual_seed(1))
+    return model, x, model(x).argmax(1)
+
+
+QUICK = [
+    CarliniL2(steps=60, searches=4),
+    CarliniLinf(steps=30, searches=6),
+    CarliniL0(steps=40, searches=8),
+    EAD(steps=60, searches=4),
+    LBFGS(steps=20, searches=6),
+    JSMA(gamma=0.8),
+    *(a for a, _ in ATTACKS if isinstance(a, (DeepFool, FMN))),
+]
+
+
+@pytest.mark.parametrize("attack", QUICK, ids=repr)
+def test_examples_that_finish_early_change_nothing_for_the_others(attack: Attack) -> None:
+    model, x, y = bent()
+    whole = attack(model, x, y)
+    alone = torch.cat([attack(model, x[i : i + 1], y[i : i + 1]) for i in range(4)])
+    assert torch.allclose(alone, whole[:4], atol=1e-6)
+    assert (model(whole).argmax(1) != y).all()
+    wrong = (y + 1) % CLASSES  # already misclassified: nothing to do, one pass
+    model.passes = 0
+    assert torch.equal(attack(model, x, wrong), x) and model.passes <= 2 * len(x)
+
+
+@pytest.mark.parametrize("attack", [CarliniL2(steps=60), EAD(steps=60), LBFGS(steps=30)], ids=repr)
+def test_more_searches_are_never_worse(attack: CarliniL2) -> None:
+    model, x, y = bent()
+    norm, before = "l1" if isinstance(attack, EAD) else "l2", torch.full((len(x),), math.inf)
+    for searches in (1, 3, 6):
+        best = Smallest(x)
+        adv = replace(attack, searches=searches, initial_c=1.0)(model, x, y)
+        best.offer(slice(None), adv, model(adv).argmax(1) != y, size(adv - x, norm))
+        assert (best.size <= before + 1e-6).all()
+        before = best.size
+    assert before.isfinite().all()
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_polishing_only_shrinks_successes_and_leaves_failures_alone(norm: str) -> None:
+    model, x, y = bent()
+    rough = (DeepFool if norm == "l2" else DeepFoolLinf)(polish=0, overshoot=0.3)
+    far, near = rough(model, x, y), replace(rough, polish=12)(model, x, y)
+    assert (model(near).argmax(1) != y).all()
+    assert (size(near - x, norm) <= size(far - x, norm) + 1e-6).all()
+    assert size(near - x, norm).mean() < 0.97 * size(far - x, norm).mean()
+    nothing = Smallest(x)
+    polish(model, x, y, nothing, norm, 3)  # type: ignore[arg-type]
+    assert torch.equal(nothing.x, x)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_a_hyperplane_is_crossed_at_its_nearest_point_inside_the_box(norm: str) -> None:
+    g = torch.Generator().manual_seed(0)
+    x, w = torch.rand(50, 20, generator=g), torch.randn(50, 20, generator=g)
+    x[:, :8] = x[:, :8].round()  # entries on the sides of the box
+    reach = torch.where(w > 0, 1 - x, -x).mul(w).sum(1)
+    back = torch.where(w < 0, 1 - x, -x).mul(w).sum(1)
+    for rise in (0.6 * reach, 0.3 * back):
+        d = cross(x, w, rise, norm)
+        assert (x + d).min() > -1e-6 and (x + d).max() < 1 + 1e-6
+        assert torch.allclose((w * d).sum(1), rise, rtol=1e-4)
+        side = w * rise.sign()[:, None]
+        u = side if norm == "l2" else side.sign()
+        level = torch.where((x + d > 1e-6) & (x + d < 1 - 1e-6), d / u, math.nan)  # one multiplier for all free entries
+        assert torch.allclose(level, level.nanmean(1, keepdim=True).expand_as(level), rtol=1e-3, equal_nan=False) or (
+            (level - level.nanmean(1, keepdim=True)).abs().nan_to_num(0).max() < 1e-4
+        )
+    assert torch.equal(x + cross(x, w, 2 * reach, norm), torch.where(w > 0, 1.0, 0.0))  # out of reach: the far corner
+
+
+def test_the_projection_onto_the_l1_ball_is_the_nearest_point() -> None:
+    g = torch.Generator().manual_seed(0)
+    d, radius = torch.randn(20, 12, generator=g), torch.linspace(0.1, 20, 20)
+    p = project(d, radius, "l1")
+    assert (size(p, "l1") <= radius * 1.0001).all() and torch.allclose(p[-1], d[-1], atol=1e-6)
+    inside = project(torch.randn(200, 20, 12, generator=g).flatten(0, 1), radius.repeat(200), "l1").view(200, 20, 12)
+    assert (((d - p) * (inside - p)).sum(2) < 1e-4).all()  # the variational inequality of a projection
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (DeepFool, {"steps": 0}),
+        (DeepFool, {"candidates": 1}),
+        (DeepFool, {"overshoot": -0.1}),
+        (DeepFool, {"norm": "l3"}),
+        (DeepFool, {"polish": -1}),
+        (CarliniL2, {"searches": 0}),
+        (CarliniL2, {"confidence": math.nan}),
+        (CarliniL2, {"initial_c": 0.0}),
+        (CarliniLinf, {"shrink": 1.0}),
+        (CarliniL0, {"share": 1.5}),
+        (EAD, {"rule": "l2"}),
+        (EAD, {"beta": -1.0}),
+        (LBFGS, {"memory": 0}),
+        (JSMA, {"theta": 0.0}),
+        (JSMA, {"gamma": 1.1}),
+        (JSMA, {"direction": "up"}),
+        (JSMA, {"outputs": "softmax"}),
+        (FMN, {"norm": "l0"}),
+        (FMN, {"step_size": math.inf}),
+        (FMN, {"gamma": 1.0}),
+    ],
+)
+def test_meaningless_options_are_refused_by_name(kind: type[Attack], options: dict[str, object]) -> None:
+    ((name, value),) = options.items()
+    with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
+        kind(**options)
