@@ -1,7 +1,7 @@
 """Training algorithms, one a file. `METHODS` names those that `genlab train` offers, without importing them."""
 
 METHODS: dict[str, tuple[str, str]] = {
-    "classifier": ("genlab.methods.classifier:ClassifierConfig", "supervised classification: cnn, resnet or mlp"),
+    "classifier": ("genlab.methods.classifier:ClassifierConfig", "supervised classification by one of five networks"),
     "gan": ("genlab.methods.gan:GANConfig", "generative adversarial network: ten objectives, stabilisers that compose"),
     "wgan": ("genlab.methods.wgan:WGANConfig", "Wasserstein GAN with weight clipping"),
     "wgan-gp": ("genlab.methods.wgan_gp:WGANGPConfig", "Wasserstein GAN with gradient penalty, CT-GAN"),

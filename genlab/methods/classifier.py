@@ -63,7 +63,7 @@ def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
 class ClassifierConfig(Config):
     """Supervised classification."""
 
-    net: Literal["cnn", "resnet", "mlp"] = "cnn"
+    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
     """architecture"""
     width: int | None = None
     """channels of the first level, or hidden units; none: the architecture's own"""

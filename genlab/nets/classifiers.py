@@ -46,6 +46,35 @@ def mlp(shape: tuple[int, int, int], classes: int, width: int = 512) -> nn.Seque
     return nn.Sequential(Normalise(), nn.Flatten(), *hidden, nn.Linear(width, classes))
 
 
+def shallow(shape: tuple[int, int, int], classes: int, width: int = 48) -> nn.Sequential:
+    """Wide and shallow: one 5x5 convolution of `width` channels, tanh, averages over 2x2 pixels, a linear layer."""
+    c, h, w = shape
+    if min(h, w) < 2:
+        raise ValueError(f"the shallow network takes images of at least 2x2 pixels, got {h}x{w}")
+    return nn.Sequential(
+        Normalise(),
+        nn.Conv2d(c, width, 5, padding=2),
+        nn.Tanh(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(width * (h // 2) * (w // 2), classes),
+    )
+
+
+def vgg(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Sequential:
+    """Pairs of 3x3 convolutions at three sizes, then the mean; Simonyan, Zisserman 2015, arXiv:1409.1556."""
+    c, h, w = shape
+    if min(h, w) < 4:
+        raise ValueError(f"the VGG takes images of at least 4x4 pixels, got {h}x{w}")
+    layers: list[nn.Module] = [Normalise()]
+    for stage, o in enumerate((width, 2 * width, 4 * width)):
+        for i in (c, o):
+            layers += [nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True)]
+        layers += [nn.MaxPool2d(2)] if stage < 2 else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        c = o
+    return nn.Sequential(*layers, nn.Linear(4 * width, classes))
+
+
 class Block(nn.Module):
     """Pre-activation residual block; He et al. 2016, arXiv:1603.05027.
 
@@ -94,4 +123,6 @@ NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
     "cnn": cnn,
     "resnet": resnet,
     "mlp": mlp,
+    "shallow": shallow,
+    "vgg": vgg,
 }

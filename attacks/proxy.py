@@ -1,0 +1,93 @@
+"""Attacks through a proxy: fool a network of one's own, show the result to the target.
+
+Papernot et al. 2017, arXiv:1602.02697, Algorithm 1: the proxy learns the target's answers. Liu et al. 2017,
+arXiv:1611.02770: it learns the same task from data of its own, and what fools it transfers.
+
+Departure. There is no Jacobian-based augmentation: the target is asked once for each of the attacker's images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from attacks.ball import Ball
+from attacks.minimal import at_least, one_of
+from attacks.model import Attack, Model, Victim, victim
+from genlab.commands import methods
+from genlab.data import Images, Stream
+from genlab.data.seeds import generator
+from genlab.names import resolve
+from genlab.train import Options, fit
+
+
+@dataclass(frozen=True)
+class Inside(Attack):
+    """An attack on another model than the target; it promises what `inner` promises."""
+
+    inner: Attack
+
+    @property
+    def ball(self) -> Ball | None:
+        return getattr(self.inner, "ball", None)
+
+    def at(self, eps: float) -> Self:
+        return replace(self, inner=self.inner.at(eps))
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer(Inside):
+    """What `inner` makes for `proxy`; the target itself is never asked."""
+
+    proxy: nn.Module = field(repr=False)
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        return self.inner(self.proxy, x, y)
+
+
+@dataclass(frozen=True)
+class Proxy(Inside):
+    """Trains a classifier of architecture `net`, then attacks it: `prepare` returns a `Transfer`.
+
+    learns: "data", the labels of the attacker's images, or "queries", the target's answers to them, one query each.
+    pairs: how many of the images are used, and asked about; None: all. images: length of training; lr: of the
+    classifier's SGD.
+    """
+
+    net: str = "cnn"
+    learns: Literal["data", "queries"] = "queries"
+    pairs: int | None = None
+    images: int = 60_000
+    batch: int = 64
+    lr: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of(("data", "queries"), learns=self.learns)
+        at_least(1, images=self.images, batch=self.batch, pairs=1 if self.pairs is None else self.pairs)
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        raise ValueError("Proxy must learn first: call prepare(model, images), or give evaluate `data`.")
+
+    def prepare(self, model: Model, data: Images) -> Transfer:
+        few = data
+        if self.pairs is not None:
+            few = data.subset(torch.randperm(len(data), generator=generator("pairs", self.seed))[: self.pairs])
+        if self.learns == "queries":
+            few = replace(few, labels=answers(model, few))
+        config = resolve(methods()["classifier"][0])
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            student = config(net=self.net, lr=self.lr).build(few.shape, len(few.classes)).to(few.device)
+        options = Options(self.images, self.batch, seed=self.seed, schedule="cosine", log_every=self.images)
+        fit(student, Stream(few, self.batch, seed=self.seed), options, title=f"proxy {self.net}")
+        return Transfer(self.inner, student.eval().requires_grad_(False))
+
+
+def answers(model: Model, data: Images, batch: int = 256) -> Tensor:
+    """(N,) int64: what the model says of every image, in one query each."""
+    with victim(model, data.x[:1], data.labels[:1]) as f:
+        return torch.cat([f.query(data.subset(slice(i, i + batch)).x).argmax(1) for i in range(0, len(data), batch)])

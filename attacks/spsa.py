@@ -1,0 +1,126 @@
+"""Gradients from queries alone: finite differences along random directions, then ascent inside a ball.
+
+SPSA: Uesato et al. 2018, arXiv:1802.05666, Algorithm 1: random signs, Adam. NES: Ilyas et al. 2018, arXiv:1804.08598,
+Algorithm 1: normal directions in antithetic pairs, steps along the sign of a running mean.
+
+Departures. Both raise the margin (NES's paper: the probability of the target). What is asked is always an image: probes
+are clipped to [0, 1]. The original is asked first, every iterate is judged, and what fools the model is returned at
+once and asks no more. So an example that is never fooled costs 1 + steps * (2 * samples + 1) queries, where
+steps = (queries - 1) // (2 * samples + 1), and no example costs more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks import noise
+from attacks.ball import Ball
+from attacks.goal import Best, margin, reached
+from attacks.minimal import positive
+from attacks.model import Attack, Victim
+
+PAIRS = 16  # asked in one pass: fixed, so that sums never depend on the batch
+ROWS = 2048  # in one pass at most
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """The dtype of sums whose rounding must not show: float64 where the device has it."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
+def ask(f: Victim, x: Tensor) -> Tensor:
+    """Logits (N, K) by queries in passes of bounded size."""
+    return torch.cat([f.query(part) for part in x.split(ROWS)])
+
+
+@dataclass(frozen=True)
+class SPSA(Attack):
+    """samples: pairs of probes x ± sigma * direction per step; step_size: None means eps / 10."""
+
+    ball: Ball
+    queries: int = 5000
+    samples: int = 64
+    sigma: float = 0.01
+    step_size: float | None = None
+    targeted: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples must be >= 1, got {self.samples}.")
+        if self.queries < 2 * self.samples + 2:
+            raise ValueError(f"queries must be >= 2 * samples + 2 = {2 * self.samples + 2}, got {self.queries}.")
+        positive(sigma=self.sigma)
+        if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
+            raise ValueError(f"step_size must be None or a finite number > 0, got {self.step_size!r}.")
+
+    def directions(self, keys: Tensor, shape: tuple[int, ...], draw: int) -> Tensor:
+        """(N, *shape): random signs."""
+        return noise.uniform(keys, shape, draw).sub_(0.5).sign_().add_(0.5).sign_()  # exactly 0.5 becomes 1
+
+    def ascent(self, grad: Tensor, first: Tensor, second: Tensor, step: int) -> Tensor:
+        """The step of length about 1 per pixel (Adam), and both running means changed in place."""
+        first.mul_(0.9).add_(grad, alpha=0.1)
+        second.mul_(0.99).addcmul_(grad, grad, value=0.01)
+        root = (second / (1 - 0.99 ** (step + 1))).sqrt()
+        return first / (1 - 0.9 ** (step + 1)) / root.clamp_min(torch.finfo(root.dtype).tiny)
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        best, keys = Best(x), noise.key(x, self.seed)
+        size = self.ball.eps / 10 if self.step_size is None else self.step_size
+        rows, adv = torch.arange(len(x), device=x.device), x.clone()
+        first, second = torch.zeros_like(x), torch.zeros_like(x)
+        for step in range((self.queries - 1) // (2 * self.samples + 1) + 1):
+            if step:
+                grad = self._estimate(f, adv, y, keys, step)
+                adv = adv + size * self.ascent(grad, first, second, step - 1)
+                adv = (x + self.ball.project(adv - x)).clamp_(0, 1)
+            logits = ask(f, adv)
+            hit, value = reached(logits, y, self.targeted), self.objective(logits, y)
+            best.offer(rows, adv, hit, value)
+            if hit.any():
+                keep = (~hit).nonzero().squeeze(1)
+                x, y, keys, rows, adv, first, second = (v[keep] for v in (x, y, keys, rows, adv, first, second))
+                if len(x) == 0:
+                    break
+        return best.x
+
+    def objective(self, logits: Tensor, y: Tensor) -> Tensor:
+        """(N,), to be raised."""
+        return margin(logits, y) if self.targeted else -margin(logits, y)
+
+    def _estimate(self, f: Victim, adv: Tensor, y: Tensor, keys: Tensor, step: int) -> Tensor:
+        """(N, ...): the mean of (objective(x + sigma u) - objective(x - sigma u)) u / (2 sigma) over the samples."""
+        n, total = len(adv), torch.zeros(adv.shape, dtype=wide(adv), device=adv.device).flatten(1)
+        for start in range(0, self.samples, PAIRS):
+            count = min(PAIRS, self.samples - start)
+            u = self.directions(keys, (count, *adv.shape[1:]), step * self.samples + start).to(adv.dtype)
+            probes = torch.cat([adv[:, None] + self.sigma * u, adv[:, None] - self.sigma * u], 1).clamp_(0, 1)
+            logits = ask(f, probes.flatten(0, 1))
+            value = self.objective(logits, y.repeat_interleave(2 * count)).to(total.dtype).view(n, 2, count)
+            slope = (value[:, 0] - value[:, 1]) / (2 * self.sigma * self.samples)
+            total += (slope[:, None] @ u.flatten(2).to(total.dtype)).squeeze(1)
+        return total.view_as(adv).to(adv.dtype)
+
+
+@dataclass(frozen=True)
+class NES(SPSA):
+    """Normal directions; the step is the steepest one of the ball along a running mean of the estimates."""
+
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum!r}.")
+
+    def directions(self, keys: Tensor, shape: tuple[int, ...], draw: int) -> Tensor:
+        return noise.normal(keys, shape, draw)
+
+    def ascent(self, grad: Tensor, first: Tensor, second: Tensor, step: int) -> Tensor:
+        first.mul_(self.momentum).add_(grad, alpha=1 - self.momentum)
+        return self.ball.steepest(first)

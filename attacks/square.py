@@ -1,0 +1,154 @@
+"""Square attack: random search that repaints one square at a time and keeps what lowers the margin.
+
+Andriushchenko, Croce, Flammarion, Hein 2020, arXiv:1912.00049: Algorithm 1 with the proposals of Algorithms 2 (L-inf)
+and 3 (L2). Every candidate is on the surface of the ball before it is clipped.
+
+The walk lowers the margin or, if targeted, the cross-entropy of the target, as in the paper.
+
+Departures. The original is asked first, so the result is never worse than it and what is wrong already costs one query.
+What fools the model asks no more. An example that is never fooled costs exactly `queries`, none costs more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from attacks import noise
+from attacks.ball import L2, Ball, Linf
+from attacks.goal import Best, chosen, margin, reached
+from attacks.model import Attack, Victim
+from attacks.spsa import wide
+
+HALVE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: when the painted share is halved
+
+
+@dataclass(frozen=True)
+class Square(Attack):
+    """share: of the image's area that the first squares cover; None means 0.8 (L-inf) or 0.3 (L2)."""
+
+    ball: Ball
+    queries: int = 5000
+    share: float | None = None
+    targeted: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.ball, Linf | L2):
+            raise ValueError(f"ball must be Linf or L2, got {self.ball!r}.")
+        if self.queries < 2:
+            raise ValueError(f"queries must be >= 2, got {self.queries}.")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise ValueError(f"share must be None or in (0, 1], got {self.share!r}.")
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        if x.ndim != 4:
+            raise ValueError(f"Square paints images (N, C, H, W), got shape {tuple(x.shape)}.")
+        best, keys, rows = Best(x), noise.key(x, self.seed), torch.arange(len(x), device=x.device)
+        adv, value = x, torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
+        for query in range(self.queries):
+            if query == 0:
+                new = x
+            elif query == 1:
+                new = (x + self._start(x, keys)).clamp(0, 1)
+            else:
+                propose = self._repaint if isinstance(self.ball, Linf) else self._move_mass
+                new = (x + self.ball.project(propose(x, adv - x, keys, query))).clamp(0, 1)
+            logits = f.query(new)
+            loss, hit = cross_entropy(logits, y, reduction="none"), reached(logits, y, self.targeted)
+            found = (-loss if self.targeted else -margin(logits, y)).to(x.dtype)
+            best.offer(rows, new, hit, -loss if self.targeted else loss)
+            better = (found > value) | (query == 1)  # the walk begins at the stripes, even where they are no gain
+            adv, value = chosen(better, new, adv), torch.where(better, found, value)
+            if hit.any():
+                keep = (~hit).nonzero().squeeze(1)
+                x, y, keys, rows, adv, value = (v[keep] for v in (x, y, keys, rows, adv, value))
+                if len(x) == 0:
+                    break
+        return best.x
+
+    def _side(self, x: Tensor, query: int) -> int:
+        """The side of the square at this query."""
+        at = 10_000 * (query - 2) / self.queries
+        share = 0.8 if isinstance(self.ball, Linf) else 0.3
+        share = (share if self.share is None else self.share) / 2 ** sum(at > h for h in HALVE)
+        return max(1, min(round(math.sqrt(share * x.shape[2] * x.shape[3])), *x.shape[2:]))
+
+    def _start(self, x: Tensor, keys: Tensor) -> Tensor:
+        """L-inf: vertical stripes of random sign. L2: a grid of 5 x 5 hills of random sign."""
+        _, c, h, w = x.shape
+        if isinstance(self.ball, Linf):
+            return (signs(keys, (c, 1, w), 1).to(x.dtype) * self.ball.eps).expand_as(x)
+        side = max(1, min(h, w) // 5)
+        rows, columns = -(-h // side), -(-w // side)
+        each = signs(keys, (c, rows, columns), 1).repeat_interleave(side, 2).repeat_interleave(side, 3)[..., :h, :w]
+        hills = each.to(x.dtype) * hill(side, side).to(x).repeat(rows, columns)[:h, :w]
+        return self.ball.unit(hills) * self.ball.eps
+
+    def _repaint(self, x: Tensor, d: Tensor, keys: Tensor, query: int) -> Tensor:
+        """Algorithm 2: a square of +-eps, one sign per channel."""
+        side, (_, c, h, w) = self._side(x, query), x.shape
+        top, left = corners(keys, h, w, side, 1, query).unbind(-1)  # (N, 1) each
+        down, right = (torch.arange(s, device=x.device) for s in (h, w))
+        inside = ((down >= top) & (down < top + side))[:, :, None] & ((right >= left) & (right < left + side))[:, None]
+        paint = signs(keys, (c, 1, 1), query).to(x.dtype) * self.ball.eps
+        return torch.where(inside[:, None], paint, d)
+
+    def _move_mass(self, x: Tensor, d: Tensor, keys: Tensor, query: int) -> Tensor:
+        """Algorithm 3: what a second square holds, and what eps leaves unused, becomes a pair of hills in the first."""
+        side, (n, c, h, w) = max(self._side(x, query), min(3, *x.shape[2:])), x.shape
+        where = corners(keys, h, w, side, 2, query)  # (N, 2, 2)
+        steps, full = torch.arange(side, device=x.device), d.to(wide(d))
+        one = torch.arange(n, device=x.device).view(-1, 1, 1, 1), torch.arange(c, device=x.device).view(1, -1, 1, 1)
+        first, second = (
+            (*one, (where[:, i, :1] + steps).view(n, 1, side, 1), (where[:, i, 1:] + steps).view(n, 1, 1, side))
+            for i in (0, 1)
+        )
+        unused = (self.ball.eps**2 - full.square().sum((1, 2, 3))).clamp_min(0)
+        outside = full.clone()
+        outside[first] = outside[second] = 0
+        room = full.square().sum((2, 3)) - outside.square().sum((2, 3)) + unused[:, None] / c  # (N, C): of both squares
+        upright = pair(side).to(full)
+        turned = noise.uniform(keys, (1,), 2 * self.queries + query).view(-1, 1, 1, 1) < 0.5
+        new = torch.where(turned, upright.T, upright) * signs(keys, (c, 1, 1), query).to(full.dtype)
+        new = new + unit(full[first])
+        outside[first] = unit(new) * room.clamp_min(0).sqrt()[:, :, None, None]
+        return outside.to(x.dtype)
+
+
+def signs(keys: Tensor, shape: tuple[int, ...], draw: int) -> Tensor:
+    """(N, *shape) of -1 and 1."""
+    return torch.where(noise.uniform(keys, shape, 2 * draw) < 0.5, -1.0, 1.0)
+
+
+def corners(keys: Tensor, h: int, w: int, side: int, count: int, draw: int) -> Tensor:
+    """(N, count, 2) int64: top and left of squares that lie in the image."""
+    u = noise.uniform(keys, (count, 2), 2 * draw + 1)
+    return (u * torch.tensor([h - side + 1, w - side + 1], device=u.device)).long()
+
+
+def unit(d: Tensor) -> Tensor:
+    """Every channel (..., H, W) at length 1; zero stays zero."""
+    length = d.square().sum((-2, -1), keepdim=True).sqrt()
+    return d / length.clamp_min(torch.finfo(d.dtype).tiny)
+
+
+def hill(h: int, w: int) -> Tensor:
+    """(h, w), h >= w: rings whose heights grow towards the middle, equation (2) of the paper."""
+    n = h // 2
+    r, s = (torch.arange(1, k + 1) for k in (h, w))
+    ring = n - torch.maximum((r - h // 2 - 1).abs()[:, None], (s - w // 2 - 1).abs()[None])  # M
+    heights = torch.tensor([1 / (n + 1 - k) ** 2 for k in range(n + 1)]).cumsum(0)
+    return torch.where(ring >= 0, heights[ring.clamp(0, n)], 0.0)
+
+
+def pair(side: int) -> Tensor:
+    """(side, side): a hill beside a hollow, at length 1."""
+    half = side // 2
+    parts = [hill(side, half), -hill(side, side - half)] if half else [hill(side, side)]
+    both = torch.cat(parts, 1)
+    return both / both.norm()

@@ -1,0 +1,196 @@
+"""One perturbation for all images, learnt from the attacker's images by `prepare`; what attacks is then `Fixed`.
+
+Universal: Moosavi-Dezfooli, Fawzi, Fawzi, Frossard 2017, arXiv:1610.08401, Algorithm 1, with DeepFool inside.
+UniversalGradient: Shafahi et al. 2018, arXiv:1811.11304, Algorithm 1: stochastic ascent of a clipped loss.
+UniversalGenerator: Poursaeed et al. 2018, arXiv:1712.02328: a network turns a fixed pattern, or the image, into it.
+
+Departures. The models always see images clipped to [0, 1]. Algorithm 1 keeps the best perturbation it has passed, not
+the last one, and looks ahead by chunks of images for the next one that is not fooled: the same walk, fewer calls.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from attacks.ball import Ball, Linf
+from attacks.deepfool import DeepFool
+from attacks.goal import reached
+from attacks.model import Attack, Model, Victim, victim
+from attacks.universal_method import Delta, Generated, learn
+from genlab.data.seeds import generator
+from genlab.train import Options
+
+if TYPE_CHECKING:
+    from genlab.data import Images
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(Attack):
+    """x + delta, the same delta (C, H, W) for every image; it never looks at the model. Another eps rescales delta."""
+
+    ball: Ball
+    delta: Tensor = field(repr=False)
+
+    def __post_init__(self) -> None:
+        size = self.ball.size(self.delta[None]).item()
+        if not size <= self.ball.eps + 1e-6 * max(1, self.ball.eps):
+            raise ValueError(f"delta must lie in the ball, got one of size {size:.6g} for {self.ball!r}.")
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        if x.shape[1:] != self.delta.shape:
+            raise ValueError(f"the perturbation is for images {tuple(self.delta.shape)}, got {tuple(x.shape[1:])}.")
+        return x + self.delta.to(x)
+
+    def at(self, eps: float) -> Self:
+        delta = self.delta * (eps / self.ball.eps) if self.ball.eps else self.delta
+        return replace(self, ball=self.ball.at(eps), delta=delta)
+
+
+@dataclass(frozen=True, eq=False)
+class PerImage(Attack):
+    """x + a network's answer to x, whose parameters are learnt; it never looks at the model."""
+
+    ball: Ball
+    net: Generated = field(repr=False)
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            return x + self.ball.project(self.net(x.to(self.net.device, torch.float32), self.ball).to(x))
+
+
+@dataclass(frozen=True)
+class Learnt(Attack):
+    """An attack that cannot run before `prepare` has returned what attacks."""
+
+    ball: Ball
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        name = type(self).__name__
+        raise ValueError(f"{name} must learn first: call prepare(model, images), or give evaluate `data`.")
+
+
+@dataclass(frozen=True)
+class Universal(Learnt):
+    """Algorithm 1: for each image that delta does not fool yet, the smallest change that does is added; project.
+
+    images: how many of the attacker's images are used; epochs: passes over them at most; fooling: the share of them
+    at which it stops. The labels are the model's own answers. `steps` are DeepFool's.
+    """
+
+    images: int = 1000
+    epochs: int = 5
+    fooling: float = 0.95
+    steps: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("images", "epochs", "steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}.")
+        if not 0 < self.fooling <= 1:
+            raise ValueError(f"fooling must be in (0, 1], got {self.fooling!r}.")
+
+    def prepare(self, model: Model, data: Images) -> Fixed:
+        few = data.subset(torch.randperm(len(data), generator=generator("universal", self.seed))[: self.images])
+        norm = "linf" if isinstance(self.ball, Linf) else "l2"
+        inner = DeepFool(steps=self.steps, nearest=9, polish=0, norm=norm)
+        with victim(model, few.x[:1], few.labels[:1]) as f:
+            answers = torch.cat([f.query(part).argmax(1) for part in few.x.split(256)])
+            delta = torch.zeros_like(few.x[0])
+            best, most = delta, 0.0
+            for epoch in range(self.epochs):
+                order = torch.randperm(len(few), generator=generator("order", self.seed, epoch)).to(few.device)
+                delta = self._pass(f, few.x[order], answers[order], delta, inner)
+                hits = [reached(f.query((v + delta).clamp(0, 1)), y)
+                        for v, y in zip(few.x.split(256), answers.split(256), strict=True)]  # fmt: skip
+                share = torch.cat(hits).float().mean().item()
+                best, most = (delta, share) if share > most else (best, most)
+                if share >= self.fooling:
+                    break
+        return Fixed(self.ball, best)
+
+    def _pass(self, f: Victim, x: Tensor, y: Tensor, delta: Tensor, inner: DeepFool) -> Tensor:
+        """One pass over the images x (N, ...) with the answers y; the perturbation moves only where it fails."""
+        position, chunk = 0, 1
+        while position < len(x):
+            seen = (x[position : position + chunk] + delta).clamp(0, 1)
+            standing = (~reached(f.query(seen), y[position : position + chunk])).nonzero().flatten().tolist()
+            if not standing:
+                position, chunk = position + chunk, min(2 * chunk, 256)
+                continue
+            i, chunk = standing[0], max(1, min(2 * standing[0], 256))
+            one = seen[i : i + 1]
+            moved = inner.run(f, one.clone(), y[position + i, None]).detach().clamp(0, 1) - one
+            delta = self.ball.project(delta + moved)[0]
+            position += i + 1
+        return delta
+
+
+@dataclass(frozen=True)
+class Trained(Learnt):
+    """By the lab's own training loop: `images` drawn in all, in batches; `lr` of Adam, falling to zero by a cosine.
+
+    The loss to be raised counts per image at most `limit`: what is fooled well enough pulls no more.
+    """
+
+    images: int = 30_000
+    batch: int = 64
+    lr: float = 0.5
+    limit: float = 3.0
+    seed: int = 0
+    loss: ClassVar[str] = "cross-entropy"
+
+    def __post_init__(self) -> None:
+        for name in ("images", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}.")
+        for name in ("lr", "limit"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be a finite number > 0, got {getattr(self, name)!r}.")
+
+    def _learn(self, model: Model, data: Images, net: Delta | Generated) -> None:
+        options = Options(self.images, self.batch, self.seed, schedule="cosine", log_every=self.images)
+        learn(net, model, data, self.ball, options, lr=self.lr, limit=self.limit, loss=self.loss)
+
+
+@dataclass(frozen=True)
+class UniversalGradient(Trained):
+    """Adam on the perturbation itself, projected after every update; `lr` is in eps per step."""
+
+    def prepare(self, model: Model, data: Images) -> Fixed:
+        delta = Delta(self.ball, data.shape, self.seed).to(data.device)
+        self._learn(model, data, delta)
+        return Fixed(self.ball, delta.delta.detach().clone())
+
+
+@dataclass(frozen=True)
+class UniversalGenerator(Trained):
+    """A convolutional network of `width` channels draws the perturbation, scaled into the ball.
+
+    per_image: it sees the image and gives each its own; otherwise it sees one fixed pattern and gives all the same.
+    """
+
+    lr: float = 2e-3
+    limit: float = 5.0
+    width: int = 32
+    per_image: bool = False
+    loss: ClassVar[str] = "margin"  # far from the boundary, where a generator starts, cross-entropy has no slope
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 1:
+            raise ValueError(f"width must be >= 1, got {self.width}.")
+
+    def prepare(self, model: Model, data: Images) -> Fixed | PerImage:
+        net = Generated(data.shape, self.width, self.per_image, self.seed).to(data.device)
+        self._learn(model, data, net)
+        net.eval().requires_grad_(False)
+        if self.per_image:
+            return PerImage(self.ball, net)
+        with torch.no_grad():
+            return Fixed(self.ball, self.ball.project(net(net.pattern, self.ball))[0].contiguous())

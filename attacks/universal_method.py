@@ -1,0 +1,112 @@
+"""How a perturbation for many images is trained: by `genlab.fit`, with a method that only knows perturbations.
+
+The victim lends its gradients and is no part of the method: no weight of it is updated, moved or saved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from attacks.ball import Ball, Linf
+from attacks.goal import margin
+from attacks.model import Model, Victim, victim
+from genlab.data import Images, Stream
+from genlab.data.seeds import generator
+from genlab.optim import adam
+from genlab.train import Method, Metrics, Options, Update, fit
+from genlab.train import Stream as AnyStream
+
+
+class Delta(nn.Module):
+    """The perturbation (C, H, W) as a parameter, at first random in the ball; the same for any x."""
+
+    def __init__(self, ball: Ball, shape: tuple[int, ...], seed: int) -> None:
+        super().__init__()
+        noise = torch.rand(shape, generator=generator("delta", seed)) * 2 - 1
+        self.delta = nn.Parameter(ball.project(noise[None] * ball.eps)[0])
+        self.unit = ball.eps if isinstance(ball, Linf) else ball.eps / max(1, noise.numel()) ** 0.5  # of one pixel
+
+    def forward(self, x: Tensor, ball: Ball) -> Tensor:
+        return self.delta[None]
+
+    @torch.no_grad()
+    def updated(self, ball: Ball) -> None:
+        self.delta.copy_(ball.project(self.delta[None])[0])
+
+
+class Generated(nn.Module):
+    """x (N, C, H, W) -> a perturbation of each, in the ball: convolutions at full and at half size, scaled.
+
+    From the start it is nearly as large as allowed: a small one would see no slope to follow. No layer looks across the
+    batch. `pattern` (1, C, H, W) is the fixed input of a universal perturbation.
+    """
+
+    unit = 1.0
+    pattern: Tensor
+
+    def __init__(self, shape: tuple[int, int, int], width: int, per_image: bool, seed: int) -> None:
+        super().__init__()
+        channels, self.per_image = shape[0], per_image
+        self.register_buffer("pattern", torch.rand(1, *shape, generator=generator("pattern", seed)))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.enter = nn.Conv2d(channels, width, 3, padding=1)
+            self.down = nn.Conv2d(width, 2 * width, 3, 2, 1)
+            self.body = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
+            self.up = nn.Conv2d(2 * width, width, 3, padding=1)
+            self.leave = nn.Conv2d(width, channels, 3, padding=1)
+
+    @property
+    def device(self) -> torch.device:
+        return self.pattern.device
+
+    def forward(self, x: Tensor, ball: Ball) -> Tensor:
+        h = self.enter(x - 0.5).relu()
+        low = self.body(self.down(h).relu()).relu()
+        h = h + self.up(interpolate(low, h.shape[2:])).relu()
+        h = self.leave(h)
+        h = h / h.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
+        return (2 * h).tanh() * ball.eps if isinstance(ball, Linf) else ball.unit(h) * ball.eps
+
+    def updated(self, ball: Ball) -> None:
+        """Its answers lie in the ball as they are."""
+
+
+class Perturb(Method):
+    """net: images -> perturbations, trained to raise a loss of the victim, per image at most `limit`.
+
+    loss: "cross-entropy", or "margin", the lead of the best wrong logit, which has a slope also far from the boundary.
+    """
+
+    def __init__(self, net: Delta | Generated, f: Victim, ball: Ball, lr: float, limit: float, loss: str) -> None:
+        super().__init__()
+        self.loss = {"cross-entropy": cross_entropy_of_each, "margin": lambda z, y: -margin(z, y)}[loss]
+        self.net, self.f, self.ball, self.lr, self.limit = net, f, ball, lr * net.unit, limit
+
+    def optimizers(self):
+        return {"perturbation": adam(self.net, lr=self.lr)}
+
+    def step(self, data: AnyStream, update: Update) -> Metrics:
+        x, y = next(data)
+        shown = x if getattr(self.net, "per_image", True) else self.net.pattern
+        logits = self.f((x + self.net(shown, self.ball)).clamp(0, 1))
+        loss = -self.loss(logits, y).clamp_max(self.limit).mean()
+        update("perturbation", loss)
+        self.net.updated(self.ball)
+        return {"loss": loss, "fooled": (logits.argmax(1) != y).float().mean()}
+
+
+def cross_entropy_of_each(logits: Tensor, y: Tensor) -> Tensor:
+    return cross_entropy(logits, y, reduction="none")
+
+
+def learn(net: Delta | Generated, model: Model, data: Images, ball: Ball, options: Options, **how: Any) -> None:
+    """Trains `net` in place by `Perturb` with the options `how`; the model is as it was afterwards."""
+    start = data.subset(slice(0, 1))
+    with victim(model, start.x, start.labels) as f:
+        stream = Stream(data, options.batch, seed=options.seed)
+        fit(Perturb(net, f, ball, **how), stream, options, title="universal perturbation")

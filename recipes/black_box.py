@@ -1,0 +1,80 @@
+"""Black boxes: what transfers between five architectures, proxies of a target, and attacks that only ask questions.
+
+python recipes/black_box.py [--data mnist --data-root DIR --images 100000]
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import genlab
+from attacks import MIFGSM, NES, SPSA, HopSkipJump, HopSkipJumpLinf, Linf, Proxy, Square, Transfer
+from attacks.evaluate import evaluate
+from attacks.report import add
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.methods.classifier import ClassifierConfig
+from genlab.nets.classifiers import NETWORKS
+from genlab.plots import curves
+
+
+@dataclass(frozen=True)
+class Config:
+    """Transfer, proxies and query attacks on held-out images."""
+
+    data: str = "digits"
+    """labelled images"""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    images: int = 15_000
+    """length of each training"""
+    eps: float = 0.2
+    """size of the perturbation, in pixels of [0, 1]"""
+    queries: tuple[int, ...] = (100, 300, 1000)
+    """budgets per image"""
+    attacked: int = 200
+    """held-out images for transfer; a quarter of them for the query attacks"""
+    out: Path = Path("runs/black-box")
+    """folder of the runs and the report"""
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    ball, models, twins = Linf(config.eps), dict[str, Any](), dict[str, Any]()
+    for net in NETWORKS:  # a twin has the same architecture and other random numbers
+        for seed, kept in ((config.seed, models), (config.seed + 1, twins)):
+            training = genlab.Options(config.images, seed=seed, schedule="cosine")
+            kept[net] = genlab.Experiment(ClassifierConfig(net=net), data, training).run(config.out / f"{net}-{seed}")
+    train, test = data.load("train"), data.load("test").subset(slice(0, config.attacked))
+    x, y, few, inner = test.x, test.labels, config.attacked // 4, MIFGSM(ball, steps=10)
+    made = evaluate(models, {net: Transfer(inner, twin) for net, twin in twins.items()}, x, y).rows
+    transfer = [[net, *(r.success.value for r in made if r.attack == net)] for net in twins]
+    page = genlab.Report(f"Black boxes on {config.data}").section("Transfer of MI-FGSM")
+    page.text(f"Rows: made for; columns: shown to another network; eps {ball.eps}.")
+    page.table(["made for", *models], transfer)
+    kinds: Any = {f"{net} from {how}": Proxy(inner, net, how, images=config.images, seed=config.seed + 2)
+                  for net in ("cnn", "mlp") for how in ("data", "queries")}  # fmt: skip
+    proxies = [[r.attack, r.success.value] for r in evaluate({"cnn": models["cnn"]}, kinds, x, y, data=train).rows]
+    page.section("Proxies of the cnn").table(["proxy", "success"], proxies)
+    asking = {f"{kind.__name__} {n}": kind(ball, queries=n, **({} if kind is Square else {"samples": 10}))
+              for kind in (Square, SPSA, NES) for n in config.queries}  # fmt: skip
+    asking |= {f"{k.__name__} {n}": k(queries=n) for k in (HopSkipJump, HopSkipJumpLinf) for n in config.queries}
+    found = evaluate({"cnn": models["cnn"]}, asking, x[:few], y[:few])
+    rates = {r.attack: r.success.value or 0 for r in found.rows}
+    lines = {k: (config.queries, [rates[f"{k} {n}"] for n in config.queries]) for k in ("Square", "SPSA", "NES")}
+    page.section("Success against queries").picture(curves(lines, x="queries at most", y="success", limits=(0, 1)))
+    Console().print(found.table())
+    print(*transfer, *proxies, sep="\n")
+    results = {**found.to_json(), "transfer": transfer, "proxies": proxies}
+    write_atomically(config.out / "results.json", json.dumps(results, indent=1).encode())
+    print(f"report {add(page, found).save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)

@@ -1,0 +1,79 @@
+"""One perturbation for all images: three ways to learn it, how far it carries, and noise of the same size.
+
+python recipes/universal.py [--data mnist --data-root DIR --classifier-images 200000 --length 60000]
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import genlab
+from attacks import Linf, Noise, Universal, UniversalGenerator, UniversalGradient
+from attacks.evaluate import evaluate
+from attacks.report import add
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.grid import grid_png
+from genlab.methods.classifier import ClassifierConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Success of universal perturbations on held-out images."""
+
+    data: str = "digits"
+    """labelled images"""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    classifier_images: int = 20_000
+    """length of each classifier's training"""
+    length: int = 10_000
+    """length of each perturbation's training"""
+    eps: tuple[float, ...] = (0.1, 0.2, 0.3)
+    """sizes in pixels of [0, 1]; transfer and pictures are at the last"""
+    known: tuple[int, ...] = (10, 100, 1000)
+    """how many images the attacker has"""
+    out: Path = Path("runs/universal")
+    """folder of the runs and the report"""
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    training = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
+    models: dict[str, Any] = {}
+    for net in ("cnn", "resnet", "mlp"):
+        models[net] = genlab.Experiment(ClassifierConfig(net=net), data, training).run(config.out / net, pictures=1)
+    train, test = data.load("train"), data.load("test").subset(slice(0, 500))
+    x, y, top, options = test.x, test.labels, Linf(config.eps[-1]), {"images": config.length, "seed": config.seed}
+    forms: dict[str, Any] = {
+        "algorithm 1": Universal(top, images=min(500, config.length), epochs=2, seed=config.seed),
+        "gradient": UniversalGradient(top, **options),
+        "generator": UniversalGenerator(top, **options),
+        "generator, per image": UniversalGenerator(top, **options, per_image=True),
+    }
+    found = evaluate({"cnn": models["cnn"]}, forms, x, y, eps=config.eps, data=train)
+    few = {n: forms["gradient"].prepare(models["cnn"], train.subset(slice(0, n))) for n in config.known}
+    known = [[n, evaluate({"cnn": models["cnn"]}, {"u": a}, x, y).rows[0].success.value] for n, a in few.items()]
+    fixed = {source: forms["gradient"].prepare(model, train) for source, model in models.items()}
+    rates = evaluate(models, {**fixed, "noise": Noise(top)}, x, y).rows
+    transfer = [[name, *(r.success.value for r in rates if r.attack == name)] for name in [*fixed, "noise"]]
+    page = add(genlab.Report(f"Universal perturbations on {config.data}"), found)
+    page.section("Images the attacker knows").table(["images", "success"], known)
+    page.section(f"Transfer at eps {top.eps}").table(["learnt on", *models], transfer)
+    for name, ready in fixed.items():
+        shown = torch.cat([0.5 + ready.delta[None] / (2 * top.eps), (x[:7] + ready.delta).clamp(0, 1)])
+        page.picture(grid_png(shown, 8), f"learnt on {name}: the perturbation, and images with it")
+    print(found, *known, *transfer, sep="\n")
+    results = json.dumps({**found.to_json(), "known": known, "transfer": transfer}, indent=1)
+    write_atomically(config.out / "results.json", results.encode())
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)

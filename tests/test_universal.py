@@ -1,0 +1,185 @@
+"""Universal perturbations: closed form on a linear model, in the ball after every update, better than noise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import genlab
+from attacks import universal_method
+from attacks.ball import L2, Ball, Linf
+from attacks.evaluate import Counter, evaluate
+from attacks.model import Attack, victim
+from attacks.universal import Fixed, Learnt, PerImage, Universal, UniversalGenerator, UniversalGradient
+from attacks.universal_method import Delta, Generated, Perturb
+from genlab.data import Images, Stream
+from genlab.methods.classifier import ClassifierConfig
+from genlab.train import Options, Update, fit
+
+BALLS: list[Ball] = [Linf(0.1), L2(0.6)]
+FORMS: list[Learnt] = [
+    Universal(Linf(0.1), images=20, epochs=2),
+    UniversalGradient(Linf(0.1), images=400, batch=20),
+    UniversalGenerator(Linf(0.1), images=400, batch=20, width=4),
+    UniversalGenerator(Linf(0.1), images=400, batch=20, width=4, per_image=True),
+]
+every_form = pytest.mark.parametrize("form", FORMS, ids=repr)
+
+
+class Plane(nn.Module):
+    """Two classes split by a plane; every pixel is far enough from black and white for any delta of this file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.linspace(-1, 2, 64) / 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = (x - 0.5).flatten(1) @ self.w + 0.25
+        return torch.stack([-s, s], 1)
+
+
+def images(n: int = 60) -> Images:
+    """Of class 1 alone, all of them."""
+    pixels = torch.randint(115, 141, (n, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
+    return Images(pixels, torch.ones(n, dtype=torch.int64), ("0", "1"), "grey")
+
+
+@pytest.mark.parametrize("kind", [UniversalGradient, Universal])
+def test_on_a_plane_and_one_class_it_is_eps_times_the_signs_of_the_normal(kind: type[Learnt]) -> None:
+    model, data = Plane(), images()
+    options = {} if kind is Universal else {"images": 3000, "batch": 30, "limit": 1e9}
+    ready = kind(Linf(0.1), **options).prepare(model, data)
+    assert isinstance(ready, Fixed) and ready.delta.abs().max() <= 0.1
+    if kind is UniversalGradient:
+        assert torch.allclose(ready.delta.flatten(), -0.1 * model.w.sign())
+    assert (model(ready(model, data.x, data.labels)).argmax(1) == 0).all()
+    pull = (ready.delta.flatten() @ model.w) / (-0.1 * model.w.abs().sum())
+    assert pull > 0.7
+
+
+def test_in_l2_it_points_along_the_normal() -> None:
+    model, data = Plane(), images()
+    for form in (UniversalGradient(L2(0.6), images=6000, batch=30, limit=1e9), Universal(L2(0.6))):
+        delta = form.prepare(model, data).delta.flatten()  # type: ignore[union-attr]
+        cosine = -(delta @ model.w) / delta.norm() / model.w.norm()
+        assert cosine > 0.8 and delta.norm() <= 0.6 + 1e-6, (form, cosine)
+
+
+@pytest.mark.parametrize("ball", BALLS, ids=repr)
+def test_the_ball_holds_before_training_and_after_every_update(ball: Ball, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = list[float]()
+    step = Perturb.step
+
+    def watched(self, data, update):  # type: ignore[no-untyped-def]
+        def measure() -> None:
+            shown = self.net.pattern if isinstance(self.net, Generated) else data.source.x[:1]
+            sizes.append(ball.size(self.net(shown, ball)).max().item())
+
+        if not sizes:
+            measure()
+        metrics = step(self, data, update)
+        measure()
+        return metrics
+
+    monkeypatch.setattr(universal_method.Perturb, "step", watched)
+    for form in (UniversalGradient(ball, images=400, batch=20, lr=0.7), UniversalGenerator(ball, 400, 20, width=4)):
+        sizes.clear()
+        form.prepare(Plane(), images())
+        assert len(sizes) == 21 and max(sizes) <= ball.eps + 1e-6 and max(sizes) > 0.5 * ball.eps
+
+
+@every_form
+def test_learning_leaves_the_model_as_it_was_and_repeats_itself(form: Learnt) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(64, 2))
+    model[3].bias.requires_grad_(False)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    data = images()
+    x, y = data.x[:5], data.labels[:5]
+    ready = [form.prepare(model, data) for _ in range(2)]
+    assert torch.equal(ready[0](model, x, y), ready[1](model, x, y))
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert model.training and all(m.training for m in model)
+    assert [p.requires_grad for p in model.parameters()] == [True, True, True, False]
+    assert all(p.grad is None for p in model.parameters())
+
+
+@every_form
+def test_without_learning_it_says_so_and_once_learnt_it_asks_nothing(form: Learnt) -> None:
+    model, data = Plane(), images()
+    with pytest.raises(ValueError, match=f"{type(form).__name__} must learn first: call prepare"):
+        form(model, data.x, data.labels)
+    counter = Counter(model)
+    ready = form.prepare(counter, data)
+    learning = counter.forwards
+    ready(counter, data.x, data.labels)
+    assert counter.forwards == learning > 0
+
+
+def test_what_is_fixed_is_the_same_for_every_image_and_its_size_follows_eps() -> None:
+    model, data = Plane(), images()
+    for ball in BALLS:
+        ready = UniversalGradient(ball, images=100, batch=20).prepare(model, data)
+        d = ready(model, data.x, data.labels) - data.x
+        assert torch.allclose(d, ready.delta.expand_as(d), atol=1e-6) and len(repr(ready)) < 80
+        small = ready.at(ball.eps / 2)
+        assert torch.allclose(small.delta, ready.delta / 2) and small.ball == ball.at(ball.eps / 2)
+    with pytest.raises(ValueError, match="size 0.2"):
+        Fixed(Linf(0.1), torch.full((1, 8, 8), 0.2))
+    with pytest.raises(ValueError, match=r"\(1, 8, 8\), got \(1, 4, 4\)"):
+        Fixed(Linf(0.1), torch.zeros(1, 8, 8))(nn.Flatten(), torch.rand(2, 1, 4, 4), torch.zeros(2).long())
+
+
+def test_the_perturbation_is_all_that_is_trained() -> None:
+    model, data = Plane(), images()
+    with victim(model, data.x[:1], data.labels[:1]) as f:
+        method = Perturb(Delta(Linf(0.1), data.shape, 0), f, Linf(0.1), 0.1, 9.0, "margin")
+        assert [name for name, _ in method.named_parameters()] == ["net.delta"] and not list(method.buffers())
+        metrics = method.step(Stream(data, 20), Update(method.optimizers()))
+    assert set(metrics) == {"loss", "fooled"}
+
+
+def test_a_trained_classifier_falls_to_each_form_far_more_often_than_to_noise() -> None:
+    source = genlab.DataOptions("digits")
+    train, test = source.load("train"), source.load("test").subset(slice(0, 200))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = ClassifierConfig(net="mlp", width=64).build(train.shape, 10)
+    fit(model, Stream(train, 50), Options(images=20_000, schedule="cosine"))
+    ball = Linf(0.25)
+    attacks: dict[str, Attack] = {
+        "sum": Universal(ball, images=60, epochs=1),
+        "descent": UniversalGradient(ball, images=10_000),
+        "drawn": UniversalGenerator(ball, images=10_000, width=8),
+        "per image": UniversalGenerator(ball, images=10_000, width=8, per_image=True),
+    }
+    rates = {r.attack: r.success for r in evaluate({"m": model}, attacks, test.x, test.labels, data=train).rows}
+    control = rates.pop("noise-linf")
+    assert all(rate.exceeds(control) for rate in rates.values()), rates
+    assert (rates["descent"].value or 0) > 0.5 > 0.3 > (control.value or 0), rates
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Universal(Linf(0.1), images=0), "images must be >= 1, got 0"),
+        (lambda: Universal(Linf(0.1), fooling=0.0), r"fooling must be in \(0, 1\], got 0.0"),
+        (lambda: UniversalGradient(Linf(0.1), batch=0), "batch must be >= 1, got 0"),
+        (lambda: UniversalGradient(Linf(0.1), lr=-1.0), "lr .* got -1.0"),
+        (lambda: UniversalGenerator(Linf(0.1), width=0), "width must be >= 1, got 0"),
+    ],
+)
+def test_meaningless_settings_are_refused_by_name(build, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_an_answer_per_image_depends_on_that_image_alone() -> None:
+    net = Generated((1, 8, 8), 4, True, 0)
+    x = images(6).x
+    whole = PerImage(L2(0.5), net)(Plane(), x, torch.ones(6).long())
+    one = PerImage(L2(0.5), net)(Plane(), x[2:3], torch.ones(1).long())
+    d = whole - x
+    assert torch.allclose(whole[2:3], one, atol=1e-6) and not torch.allclose(d[1], d[2], atol=1e-3)
