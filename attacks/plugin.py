@@ -20,6 +20,33 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "ifgsm": ("attacks.pgd:IFGSM", "many small steps from the clean image (BIM)"),
     "mifgsm": ("attacks.pgd:MIFGSM", "I-FGSM along a running sum of gradients"),
     "pgd": ("attacks.pgd:PGD", "projected gradient ascent from a random point"),
+    "apgd": ("attacks.auto_pgd:AutoPGD", "Auto-PGD, which finds its own step sizes"),
+    "apgd-t": ("attacks.auto_pgd:AutoPGDT", "Auto-PGD towards the nine likeliest wrong classes in turn"),
+    "auto": ("attacks.auto:Auto", "APGD, APGD-T and Square, each on what is left"),
+    "transferable": ("attacks.transferable:Transferable", "momentum, diverse inputs, smoothed gradients"),
+    "spatial": ("attacks.spatial:Spatial", "pixels move along a smooth flow; no eps"),
+    "one-pixel": ("attacks.one_pixel:OnePixel", "a few pixels found by differential evolution; no eps, no gradient"),
+    "patch": ("attacks.patch:Patch", "one patch for all images, learnt beforehand; no eps"),
+    "spsa": ("attacks.spsa:SPSA", "queries only: differences along random signs, Adam"),
+    "nes": ("attacks.spsa:NES", "queries only: differences along normal directions, steps along their mean"),
+    "square": ("attacks.square:Square", "queries only: random search that repaints squares"),
+    "hopskipjump": ("attacks.hopskipjump:HopSkipJump", "answers only: along the boundary to the smallest L2; no eps"),
+    "hopskipjump-linf": ("attacks.hopskipjump:HopSkipJumpLinf", "answers only: to the smallest change of a pixel"),
+    "universal": ("attacks.universal:Universal", "one perturbation for all images, summed up by DeepFool"),
+    "universal-gradient": ("attacks.universal:UniversalGradient", "one perturbation for all images, by descent"),
+    "universal-generator": ("attacks.universal:UniversalGenerator", "one perturbation, drawn by a trained network"),
+    "proxy": ("attacks.proxy:Proxy", "PGD on a network of one's own, trained on the target's answers"),
+    "deepfool": ("attacks.deepfool:DeepFool", "to the nearest boundary in L2, linear step by linear step"),
+    "deepfool-linf": ("attacks.deepfool:DeepFoolLinf", "DeepFool for the largest change of a pixel"),
+    "cw-l2": ("attacks.carlini:CarliniL2", "Carlini and Wagner's smallest change in L2"),
+    "cw-linf": ("attacks.carlini:CarliniLinf", "Carlini and Wagner's smallest largest change"),
+    "cw-l0": ("attacks.carlini:CarliniL0", "Carlini and Wagner's fewest changed entries"),
+    "ead": ("attacks.elastic_net:EAD", "elastic net: a small and sparse change"),
+    "lbfgs": ("attacks.lbfgs:LBFGS", "the first attack: L-BFGS on size and cross-entropy, in the box"),
+    "jsma": ("attacks.jsma:JSMA", "saliency map: few pixels, pushed to their limit in pairs"),
+    "fmn": ("attacks.fmn:FMN", "fast minimum norm in L2: a ball that follows the boundary"),
+    "fmn-linf": ("attacks.fmn:FMNLinf", "fast minimum norm for the largest change"),
+    "fmn-l1": ("attacks.fmn:FMNL1", "fast minimum norm for the sum of changes"),
     "noise": ("attacks.control:Noise", "the control: random noise of the same size"),
 }
 BALLS: dict[str, tuple[str, str]] = {
@@ -47,6 +74,8 @@ def attack(name: str, eps: float, norm: str = "linf", **options: Any) -> Attack:
     fields = {f.name for f in dataclasses.fields(build) if f.init}
     for option in options:
         choose(option, sorted(fields - {"ball"}), f"option of {name}")
+    if "inner" in fields:  # an attack by means of another one
+        options.setdefault("inner", resolve(ATTACKS["pgd"][0])(ball))
     return build(**({"ball": ball} if "ball" in fields else {}), **options)
 
 

@@ -1,5 +1,6 @@
 """How much time do the attacks add to the passes that they need, and how much does dropping fooled examples save?
 
+With `--peers`, the same attacks of foolbox, torchattacks and ART, those that are installed, run on the same images.
 Floor: `steps` bare forward + backward passes (frozen parameters, gradient to the input alone) on the same real images
 and trained CNN, in turn with the attack; processor time, medians of `repeats`. An attack's judging pass counts too.
 """
@@ -20,6 +21,7 @@ from torch.nn.functional import cross_entropy
 
 import genlab
 from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
+from attacks.peers import DUELS, contest
 from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
 from genlab.timing import seconds
@@ -36,6 +38,8 @@ class Config:
     threads: int = 1
     images: int = 50_000
     """length of the classifier's training"""
+    peers: bool = False
+    """compare with other libraries"""
     out: Path = Path("runs/benchmark-attacks")
     """run of the classifier; figures.json beside it"""
 
@@ -51,8 +55,8 @@ def main(config: Config) -> None:
     training = genlab.Options(config.images, batch=64, schedule="cosine")
     net = genlab.Experiment(ClassifierConfig(), config.data, training).run(config.out / "classifier")
     net.requires_grad_(False)
-    test = config.data.load("test").subset(slice(0, config.n))
-    x, y = test.x, test.labels
+    test = config.data.load("test")
+    x, y = test.subset(slice(0, config.n)).x, test.labels[: config.n]
     table, figures = Table("attack", "s", "x floor", "success", "x faster with early_stop"), []
     for attack in ATTACKS:
         early = replace(attack, early_stop=True)
@@ -64,6 +68,11 @@ def main(config: Config) -> None:
         table.add_row(name, *(f"{v:.3f}" for v in (full, ratio, success)), f"{gain:.1f}")
         figures.append({"attack": repr(attack), "seconds": full, "ratio": ratio, "success": success, "gain": gain})
     Console().print(table)
+    for name, duel in DUELS.items() if config.peers else ():
+        for found in contest(duel, net, test):
+            print(f"{name:12} {found.who:14} success {found.success:6.1%}  median {duel.norm} {found.size:7.3f}"
+                  f"  {found.seconds:8.1f} s per 1000", flush=True)  # fmt: skip
+            figures.append({"attack": name, **vars(found)})
     (config.out / "figures.json").write_text(json.dumps(figures, indent=1))
 
 

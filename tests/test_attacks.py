@@ -19,10 +19,27 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from attacks import noise, plugin
+from attacks.auto import Auto
+from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.ball import L2, Ball, Linf
+from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
 from attacks.control import Noise
+from attacks.deepfool import DeepFool, DeepFoolLinf
+from attacks.elastic_net import EAD
+from attacks.fmn import FMN, FMNL1, FMNLinf
+from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
+from attacks.jsma import JSMA
+from attacks.lbfgs import LBFGS
 from attacks.model import Attack, victim
+from attacks.one_pixel import OnePixel
 from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
+from attacks.proxy import Transfer
+from attacks.spatial import Spatial
+from attacks.spsa import NES, SPSA
+from attacks.square import Square
+from attacks.transferable import Transferable
+from attacks.universal import Fixed, PerImage
+from attacks.universal_method import Generated
 
 ATTACKS: list[Attack] = [
     FGSM(Linf(0.03)),
@@ -36,9 +53,40 @@ ATTACKS: list[Attack] = [
     PGD(L2(1.0), steps=5, early_stop=True),
     PGD(Linf(0.1), steps=4, restarts=3, early_stop=True, momentum=0.5),
     PGD(Linf(0.1), steps=3, step_size=0.2, keep_best=False),
+    AutoPGD(Linf(0.1), steps=6),
+    AutoPGD(L2(1.0), steps=6, loss="dlr", restarts=2, early_stop=False),
+    AutoPGDT(Linf(0.1), steps=4, classes=2),
+    Auto(Linf(0.1), steps=4, queries=10),
+    Transferable(Linf(0.1), steps=5),
+    Transferable(L2(1.0), steps=4, diversity=1.0, kernel=1),
+    Spatial(steps=10, lr=0.3),
+    OnePixel(pixels=5, population=8, generations=3),
+    SPSA(Linf(0.1), queries=40, samples=6),
+    NES(L2(1.0), queries=40, samples=6),
+    Square(Linf(0.1), queries=30),
+    Square(L2(1.0), queries=30),
+    HopSkipJump(queries=70, first=10, tries=8),
+    HopSkipJumpLinf(queries=80, first=10, tries=8),
+    Fixed(Linf(0.1), torch.linspace(-0.1, 0.1, 128).view(2, 8, 8)),
+    PerImage(L2(1.0), Generated((2, 8, 8), width=4, per_image=True, seed=0)),
+    Transfer(PGD(Linf(0.1), steps=2), nn.Sequential(nn.AvgPool2d(4), nn.Flatten())),
+    DeepFool(steps=8, polish=3),
+    DeepFoolLinf(steps=8, polish=3),
+    CarliniL2(steps=12, searches=2, initial_c=10.0, patience=4),
+    CarliniLinf(steps=12, searches=2, initial_c=10.0),
+    CarliniL0(steps=12, searches=2),
+    EAD(steps=15, searches=2, initial_c=10.0, patience=5),
+    EAD(steps=15, searches=2, initial_c=10.0, rule="en"),
+    LBFGS(steps=8, searches=2, initial_c=10.0),
+    JSMA(gamma=0.4),
+    JSMA(gamma=0.4, theta=0.5, direction="both", outputs="logits"),
+    FMN(steps=12),
+    FMNLinf(steps=12),
+    FMNL1(steps=12),
     Noise(Linf(0.1)),
     Noise(L2(1.0)),
 ]
+LEARNT = (Fixed, PerImage, Transfer)  # beforehand: they do not look at the model that they attack
 TARGETED = [a for a in ATTACKS if hasattr(a, "targeted")]
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=repr)
 
@@ -166,7 +214,7 @@ def test_bad_input_is_refused(attack: Attack) -> None:
         attack(net, x, y[:11])
     with pytest.raises(ValueError, match="uint8"):
         attack(net, x.byte(), y)
-    if not isinstance(attack, Noise):  # which never asks the model how many classes there are
+    if not isinstance(attack, (Noise, *LEARNT)):  # which never ask the model how many classes there are
         with pytest.raises(ValueError, match="4"):
             attack(net, x, y.index_fill(0, torch.tensor([11]), 4))
 
@@ -197,11 +245,15 @@ def test_an_empty_batch_stays_empty(attack: Attack) -> None:
     assert attack(net, x[:0], y[:0]).shape == (0, 2, 8, 8)
 
 
-@pytest.mark.parametrize("attack", [a for a in ATTACKS if not isinstance(a, Noise)], ids=repr)
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if not isinstance(a, (Noise, *LEARNT))], ids=repr)
 def test_the_loss_is_not_lower_than_at_the_start(attack: Attack) -> None:
     net, x, y = batch()
-    start, end = (cross_entropy(net(v), y, reduction="none") for v in (x, attack(net, x, y)))
-    assert (end > start - 1e-9).all() and end.mean() > start.mean()
+    adv = attack(net, x, y)
+    start, end = (cross_entropy(net(v), y, reduction="none") for v in (x, adv))
+    kept = end > start - 1e-9
+    if isinstance(attack, (SPSA, Square)):  # which lower the margin: it may change sides before the loss has risen
+        kept |= net(adv).argmax(1) != y
+    assert kept.all() and end.mean() > start.mean()
 
 
 @pytest.mark.parametrize("attack", TARGETED, ids=repr)
@@ -210,12 +262,19 @@ def test_targeted_attacks_raise_the_probability_of_the_target(attack: Attack) ->
     target = (y + 1) % 4
     adv = replace(attack, targeted=True)(net, x, target)  # type: ignore[call-arg]
     before, after = (-cross_entropy(net(v), target, reduction="none") for v in (x, adv))
-    assert (after > before).all()
+    if hasattr(attack, "ball") or isinstance(attack, OnePixel):
+        assert (after > before).all()
+    else:  # a minimal change, or none where the target was not reached
+        moved = (adv != x).flatten(1).any(1)
+        assert moved.any() and (after > before)[moved].all() and (net(adv).argmax(1) == target)[moved].all()
 
 
 @every_attack
 def test_the_repr_rebuilds_the_attack_and_at_changes_only_eps(attack: Attack) -> None:
     names = {c.__name__: c for c in (FGSM, IFGSM, MIFGSM, PGD, Noise, Linf, L2)} | {type(attack).__name__: type(attack)}
+    if isinstance(attack, LEARNT):  # what they have learnt is too much for a line
+        assert len(repr(attack)) < 200 and "eps=0.05" in repr(attack.at(0.05))
+        return
     assert eval(repr(attack), names) == attack
     other = attack.at(0.05)
     ball: Ball | None = getattr(attack, "ball", None)

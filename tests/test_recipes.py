@@ -21,7 +21,13 @@ TINY = {
     "conditional": "--images 320 --classifier-images 640 --width 8 --stack --out {out}",
     "few_labels": "--images 640 --supervised-images 640 --labels 2 --width 8 --out {out}",
     "photo_editing": "--images 640 --steps 3 --n 4 --out {out}",
+    "reprogramming": "--classifier-images 640 --images 640 --size 12 --pixels 1 --gap 1 --out {out}",
+    "physical_patch": "--classifier-images 640 --images 640 --out {out}",
+    "why_attacks_work": "--classifier-images 1280 --attacked 20 --eps 0.1 0.2 --out {out}",
     "wgan_gp": "--images 1280 --width 8 --out {out}",
+    "universal": "--classifier-images 320 --length 64 --known 10 --eps 0.3 --out {out}",
+    "attack_table": "--images 640 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
+    "black_box": "--images 128 --attacked 8 --queries 30 60 --out {out}",
 }
 
 
@@ -70,7 +76,23 @@ def test_points_leave_a_report_with_curves_and_tables(name, tmp_path):
     assert page.count("data:image/png") >= 4 and "<table>" in page
 
 
-@pytest.mark.parametrize("name", ["infogan_factors", "conditional", "few_labels", "photo_editing"])
+@pytest.mark.parametrize(("name", "found"), [("universal", "known"), ("black_box", "proxies")])
+def test_learnt_and_blind_attacks_leave_a_report_with_curves_and_a_transfer_matrix(name, found, tmp_path):
+    run(name, tmp_path)
+    page, results = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
+    assert page.count("data:image/png") >= 2 and page.count("<table>") >= 3 and "noise-linf" in page
+    assert len(results["transfer"]) >= 4 and results[found] and results["rows"]
+
+
+@pytest.mark.parametrize("name", ["reprogramming", "physical_patch", "why_attacks_work"])
+def test_studies_of_attacks_leave_a_report_and_their_figures(name, tmp_path):
+    assert "report" in run(name, tmp_path / name)
+    page = (tmp_path / name / "report.html").read_text()
+    assert page.count("data:image/png") >= 2 and "<table>" in page
+    assert json.loads((tmp_path / name / "results.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["attack_table", "infogan_factors", "conditional", "few_labels", "photo_editing"])
 def test_conditions_and_features_leave_a_report_with_pictures_and_a_table(name, tmp_path):
     run(name, tmp_path)
     page = (tmp_path / "report.html").read_text()

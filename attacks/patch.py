@@ -1,0 +1,162 @@
+"""Adversarial patches: one printable thing that, held into any image, makes a classifier see `target`.
+
+Brown et al. 2017, arXiv:1712.09665: the patch that maximises the expected log probability of the target over images and
+random views. Sharif et al. 2016 (doi 10.1145/2976749.2978392): the shape of glasses, total variation (equation 3) and
+non-printability (equation 4). Views: rotation, scale, place, brightness (`attacks.views`).
+
+Departures. (1) The patch is 0.5 + 0.5 tanh(w), so it stays in [0, 1]. (2) Both penalties are means over the pixels of
+the patch, so that their weights do not depend on its size, and the total variation is the smooth one, without a root.
+(3) Non-printability is the distance to the nearest printable colour: the product of those to many vanishes anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from attacks import noise
+from attacks.model import Attack, Model, Victim, victim
+from attacks.views import NUMBERS, Views
+from genlab.data import Images, Stream
+from genlab.optim import adam
+from genlab.train import Method, Metrics, Options, Update, fit
+
+if TYPE_CHECKING:
+    from genlab.train import Stream as Batches
+
+Shape = Literal["square", "disc", "glasses"]
+
+
+def mask(shape: Shape, side: int) -> Tensor:
+    """(1, side, side) of 0 and 1: where the patch covers what is behind it."""
+    c = (torch.arange(side) + 0.5) / side * 2 - 1  # pixel centres in [-1, 1]
+    row, column = torch.meshgrid(c, c, indexing="ij")
+    if shape == "square":
+        cover = torch.ones(side, side, dtype=torch.bool)
+    elif shape == "disc":
+        cover = row**2 + column**2 <= 1
+    else:  # two lenses, a bridge and the ends of the temples, a little above the middle
+        row = row + 0.2
+        lens = ((column.abs() - 0.48) / 0.40) ** 2 + (row / 0.30) ** 2 <= 1
+        bar = row.abs() <= max(0.08, 1 / side)
+        cover = lens | (bar & ((column.abs() <= 0.1) | (column.abs() >= 0.85)))
+    return cover[None].float()
+
+
+def palette(channels: int) -> Tensor:
+    """(P, channels): what a printer can be trusted with: five greys, or three levels of each colour."""
+    if channels == 1:
+        return torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])[:, None]
+    return torch.cartesian_prod(*[torch.tensor([0.15, 0.5, 0.85])] * channels).view(-1, channels)
+
+
+def total_variation(patch: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared difference between neighbouring pixels of the patch (C, h, w) inside its mask (1, h, w)."""
+    down = (patch[:, 1:] - patch[:, :-1]).square() * mask[:, 1:] * mask[:, :-1]
+    right = (patch[:, :, 1:] - patch[:, :, :-1]).square() * mask[:, :, 1:] * mask[:, :, :-1]
+    return (down.sum() + right.sum()) / mask.sum()
+
+
+def non_printability(patch: Tensor, mask: Tensor, colours: Tensor) -> Tensor:
+    """Mean over the pixels of the patch (C, h, w) of the distance to the nearest of `colours` (P, C)."""
+    inside = patch[:, mask[0] > 0].T
+    return (inside[:, None] - colours).square().sum(2).amin(1).clamp_min(1e-12).sqrt().mean()
+
+
+class Printed(Method):
+    """The patch as something to train: w (C, side, side) -> patch (C, side, side) in [0, 1]."""
+
+    def __init__(self, attack: Patch, model: Model, channels: int, side: int) -> None:
+        super().__init__()
+        self.attack, self.model = attack, (model,)  # no submodule: the victim is not trained
+        self.w = nn.Parameter(torch.zeros(channels, side, side))
+        self.register_buffer("mask", mask(attack.shape, side))
+        self.register_buffer("colours", palette(channels))
+        self.mask: Tensor
+        self.colours: Tensor
+
+    @property
+    def patch(self) -> Tensor:
+        return 0.5 + 0.5 * self.w.tanh()
+
+    def optimizers(self):
+        return {"patch": adam(self, lr=self.attack.lr)}
+
+    def step(self, data: Batches, update: Update) -> Metrics:
+        x, y = next(data)
+        x = x[y != self.attack.target]  # the others know the answer already
+        patch, target = self.patch, torch.full((len(x),), self.attack.target, device=x.device)
+        u = torch.rand(len(x), NUMBERS, device=x.device)
+        logits = self.model[0](self.attack.views.paste(x, patch, self.mask, u))
+        loss = cross_entropy(logits, target, reduction="sum") / max(1, len(x))
+        smooth = total_variation(patch, self.mask)
+        print_ = non_printability(patch, self.mask, self.colours)
+        update("patch", loss + self.attack.smooth * smooth + self.attack.print * print_)
+        hit = (logits.argmax(1) == target).sum() / max(1, len(x))
+        return {"loss": loss, "success": hit, "variation": smooth, "non-printability": print_}
+
+
+@dataclass(frozen=True)
+class Patch(Attack):
+    """`prepare` learns the patch on the attacker's images; what it returns attacks.
+
+    target: the class to be seen. size: the patch's side as a share of the image's shorter one. smooth, print: weights
+    of the total variation and of the non-printability. images, batch, lr: length, step and rate of the training.
+    """
+
+    target: int = 0
+    size: float = 0.5
+    shape: Shape = "square"
+    views: Views = Views()
+    smooth: float = 0.1
+    print: float = 0.1
+    images: int = 100_000
+    batch: int = 64
+    lr: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shape not in ("square", "disc", "glasses"):
+            raise ValueError(f"shape must be 'square', 'disc' or 'glasses', got {self.shape!r}.")
+        if not 0 < self.size <= 1:
+            raise ValueError(f"size must be in (0, 1], got {self.size!r}.")
+        if self.target < 0:
+            raise ValueError(f"target must be a class >= 0, got {self.target}.")
+        for name in ("smooth", "print"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}.")
+
+    def prepare(self, model: Model, data: Images) -> Patched:
+        channels, height, width = data.shape
+        side = max(2, round(self.size * min(height, width)))
+        made = Printed(self, model, channels, side).to(data.device)
+        options = Options(self.images, self.batch, self.seed, schedule="cosine")
+        with victim(model, data.x[:1], torch.full_like(data.labels[:1], self.target)) as f:
+            f.query(data.x[:1])  # which refuses a target that is no class of the model
+            fit(made, Stream(data, self.batch, seed=self.seed), options, title="patch")
+        return Patched(self.views, made.patch.detach(), made.mask, self.seed)
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        raise ValueError("a patch must be learnt first: call prepare(model, data), or give evaluate its data.")
+
+
+@dataclass(frozen=True)
+class Patched(Attack):
+    """Sticks a ready patch into every image, in a view of the image's own; no query, no gradient, no ball.
+
+    patch (C, side, side) in [0, 1]; mask (1, side, side). `draw` n is every image's n-th view.
+    """
+
+    views: Views
+    patch: Tensor = field(repr=False, compare=False)
+    mask: Tensor = field(repr=False, compare=False)
+    seed: int = 0
+    draw: int = 0
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        u = noise.uniform(noise.key(x, self.seed), (NUMBERS,), self.draw)
+        return self.views.paste(x, self.patch.to(x), self.mask.to(x), u)

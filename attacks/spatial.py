@@ -1,0 +1,98 @@
+"""Spatially transformed examples: pixels keep their values and move, each along a flow of its own.
+
+Xiao et al. 2018, arXiv:1801.02612: bilinear sampling (equation 1), objective L_adv + tau * L_flow (equations 2 to 4).
+
+Departures. (1) Adam for every example alone instead of L-BFGS with a line search for all. (2) The walk goes on after
+its first success, returns the success with the least L_flow, and ends when that has not fallen for `patience` steps.
+(3) The root in L_flow is of a squared length plus 1e-8, since a zero flow has no gradient otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from attacks.goal import Smallest, margin, reached
+from attacks.model import Attack, Victim
+
+SMALL = 1e-8
+
+
+def move(x: Tensor, flow: Tensor) -> Tensor:
+    """x (N, C, H, W) sampled at every pixel's place plus flow (N, 2, H, W), in pixels (down, right); edges repeat."""
+    h, w = x.shape[2:]
+    row, column = torch.meshgrid(torch.arange(h).to(flow), torch.arange(w).to(flow), indexing="ij")
+    down, right = flow[:, 0] + row, flow[:, 1] + column
+    grid = torch.stack([2 * right / max(1, w - 1) - 1, 2 * down / max(1, h - 1) - 1], -1)
+    return grid_sample(x.to(grid.dtype), grid, padding_mode="border", align_corners=True).to(x.dtype)
+
+
+def roughness(flow: Tensor) -> Tensor:
+    """(N,): L_flow, the sum over neighbouring pixels of the length of the difference of their flows."""
+
+    def each_way(difference: Tensor) -> Tensor:
+        return (difference.square().sum(1) + SMALL).sqrt().sub(math.sqrt(SMALL)).flatten(1).sum(1)
+
+    return 2 * (each_way(flow.diff(dim=2)) + each_way(flow.diff(dim=3)))  # every pair counts from both of its ends
+
+
+@dataclass(frozen=True)
+class Spatial(Attack):
+    """x (N, C, H, W); no ball: the flow is as smooth as it can be, the pixels may change by anything.
+
+    tau: weight of the flow's roughness. confidence: lead in logits to be reached. lr: Adam's, in pixels.
+    """
+
+    steps: int = 200
+    tau: float = 0.05
+    confidence: float = 0.0
+    lr: float = 0.05
+    patience: int = 30
+    targeted: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}.")
+        for name in ("tau", "confidence"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}.")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr must be a finite number > 0, got {self.lr!r}.")
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        if x.ndim != 4:
+            raise ValueError(f"pixels are moved in images (N, C, H, W), got shape {tuple(x.shape)}.")
+        best, rows = Smallest(x), torch.arange(len(x), device=x.device)
+        flow = x.new_zeros(len(x), 2, *x.shape[2:])
+        first, second = torch.zeros_like(flow), torch.zeros_like(flow)  # Adam's moments
+        waited = torch.zeros_like(rows)
+        for step in range(self.steps + 1):
+            last = step == self.steps  # this pass only judges the last flow
+            flow = flow.detach().requires_grad_(not last)
+            with torch.set_grad_enabled(not last):
+                moved = move(x, flow)
+                logits, rough = f(moved), roughness(flow)
+                lead = -margin(logits, y) if self.targeted else margin(logits, y)
+                objective = (lead + self.confidence).clamp_min(0) + self.tau * rough
+            hit = reached(logits, y, self.targeted) & (lead + self.confidence <= 0)
+            taken = best.offer(rows, moved.detach(), hit, rough.detach())
+            if last:
+                break
+            grad = f.gradient(objective.sum(), flow)
+            waited = torch.where(taken, 0, waited + best.hit[rows])
+            keep = (waited < self.patience).nonzero().squeeze(1)
+            if len(keep) == 0:
+                break
+            if len(keep) < len(rows):
+                x, y, rows, flow, grad, first, second, waited = (
+                    t[keep] for t in (x, y, rows, flow, grad, first, second, waited)
+                )
+            first, second = 0.9 * first + 0.1 * grad, 0.999 * second + 0.001 * grad.square()
+            ahead = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+            flow = flow.detach() - self.lr * ahead[0] / (ahead[1].sqrt() + 1e-8)
+        return best.x

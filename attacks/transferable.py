@@ -1,0 +1,92 @@
+"""Attacks that transfer to models nobody could ask: momentum, diverse inputs and translation-invariant gradients.
+
+Momentum: Dong et al. 2018, arXiv:1710.06081. Diverse inputs: Xie et al. 2019, arXiv:1803.06978, section 3.3: with
+probability `diversity`, the gradient is taken at a resized copy at a random place. Translation invariance: Dong et al.
+2019, arXiv:1904.02884, equation 7: the gradient is smoothed by a Gaussian of sigma = k / sqrt(3) pixels, 2 k + 1 wide.
+Each can be turned off (momentum=0, diversity=0, kernel=1); all off is I-FGSM.
+
+Departures. (1) Copies are shrunk, not enlarged, so that they fit models that know one size only, and every example has
+a size of its own. (2) `kernel` None grows with the image: the papers' 15 pixels at 299. (3) Examples never leave the
+batch: what fools this model is pushed on, because another one is meant.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, cross_entropy, pad
+
+from attacks import noise
+from attacks.ball import Ball, scale
+from attacks.goal import chosen
+from attacks.model import Attack, Victim
+from attacks.views import NUMBERS, Views
+
+
+def gaussian(kernel: int) -> Tensor:
+    """(kernel, kernel), sum 1, sigma = k / sqrt(3) for kernel = 2 k + 1."""
+    k = kernel // 2
+    line = torch.exp(-((torch.arange(-k, k + 1) ** 2) * 3 / (2 * max(1, k) ** 2)))
+    return torch.outer(line, line) / line.sum() ** 2
+
+
+@dataclass(frozen=True)
+class Transferable(Attack):
+    """x (N, C, H, W): x <- project(x + step_size * steepest(momentum of smoothed gradients at resized copies)).
+
+    step_size None means eps / steps. shrink: the smallest size of a copy, as a share of the image's.
+    """
+
+    ball: Ball
+    steps: int = 10
+    step_size: float | None = None
+    momentum: float = 1.0
+    diversity: float = 0.5
+    shrink: float = 0.8
+    kernel: int | None = None
+    targeted: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be >= 1, got {self.steps}.")
+        if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
+            raise ValueError(f"step_size must be None or a finite number > 0, got {self.step_size!r}.")
+        if not (math.isfinite(self.momentum) and self.momentum >= 0):
+            raise ValueError(f"momentum must be a finite number >= 0, got {self.momentum!r}.")
+        if not 0 <= self.diversity <= 1:
+            raise ValueError(f"diversity must be in [0, 1], got {self.diversity!r}.")
+        if not 0 < self.shrink <= 1:
+            raise ValueError(f"shrink must be in (0, 1], got {self.shrink!r}.")
+        if self.kernel is not None and (self.kernel < 1 or self.kernel % 2 == 0):
+            raise ValueError(f"kernel must be None or an odd number >= 1, got {self.kernel}.")
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        if x.ndim != 4:
+            raise ValueError(f"copies are made of images (N, C, H, W), got shape {tuple(x.shape)}.")
+        size = self.ball.eps / self.steps if self.step_size is None else self.step_size
+        width = self.kernel or 2 * max(1, round(min(x.shape[2:]) / 40)) + 1
+        blur = gaussian(width).to(x).expand(x.shape[1], 1, -1, -1)
+        key, adv, velocity = noise.key(x, self.seed), x.clone(), torch.zeros_like(x)
+        for step in range(self.steps):
+            adv.requires_grad_()
+            loss = cross_entropy(f(self.varied(adv, key, step)), y, reduction="sum")
+            grad = f.gradient(-loss if self.targeted else loss, adv)
+            if width > 1:
+                grad = conv2d(pad(grad, [width // 2] * 4), blur, groups=x.shape[1])
+            length = torch.linalg.vector_norm(grad.flatten(1), 1, dim=1)
+            velocity = self.momentum * velocity + scale(grad, torch.where(length > 0, 1 / length, 0))
+            d = adv.detach() - x + size * self.ball.steepest(velocity)
+            adv = self.ball.project(d).add_(x).clamp_(0, 1)
+        return adv
+
+    def varied(self, x: Tensor, key: Tensor, step: int) -> Tensor:
+        """x, of which some examples are smaller, somewhere on black."""
+        if self.diversity == 0:
+            return x
+        u = noise.uniform(key, (NUMBERS + 1,), step)
+        copies = Views(0.0, (self.shrink, 1.0), 1.0, 0.0).show(x, u[:, :NUMBERS], (x.shape[2], x.shape[3]))
+        return chosen(u[:, NUMBERS] < self.diversity, copies, x)

@@ -1,0 +1,88 @@
+"""Random views: the rotation, size, place and brightness in which something printed will be seen; differentiable.
+
+Expectation over transformations: Athalye et al. 2018, arXiv:1707.07397. A view is five uniform numbers, so that its
+owner decides where the randomness comes from (torch's generator in training, `attacks.noise` in an attack); 0.5 each is
+the middle one. JPEG, which has no useful gradient, belongs to the evaluation.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+NUMBERS = 5  # that make a view: angle, scale, row, column, brightness
+
+
+@dataclass(frozen=True)
+class Views:
+    """Rotation by up to so many degrees either way, scale in a range, a place, brightness shifted by up to so much.
+
+    place: the share of the free room that is used; 1: anywhere where the whole thing fits, 0: in the centre.
+    """
+
+    rotation: float = 20.0
+    scale: tuple[float, float] = (0.9, 1.1)
+    place: float = 0.5
+    brightness: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, most in (("rotation", 180), ("place", 1), ("brightness", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be in [0, {most}], got {getattr(self, name)!r}.")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
+            raise ValueError(f"scale must be two numbers, 0 < low <= high, got {self.scale!r}.")
+
+    def matrices(self, u: Tensor, inner: tuple[int, int], outer: tuple[int, int]) -> Tensor:
+        """(N, 2, 3): for `affine_grid`, from the plane of the outer image to that of the inner one, both [-1, 1].
+
+        u (N, 5) in [0, 1]; inner and outer: heights and widths in pixels.
+        """
+        angle = (2 * u[:, 0] - 1) * math.radians(self.rotation)
+        scale = self.scale[0] + u[:, 1] * (self.scale[1] - self.scale[0])
+        room = [(n - scale * m).clamp_min(0) / 2 for n, m in zip(outer, inner, strict=True)]
+        row, column = (self.place * (2 * u[:, 2 + i] - 1) * room[i] for i in (0, 1))  # of the centre, in pixels
+        cos, sin = angle.cos() / scale, angle.sin() / scale
+        half = [n / 2 for n in (*inner, *outer)]
+        # inner pixel = R(-angle) (outer pixel - centre) / scale, each counted from the middle of its image
+        top = torch.stack([cos * half[3], sin * half[2], -(cos * column + sin * row)], 1) / half[1]
+        bottom = torch.stack([-sin * half[3], cos * half[2], sin * column - cos * row], 1) / half[0]
+        return torch.stack([top, bottom], 1)
+
+    def show(self, picture: Tensor, u: Tensor, size: tuple[int, int]) -> Tensor:
+        """picture (N or 1, C, h, w) seen in an image of `size` (N, C, H, W); zero where it is not; u (N, 5)."""
+        u = u.to(picture.dtype)
+        shape = [len(u), picture.shape[1], *size]
+        grid = affine_grid(self.matrices(u, picture.shape[2:], size), shape, align_corners=False)  # type: ignore[arg-type]
+        return grid_sample(picture.expand(len(u), -1, -1, -1), grid, padding_mode="zeros", align_corners=False)
+
+    def light(self, u: Tensor) -> Tensor:
+        """(N, 1, 1, 1): what is added to the pixels."""
+        return ((2 * u[:, 4] - 1) * self.brightness).view(-1, 1, 1, 1)
+
+    def paste(self, x: Tensor, picture: Tensor, mask: Tensor, u: Tensor) -> Tensor:
+        """x (N, C, H, W) with `picture` (C, h, w) where `mask` (1, h, w) is 1, and light on it; in [0, 1]."""
+        canvas = torch.cat([picture * mask, mask]).to(x.dtype)[None]
+        seen = self.show(canvas, u, (x.shape[2], x.shape[3]))
+        colour, cover = seen[:, :-1], seen[:, -1:]
+        return (x * (1 - cover) + colour + self.light(u).to(x.dtype) * cover).clamp(0, 1)
+
+
+def jpeg(x: Tensor, quality: int = 75) -> Tensor:
+    """x (N, 1 or 3, H, W) in [0, 1], each through a JPEG file of that quality (1 to 95) and back."""
+    if not 1 <= quality <= 95:
+        raise ValueError(f"quality must be in [1, 95], got {quality}.")
+    pixels = x.detach().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    found = []
+    for picture in pixels:
+        buffer = io.BytesIO()
+        Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(buffer, "JPEG", quality=quality)
+        found.append(np.array(Image.open(buffer)).reshape(picture.shape))
+    back = torch.from_numpy(np.stack(found)) if found else torch.from_numpy(pixels)
+    return back.permute(0, 3, 1, 2).to(x.device, x.dtype).div_(255)

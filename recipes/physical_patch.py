@@ -1,0 +1,80 @@
+"""A printable patch: learnt on training images under random views, measured on others under each kind of view.
+
+python recipes/physical_patch.py                                 # scikit-learn's digits, minutes on one core
+python recipes/physical_patch.py --data mnist --data-root DIR
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from rich import print
+from rich.table import Table
+
+import genlab
+from attacks import Patch, Views
+from attacks.results import Rate
+from attacks.views import jpeg
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.grid import grid_png
+from genlab.methods.classifier import ClassifierConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """How often a sticker makes a classifier see what its maker wants."""
+
+    data: str = "digits"
+    """digits, mnist, fashion, folder:PATH, ..."""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    target: int = 3
+    """the class to be seen"""
+    size: float = 0.6
+    """side of the patch, as a share of the image's"""
+    shapes: tuple[Literal["square", "disc", "glasses"], ...] = ("square", "glasses")
+    """outlines; glasses are as wide as the image"""
+    classifier_images: int = 100_000
+    """length of the classifier's training"""
+    images: int = 30_000
+    """length of each patch's training"""
+    out: Path = Path("runs/physical-patch")
+    """folder of the run and the report"""
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    train = genlab.Options(config.classifier_images, schedule="cosine")
+    model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier")
+    test = data.load("test").subset(slice(0, 1000))
+    test = test.subset((model(test.x).argmax(1) == test.labels) & (test.labels != config.target))
+    still, views = Views(0.0, (1.0, 1.0), 0.0, 0.0), Views()
+    looks = {"still": still, "all": views}
+    looks |= {name: replace(still, **{name: value}) for name, value in vars(views).items()}
+    page, rows = genlab.Report(f"A patch that makes {config.data} look like class {config.target}"), []
+    for shape in config.shapes:
+        size = 1.0 if shape == "glasses" else config.size
+        ready = Patch(config.target, size, shape, views, images=config.images).prepare(model, data.load("train"))
+        seen = {name: replace(ready, views=look)(model, test.x, test.labels) for name, look in looks.items()}
+        seen["all, as JPEG"] = jpeg(seen["all"])
+        seen["all, grey patch"] = replace(ready, patch=0 * ready.patch + 0.5)(model, test.x, test.labels)
+        rates = {look: Rate(int((model(x).argmax(1) == config.target).sum()), len(x)) for look, x in seen.items()}
+        rows += [[shape, size, look, rate.value, *rate.interval] for look, rate in rates.items()]
+        page.section(f"{shape}, {size:.0%} of the image's side").picture(grid_png((ready.patch * ready.mask)[None]))
+        page.picture(grid_png(seen["all"][:32], 8), "held-out images that wear it")
+    head = ["shape", "size", "view", "seen as the target", "from", "to (95 %)"]
+    page.section("Success", "Of the images of other classes that were classified correctly.").table(head, rows)
+    table = Table(*head, title=f"{len(test)} held-out images of other classes")
+    for row in rows:
+        table.add_row(*(str(cell)[:21] if isinstance(cell, str) else f"{cell:.3f}" for cell in row))
+    print(table)
+    write_atomically(config.out / "results.json", json.dumps([dict(zip(head, row)) for row in rows]).encode())
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)

@@ -1,0 +1,80 @@
+"""Why attacks work: noise of their size does nothing, the gradient's direction does nearly everything.
+
+python recipes/why_attacks_work.py                               # scikit-learn's digits, minutes on one core
+python recipes/why_attacks_work.py --data mnist --data-root DIR
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich import print
+
+import genlab
+from attacks import FGSM, L2, PGD, AutoPGD, Linf, landscape
+from attacks.deepfool import DeepFool
+from attacks.evaluate import evaluate
+from attacks.report import add, progress
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.grid import grid_png
+from genlab.methods.classifier import ClassifierConfig
+from genlab.plots import curves
+
+
+@dataclass(frozen=True)
+class Config:
+    """The probability of the right class around images, and how far the boundary is."""
+
+    data: str = "digits"
+    """digits, mnist, fashion, folder:PATH, ..."""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    eps: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.3)
+    """sizes of the perturbation, in pixels of [0, 1]"""
+    classifier_images: int = 100_000
+    """length of the classifier's training"""
+    attacked: int = 300
+    """held-out images to attack"""
+    out: Path = Path("runs/why-attacks-work")
+    """folder of the run and the report"""
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    train = genlab.Options(config.classifier_images, schedule="cosine")
+    model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier")
+    test = data.load("test").subset(slice(0, config.attacked))
+    x, y, most = test.x, test.labels, max(config.eps)
+    page = genlab.Report(f"Why attacks work: {config.data}")
+    ways = landscape.directions(model, x, y, Linf(most), PGD(Linf(most)))
+    sizes = torch.linspace(0, most, 31).tolist()
+    lines = {way: (sizes, landscape.line(model, x, y, step, sizes).mean(1).tolist()) for way, step in ways.items()}
+    page.section("Along a line", "Steps of one L-infinity size: at random, along the gradient, towards an attack.")
+    page.picture(curves(lines, x="size of the step (pixels in [0, 1])", y="mean probability of the true class"))
+    page.section("On a plane", "Bright: the true class. Down: towards the attack. Right: at random, square to it.")
+    a, b = ways["attack"][:6], landscape.straight(ways["attack"], ways["random"])[:6]
+    maps = landscape.plane(model, x[:6], y[:6], a, b, torch.linspace(-most, most, 41).tolist())
+    page.picture(grid_png(maps.permute(2, 0, 1)[:, None], 6), "six images, each in the middle of its map")
+
+    attacks = {"fgsm": FGSM(Linf(most)), "pgd": PGD(Linf(most)), "apgd": AutoPGD(Linf(most)), "deepfool": DeepFool()}
+    with progress() as tell:
+        found = evaluate({"none": model}, attacks, x, y, eps=config.eps, progress=tell)
+    print(found.table())
+    adv = attacks["deepfool"](model, x, y)
+    fooled = (model(x).argmax(1) == y) & (model(adv).argmax(1) != y)
+    norms = {name: ball.size((adv - x)[fooled]) for name, ball in {"L2": L2(0), "L-infinity": Linf(0)}.items()}
+    page.section("How far the boundary is", "The share of the images with a smaller perturbation by DeepFool.")
+    for name, size in norms.items():
+        page.picture(curves({name: landscape.distribution(size)}, x=f"{name} size", y="share of the images"))
+    add(page, found)
+    print(f"mean probability of the true class at {most:g}:", {way: line[1][-1] for way, line in lines.items()})
+    write_atomically(config.out / "results.json", json.dumps({"lines": lines, **found.to_json()}, indent=1).encode())
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)
