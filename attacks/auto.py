@@ -19,6 +19,7 @@ from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.ball import L2, Ball, Linf
 from attacks.goal import Best, margin, reached
 from attacks.model import Attack, Victim
+from attacks.options import at_least
 from attacks.square import Square
 
 
@@ -47,9 +48,8 @@ class Auto(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("queries", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}.")
+        at_least(1, steps=self.steps)
+        at_least(2, queries=self.queries)
 
     def parts(self, classes: int, images: bool = True) -> list[Attack]:
         """The attacks for a model of so many classes, in their order; Square paints images only, in its two norms."""

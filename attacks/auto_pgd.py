@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from attacks.ball import Ball, scale
 from attacks.goal import Best, chosen, margin, reached
 from attacks.model import Attack, Victim
+from attacks.options import at_least, one_of
 
 TINY = 1e-12  # keeps the ratios finite where all logits are equal
 ALPHA, RHO = 0.75, 0.75
@@ -116,11 +117,8 @@ class AutoPGD(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "restarts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}.")
-        if self.loss not in ("ce", "dlr"):
-            raise ValueError(f"loss must be 'ce' or 'dlr', got {self.loss!r}.")
+        at_least(1, steps=self.steps, restarts=self.restarts)
+        one_of(("ce", "dlr"), loss=self.loss)
 
     def objective(self, logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
         """(N,), to be raised; `target` is a class to aim at although y is the true label."""
@@ -184,9 +182,7 @@ class AutoPGDT(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "classes", "restarts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}.")
+        at_least(1, steps=self.steps, classes=self.classes, restarts=self.restarts)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         walker = AutoPGD(self.ball, self.steps, early_stop=self.early_stop, seed=self.seed)

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from attacks.ball import scale
 from attacks.goal import Smallest
-from attacks.minimal import MOST, Weights, at_least, fooled, gap, not_negative, positive, size
+from attacks.minimal import MOST, Weights, fooled, gap, size
 from attacks.model import Attack, Victim
+from attacks.options import at_least, not_negative, positive
 
 EDGE = 0.99  # tanh of the largest variable
 TOLERANCE = 1e-3  # a loss that fell by a smaller part has stalled

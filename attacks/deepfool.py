@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from attacks.goal import Smallest
-from attacks.minimal import SLACK, at_least, cross, fooled, gradients, not_negative, one_of, polish, size
+from attacks.minimal import SLACK, cross, fooled, gradients, polish, size
 from attacks.model import Attack, Victim
+from attacks.options import at_least, not_negative, one_of
 
 
 @dataclass(frozen=True)

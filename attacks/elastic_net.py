@@ -18,8 +18,9 @@ from torch import Tensor
 from attacks.ball import scale
 from attacks.carlini import LEAST, SHRINK, TOLERANCE, CarliniL2
 from attacks.goal import Smallest
-from attacks.minimal import gap, one_of, positive, size
+from attacks.minimal import gap, size
 from attacks.model import Victim
+from attacks.options import one_of, positive
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from attacks.ball import scale
 from attacks.goal import Smallest
-from attacks.minimal import SLACK, at_least, fooled, gap, one_of, positive, size
+from attacks.minimal import SLACK, fooled, gap, size
 from attacks.model import Attack, Victim
+from attacks.options import at_least, one_of, positive
 
 DUAL = {"l1": "linf", "l2": "l2", "linf": "l1"}
 

@@ -22,8 +22,9 @@ from torch import Tensor
 from attacks import noise
 from attacks.ball import scale
 from attacks.goal import Smallest, chosen, reached
-from attacks.minimal import at_least, one_of, size
+from attacks.minimal import size
 from attacks.model import Attack, Victim
+from attacks.options import at_least, one_of
 from attacks.spsa import ask, wide
 
 PROBES = 50  # asked in one pass: fixed, so that sums never depend on the batch

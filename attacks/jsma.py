@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from attacks.goal import Smallest
-from attacks.minimal import at_least, fooled, gradients, one_of, size
+from attacks.minimal import fooled, gradients, size
 from attacks.model import Attack, Victim
+from attacks.options import at_least, one_of
 
 
 @dataclass(frozen=True)

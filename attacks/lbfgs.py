@@ -21,8 +21,9 @@ from torch.nn.functional import softplus
 from attacks.ball import scale
 from attacks.carlini import CarliniL2
 from attacks.goal import Smallest, chosen
-from attacks.minimal import at_least, gap, size
+from attacks.minimal import gap, size
 from attacks.model import Victim
+from attacks.options import at_least
 
 Pair = tuple[Tensor, Tensor, Tensor]  # step, change of the gradient, 1 / <step, change> or 0
 

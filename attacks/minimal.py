@@ -36,34 +36,6 @@ def fooled(logits: Tensor, y: Tensor, targeted: bool, confidence: float = 0.0) -
     return gap(logits, y, targeted) < -(SLACK * logits.abs().amax(1)).clamp_min(confidence)
 
 
-def one_of(allowed: tuple[str, ...], **names: str) -> None:
-    """Refuse an unknown name."""
-    for option, name in names.items():
-        if name not in allowed:
-            raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {name!r}.")
-
-
-def at_least(least: int, **counts: int) -> None:
-    """Refuse whole numbers that are too small."""
-    for name, value in counts.items():
-        if value < least:
-            raise ValueError(f"{name} must be >= {least}, got {value}.")
-
-
-def positive(**values: float) -> None:
-    """Refuse what is not a finite number above zero."""
-    for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be a finite number > 0, got {value!r}.")
-
-
-def not_negative(**values: float) -> None:
-    """Refuse what is not a finite number from zero on."""
-    for name, value in values.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be a finite number >= 0, got {value!r}.")
-
-
 def gradients(f: Victim, objectives: Tensor, x: Tensor) -> Tensor:
     """d objectives / d x, (N, R, ...), for objectives (N, R): R backward passes over the graph of one forward pass.
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from attacks import noise
 from attacks.goal import chosen, reached
 from attacks.model import Attack, Victim
+from attacks.options import at_least, positive
 
 
 def log_odds(logits: Tensor, y: Tensor) -> Tensor:
@@ -70,11 +71,10 @@ class OnePixel(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("pixels", 1), ("population", 4), ("generations", 0), ("chunk", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}.")
-        if not (math.isfinite(self.weight) and self.weight > 0):
-            raise ValueError(f"weight must be a finite number > 0, got {self.weight!r}.")
+        at_least(1, pixels=self.pixels, chunk=self.chunk)
+        at_least(4, population=self.population)
+        at_least(0, generations=self.generations)
+        positive(weight=self.weight)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:

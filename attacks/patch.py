@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from attacks import noise
 from attacks.model import Attack, Model, Victim, victim
+from attacks.options import above, at_least, not_negative, one_of
 from attacks.views import NUMBERS, Views
 from genlab.data import Images, Stream
 from genlab.optim import adam
@@ -120,15 +121,10 @@ class Patch(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.shape not in ("square", "disc", "glasses"):
-            raise ValueError(f"shape must be 'square', 'disc' or 'glasses', got {self.shape!r}.")
-        if not 0 < self.size <= 1:
-            raise ValueError(f"size must be in (0, 1], got {self.size!r}.")
-        if self.target < 0:
-            raise ValueError(f"target must be a class >= 0, got {self.target}.")
-        for name in ("smooth", "print"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}.")
+        one_of(("square", "disc", "glasses"), shape=self.shape)
+        above(0, 1, size=self.size)
+        at_least(0, target=self.target)
+        not_negative(smooth=self.smooth, print=self.print)
 
     def prepare(self, model: Model, data: Images) -> Patched:
         channels, height, width = data.shape

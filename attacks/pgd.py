@@ -12,7 +12,6 @@ paper's letter and its single pass, so it may overshoot. (2) Any ball, not only 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from attacks.ball import Ball, scale
 from attacks.goal import Best, reached
 from attacks.model import Attack, Victim
+from attacks.options import at_least, not_negative, positive
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,9 @@ class PGD(Attack):
     reach: ClassVar[float] = 2.5  # length of the default walk, in eps
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be >= 1, got {self.steps}.")
-        if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
-            raise ValueError(f"step_size must be None or a finite number > 0, got {self.step_size!r}.")
-        if not (math.isfinite(self.momentum) and self.momentum >= 0):
-            raise ValueError(f"momentum must be a finite number >= 0, got {self.momentum!r}.")
+        at_least(1, steps=self.steps)
+        positive(step_size=self.step_size)
+        not_negative(momentum=self.momentum)
         if self.restarts < 1 or (self.restarts > 1 and not self.random_start):
             raise ValueError(f"restarts must be >= 1, and 1 without random_start, got {self.restarts}.")
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.ball import Ball
-from attacks.minimal import at_least, one_of
 from attacks.model import Attack, Model, Victim, victim
+from attacks.options import at_least, one_of
 from genlab.commands import methods
 from genlab.data import Images, Stream
 from genlab.data.seeds import generator

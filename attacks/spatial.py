@@ -18,6 +18,7 @@ from torch.nn.functional import grid_sample
 
 from attacks.goal import Smallest, margin, reached
 from attacks.model import Attack, Victim
+from attacks.options import at_least, not_negative, positive
 
 SMALL = 1e-8
 
@@ -55,14 +56,9 @@ class Spatial(Attack):
     targeted: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}.")
-        for name in ("tau", "confidence"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}.")
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"lr must be a finite number > 0, got {self.lr!r}.")
+        at_least(1, steps=self.steps, patience=self.patience)
+        not_negative(tau=self.tau, confidence=self.confidence)
+        positive(lr=self.lr)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:

@@ -11,7 +11,6 @@ steps = (queries - 1) // (2 * samples + 1), and no example costs more.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +19,8 @@ from torch import Tensor
 from attacks import noise
 from attacks.ball import Ball
 from attacks.goal import Best, margin, reached
-from attacks.minimal import positive
 from attacks.model import Attack, Victim
+from attacks.options import at_least, positive
 
 PAIRS = 16  # asked in one pass: fixed, so that sums never depend on the batch
 ROWS = 2048  # in one pass at most
@@ -50,13 +49,10 @@ class SPSA(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"samples must be >= 1, got {self.samples}.")
+        at_least(1, samples=self.samples)
         if self.queries < 2 * self.samples + 2:
             raise ValueError(f"queries must be >= 2 * samples + 2 = {2 * self.samples + 2}, got {self.queries}.")
-        positive(sigma=self.sigma)
-        if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
-            raise ValueError(f"step_size must be None or a finite number > 0, got {self.step_size!r}.")
+        positive(sigma=self.sigma, step_size=self.step_size)
 
     def directions(self, keys: Tensor, shape: tuple[int, ...], draw: int) -> Tensor:
         """(N, *shape): random signs."""

@@ -22,6 +22,7 @@ from attacks import noise
 from attacks.ball import L2, Ball, Linf
 from attacks.goal import Best, chosen, margin, reached
 from attacks.model import Attack, Victim
+from attacks.options import above, at_least
 from attacks.spsa import wide
 
 HALVE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: when the painted share is halved
@@ -40,10 +41,8 @@ class Square(Attack):
     def __post_init__(self) -> None:
         if not isinstance(self.ball, Linf | L2):
             raise ValueError(f"ball must be Linf or L2, got {self.ball!r}.")
-        if self.queries < 2:
-            raise ValueError(f"queries must be >= 2, got {self.queries}.")
-        if self.share is not None and not 0 < self.share <= 1:
-            raise ValueError(f"share must be None or in (0, 1], got {self.share!r}.")
+        at_least(2, queries=self.queries)
+        above(0, 1, share=self.share)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:

@@ -12,7 +12,6 @@ batch: what fools this model is pushed on, because another one is meant.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +22,7 @@ from attacks import noise
 from attacks.ball import Ball, scale
 from attacks.goal import chosen
 from attacks.model import Attack, Victim
+from attacks.options import above, at_least, not_negative, positive, within
 from attacks.views import NUMBERS, Views
 
 
@@ -51,16 +51,11 @@ class Transferable(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be >= 1, got {self.steps}.")
-        if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
-            raise ValueError(f"step_size must be None or a finite number > 0, got {self.step_size!r}.")
-        if not (math.isfinite(self.momentum) and self.momentum >= 0):
-            raise ValueError(f"momentum must be a finite number >= 0, got {self.momentum!r}.")
-        if not 0 <= self.diversity <= 1:
-            raise ValueError(f"diversity must be in [0, 1], got {self.diversity!r}.")
-        if not 0 < self.shrink <= 1:
-            raise ValueError(f"shrink must be in (0, 1], got {self.shrink!r}.")
+        at_least(1, steps=self.steps)
+        positive(step_size=self.step_size)
+        not_negative(momentum=self.momentum)
+        within(0, 1, diversity=self.diversity)
+        above(0, 1, shrink=self.shrink)
         if self.kernel is not None and (self.kernel < 1 or self.kernel % 2 == 0):
             raise ValueError(f"kernel must be None or an odd number >= 1, got {self.kernel}.")
 

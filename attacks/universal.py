@@ -10,7 +10,6 @@ the last one, and looks ahead by chunks of images for the next one that is not f
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -21,6 +20,7 @@ from attacks.ball import Ball, Linf
 from attacks.deepfool import DeepFool
 from attacks.goal import reached
 from attacks.model import Attack, Model, Victim, victim
+from attacks.options import above, at_least, positive
 from attacks.universal_method import Delta, Generated, learn
 from genlab.data.seeds import generator
 from genlab.train import Options
@@ -89,11 +89,8 @@ class Universal(Learnt):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("images", "epochs", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}.")
-        if not 0 < self.fooling <= 1:
-            raise ValueError(f"fooling must be in (0, 1], got {self.fooling!r}.")
+        at_least(1, images=self.images, epochs=self.epochs, steps=self.steps)
+        above(0, 1, fooling=self.fooling)
 
     def prepare(self, model: Model, data: Images) -> Fixed:
         few = data.subset(torch.randperm(len(data), generator=generator("universal", self.seed))[: self.images])
@@ -146,12 +143,8 @@ class Trained(Learnt):
     loss: ClassVar[str] = "cross-entropy"
 
     def __post_init__(self) -> None:
-        for name in ("images", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}.")
-        for name in ("lr", "limit"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be a finite number > 0, got {getattr(self, name)!r}.")
+        at_least(1, images=self.images, batch=self.batch)
+        positive(lr=self.lr, limit=self.limit)
 
     def _learn(self, model: Model, data: Images, net: Delta | Generated) -> None:
         options = Options(self.images, self.batch, self.seed, schedule="cosine", log_every=self.images)
@@ -183,8 +176,7 @@ class UniversalGenerator(Trained):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1:
-            raise ValueError(f"width must be >= 1, got {self.width}.")
+        at_least(1, width=self.width)
 
     def prepare(self, model: Model, data: Images) -> Fixed | PerImage:
         net = Generated(data.shape, self.width, self.per_image, self.seed).to(data.device)

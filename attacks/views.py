@@ -17,6 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from attacks.options import within
+
 NUMBERS = 5  # that make a view: angle, scale, row, column, brightness
 
 
@@ -33,9 +35,8 @@ class Views:
     brightness: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, most in (("rotation", 180), ("place", 1), ("brightness", 1)):
-            if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must be in [0, {most}], got {getattr(self, name)!r}.")
+        within(0, 180, rotation=self.rotation)
+        within(0, 1, place=self.place, brightness=self.brightness)
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise ValueError(f"scale must be two numbers, 0 < low <= high, got {self.scale!r}.")
 
