@@ -9,7 +9,7 @@ python recipes/infogan_factors.py --data mnist --data-root DIR        # no known
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import genlab
@@ -37,6 +37,8 @@ class Config:
     """continuous codes"""
     width: int = 32
     """channels at the finest level"""
+    hidden: int = 256
+    """units of the fully connected layers"""
     images: int = 160_000
     """length of InfoGAN's training; the others have a quarter"""
     batch: int = 32
@@ -51,7 +53,7 @@ def main(config: Config) -> None:
     for name, method in VARIANTS.items():
         images = config.images if name == "infogan" else config.images // 4
         train = genlab.Options(images, config.batch, config.seed)
-        method = InfoGANConfig(**{**vars(method), "values": config.values, "width": config.width})
+        method = replace(method, values=config.values, width=config.width, hidden=config.hidden)
         out = config.out / name.replace(" ", "-")
         genlab.Experiment(method, data, train).run(out, pictures=2)
         run = genlab.Run(out)

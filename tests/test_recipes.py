@@ -17,7 +17,7 @@ TINY = {
     "benchmark_training": "--steps 5 --repeats 1 --batch 8",
     "benchmark_loader": "--batches 2 --repeats 1",
     "gan_zoo": "--methods lsgan wgan --seeds 1 --images 640 --width 8 --n 100 --out {out}",
-    "infogan_factors": "--images 1280 --width 8 --out {out}",
+    "infogan_factors": "--images 1280 --width 8 --hidden 32 --out {out}",
     "conditional": "--images 320 --classifier-images 640 --width 8 --stack --out {out}",
     "few_labels": "--images 640 --supervised-images 640 --labels 2 --width 8 --out {out}",
     "photo_editing": "--images 640 --steps 3 --n 4 --out {out}",
