@@ -4,8 +4,8 @@ Chen, Sharma, Zhang, Yi, Hsieh 2018, arXiv:1709.04114, Algorithm 1 (FISTA), equa
 
 Departures, those of `carlini`: examples whose loss stalls get smaller steps and are dropped at the end, each search for
 c begins at the best success so far. The threshold is beta times the step, as in Beck and Teboulle's FISTA, where the
-paper's has no step; so beta is here the weight of the L1 term that is minimised. The paper's 0.01 with steps of 0.01 is 1
-here, and 3 makes smaller L1 norms.
+paper's has no step; so beta is here the weight of the L1 term that is minimised. The paper's 0.01 with steps of 0.01 is
+1 here, and 3 makes smaller L1 norms.
 """
 
 from __future__ import annotations
