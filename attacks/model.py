@@ -134,3 +134,15 @@ class Attack(ABC):
         ball = getattr(self, "ball", None)
         changes: dict[str, Any] = {} if ball is None else {"ball": ball.at(eps)}
         return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Learnt(Attack):
+    """An attack that cannot run before `prepare` has returned what attacks; asked to, it raises a ValueError."""
+
+    @abstractmethod
+    def prepare(self, model: Model, data: Images) -> Attack: ...
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        name = type(self).__name__
+        raise ValueError(f"{name} must learn first: call prepare(model, images), or give evaluate `data`.")

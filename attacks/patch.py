@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from attacks import noise
-from attacks.model import Attack, Model, Victim, victim
+from attacks.model import Attack, Learnt, Model, Victim, victim
 from attacks.options import above, at_least, not_negative, one_of
 from attacks.views import NUMBERS, Views
 from genlab.data import Images, Stream
@@ -102,7 +102,7 @@ class Printed(Method):
 
 
 @dataclass(frozen=True)
-class Patch(Attack):
+class Patch(Learnt):
     """`prepare` learns the patch on the attacker's images; what it returns attacks.
 
     target: the class to be seen. size: the patch's side as a share of the image's shorter one. smooth, print: weights
@@ -135,9 +135,6 @@ class Patch(Attack):
             f.query(data.x[:1])  # which refuses a target that is no class of the model
             fit(made, Stream(data, self.batch, seed=self.seed), options, title="patch")
         return Patched(self.views, made.patch.detach(), made.mask, self.seed)
-
-    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        raise ValueError("a patch must be learnt first: call prepare(model, data), or give evaluate its data.")
 
 
 @dataclass(frozen=True)

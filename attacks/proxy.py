@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.ball import Ball
-from attacks.model import Attack, Model, Victim, victim
+from attacks.model import Attack, Learnt, Model, Victim, victim
 from attacks.options import at_least, one_of
 from genlab.commands import methods
 from genlab.data import Images, Stream
@@ -49,7 +49,7 @@ class Transfer(Inside):
 
 
 @dataclass(frozen=True)
-class Proxy(Inside):
+class Proxy(Learnt, Inside):
     """Trains a classifier of architecture `net`, then attacks it: `prepare` returns a `Transfer`.
 
     learns: "data", the labels of the attacker's images, or "queries", the target's answers to them, one query each.
@@ -68,9 +68,6 @@ class Proxy(Inside):
     def __post_init__(self) -> None:
         one_of(("data", "queries"), learns=self.learns)
         at_least(1, images=self.images, batch=self.batch, pairs=1 if self.pairs is None else self.pairs)
-
-    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        raise ValueError("Proxy must learn first: call prepare(model, images), or give evaluate `data`.")
 
     def prepare(self, model: Model, data: Images) -> Transfer:
         few = data

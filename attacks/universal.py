@@ -19,7 +19,7 @@ from torch import Tensor
 from attacks.ball import Ball, Linf
 from attacks.deepfool import DeepFool
 from attacks.goal import reached
-from attacks.model import Attack, Model, Victim, victim
+from attacks.model import Attack, Learnt, Model, Victim, victim
 from attacks.options import above, at_least, positive
 from attacks.universal_method import Delta, Generated, learn
 from genlab.data.seeds import generator
@@ -64,17 +64,6 @@ class PerImage(Attack):
 
 
 @dataclass(frozen=True)
-class Learnt(Attack):
-    """An attack that cannot run before `prepare` has returned what attacks."""
-
-    ball: Ball
-
-    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        name = type(self).__name__
-        raise ValueError(f"{name} must learn first: call prepare(model, images), or give evaluate `data`.")
-
-
-@dataclass(frozen=True)
 class Universal(Learnt):
     """Algorithm 1: for each image that delta does not fool yet, the smallest change that does is added; project.
 
@@ -82,6 +71,7 @@ class Universal(Learnt):
     at which it stops. The labels are the model's own answers. `steps` are DeepFool's.
     """
 
+    ball: Ball
     images: int = 1000
     epochs: int = 5
     fooling: float = 0.95
@@ -135,6 +125,7 @@ class Trained(Learnt):
     The loss to be raised counts per image at most `limit`: what is fooled well enough pulls no more.
     """
 
+    ball: Ball
     images: int = 30_000
     batch: int = 64
     lr: float = 0.5

@@ -14,6 +14,9 @@ def seconds(works: Sequence[Callable[[], object]], repeats: int) -> list[list[fl
 
     Processor time, which other processes on the machine do not change; wall time where there is a GPU, and then the
     work must wait for the GPU itself.
+
+    Raises:
+        ValueError: fewer than one repeat.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")

@@ -15,7 +15,7 @@ from rich.table import Table
 
 import genlab
 from attacks.evaluate import evaluate
-from attacks.model import Attack
+from attacks.model import Learnt
 from attacks.plugin import ATTACKS, attack
 from attacks.report import progress, triptych
 from genlab.checkpoint import write_atomically
@@ -55,7 +55,7 @@ def main(config: Config) -> None:
     test = data.load("test").subset(slice(0, config.n))
     names = [choose(name, ATTACKS, "attack") for name in config.attacks or ATTACKS]
     every = {name: attack(name, config.eps) for name in names}
-    chosen = {name: a for name, a in every.items() if type(a).prepare is Attack.prepare or config.attacks}
+    chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, Learnt)}
     with progress() as tell:
         found = evaluate({config.data: model}, chosen, test.x, test.labels, progress=tell)
 

@@ -299,7 +299,7 @@ def test_a_ready_patch_keeps_the_contract_and_an_unready_one_says_so(trained: tu
     assert torch.allclose(ready(net, x.flip(0), y.flip(0)).flip(0), whole, atol=1e-6)
     assert torch.allclose(torch.cat([ready(net, x[:5], y[:5]), ready(net, x[5:], y[5:])]), whole, atol=1e-6)
     assert not torch.equal(replace(ready, draw=1)(net, x, y), whole)
-    with pytest.raises(ValueError, match="learnt first"):
+    with pytest.raises(ValueError, match="Patch must learn first"):
         Patch()(net, x, y)
     with pytest.raises(ValueError, match="4, got 7"):
         Patch(target=7).prepare(net, data)

@@ -10,8 +10,8 @@ import genlab
 from attacks import universal_method
 from attacks.ball import L2, Ball, Linf
 from attacks.evaluate import Counter, evaluate
-from attacks.model import Attack, victim
-from attacks.universal import Fixed, Learnt, PerImage, Universal, UniversalGenerator, UniversalGradient
+from attacks.model import Attack, Learnt, victim
+from attacks.universal import Fixed, PerImage, Universal, UniversalGenerator, UniversalGradient
 from attacks.universal_method import Delta, Generated, Perturb
 from genlab.data import Images, Stream
 from genlab.methods.classifier import ClassifierConfig

@@ -159,9 +159,9 @@ class InfoGANConfig(Config):
     adversarial: bool = True
     """no: no discriminator, the generator only makes its codes readable"""
     lr_generator: float = 1e-3
-    """learning rate of the generator's Adam"""
+    """learning rate of the generator's and recogniser's Adam"""
     lr_discriminator: float = 2e-4
-    """learning rate of the discriminator's and recogniser's Adam"""
+    """learning rate of the discriminator's Adam"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64)
 
