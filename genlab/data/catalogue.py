@@ -16,5 +16,6 @@ SOURCES: dict[str, str] = {
     "fashion": "70,000 pieces of clothing (Fashion-MNIST), 28x28 grey",
     "cifar10": "60,000 photographs of ten classes, 32x32 colour",
     "folder:PATH": "your own images, in class subfolders or all in one folder; cropped square, 32x32 colour",
+    "binary:NAME": "one of the above, each pixel black or white with its brightness as probability, drawn once",
     "unpaired:A,B": "two of the above side by side for translation, brought to one size",
 }

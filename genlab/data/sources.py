@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from genlab.data.folder import RESIDENT, Folder, open_folder
 from genlab.data.glyphs import glyphs
 from genlab.data.images import Images, Pair
 from genlab.data.resize import resized
+from genlab.data.seeds import generator
 from genlab.data.sprites import SIDE, sprites
 from genlab.data.vision import vision
 from genlab.names import unknown
@@ -53,7 +55,7 @@ def load(
     sides = name.removeprefix("unpaired:").split(",")
     if len(sides) != 2 or not all(sides):
         raise DataError(f"unpaired data needs two sets as in 'unpaired:A,B', not {name!r}")
-    native = [NATIVE.get(side, FOLDER) for side in sides]
+    native = [NATIVE.get(side.removeprefix("binary:"), FOLDER) for side in sides]
     size = size or max(s for s, _ in native)
     channels = channels or max(c for _, c in native)
     a, b = (_single(side, split, size, channels, root, device, seed, resident) for side in sides)
@@ -70,6 +72,9 @@ def _single(
     seed: int,
     resident: int,
 ) -> Images | Folder:
+    if name.startswith("binary:"):
+        grey = _single(name.removeprefix("binary:"), split, size, channels, root, device, seed, resident)
+        return binarised(grey, generator("binary", seed, split))
     own_size, own_channels = NATIVE.get(name, FOLDER)
     size, channels = size or own_size, channels or own_channels
     if name == "digits":
@@ -85,6 +90,15 @@ def _single(
     else:
         raise DataError(unknown(name, SOURCES, "data"))
     return resized(images, size, channels).to(device)
+
+
+def binarised(images: Images | Folder, g: torch.Generator) -> Images:
+    """Every pixel black or white, drawn once with its brightness as the probability of white (Salakhutdinov & Murray
+    2008, as the likelihoods of "binarised MNIST" are measured)."""
+    if not isinstance(images, Images):
+        raise DataError(f"{images.name} is too large to be held in memory, so it cannot be made binary")
+    chance = torch.rand(images.pixels.shape, generator=g).to(images.device)
+    return replace(images, pixels=(chance * 255 < images.pixels).byte() * 255, name=f"binary:{images.name}")
 
 
 def _path(name: str) -> str:

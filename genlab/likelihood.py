@@ -1,0 +1,43 @@
+"""Units of likelihood: nats per image and bits per dimension; 8-bit pixels as integers and as real numbers.
+
+A model of discrete images reports log P(x). A density q on real numbers is made one on images by adding uniform noise
+to the integers: log P(x) >= E log q(x + u) (Theis et al. 2016, arXiv:1511.01844, eq. 4; Ho et al. 2019,
+arXiv:1902.00275, eq. 8), so its figures are bounds and can be compared with the discrete ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log, prod
+
+import torch
+from torch import Tensor
+
+from genlab.data import Images, batches
+
+
+def bits_per_dim(nats: float, shape: tuple[int, ...]) -> float:
+    """nats per image of `shape` -> bits per dimension (one channel of one pixel)."""
+    return nats / (prod(shape) * log(2))
+
+
+def dequantise(x: Tensor) -> Tensor:
+    """8-bit images x in [0, 1] -> real numbers in [0, 1): (255 x + u) / 256, u uniform in [0, 1)."""
+    u = torch.rand_like(x) * (1 - 2**-16)  # else 255 + u may round up to 256
+    return ((255 * x).round() + u) / 256
+
+
+def discrete(log_density: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """log q of `dequantise(x)`, in nats -> a bound of log P(x), x images of `shape`: an integer has a cell of 1/256."""
+    return log_density - prod(shape) * log(256)
+
+
+@torch.no_grad()
+def likelihood(log_prob: Callable[[Tensor], Tensor], data: Images, batch: int = 250) -> dict[str, float]:
+    """Figures of `log_prob`, x (N, C, H, W) -> log P(x) (N,) in nats, over `data`.
+
+    nats: mean of -log P(x), per image; bits_per_dim: the same per dimension.
+    """
+    total = torch.stack([log_prob(x).double().sum() for x, _ in batches(data, batch)]).sum()
+    nats = -float(total) / len(data)
+    return {"nats": nats, "bits_per_dim": bits_per_dim(nats, data.shape)}
