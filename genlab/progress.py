@@ -16,21 +16,24 @@ from genlab import distributed
 class Progress:
     """Counts images from `done` to `total`; on rank 0 only.
 
-    Plain lines come whenever `log` is called, but at most one in `interval` seconds, and a last one at the end.
+    Plain lines come whenever `log` is called, but at most one in `interval` seconds, and a last one at the end; of
+    `brief` work only when it takes longer than that. Work within work that shows itself is silent.
     """
 
     interval = 10.0
+    shown = 0  # how many show themselves now
 
-    def __init__(self, title: str, total: int, done: int = 0, unit: str = "images"):
+    def __init__(self, title: str, total: int, done: int = 0, unit: str = "images", *, brief: bool = False):
         self.title, self.total, self.unit = title, total, unit
         self.start = self.done = done
         self.console = Console(stderr=True)
-        self.silent = distributed.rank() != 0
+        self.brief, self.silent = brief, distributed.rank() != 0 or Progress.shown > 0
         self.bar: Bar | None = None
         self.began = self.spoke = time.monotonic()
         self.values = ""
 
     def __enter__(self) -> Progress:
+        Progress.shown += 1
         if self.console.is_terminal and not self.silent:
             self.bar = Bar(
                 TextColumn("{task.description}"),
@@ -46,10 +49,16 @@ class Progress:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        Progress.shown -= 1
         if self.bar:
             self.bar.stop()
-        elif error[0] is None and self.done > self.start:
+        elif error[0] is None and self.done > self.start and not (self.brief and not self.late):
             self._say()
+
+    @property
+    def late(self) -> bool:
+        """The last line is more than `interval` seconds ago."""
+        return time.monotonic() - self.spoke > self.interval
 
     @property
     def rate(self) -> float:
@@ -75,7 +84,7 @@ class Progress:
     def log(self, done: int, values: dict[str, float]) -> None:
         self.values = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         self.advance(done)
-        if not self.bar and done < self.total and time.monotonic() - self.spoke > self.interval:
+        if not self.bar and done < self.total and self.late:
             self._say()
 
     def _say(self) -> None:

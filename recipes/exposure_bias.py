@@ -1,0 +1,75 @@
+"""Trained on real pixels, used on its own: does it help to feed a model its own draws while it learns?
+
+Three ways to train one PixelCNN: always on the real pixels before; on a share of its own draws that grows (scheduled
+sampling, Bengio et al. 2015, arXiv:1506.03099); on that share from the start, when its draws are noise.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+
+import genlab
+from genlab.cli import start
+from genlab.grid import grid_png
+from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig
+from genlab.metrics.features import default_features
+from genlab.metrics.figures import measure
+from genlab.metrics.seen import look, samples, some
+
+
+@dataclass(frozen=True)
+class Config:
+    """Held-out likelihood and FID of the samples, for each way of training."""
+
+    data: str = "binary:digits"
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    share: float = 0.3
+    """of the pixels fed that are the model's own"""
+    images: int = 40_000
+    """length of every training"""
+    seeds: int = 3
+    width: int = 24
+    layers: int = 3
+    n: int = 500
+    """samples per FID"""
+    out: Path = Path("runs/exposure-bias")
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    plain = AutoregressiveConfig(head="bernoulli", width=config.width, layers=config.layers, lr=2e-3)
+    ways = {
+        "real pixels": plain,
+        "its own, ever more": replace(plain, own=config.share),
+        "its own from the start": replace(plain, own=config.share, own_from=config.share),
+    }
+    features, page, rows = default_features(data), genlab.Report(f"Exposure bias: {config.data}"), []
+    real = look(some(data.load("test")), features)
+    for name, method in ways.items():
+        nats, distances = [], []
+        for seed in range(config.seeds):
+            run, train = config.out / f"{name}-{seed}".replace(" ", "-"), genlab.Options(config.images, 16, seed)
+            model = genlab.Experiment(method, data, replace(train, schedule="cosine", clip=100.0)).run(run, pictures=1)
+            assert isinstance(model, Autoregressive)
+            torch.manual_seed(seed)
+            nats.append(genlab.Run(run).results()["nats"])
+            distances += measure("FID", real, look(samples(model.sample, config.n), features)).values()
+        page.section(name).picture(grid_png(model.sample(64)), "draws, last seed")
+        spread = [stdev(values) if config.seeds > 1 else 0.0 for values in (nats, distances)]
+        rows.append([name, mean(nats), spread[0], mean(distances), spread[1]])
+    page.section("Figures", f"Mean and standard deviation over {config.seeds} seeds; nats are of held-out images.")
+    page.table(header := ["fed with", "nats", "±", "FID", "± "], rows)
+    (config.out / "results.json").write_text(json.dumps([dict(zip(header, row)) for row in rows], indent=1))
+    for row in rows:
+        print("{:24} nats {:.2f} ± {:.2f}   FID {:.2f} ± {:.2f}".format(*row))
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)

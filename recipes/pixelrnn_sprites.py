@@ -1,0 +1,80 @@
+"""PixelRNN paints creatures: a colour of a palette per pixel is vivid, a regressed colour is grey.
+
+The same network twice: with a softmax over clustered colours, and with squared error on red, green and blue, whose best
+guess is the mean of all that might come. Then held-out creatures are completed whose lower half or three quarters are
+hidden.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import genlab
+from genlab.cli import start
+from genlab.grid import grid_png
+from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig, HeadName, NetName
+
+
+@dataclass(frozen=True)
+class Config:
+    """Palette against regression on the sprites (or any small pictures)."""
+
+    data: str = "sprites"
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    size: int | None = None
+    """height and width in pixels; none: the set's own"""
+    net: NetName = "diagonal-bilstm"
+    colours: int = 15
+    """of the palette, clustered by k-means"""
+    width: int = 48
+    layers: int = 2
+    images: int = 24_000
+    """length of both trainings"""
+    out: Path = Path("runs/pixelrnn-sprites")
+    seed: int = 0
+
+
+def saturation(x: Tensor) -> float:
+    """Mean of (largest - smallest channel) / largest over the pixels of (N, 3, H, W)."""
+    high, low = x.amax(1), x.amin(1)
+    return float(((high - low) / high.clamp(min=1e-6)).mean())
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, size=config.size, channels=3, data_root=config.data_root)
+    train = genlab.Options(config.images, 16, config.seed, schedule="cosine", half_life=2000, clip=100.0)
+    test, page = data.load("test"), genlab.Report(f"Colours of a palette against regressed ones: {config.data}")
+    x, side = test.x[:10], test.shape[1]
+    rows = [["held out", saturation(test.x), ""]]
+    heads: tuple[HeadName, ...] = ("palette", "regression")
+    for head in heads:
+        method = AutoregressiveConfig(config.net, head, 256, config.colours, 1, config.width, config.layers, lr=2e-3)
+        model = genlab.Experiment(method, data, train).run(config.out / head, pictures=1)
+        assert isinstance(model, Autoregressive)
+        torch.manual_seed(config.seed)
+        drawn = model.sample(50)
+        page.section(head).picture(grid_png(drawn, 10), "drawn")
+        errors = []
+        for hidden in (0.5, 0.75):
+            known = (torch.arange(side) < round((1 - hidden) * side))[None, :, None].expand(1, side, side)
+            done = model.complete(x, known)
+            errors.append(float((done - x).square().mean() / (~known).float().mean()))
+            picture = grid_png(torch.cat([x, x * known, done]), 10)
+            page.picture(picture, f"held out; with {hidden:.0%} hidden; completed")
+        rows.append([head, saturation(drawn), f"{errors[0]:.3f}, {errors[1]:.3f}"])
+    page.section("Figures", "Saturation: (max - min) / max of red, green, blue; 0 is grey. Completion: squared error")
+    page.table(header := ["pictures", "saturation", "error with 50 %, 75 % hidden"], rows)
+    (config.out / "results.json").write_text(json.dumps([dict(zip(header, row)) for row in rows], indent=1))
+    for row in rows:
+        print(f"{row[0]:12} saturation {row[1]:.3f}  {row[2]}")
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)
