@@ -302,6 +302,7 @@ def fit(
             reseed(options.seed, state.step, rank, world)
             with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
                 metrics = method.step(data, update)
+            metrics = {name: value.detach() for name, value in metrics.items()}  # or the graph outlives the step
             distributed.broadcast(method.buffers())  # running statistics, pools: those of rank 0
             images = data.images
             if average:

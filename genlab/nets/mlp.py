@@ -1,6 +1,8 @@
-"""Fully connected networks for points: a generator and a critic, with ReLU between their layers."""
+"""Fully connected networks, ReLU between their layers: for points a generator and a critic, for images a pair."""
 
 from __future__ import annotations
+
+from math import prod
 
 from torch import Tensor, nn
 
@@ -49,3 +51,17 @@ class BatchCritic(nn.Sequential):
     def __init__(self, dimensions: int = 2, width: int = 64, kernels: int = 4):
         features = MinibatchFeatures(width, kernels, dims=4)
         super().__init__(MLP(dimensions, width, width), nn.ReLU(), features, MLP(features.outputs, 1), nn.Flatten(0))
+
+
+class ImageMLP(nn.Sequential):
+    """x (N, *shape) in [0, 1] -> (N, outputs), unbounded; two hidden layers of `width` units."""
+
+    def __init__(self, shape: tuple[int, int, int], outputs: int, width: int):
+        super().__init__(nn.Flatten(), MLP(prod(shape), width, width, outputs))
+
+
+class PixelMLP(nn.Sequential):
+    """z (N, latent) -> (N, *shape), unbounded; two hidden layers of `width` units."""
+
+    def __init__(self, shape: tuple[int, int, int], latent: int, width: int):
+        super().__init__(MLP(latent, width, width, prod(shape)), nn.Unflatten(1, shape))

@@ -1,0 +1,82 @@
+"""Three flows, x (N, *shape) -> z (N, D) of N(0, I): NICE, RealNVP and Glow. A shape (D,) is that of points.
+
+Departures: a Gaussian prior everywhere; ActNorm in place of RealNVP's batch normalisation, and as NICE's last scaling;
+plain convolutions in RealNVP's couplings. Glow's prior of the half that leaves given the half that stays is one more
+coupling, so that z is white noise as a whole.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Literal
+
+from torch import nn
+
+from genlab.nets.coupling import ConvNet, Coupling, Masked, PointNet, checkerboard, zeroed
+from genlab.nets.flow import ActNorm, Chain, Layer, Mix
+from genlab.nets.multiscale import Flatten, MultiScale, Squeeze, scales
+
+FlowName = Literal["nice", "realnvp", "glow"]
+SIZES: dict[FlowName, tuple[int, int, int]] = {"nice": (1, 4, 500), "realnvp": (2, 3, 32), "glow": (2, 8, 32)}
+"""levels, steps, width"""
+
+
+def flow(kind: FlowName, shape: tuple[int, ...], levels: int, steps: int, width: int) -> Layer:
+    """A flow of images (C, H, W) or points (D,).
+
+    Args:
+        levels: scales; RealNVP and Glow only, and only for images.
+        steps: couplings in all (NICE), of each mask in a level (RealNVP), in a level (Glow); in all for points.
+        width: hidden units or channels of the networks in the couplings.
+
+    Raises:
+        ValueError: a number below 1, points of one dimension, or sides that cannot be halved so often.
+    """
+    if min(levels, steps, width) < 1:
+        raise ValueError(f"a flow needs levels, steps and width of at least 1, got {levels}, {steps} and {width}")
+    if prod(shape) < 2:
+        raise ValueError(f"a coupling needs at least 2 dimensions, got the shape {shape}")
+    if kind == "nice" or len(shape) == 1:
+        return Chain([Flatten(shape), *flat(kind, prod(shape), steps, width)])
+    if kind == "realnvp":
+        halvings = [1] * (levels - 1) + [0]
+        entering = [shape, *((c // 2, h, w) for c, h, w in scales(shape, halvings)[:-1])]
+        return MultiScale(shape, [board(s, h, steps, width) for s, h in zip(entering, halvings)], halvings)
+    halvings = [1] * levels
+    leaving = scales(shape, halvings)
+    return MultiScale(shape, [glowing(s, steps, width, s != leaving[-1]) for s in leaving], halvings)
+
+
+def flat(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]:
+    """Points (N, d): couplings that alternate, and for Glow a free rotation before each."""
+    layers: list[Layer] = []
+    for step in range(steps):
+        if kind == "glow":
+            layers += [Mix(d), Coupling(PointNet(d - d // 2, d // 2 * 2, width))]
+        else:
+            affine, mask = kind == "realnvp", checkerboard(d, odd=step % 2 == 1)
+            layers += [ActNorm(d)] if affine else []
+            layers += [Masked(PointNet(d, d * (1 + affine), width), mask, affine=affine)]
+    return [*layers, ActNorm(d, least=0.1)]  # a pixel that is black in the whole batch is not always black
+
+
+def board(shape: tuple[int, ...], halvings: int, steps: int, width: int) -> Chain:
+    """A level of RealNVP: checkerboards, and after the squeeze, if there is one, halves of the channels."""
+    c, h, w = shape
+    layers: list[Layer] = []
+    for step in range(steps if halvings else steps + 1):
+        layers += [ActNorm(c), Masked(ConvNet(c, 2 * c, width), checkerboard(h, w, odd=step % 2 == 1))]
+    if halvings:
+        layers += [Squeeze()]
+        for step in range(steps):
+            layers += [ActNorm(4 * c), Coupling(ConvNet(2 * c, 4 * c, width), swap=step % 2 == 1)]
+    return Chain(layers)
+
+
+def glowing(shape: tuple[int, ...], steps: int, width: int, splits: bool) -> Chain:
+    """A level of Glow that leaves in `shape`."""
+    c = shape[0]
+    layers: list[Layer] = [Squeeze()]
+    for _ in range(steps):
+        layers += [Mix(c), Coupling(ConvNet(c // 2, c, width))]
+    return Chain([*layers, Coupling(zeroed(nn.Conv2d(c // 2, c, 3, padding=1)))] if splits else layers)

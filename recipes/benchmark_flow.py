@@ -1,0 +1,80 @@
+"""What does a Glow step of the lab cost beside a bare loop over the same network, and beside layers that stay apart?
+
+floor: plain torch, the same network. apart: as published code writes it. Both and the lab descend the same bound. With
+--peers normflows' own blocks, too, if they are installed (pip install --no-deps normflows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from genlab.cli import start
+from genlab.data import Images, Stream
+from genlab.likelihood import dequantise
+from genlab.methods.flow import Flow, FlowConfig
+from genlab.nets.peers import apart, normflows
+from genlab.optim import adam
+from genlab.timing import seconds
+from genlab.train import Options, fit
+
+SHAPE = (1, 28, 28)
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = 20  # updates per measurement
+    repeats: int = 5
+    batch: int = 64
+    couplings: int = 8  # per level
+    width: int = 32  # channels in a coupling
+    peers: bool = False
+    threads: int = 1
+
+
+def bare(net: nn.Module, log_prob: Callable[[Tensor], Tensor], x: Tensor, steps: int) -> None:
+    optimizer = adam(net.train(), lr=1e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (-log_prob(x).mean()).backward()
+        optimizer.step()
+
+
+def main(config: Config) -> None:
+    torch.set_num_threads(config.threads)
+    pixels = torch.randint(256, (2048, *SHAPE), dtype=torch.uint8)
+    stream = Stream(Images(pixels, torch.zeros(2048, dtype=torch.int64), ("noise",), "noise"), config.batch)
+    method = (
+        FlowConfig(steps=config.couplings, width=config.width).build(SHAPE, 0).to(memory_format=torch.channels_last)
+    )
+    other = Flow(apart(SHAPE, config.couplings, config.width), SHAPE)
+    x, options = next(stream)[0], Options(config.steps * config.batch, config.batch, log_every=10**9)
+    lab = partial(fit, method, stream, options)
+    rivals: dict[str, Any] = {
+        "floor": partial(bare, method, method.log_prob, x, config.steps),
+        "apart": partial(bare, other, other.log_prob, x.contiguous(), config.steps),
+    }
+    if config.peers and find_spec("normflows"):
+        peer = normflows(SHAPE, config.couplings, config.width)
+        rivals["normflows"] = partial(bare, peer, lambda x: -peer(dequantise(x)), x.contiguous(), config.steps)
+    elif config.peers:
+        print("normflows is not installed and was left out")
+    table = Table("images/s", "rival", "lab", "lab / rival")
+    for name, rival in rivals.items():  # in pairs: what ran before leaves its mark on the caches
+        rounds = seconds([rival, lab], config.repeats)
+        speeds = (f"{config.steps * config.batch / median(column):,.0f}" for column in zip(*rounds))
+        table.add_row(name, *speeds, f"{median(a / b for a, b in rounds):.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    start(main, Config)
