@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlab.data import Images, batches
-from genlab.nets.classifiers import NETWORKS
+from genlab.nets.classifiers import LENETS, NETWORKS
 from genlab.optim import sgd
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
@@ -52,6 +52,13 @@ class Classifier(Method):
         return {"accuracy": accuracy(self.eval(), data)}
 
 
+class FineTuning(Classifier):
+    """A classifier that was trained before: its first loss is low for a good reason."""
+
+    def doubt(self, first: Metrics) -> str | None:
+        return None
+
+
 @torch.no_grad()
 def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
     """The fraction of `data` that a model (x -> logits, in eval mode) classifies correctly."""
@@ -63,7 +70,7 @@ def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
 class ClassifierConfig(Config):
     """Supervised classification."""
 
-    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
+    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg", "lenet-300-100", "lenet-5"] = "cnn"
     """architecture"""
     width: int | None = None
     """channels of the first level, or hidden units; none: the architecture's own"""
@@ -80,4 +87,5 @@ class ClassifierConfig(Config):
         if classes < 2:
             raise ValueError(f"a classifier needs at least 2 classes, the data have {classes}")
         width = {} if self.width is None else {"width": self.width}
-        return Classifier(NETWORKS[self.net](shape, classes, **width), self.lr, self.weight_decay, self.smoothing)
+        net = (NETWORKS | LENETS)[self.net](shape, classes, **width)
+        return Classifier(net, self.lr, self.weight_decay, self.smoothing)

@@ -119,6 +119,41 @@ def resnet(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Seq
     )
 
 
+def lenet300(shape: tuple[int, int, int], classes: int, width: int = 300) -> nn.Sequential:
+    """LeNet-300-100: two hidden layers of `width` and a third as many units; LeCun et al. 1998, as compression papers
+    measure it."""
+    inputs = shape[0] * shape[1] * shape[2]
+    third = max(1, width // 3)
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(inputs, width),
+        nn.ReLU(inplace=True),
+        nn.Linear(width, third),
+        nn.ReLU(inplace=True),
+        nn.Linear(third, classes),
+    )
+
+
+def lenet5(shape: tuple[int, int, int], classes: int, width: int = 20) -> nn.Sequential:
+    """LeNet-5 in the form compression papers measure: 5x5 convolutions of `width` and 2.5 `width` channels, each
+    halved by max-pooling, and 25 `width` hidden units: 431,080 parameters on MNIST."""
+    c, h, w = shape
+    sides = [((side - 4) // 2 - 4) // 2 for side in (h, w)]
+    if min(sides) < 1:
+        raise ValueError(f"LeNet-5 takes images of at least 16x16 pixels, got {h}x{w}")
+    second = width * 5 // 2
+    return nn.Sequential(
+        nn.Conv2d(c, width, 5),
+        nn.MaxPool2d(2),
+        nn.Conv2d(width, second, 5),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(second * sides[0] * sides[1], 25 * width),
+        nn.ReLU(inplace=True),
+        nn.Linear(25 * width, classes),
+    )
+
+
 NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
     "cnn": cnn,
     "resnet": resnet,
@@ -126,3 +161,4 @@ NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
     "shallow": shallow,
     "vgg": vgg,
 }
+LENETS: dict[str, Callable[..., nn.Sequential]] = {"lenet-300-100": lenet300, "lenet-5": lenet5}

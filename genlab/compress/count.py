@@ -1,0 +1,66 @@
+"""What a network costs: parameters, those that are not zero, and multiplications for one image."""
+
+from __future__ import annotations
+
+import io
+import lzma
+
+import torch
+from torch import Tensor, nn
+
+from genlab.compress.layers import weighted
+
+
+def parameters(net: nn.Module) -> int:
+    """Weights and biases as the layers see them."""
+    return sum(t.numel() for _, t in seen(net))
+
+
+def nonzeros(net: nn.Module) -> int:
+    """Those that are not zero."""
+    return sum(int(t.count_nonzero()) for _, t in seen(net))
+
+
+def seen(net: nn.Module) -> list[tuple[str, Tensor]]:
+    """Weights and biases of the layers by name, and every other parameter."""
+    layers = dict(weighted(net))
+    found = [(f"{name}.weight", layer.weight) for name, layer in layers.items()]
+    of_layers = {f"{name}." for name in layers}
+    for name, p in net.named_parameters():
+        if "parametrizations.weight" not in name and f"{name.rpartition('.')[0]}." in of_layers:
+            found += [(name, p)] if not name.endswith("weight") else []
+        elif "parametrizations.weight" not in name:
+            found.append((name, p))
+    return found
+
+
+@torch.no_grad()
+def macs(net: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Multiplications of all convolutions and linear layers for one image of `shape` (C, H, W)."""
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(layer, nn.Conv2d):
+            total += output[0].numel() * layer.weight[0].numel()
+        elif isinstance(layer, nn.Linear):
+            total += output[0].numel() * layer.in_features
+
+    hooks = [layer.register_forward_hook(count) for _, layer in weighted(net)]
+    was = net.training
+    try:
+        device = next(net.parameters()).device
+        net.eval()(torch.zeros(1, *shape, device=device))
+    finally:
+        net.train(was)
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def xz_bytes(state: dict[str, Tensor]) -> int:
+    """Bytes of the tensors as they are under xz: what a general compressor makes of the dense file."""
+    buffer = io.BytesIO()
+    for tensor in state.values():
+        buffer.write(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return len(lzma.compress(buffer.getvalue(), preset=9))

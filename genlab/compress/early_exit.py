@@ -1,0 +1,143 @@
+"""Early exits: a classifier after every stage, and an image leaves at the first that is sure; Teerapittayanon et al.
+2016 (BranchyNet), arXiv:1709.01686, Algorithm 1, with the largest probability in place of the entropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from genlab.compress.count import macs
+from genlab.data import Images, batches
+from genlab.methods.classifier import Classifier
+from genlab.nets.classifiers import Normalise
+from genlab.train import Config, Metrics, Options, Stream, Update
+
+
+class Exits(nn.Module):
+    """stages: features to features;  heads: one per stage, features -> logits (N, classes).
+
+    forward: x (N, C, H, W) in [0, 1] -> the logits of the exit each image takes at `threshold`: the first whose largest
+    probability reaches it, else the last. At a threshold above 1 that is always the last.
+    """
+
+    def __init__(self, stages: Sequence[nn.Module], heads: Sequence[nn.Module], threshold: float = 0.9):
+        super().__init__()
+        self.stages, self.heads, self.threshold = nn.ModuleList(stages), nn.ModuleList(heads), threshold
+
+    def all(self, x: Tensor) -> Tensor:
+        """The logits of every exit, (exits, N, classes)."""
+        found = []
+        for stage, head in zip(self.stages, self.heads):
+            x = stage(x)
+            found.append(head(x))
+        return torch.stack(found)
+
+    def exit(self, logits: Tensor) -> Tensor:
+        """Logits of every exit (exits, N, classes) -> the exit each image takes, int64 (N,)."""
+        sure = logits.softmax(2).amax(2) >= self.threshold
+        sure[-1] = True
+        return sure.float().argmax(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.all(x)
+        return logits[self.exit(logits), torch.arange(len(x), device=x.device)]
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` gives and the exit taken, computing for every image no more than that needs."""
+        logits = exits = None
+        left, h = torch.arange(len(x), device=x.device), x
+        for i, (stage, head) in enumerate(zip(self.stages, self.heads)):
+            h = stage(h)
+            y = head(h)
+            if logits is None or exits is None:
+                logits, exits = y.clone(), torch.zeros_like(left)
+            done = y.softmax(1).amax(1) >= self.threshold
+            done = torch.ones_like(done) if i == len(self.stages) - 1 else done
+            logits[left[done]], exits[left[done]] = y[done], i
+            left, h = left[~done], h[~done]
+            if not len(left):
+                break
+        assert logits is not None and exits is not None
+        return logits, exits
+
+    def costs(self, shape: tuple[int, int, int]) -> list[int]:
+        """Multiplications up to each exit, with the heads passed on the way."""
+        return [macs(nn.Sequential(Upto(self, i)), shape) for i in range(len(self.stages))]
+
+
+class Upto(nn.Module):
+    def __init__(self, net: Exits, last: int):
+        super().__init__()
+        self.stages, self.heads = net.stages[: last + 1], net.heads[: last + 1]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        found = []
+        for stage, head in zip(self.stages, self.heads):
+            x = stage(x)
+            found.append(head(x))
+        return found
+
+
+class EarlyExit(Classifier):
+    """net: an Exits. Trained by the weighted sum of the exits' cross-entropies (section III-B)."""
+
+    net: Exits
+
+    def __init__(self, net: Exits, weights: Sequence[float], lr: float = 0.05, weight_decay: float = 5e-4):
+        super().__init__(net, lr, weight_decay)
+        if len(weights) != len(net.stages):
+            raise ValueError(f"{len(net.stages)} exits need as many weights, got {len(weights)}")
+        self.weights = tuple(weights)
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, y = next(data)
+        logits = self.net.all(x)
+        losses = [cross_entropy(each, y) for each in logits]
+        update("net", torch.stack([weight * loss for weight, loss in zip(self.weights, losses)]).sum())
+        self.classes = logits.shape[2]
+        return {"loss": losses[-1], "first": losses[0], "accuracy": (logits[-1].argmax(1) == y).float().mean()}
+
+    @torch.no_grad()
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """accuracy at the threshold, of each exit alone; macs: multiplications per image at the threshold."""
+        self.eval()
+        found = [(self.net.all(x), y) for x, y in batches(data, 500)]
+        logits, labels = torch.cat([a for a, _ in found], dim=1), torch.cat([y for _, y in found])
+        exits, right = self.net.exit(logits), (logits.argmax(2) == labels).float()
+        taken = right[exits, torch.arange(len(labels), device=labels.device)]
+        costs = torch.tensor(self.net.costs(data.shape), device=exits.device).float()
+        alone = {f"accuracy_exit{i + 1}": float(each.mean()) for i, each in enumerate(right)}
+        return {"accuracy": float(taken.mean()), "macs": float(costs[exits].mean()), **alone}
+
+
+@dataclass(frozen=True)
+class EarlyExitConfig(Config):
+    """Classifier with an exit after each of three stages."""
+
+    width: int = 16
+    """channels of the first stage, doubled at each"""
+    threshold: float = 0.9
+    """probability at which an image leaves"""
+    weights: tuple[float, ...] = (0.3, 0.3, 1.0)
+    """of the exits in training"""
+    lr: float = 0.05
+    """learning rate of SGD with Nesterov momentum 0.9"""
+
+    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> EarlyExit:
+        channels = [shape[0], self.width, 2 * self.width, 4 * self.width]
+        stages: list[nn.Module] = []
+        heads: list[nn.Module] = []
+        for i, (a, b) in enumerate(zip(channels, channels[1:])):
+            conv = [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, ceil_mode=True)]
+            stages.append(nn.Sequential(*([Normalise()] if i == 0 else []), *conv))
+            heads.append(nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * b, classes)))
+        return EarlyExit(Exits(stages, heads, self.threshold), self.weights, self.lr)

@@ -1,0 +1,97 @@
+"""Pruning single weights by magnitude, at once or in rounds; Han et al. 2015, arXiv:1506.02626. Lottery tickets: the
+weights that remain, taken back to where they began; Frankle & Carbin 2019, arXiv:1803.03635.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from genlab.compress.layers import parametrisation, replace_weight, weighted
+
+
+class Mask(nn.Module):
+    """weight -> weight where `mask` is 1, else 0."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor):
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight
+
+
+def checked(sparsity: float) -> float:
+    """The share of weights to be zero, in [0, 1)."""
+    if not 0 <= sparsity < 1:
+        raise ValueError(f"sparsity is the share of weights that go, in [0, 1), got {sparsity}")
+    return sparsity
+
+
+@torch.no_grad()
+def prune(net: nn.Module, sparsity: float | Mapping[str, float], scope: Literal["layer", "network"] = "layer") -> None:
+    """Sets the smallest weights of `net` to zero for good, in place; `sparsity` counts those that are zero already.
+
+    sparsity: a share in [0, 1), for all layers or by the name of the layer (others stay dense).
+    scope: whether weights compete within their layer or across the network.
+    """
+    layers = dict(weighted(net))
+    if isinstance(sparsity, Mapping):
+        unknown = [name for name in sparsity if name not in layers]
+        if unknown:
+            raise ValueError(f"no layer {unknown[0]!r} carries weights; those that do: {', '.join(layers)}")
+        shares = {name: checked(share) for name, share in sparsity.items()}
+    else:
+        shares = dict.fromkeys(layers, checked(sparsity))
+    sizes = {name: layers[name].weight.abs() for name in shares}
+    if scope == "network":
+        limit = smallest(torch.cat([size.flatten() for size in sizes.values()]), max(shares.values()))
+        keep = {name: size > limit for name, size in sizes.items()}
+    else:
+        keep = {name: size > smallest(size.flatten(), shares[name]) for name, size in sizes.items()}
+    apply_masks(net, keep)
+
+
+def smallest(sizes: Tensor, share: float) -> Tensor:
+    """The largest of the `share` smallest of sizes (N,); -1 if that is none."""
+    count = round(share * len(sizes))
+    return sizes.kthvalue(count).values if count else sizes.new_tensor(-1.0)
+
+
+@torch.no_grad()
+def apply_masks(net: nn.Module, keep: Mapping[str, Tensor]) -> None:
+    """Puts masks on layers by name; a layer that has one gets the new one and keeps the values under it."""
+    for name, layer in weighted(net):
+        if name in keep:
+            old = parametrisation(layer)
+            if isinstance(old, Mask):
+                old.mask.copy_(keep[name])
+            else:
+                replace_weight(layer, Mask(keep[name].to(layer.weight.dtype)))
+
+
+def masks(net: nn.Module) -> dict[str, Tensor]:
+    """Layer name -> its mask, 1 where a weight lives."""
+    found = {name: parametrisation(layer) for name, layer in weighted(net)}
+    return {name: how.mask for name, how in found.items() if isinstance(how, Mask)}
+
+
+def weights(net: nn.Module) -> dict[str, Tensor]:
+    """A copy of all that `net` has learnt, by the names it has without parametrisations: to go back to."""
+    plain = lambda name: name.replace("parametrizations.", "").replace(".original", "")
+    return {plain(name): p.detach().clone() for name, p in net.named_parameters()}
+
+
+@torch.no_grad()
+def rewind(net: nn.Module, start: Mapping[str, Tensor]) -> None:
+    """Takes every parameter back to `start` (of `weights`), in place; masks stay. That is a ticket of the lottery."""
+    for name, p in net.named_parameters():
+        p.copy_(start[name.replace("parametrizations.", "").replace(".original", "")])

@@ -1,0 +1,57 @@
+"""What a network costs and how well it does, as one row of a table; the same columns for every way to make it small."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genlab.compress import file
+from genlab.compress.count import macs, nonzeros, parameters, xz_bytes
+from genlab.compress.layers import harden
+from genlab.data import Images
+from genlab.methods.classifier import accuracy
+from genlab.timing import seconds
+
+
+def state_of(net: nn.Module) -> dict[str, Tensor]:
+    """All tensors of `net`, its weights plain."""
+    return dict(harden(copy.deepcopy(net)).state_dict())
+
+
+def table(nets: Mapping[str, nn.Module], test: Images, folder: Path, repeats: int = 5) -> list[dict[str, Any]]:
+    """One row per network, the first being the dense parent: parameters, non-zeros, MACs (per image), bytes of the
+    file (written to `folder`), of the tensors under xz, latency at batch 1 and 256 against the parent's in the same
+    run, and clean error (%) on `test`."""
+    plain = {name: harden(copy.deepcopy(net)).eval() for name, net in nets.items()}
+    latency = {}
+    for batch in (1, 256):
+        x = test.x[:batch].repeat(-(-batch // len(test.x[:batch])), 1, 1, 1)[:batch]
+        with torch.no_grad():
+            calls = [lambda net=net, x=x: [net(x) for _ in range(256 // len(x))] for net in plain.values()]
+            rounds = seconds(calls, repeats)
+        times = [median(column) for column in zip(*rounds)]
+        latency[batch] = [value / times[0] for value in times]
+    rows: list[dict[str, Any]] = []
+    for i, (name, net) in enumerate(plain.items()):
+        path = folder / f"{name.replace(' ', '-')}.genlab"
+        state = dict(net.state_dict())
+        rows.append(
+            {
+                "network": name,
+                "parameters": parameters(net),
+                "non-zeros": nonzeros(net),
+                "MACs": macs(net, test.shape),
+                "bytes": file.save(state, path),
+                "bytes (xz)": xz_bytes(state),
+                "time, batch 1": latency[1][i],
+                "time, batch 256": latency[256][i],
+                "error, %": 100 * (1 - accuracy(net, test)),
+            }
+        )
+    return rows
