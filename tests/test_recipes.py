@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,11 @@ TINY = {
     "benchmark_training": "--steps 5 --repeats 1 --batch 8",
     "benchmark_loader": "--batches 2 --repeats 1",
     "gan_zoo": "--methods lsgan wgan --seeds 1 --images 640 --width 8 --n 100 --out {out}",
+    "vae_latent": "--images 640 --width 4 --components 2 --n 40 --out {out}",
+    "flow_mnist": "--images 320 --out {out}",
+    "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
     "infogan_factors": "--images 640 --width 8 --hidden 32 --out {out}",
+    "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
     "conditional": "--images 192 --classifier-images 320 --width 8 --stack --out {out}",
     "few_labels": "--images 640 --supervised-images 640 --labels 2 --width 8 --out {out}",
     "photo_editing": "--images 320 --steps 3 --n 4 --out {out}",
@@ -27,12 +32,19 @@ TINY = {
     "wgan_gp": "--images 1280 --width 8 --out {out}",
     "universal": "--classifier-images 320 --length 64 --known 10 --eps 0.3 --out {out}",
     "attack_table": "--images 640 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
+    "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
+    "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
+    "representations": "--images 320 --sizes 16 8 --labels 2 --out {out}",
+    "deep_compression": "--images 6000 --rounds 2 --seeds 2 --out {out}",
+    "pixelcnn_mnist": "--images 64 --width 6 --layers 1 --out {out}",
+    "pixelrnn_sprites": "--images 64 --width 6 --layers 1 --size 10 --colours 4 --out {out}",
+    "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 1 --n 20 --out {out}",
     "black_box": "--images 128 --attacked 8 --queries 30 60 --out {out}",
 }
 
 
 def run(name, out):
-    command = [sys.executable, str(RECIPES / f"{name}.py"), *TINY[name].format(out=out).split()]
+    command = [sys.executable, str(RECIPES / f"{name}.py"), *shlex.split(TINY[name].format(out=out))]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -55,7 +67,9 @@ def test_quickstart_leaves_a_report_with_grid_and_success_table(tmp_path):
     assert rates["none", "pgd", 0.3] > 0.9 > 0.5 > rates["none", "noise-linf", 0.1]
 
 
-@pytest.mark.parametrize("name", ["benchmark_attacks", "benchmark_training", "benchmark_loader"])
+@pytest.mark.parametrize(
+    "name", ["benchmark_attacks", "benchmark_training", "benchmark_loader", "benchmark_sampling", "benchmark_flow"]
+)
 def test_benchmarks_print_ratios_to_the_floor_of_the_same_run(name, tmp_path):
     out = run(name, tmp_path)
     assert "floor" in out and len(out.splitlines()) >= 3
@@ -97,6 +111,71 @@ def test_conditions_and_features_leave_a_report_with_pictures_and_a_table(name, 
     run(name, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png") >= 2 and "<table>" in page
+
+
+def test_pixels_leave_exact_figures_draws_and_completions_of_every_net(tmp_path):
+    run("pixelcnn_mnist", tmp_path)
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert [row["net"] for row in found] == ["pixelcnn", "gated", "row-lstm", "diagonal-bilstm", "conditional"]
+    assert all(10 < row["nats"] < 60 for row in found)  # 44.4 is a coin for each of 64 pixels
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 15
+
+
+def test_colours_and_own_draws_are_compared_in_a_table(tmp_path):
+    run("pixelrnn_sprites", tmp_path / "sprites")
+    rows = json.loads((tmp_path / "sprites" / "results.json").read_text())
+    assert [row["pictures"] for row in rows] == ["held out", "palette", "regression"]
+    assert all(0 <= row["saturation"] <= 1 for row in rows)
+    assert run("exposure_bias", tmp_path / "bias").count("FID") == 3
+    assert len(json.loads((tmp_path / "bias" / "results.json").read_text())) == 3
+
+
+def test_likelihoods_of_all_kinds_stand_in_one_table(tmp_path):
+    run("likelihood_table", tmp_path)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["model"] for row in rows] == ["Gaussian mixture", "gated PixelCNN", "VQ-VAE"]
+    assert all(0 < row["bits/dim"] < 12 and row["s per sample"] > 0 for row in rows)
+
+
+def test_representations_are_measured_by_what_they_are_for(tmp_path):
+    run("representations", tmp_path)
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert len(found["few"]) == 2 and found["infomax"]["probe"] > 0.5
+    assert all(0 < figures["style_from_style"] <= 1 for figures in found["disentangle"].values())
+
+
+def test_deep_compression_writes_files_that_shrink_from_stage_to_stage(tmp_path):
+    run("deep_compression", tmp_path)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["stage"] for row in rows] == ["dense", "pruned", "shared and coded"]
+    assert rows[0]["bytes"] > 1.5 * rows[1]["bytes"] > 3 * rows[2]["bytes"]
+    assert len(list(tmp_path.glob("files-*/*.genlab"))) == 6
+
+
+def test_codes_leave_a_report_with_reconstructions_components_and_both_planes(tmp_path):
+    run("autoencoder_codes", tmp_path)
+    page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
+    assert page.count("data:image/png") == 7 and page.count("<table>") == 2
+    rows = {row["code"]: row for row in found["codes"]}
+    assert list(rows) == ["pixels", "deep", "linear", "PCA", "NMF"] and len(found["planes"]) == 2
+    assert min(row["error, training images"] for row in rows.values() if row["code"] != "pixels") > 0
+    assert rows["linear"]["error, training images"] >= rows["PCA"]["error, training images"]
+
+
+def test_latents_of_a_vae_leave_sliders_walks_and_figures(tmp_path):
+    run("vae_latent", tmp_path)
+    page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
+    assert page.count("data:image/png") == 12 and page.count("<table>") == 3
+    assert set(found["middle"]) == {"pixels", "VAE", "auto-encoder"}
+    assert {row[0] for row in found["images"]} >= {"test", "VAE", "mixture", "test, blurred"}
+    assert all(figures["bits_per_dim"] > 0 for figures in found["likelihood"].values())
+
+
+def test_flows_leave_bits_and_grids_by_temperature_and_lose_no_pixel(tmp_path):
+    run("flow_mnist", tmp_path)
+    page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
+    assert page.count("data:image/png") == 12 and [row["flow"] for row in found] == ["nice", "realnvp", "glow"]
+    assert all(0 < row["bits/dim"] < 10 and row["largest error there and back, in levels"] == 0 for row in found)
 
 
 def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):

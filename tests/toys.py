@@ -7,24 +7,42 @@ from __future__ import annotations
 
 import torch
 
+from genlab.compress.distil import Distillation
+from genlab.compress.early_exit import EarlyExitConfig
 from genlab.data import Images, Stream
+from genlab.methods.autoencoder import AutoEncoderConfig
+from genlab.methods.autoregressive import AutoregressiveConfig, PixelRNNConfig
 from genlab.methods.bigan import BiGANConfig
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.conditional_gan import ConditionalGANConfig
+from genlab.methods.deep_infomax import DeepInfoMaxConfig
+from genlab.methods.disentangle import DisentangleConfig
 from genlab.methods.ebgan import EBGANConfig
+from genlab.methods.flow import FlowConfig
 from genlab.methods.gan import GANConfig
 from genlab.methods.infogan import InfoGANConfig
 from genlab.methods.loss_sensitive import LossSensitiveConfig
+from genlab.methods.pretraining import PreTrainingConfig
 from genlab.methods.stack_gan import StackGANConfig
 from genlab.methods.triple_gan import TripleGANConfig
 from genlab.methods.unrolled import UnrolledConfig
 from genlab.methods.vae import VAEConfig
 from genlab.methods.vae_gan import VAEGANConfig
+from genlab.methods.vq_vae import VQVAEConfig
 from genlab.methods.wgan import WGANConfig
 from genlab.methods.wgan_gp import WGANGPConfig
 from genlab.train import Config, Method
 
 SHAPE, CLASSES = (1, 8, 8), 3
+
+
+class TaughtConfig(ClassifierConfig):
+    """Taught by a rule: the brightness of an image tells its class."""
+
+    def build(self, shape, classes):
+        rule = lambda x: -50 * (x.mean((1, 2, 3))[:, None] - torch.tensor([0.15, 0.45, 0.75])).square()
+        return Distillation(super().build(shape, classes).net, [rule], lr=self.lr)
+
 
 METHODS: dict[str, Config] = {
     "classifier cnn": ClassifierConfig(width=4, lr=0.02),
@@ -55,13 +73,37 @@ METHODS: dict[str, Config] = {
     "bigan": BiGANConfig(latent=4, width=4),
     "bigan gaussian": BiGANConfig(latent=4, width=4, gaussian=True),
     "triple-gan": TripleGANConfig(labels_per_class=3, latent=4, width=4, warmup=0.0),
+    "pixelcnn": AutoregressiveConfig("pixelcnn", "softmax", levels=8, width=6, layers=1),
+    "pixelcnn gated": AutoregressiveConfig("gated", "logistic", mixtures=2, width=4, layers=1, conditional=True),
+    "pixelcnn palette": AutoregressiveConfig("gated", "palette", colours=4, width=4, layers=1),
+    "pixelrnn": PixelRNNConfig(head="bernoulli", width=4, layers=1),
+    "pixelrnn rows": PixelRNNConfig("row-lstm", "regression", width=4, layers=1, own=0.5, own_from=0.5),
     "vae": VAEConfig(latent=2, width=4),
+    "vae gaussian free bits": VAEConfig(latent=2, width=4, pixels="gaussian", free_bits=0.1),
+    "vae mlp importance": VAEConfig(net="mlp", latent=2, width=16, importance=3),
+    "flow glow": FlowConfig(width=4, steps=2),
+    "flow nice": FlowConfig(net="nice", width=16, steps=2),
+    "flow realnvp": FlowConfig(net="realnvp", width=4, steps=1, logit=0.05),
+    "autoencoder": AutoEncoderConfig(hidden=(16,), code=2, tied=True),
+    "autoencoder linear": AutoEncoderConfig(hidden=(), code=4, error="linear"),
+    "autoencoder contractive": AutoEncoderConfig(hidden=(), code_activation="sigmoid", contractive=0.01, sparse=0.01),
+    "autoencoder denoising": AutoEncoderConfig(net="conv", code=4, width=4, noise=0.2, mask=0.1, contractive=0.01),
+    "autoencoder switches": AutoEncoderConfig(net="conv", code=4, width=4, unpool="switches", l2=0.01),
+    "pretraining": PreTrainingConfig(sizes=(16, 8), error="bernoulli", each=40),
+    "vq-vae": VQVAEConfig(codes=8, dim=4, width=8, prior_width=4, prior_layers=1),
+    "vq-vae bernoulli": VQVAEConfig(codes=8, dim=4, width=8, pixels="bernoulli", prior_width=4, prior_layers=2),
+    "deep-infomax": DeepInfoMaxConfig(code=4, width=4, hidden=16, weight_local=1.0),
+    "disentangle": DisentangleConfig(content=2, style=2, width=4),
+    "distillation": TaughtConfig(net="mlp", width=16, lr=0.02),
+    "early-exit": EarlyExitConfig(width=4, lr=0.02),
 }
 
 LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "classifier cnn": ("loss", 0.5),
     "classifier mlp": ("loss", 0.9),
     "classifier resnet": ("loss", 0.5),
+    "distillation": ("soft", 0.8),
+    "early-exit": ("loss", 0.5),
     "gan": ("discriminator", 0.9),
     "gan lsgan replay": ("discriminator", 0.9),
     "gan hinge spectral": ("discriminator", 0.9),
@@ -73,7 +115,20 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "infogan": ("uncertainty", 0.6),
     "infogan alone": ("uncertainty", 0.3),
     "triple-gan": ("supervised", 0.8),
+    "pixelcnn": ("nats", 0.9),
+    "pixelcnn gated": ("nats", 0.9),
     "vae": ("distortion", 0.95),
+    "vae gaussian free bits": ("distortion", 0.95),
+    "flow glow": ("nats", 0.98),
+    "flow nice": ("nats", 0.98),
+    "flow realnvp": ("nats", 0.98),
+    "autoencoder": ("error", 0.8),
+    "autoencoder linear": ("error", 0.5),
+    "autoencoder switches": ("error", 0.9),
+    "pretraining": ("error", 0.98),
+    "vq-vae": ("distortion", 0.95),
+    "deep-infomax": ("loss", 0.98),
+    "disentangle": ("error", 0.8),
 }
 
 

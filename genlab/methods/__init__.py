@@ -1,7 +1,7 @@
 """Training algorithms, one a file. `METHODS` names those that `genlab train` offers, without importing them."""
 
 METHODS: dict[str, tuple[str, str]] = {
-    "classifier": ("genlab.methods.classifier:ClassifierConfig", "supervised classification by one of five networks"),
+    "classifier": ("genlab.methods.classifier:ClassifierConfig", "supervised classification by one of seven networks"),
     "gan": ("genlab.methods.gan:GANConfig", "generative adversarial network: ten objectives, stabilisers that compose"),
     "wgan": ("genlab.methods.wgan:WGANConfig", "Wasserstein GAN with weight clipping"),
     "wgan-gp": ("genlab.methods.wgan_gp:WGANGPConfig", "Wasserstein GAN with gradient penalty, CT-GAN"),
@@ -14,5 +14,15 @@ METHODS: dict[str, tuple[str, str]] = {
     "vae-gan": ("genlab.methods.vae_gan:VAEGANConfig", "variational auto-encoder with a discriminator"),
     "bigan": ("genlab.methods.bigan:BiGANConfig", "bidirectional GAN (ALI): generator and encoder by one game"),
     "triple-gan": ("genlab.methods.triple_gan:TripleGANConfig", "classifier from few labels, with a conditional GAN"),
+    "pixelcnn": ("genlab.methods.autoregressive:AutoregressiveConfig", "every pixel given all before it, exactly"),
+    "pixelrnn": ("genlab.methods.autoregressive:PixelRNNConfig", "the same by LSTMs along rows or diagonals"),
     "vae": ("genlab.methods.vae:VAEConfig", "variational auto-encoder"),
+    "flow": ("genlab.methods.flow:FlowConfig", "normalising flow: NICE, RealNVP or Glow"),
+    "autoencoder": ("genlab.methods.autoencoder:AutoEncoderConfig", "auto-encoder: deep, denoising, sparse, ..."),
+    "pretraining": ("genlab.methods.pretraining:PreTrainingConfig", "deep auto-encoder, trained layer by layer"),
+    "vq-vae": ("genlab.methods.vq_vae:VQVAEConfig", "auto-encoder with a small map of discrete codes"),
+    "deep-infomax": ("genlab.methods.deep_infomax:DeepInfoMaxConfig", "encoder whose codes tell images apart"),
+    "disentangle": ("genlab.methods.disentangle:DisentangleConfig", "content and style in two codes"),
+    "distillation": ("genlab.compress.distil:DistillationConfig", "classifier taught by the answers of trained ones"),
+    "early-exit": ("genlab.compress.early_exit:EarlyExitConfig", "classifier with an exit after every stage"),
 }

@@ -1,0 +1,167 @@
+"""Auto-encoders: from an image to a code and back, fully connected or convolutional.
+
+Dense: Hinton & Salakhutdinov 2006, Science 313:504, figure 1; with linear codes and no hidden layers it is PCA's map.
+Convolutional: each max-pooling has its unpooling, by switches (Zeiler & Fergus 2014, arXiv:1311.2901, section 2.1) or
+by copying.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from itertools import pairwise
+from math import prod
+from typing import Literal, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, linear, max_pool2d, max_unpool2d
+
+from genlab.nets.dcgan import levels
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda h: h,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+}
+ActivationName = Literal["linear", "relu", "sigmoid"]
+Unpooling = Literal["switches", "copy"]
+
+
+class Net(Protocol):
+    """x (N, C, H, W) -> code (N, k) and outputs of x's shape, unbounded."""
+
+    def __call__(self, x: Tensor, /) -> tuple[Tensor, Tensor]: ...
+    def encode(self, x: Tensor, /) -> Tensor: ...
+    def decode(self, code: Tensor, /) -> Tensor: ...
+
+
+class Dense(nn.Module):
+    """x (N, *shape) -> code (N, sizes[-1]) through layers of `sizes` -> outputs (N, *shape), unbounded, through the
+    same sizes in reverse.
+
+    tied: the decoder's weights are the encoder's, transposed; biases are its own.
+    hidden, code: what follows the layers between, and the last one of the encoder.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        sizes: tuple[int, ...] = (1000, 500, 250, 30),
+        *,
+        tied: bool = False,
+        hidden: ActivationName = "relu",
+        code: ActivationName = "linear",
+    ):
+        super().__init__()
+        if not sizes or min(sizes) < 1:
+            raise ValueError(f"an auto-encoder needs the positive sizes of its layers, the code's last, got {sizes}")
+        self.shape, self.tied, self.hidden, self.code = shape, tied, hidden, code
+        pairs = list(pairwise((prod(shape), *sizes)))
+        self.up = nn.ModuleList(nn.Linear(i, o) for i, o in pairs)
+        self.down = nn.ParameterList([] if tied else [torch.empty(i, o) for i, o in pairs])
+        self.bias = nn.ParameterList(torch.zeros(i) for i, _ in pairs)
+        for layer in self.up:
+            nn.init.zeros_(cast(Tensor, layer.bias))
+        for weight in self.weights:
+            nn.init.xavier_uniform_(weight)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Every weight matrix once: the encoder's (o, i), then the decoder's own (i, o)."""
+        return [*(cast(Tensor, layer.weight) for layer in self.up), *self.down]
+
+    def raised(self, h: Tensor, i: int) -> Tensor:
+        """What the encoder's i-th layer makes of h."""
+        return ACTIVATIONS[self.code if i == len(self.up) - 1 else self.hidden](self.up[i](h))
+
+    def lowered(self, h: Tensor, i: int) -> Tensor:
+        """What the decoder makes of h to undo the encoder's i-th layer; pixels, of layer 0, are unbounded."""
+        h = linear(h, cast(Tensor, self.up[i].weight).T if self.tied else self.down[i], self.bias[i])
+        return ACTIVATIONS[self.hidden](h) if i else h
+
+    def below(self, x: Tensor, i: int) -> Tensor:
+        """What enters the encoder's i-th layer (N, inputs); for i their number, the code."""
+        h = x.flatten(1)
+        for j in range(i):
+            h = self.raised(h, j)
+        return h
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.below(x, len(self.up))
+
+    def decode(self, code: Tensor) -> Tensor:
+        k = len(self.weights[len(self.up) - 1])
+        if code.shape[1:] != (k,):
+            raise ValueError(f"this decoder takes codes (N, {k}), got {tuple(code.shape)}")
+        for i in reversed(range(len(self.up))):
+            code = self.lowered(code, i)
+        return code.unflatten(1, self.shape)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        code = self.encode(x)
+        return code, self.decode(code)
+
+    def classifier(self, classes: int) -> nn.Sequential:
+        """x (N, *shape) -> logits (N, classes): a copy of the encoder and, after it, a new linear layer."""
+        if classes < 2 or "linear" in (self.hidden, self.code):
+            raise ValueError(
+                f"a classifier needs 2 classes and layers that are not linear, got {classes}, {self.code!r}"
+            )
+        follow = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
+        kinds = [*[self.hidden] * (len(self.up) - 1), self.code]
+        layers = [part for layer, kind in zip(self.up, kinds) for part in (copy.deepcopy(layer), follow[kind]())]
+        return nn.Sequential(nn.Flatten(), *layers, nn.Linear(len(self.weights[len(self.up) - 1]), classes))
+
+
+class Convolutional(nn.Module):
+    """x (N, *shape) -> code (N, k) -> outputs (N, *shape), unbounded; `width` channels at the finest level, doubled at
+    every coarser one, each a 3x3 convolution and a max-pooling.
+
+    unpool: "switches" puts a value back where the maximum was, so a picture needs its image besides its code; "copy"
+    puts it in all four places.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], code: int = 30, width: int = 16, unpool: Unpooling = "copy"):
+        super().__init__()
+        if code < 1 or width < 1:
+            raise ValueError(f"code and width are at least 1, got {code} and {width}")
+        n = levels(shape)
+        channels = [shape[0], *(width * 2**i for i in range(n))]
+        base = (channels[-1], shape[1] // 2**n, shape[2] // 2**n)
+        self.unpool = unpool
+        self.up = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(channels))
+        self.down = nn.ModuleList(nn.Conv2d(o, i, 3, padding=1) for i, o in pairwise(channels))
+        self.enter = nn.Sequential(nn.Flatten(), nn.Linear(prod(base), code))
+        self.leave = nn.Sequential(nn.Linear(code, prod(base)), nn.ReLU(), nn.Unflatten(1, base))
+
+    def pooled(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The coarsest features, and the switches of every level."""
+        switches = []
+        for layer in self.up:
+            x, where = max_pool2d(layer(x).relu(), 2, return_indices=True)
+            switches.append(where)
+        return x, switches
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.enter(self.pooled(x)[0])
+
+    def decode(self, code: Tensor, switches: list[Tensor] | None = None) -> Tensor:
+        if self.unpool == "switches" and switches is None:
+            raise ValueError("unpooling by 'switches' needs those of an image, which a code lacks; 'copy' needs none")
+        h = self.leave(code)
+        for i in reversed(range(len(self.down))):
+            h = unpooled(h, switches[i] if switches and self.unpool == "switches" else None)
+            h = self.down[i](h)
+            h = h.relu() if i else h
+        return h
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h, switches = self.pooled(x)
+        code = self.enter(h)
+        return code, self.decode(code, switches)
+
+
+def unpooled(h: Tensor, switches: Tensor | None = None) -> Tensor:
+    """(N, C, H, W) -> (N, C, 2H, 2W): every value where the maximum was, among zeros; without `switches`, copied."""
+    return interpolate(h, scale_factor=2) if switches is None else max_unpool2d(h, switches, (2, 2))

@@ -1,0 +1,78 @@
+"""What a few numbers keep of an image: auto-encoders, deep and linear, against principal components and NMF.
+
+python recipes/autoencoder_codes.py                                   # scikit-learn's digits, a minute on one core
+python recipes/autoencoder_codes.py --data mnist --data-root DIR --code 30 --hidden 1000 500 250 --images 900000
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import genlab
+from genlab.baselines import nmf, pca
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.codes import farness, over, scatter, search, squared_error
+from genlab.grid import grid_png
+from genlab.methods.autoencoder import AutoEncoderConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Reconstruction, image search, and the plane of two-dimensional codes."""
+
+    data: str = "digits"
+    data_root: Path | None = None  # where downloaded sets lie
+    code: int = 8  # dimensions of the codes that are compared
+    hidden: tuple[int, ...] = (256, 128)  # units of the deep encoders' layers before the code
+    images: int = 150_000  # length of every training
+    l2: float = 0.1  # weight of the code's squared length, where it is penalised
+    out: Path = Path("runs/autoencoder-codes")
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data, k = genlab.DataOptions(config.data, data_root=config.data_root), config.code
+    known, test, page = data.load("train"), data.load("test"), genlab.Report(f"Codes of {config.data}")
+    x, train = test.x[:16], genlab.Options(config.images, seed=config.seed, schedule="cosine")
+
+    def learn(name: str, **options: Any) -> Any:
+        return genlab.Experiment(AutoEncoderConfig(**options), data, train).run(config.out / name, pictures=1)
+
+    deep = learn("deep", hidden=config.hidden, code=k)
+    models = {"deep": deep, "linear": learn("linear", hidden=(), code=k, error="linear", lr=3e-3)}
+    models |= {"PCA": pca(known, k), "NMF": nmf(known.subset(slice(0, 10_000)), k)}
+    rows = [["pixels", 0.0, 0.0, search(test.x, test.labels)]]
+    for name, model in models.items():
+        errors = (squared_error(model.reconstruct, images) for images in (known, test))
+        rows.append([name, *errors, search(over(model.code, test), test.labels)])
+    page.section(f"Codes of {k} numbers", f"Rows: held-out images; then as remade by {', '.join(models)}.")
+    page.picture(grid_png(torch.cat([x, *(model.reconstruct(x) for model in models.values())]), len(x)))
+    page.text("Mean squared error per pixel; search: the share of the 10 nearest codes that are of the same class.")
+    page.table(header := ["code", "error, training images", "error, held out", "search"], rows)
+    page.section("Components", "Those of PCA are signed, grey is zero; those of NMF are parts, black is zero.")
+    page.picture(grid_png(models["PCA"].pictures()), "PCA").picture(grid_png(models["NMF"].pictures()), "NMF")
+
+    planes = []
+    for name, weight in {"free": 0.0, "short": config.l2}.items():
+        model = learn(name, hidden=config.hidden, code=2, l2=weight)
+        grid = model.decode(model.square(code := over(model.code, test)))
+        errors = squared_error(model.reconstruct, test), farness(grid, test)
+        planes.append([weight, *errors, search(code, test.labels)])
+        page.section(f"Two numbers, weight {weight:g} on their squares", "The codes; pictures of a square around 0.")
+        page.picture(scatter(code, test.labels, test.classes)).picture(grid_png(grid, tile=28))
+    page.text("Gaps: mean squared error per pixel of the square's pictures beside the held-out images nearest to them.")
+    page.table(about := ["weight", "error, held out", "gaps", "search"], planes)
+    found = {"codes": [dict(zip(header, row)) for row in rows], "planes": [dict(zip(about, row)) for row in planes]}
+    print(text := json.dumps(found, indent=1))
+    write_atomically(config.out / "results.json", text.encode())
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)

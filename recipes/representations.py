@@ -1,0 +1,80 @@
+"""Three ways to learn from images without being told what they show, each measured by what it is for.
+
+Layer-wise pre-training: a classifier from few labels, against the same network from random weights. Deep InfoMax: a
+linear probe of the code, against an untrained encoder. Disentangling: glyphs in three inks, whose ink the content code
+is not to know, with and without the adversary.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+import genlab
+from genlab.cli import start
+from genlab.data import Images, Stream
+from genlab.grid import grid_png
+from genlab.methods.classifier import Classifier
+from genlab.methods.deep_infomax import DeepInfoMaxConfig
+from genlab.methods.disentangle import DisentangleConfig
+from genlab.methods.pretraining import PreTraining, PreTrainingConfig
+
+INKS = torch.tensor([[1.0, 0.3, 0.2], [0.2, 0.9, 0.3], [0.3, 0.4, 1.0]])
+
+
+@dataclass(frozen=True)
+class Config:
+    data: str = "digits"  # of the first two
+    data_root: Path | None = None  # where downloaded sets lie
+    sizes: tuple[int, ...] = (256, 256, 128)  # units of the layers that are pre-trained
+    labels: tuple[int, ...] = (2, 5, 10)  # per class
+    images: int = 60_000  # length of every training
+    out: Path = Path("runs/representations")
+    seed: int = 0
+
+
+def inked(split: str) -> Images:
+    """Glyphs in one of three inks; the label is the ink, the digit a known factor."""
+    grey = genlab.DataOptions("glyphs", size=16, channels=1).load(split)
+    ink = torch.randint(3, (len(grey),), generator=torch.Generator().manual_seed(1))
+    pixels = (grey.pixels * INKS[ink][:, :, None, None]).round().byte()
+    return replace(grey, pixels=pixels, labels=ink, classes=("red", "green", "blue"), factors={"digit": grey.labels})
+
+
+def main(config: Config) -> None:
+    data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Representations")
+    known, test = data.load("train"), data.load("test")
+    options = genlab.Options(config.images, seed=config.seed)
+    plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", each=config.images // 5)
+    ready = genlab.Experiment(plan, data, options).run(config.out / "pretraining", pictures=1)
+    assert isinstance(ready, PreTraining)
+    rows = []
+    for n in config.labels:
+        few = known.subset(torch.cat([(known.labels == c).nonzero()[:n, 0] for c in range(len(known.classes))]))
+        for name, layers in {"pre-trained": ready, "random": plan.build(known.shape, 0)}.items():
+            net = Classifier(layers.classifier(len(known.classes)).requires_grad_(True), 0.05)
+            genlab.fit(net, Stream(few, 50), replace(options, schedule="cosine"), title=f"{name}, {n} labels")
+            rows.append([n, name, net.evaluate(test)["accuracy"]])
+    page.section("Few labels").table(few_head := ["labels per class", "start", "accuracy"], rows)
+    genlab.Experiment(DeepInfoMaxConfig(), data, options).run(config.out / "infomax", pictures=1)
+    probes = genlab.Run(config.out / "infomax").results()
+    page.section("Deep InfoMax", "Linear probes and image search.").table(["figure", "value"], probes.items())
+    styles = {}
+    for name, weight in {"with the adversary": 0.05, "without": 0.0}.items():
+        torch.manual_seed(config.seed)
+        apart = DisentangleConfig(weight=weight).build((3, 16, 16), 3)
+        genlab.fit(apart, Stream(inked("train"), 64), options, title=name)
+        styles[name] = apart.evaluate(inked("test"))
+        page.section(f"Content and ink, {name}").table(["figure", "value"], styles[name].items())
+        page.picture(grid_png(apart.pictures(inked("test"))["exchanged"], 8), "a row per content, a column per ink")
+    found = {"few": [dict(zip(few_head, row)) for row in rows], "infomax": probes, "disentangle": styles}
+    print(text := json.dumps(found, indent=1))
+    (config.out / "results.json").write_text(text)
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)
