@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genlab import distributed
+from genlab.likelihood import logistic_mass
 
 
 class Head(nn.Module):
@@ -112,9 +113,7 @@ class Logistic(Head):
         x = self.encode(k)
         upper = torch.where(k == self.values - 1, torch.inf, (x - means + half) * inverse)
         lower = torch.where(k == 0, -torch.inf, (x - means - half) * inverse)
-        # log(sigmoid(b) - sigmoid(a)) = log sigmoid(b) + log sigmoid(-a) + log(1 - exp(a - b))
-        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
-        return (weights.log_softmax(2) + inside).logsumexp(2)
+        return (weights.log_softmax(2) + logistic_mass(lower, upper)).logsumexp(2)
 
 
 class Categorical(Head):

@@ -12,6 +12,7 @@ from math import log, prod
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from genlab.data import Images, batches
 
@@ -30,6 +31,12 @@ def dequantise(x: Tensor) -> Tensor:
 def discrete(log_density: Tensor, shape: tuple[int, ...]) -> Tensor:
     """log q of `dequantise(x)`, in nats -> a bound of log P(x), x images of `shape`: an integer has a cell of 1/256."""
     return log_density - prod(shape) * log(256)
+
+
+def logistic_mass(low: Tensor, high: Tensor) -> Tensor:
+    """log(sigmoid(high) - sigmoid(low)) for low < high, either of which may be infinite: what a standard logistic
+    distribution has between them, in nats, exact also far out in its tails."""
+    return logsigmoid(high) + logsigmoid(-low) + (-(low - high).expm1()).log()
 
 
 @torch.no_grad()

@@ -29,12 +29,12 @@ class Config:
     """where downloaded sets lie"""
     size: int | None = None
     """height and width in pixels; none: the set's own"""
-    net: NetName = "diagonal-bilstm"
+    net: NetName = "row-lstm"
     colours: int = 15
     """of the palette, clustered by k-means"""
     width: int = 48
-    layers: int = 2
-    images: int = 24_000
+    layers: int = 3
+    images: int = 16_000
     """length of both trainings"""
     out: Path = Path("runs/pixelrnn-sprites")
     seed: int = 0

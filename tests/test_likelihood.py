@@ -1,12 +1,12 @@
 """Units of likelihood, and the binary data that it is measured on."""
 
-from math import log
+from math import exp, log
 
 import pytest
 import torch
 
 from genlab.data import DataError, load
-from genlab.likelihood import bits_per_dim, dequantise, discrete, likelihood
+from genlab.likelihood import bits_per_dim, dequantise, discrete, likelihood, logistic_mass
 
 
 def test_a_uniform_model_of_bytes_costs_eight_bits_a_dimension():
@@ -22,6 +22,12 @@ def test_the_unit_density_of_dequantised_bytes_also_costs_eight_bits():
     assert y.min() >= 0 and y.max() < 1 and torch.equal((y * 256).floor(), (x * 255).round())
     nats = -discrete(torch.zeros(len(x)), x.shape[1:])
     assert bits_per_dim(float(nats.mean()), x.shape[1:]) == pytest.approx(8)
+
+
+def test_the_mass_of_a_logistic_is_exact_in_the_middle_in_its_tails_and_to_its_ends():
+    low, high = torch.tensor([-1.0, 30.0, -torch.inf, 2.0]).double(), torch.tensor([0.5, 31.0, 0.0, torch.inf]).double()
+    exact = [float(torch.sigmoid(high[0]) - torch.sigmoid(low[0])), exp(-30) - exp(-31), 0.5, 1 / (1 + exp(2))]
+    assert logistic_mass(low, high).exp().tolist() == pytest.approx(exact, rel=1e-6)
 
 
 def test_binary_data_keep_their_mean_and_are_always_the_same():

@@ -15,13 +15,13 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, mse_loss, one_hot, softplus
+from torch.nn.functional import mse_loss, one_hot, softplus
 
 from genlab import distributed, sampling
 from genlab.codes import over, squared_error
 from genlab.data import Images
 from genlab.heads import Categorical
-from genlab.likelihood import bits_per_dim
+from genlab.likelihood import bits_per_dim, logistic_mass
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import GatedPixelCNN
 from genlab.nets.spatial import decoder, encoder, map_shape
@@ -47,8 +47,8 @@ class Logistic:
         middle, log_scale = outputs.float().chunk(2, 1)
         rate = (7 - softplus(log_scale + 5)).exp()  # of scales of at least exp(-7)
         low, high = ((x - 0.5 - middle + side / 510) * rate for side in (-1, 1))
-        between = logsigmoid(high) + logsigmoid(-low) + (-(-rate / 255).expm1()).log()
-        mass = torch.where(x < 0.5 / 255, logsigmoid(high), torch.where(x > 1 - 0.5 / 255, logsigmoid(-low), between))
+        low = torch.where(x < 0.5 / 255, -torch.inf, low)
+        mass = logistic_mass(low, torch.where(x > 1 - 0.5 / 255, torch.inf, high))
         return mass.flatten(1).sum(1)
 
 
