@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, make_dataclass
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +67,8 @@ class Sample:
     """where the grid goes"""
     seed: int = 0
     """of the latents"""
+    temperature: float | None = None
+    """below 1: likelier and less varied; for methods that have one (PixelCNN, flows, VQ-VAE)"""
 
 
 def sample(arguments: list[str]) -> None:
@@ -80,6 +84,10 @@ def sample(arguments: list[str]) -> None:
     draw: Any = getattr(method, "sample", None)
     if draw is None:
         raise ValueError(f"{options.run} holds a {type(method).__name__}, which does not generate images")
+    if options.temperature is not None:
+        if "temperature" not in signature(draw).parameters:
+            raise ValueError(f"--temperature {options.temperature}: a {type(method).__name__} has no temperature")
+        draw = partial(draw, temperature=options.temperature)
     torch.manual_seed(options.seed)
     with torch.no_grad():
         images = torch.cat([draw(min(256, options.n - i)) for i in range(0, options.n, 256)])

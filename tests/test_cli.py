@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from toys import METHODS
@@ -92,6 +93,17 @@ def test_train_writes_a_run_and_the_same_command_continues_it(tmp_path, capsys):
     assert (tmp_path / "r" / "report.html").exists()
     assert main([*words, "192", "--lr", "0.5"]) == 2
     assert "options.lr is 0.001 there and 0.5 here" in capsys.readouterr().err
+
+
+def test_sample_takes_a_temperature_where_there_is_one(runs, capsys):
+    Experiment(METHODS["flow nice"], DataOptions(), Options(images=64)).run(runs / "flow", pictures=1)
+    pictures = []
+    for t in ("0.1", "1.0"):
+        assert main(["sample", str(runs / "flow"), "--n", "4", "--temperature", t, "--out", f"{t}.png"]) == 0
+        pictures.append(Path(f"{t}.png").read_bytes())
+    assert pictures[0] != pictures[1]
+    assert main(["sample", str(runs / "gan"), "--temperature", "0.5"]) == 2
+    assert "--temperature 0.5: a GAN has no temperature" in capsys.readouterr().err
 
 
 def test_sample_draws_the_asked_number_and_is_reproducible(runs, capsys):
