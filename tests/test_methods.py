@@ -16,8 +16,7 @@ def same(a, b):
     return [name for name in a if not torch.equal(a[name], b[name])] == [] and a.keys() == b.keys()
 
 
-@pytest.mark.parametrize("half_life", [None, 50.0])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("precision", "half_life"), [("float32", None), ("bfloat16", 50.0)])
 @pytest.mark.parametrize("name", METHODS)
 def test_resuming_is_the_same_as_never_stopping(name, precision, half_life, tmp_path):
     how = dict(precision=precision, half_life=half_life, schedule="constant", clip=5.0, log_every=1000)

@@ -36,6 +36,10 @@ TINY = {
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--images 320 --sizes 16 8 --labels 2 --out {out}",
     "deep_compression": "--images 6000 --rounds 2 --seeds 2 --out {out}",
+    "robust_compression": "--images 3000 --rounds 1 --attacked 30 --out {out}",
+    "distillation": "--images 3000 --teacher 16 --student 8 --temperatures 4 --seeds 2 --out {out}",
+    "lottery_ticket": "--images 2000 --rounds 1 --seeds 2 --out {out}",
+    "early_exit": "--images 3000 --width 4 --thresholds 0.5 1.1 --attacked 30 --out {out}",
     "pixelcnn_mnist": "--images 64 --width 6 --layers 1 --out {out}",
     "pixelrnn_sprites": "--images 64 --width 6 --layers 1 --size 10 --colours 4 --out {out}",
     "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 1 --n 20 --out {out}",
@@ -150,6 +154,24 @@ def test_deep_compression_writes_files_that_shrink_from_stage_to_stage(tmp_path)
     assert [row["stage"] for row in rows] == ["dense", "pruned", "shared and coded"]
     assert rows[0]["bytes"] > 1.5 * rows[1]["bytes"] > 3 * rows[2]["bytes"]
     assert len(list(tmp_path.glob("files-*/*.genlab"))) == 6
+
+
+def test_every_stage_of_compression_is_attacked(tmp_path):
+    run("robust_compression", tmp_path)
+    rows = {row["network"]: row for row in json.loads((tmp_path / "results.json").read_text())}
+    assert list(rows) == ["dense", "pruned", "shared", "half the neurons", "low rank", "four bits"]
+    assert rows["shared"]["bytes"] < rows["pruned"]["bytes"] < rows["dense"]["bytes"] > 4 * rows["four bits"]["bytes"]
+    assert all(
+        0 <= row[name] <= 100 for row in rows.values() for name in ("PGD, %", "PGD on parent, %", "universal, %")
+    )
+    assert rows["dense"]["PGD, %"] == rows["dense"]["PGD on parent, %"]
+
+
+@pytest.mark.parametrize(("name", "rows"), [("distillation", 6), ("lottery_ticket", 4), ("early_exit", 8)])
+def test_ways_to_be_small_leave_a_table_and_a_report(name, rows, tmp_path):
+    assert "report" in run(name, tmp_path)
+    assert len(json.loads((tmp_path / "results.json").read_text())) == rows
+    assert "<table>" in (tmp_path / "report.html").read_text()
 
 
 def test_codes_leave_a_report_with_reconstructions_components_and_both_planes(tmp_path):

@@ -51,7 +51,7 @@ def straight_through(exact: Tensor, rounded: Tensor) -> Tensor:
 
 
 class Uniform(nn.Module):
-    """2^bits - 1 evenly spaced values around zero, as wide as each output's largest weight."""
+    """2^bits - 1 evenly spaced values around zero, as far as the layer's largest weight."""
 
     def __init__(self, bits: int):
         super().__init__()
@@ -60,8 +60,7 @@ class Uniform(nn.Module):
         self.levels = 2 ** (bits - 1) - 1
 
     def forward(self, weight: Tensor) -> Tensor:
-        largest = weight.detach().flatten(1).abs().amax(1).clamp(min=1e-12)
-        step = (largest / self.levels).view(-1, *[1] * (weight.ndim - 1))
+        step = weight.detach().abs().amax().clamp(min=1e-12) / self.levels
         return straight_through(weight, (weight / step).round() * step)
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from genlab.compress import file
 from genlab.compress.count import macs, nonzeros, parameters, xz_bytes
@@ -19,16 +19,16 @@ from genlab.methods.classifier import accuracy
 from genlab.timing import seconds
 
 
-def state_of(net: nn.Module) -> dict[str, Tensor]:
-    """All tensors of `net`, its weights plain."""
-    return dict(harden(copy.deepcopy(net)).state_dict())
+def hardened(net: nn.Module) -> nn.Module:
+    """A copy of `net` with plain weights."""
+    return harden(copy.deepcopy(net))
 
 
 def table(nets: Mapping[str, nn.Module], test: Images, folder: Path, repeats: int = 5) -> list[dict[str, Any]]:
     """One row per network, the first being the dense parent: parameters, non-zeros, MACs (per image), bytes of the
     file (written to `folder`), of the tensors under xz, latency at batch 1 and 256 against the parent's in the same
     run, and clean error (%) on `test`."""
-    plain = {name: harden(copy.deepcopy(net)).eval() for name, net in nets.items()}
+    plain = {name: hardened(net).eval() for name, net in nets.items()}
     latency = {}
     for batch in (1, 256):
         x = test.x[:batch].repeat(-(-batch // len(test.x[:batch])), 1, 1, 1)[:batch]
