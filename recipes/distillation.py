@@ -1,8 +1,6 @@
 """Distillation on digits; Hinton et al. 2015, arXiv:1503.02531, section 3.
 
-A small student learns from the labels, and from a large regularised teacher at several temperatures; then from the
-teacher alone, on images among which one digit never appears.
-"""
+A small student learns from labels and a large teacher; then from that alone, on images without one digit."""
 
 from __future__ import annotations
 
