@@ -1,7 +1,7 @@
 """Compression under attack: every stage from the dense network to the small file, its costs and its robustness.
 
-A CNN is distilled into LeNet-300-100, which is pruned and shared; beside that stand half of its neurons, a lower rank
-and four even bits. All are attacked by images made for themselves and for the dense parent, and by a universal one.
+A CNN is distilled into LeNet-300-100, which is pruned and shared, or loses neurons, rank or bits. All are attacked by
+images made for themselves and for the dense parent, and by one perturbation for all images.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from attacks.universal import UniversalGradient
 from genlab.cli import start
 from genlab.compress.deep import LENET300, pruned, shared
 from genlab.compress.distil import Distillation
+from genlab.compress.layers import hardened
 from genlab.compress.low_rank import factorise
 from genlab.compress.neurons import prune_neurons
 from genlab.compress.quantise import round_evenly
-from genlab.compress.table import hardened, table
+from genlab.compress.table import table
 from genlab.data import Stream
 from genlab.methods.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import lenet300
@@ -32,7 +33,7 @@ from genlab.nets.classifiers import lenet300
 @dataclass(frozen=True)
 class Config:
     data: str = "digits"
-    data_root: Path | None = None  # where downloaded sets lie
+    data_root: Path | None = None
     images: int = 60_000  # length of every training
     rounds: int = 4  # of pruning
     eps: float = 0.1  # L-infinity size of the attacks, in pixels of [0, 1]
@@ -60,8 +61,7 @@ def main(config: Config) -> None:
     stages["low rank"] = train(factorise(dense, 0.8), 0.4, "low rank")
     round_evenly(four := hardened(dense), 4)
     stages["four bits"] = train(four, 0.1, "four bits")
-    nets = {name: hardened(net).eval() for name, net in stages.items()}
-    rows = table(nets, test, config.out / "files")
+    rows = table(nets := {name: hardened(net).eval() for name, net in stages.items()}, test, config.out / "files")
     x, y = test.x[: config.attacked], test.labels[: config.attacked]
     universal = UniversalGradient(ball, images=config.images // 4).prepare(nets["dense"], known)
     attacks = {"FGSM": FGSM(ball), "PGD": PGD(ball, steps=20), "universal": universal}
@@ -72,8 +72,8 @@ def main(config: Config) -> None:
             row[f"{r.attack}{where}, %"] = 100 * (r.success.value or 0.0)
     page = genlab.Report(f"Compression under attack: {config.data}, L-infinity {config.eps}")
     page.table(list(rows[0]), [list(row.values()) for row in rows]).warnings(own.warnings)
-    (config.out / "results.json").write_text(json.dumps(rows, indent=1))
-    print(*rows, f"report {page.save(config.out / 'report.html')}", sep="\n")
+    (config.out / "results.json").write_text(text := json.dumps(rows, indent=1))
+    print(text, f"report {page.save(config.out / 'report.html')}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ TINY = {
     "robust_compression": "--images 3000 --rounds 1 --attacked 30 --out {out}",
     "distillation": "--images 3000 --teacher 16 --student 8 --temperatures 4 --seeds 2 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 2 --out {out}",
+    "data_free": "--images 1000 --gan-images 128 --samples 500 --width 4 --out {out}",
     "early_exit": "--images 3000 --width 4 --thresholds 0.5 1.1 --attacked 30 --out {out}",
     "pixelcnn_mnist": "--images 64 --width 6 --layers 1 --out {out}",
     "pixelrnn_sprites": "--images 64 --width 6 --layers 1 --size 10 --colours 4 --out {out}",
@@ -167,7 +168,9 @@ def test_every_stage_of_compression_is_attacked(tmp_path):
     assert rows["dense"]["PGD, %"] == rows["dense"]["PGD on parent, %"]
 
 
-@pytest.mark.parametrize(("name", "rows"), [("distillation", 6), ("lottery_ticket", 4), ("early_exit", 8)])
+@pytest.mark.parametrize(
+    ("name", "rows"), [("distillation", 6), ("lottery_ticket", 4), ("data_free", 5), ("early_exit", 8)]
+)
 def test_ways_to_be_small_leave_a_table_and_a_report(name, rows, tmp_path):
     assert "report" in run(name, tmp_path)
     assert len(json.loads((tmp_path / "results.json").read_text())) == rows

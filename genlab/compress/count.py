@@ -8,30 +8,17 @@ import lzma
 import torch
 from torch import Tensor, nn
 
-from genlab.compress.layers import weighted
+from genlab.compress.layers import hardened, weighted
 
 
 def parameters(net: nn.Module) -> int:
-    """Weights and biases as the layers see them."""
-    return sum(t.numel() for _, t in seen(net))
+    """Weights, biases and all other parameters, as the layers see them."""
+    return sum(p.numel() for p in hardened(net).parameters())
 
 
 def nonzeros(net: nn.Module) -> int:
     """Those that are not zero."""
-    return sum(int(t.count_nonzero()) for _, t in seen(net))
-
-
-def seen(net: nn.Module) -> list[tuple[str, Tensor]]:
-    """Weights and biases of the layers by name, and every other parameter."""
-    layers = dict(weighted(net))
-    found = [(f"{name}.weight", layer.weight) for name, layer in layers.items()]
-    of_layers = {f"{name}." for name in layers}
-    for name, p in net.named_parameters():
-        if "parametrizations.weight" not in name and f"{name.rpartition('.')[0]}." in of_layers:
-            found += [(name, p)] if not name.endswith("weight") else []
-        elif "parametrizations.weight" not in name:
-            found.append((name, p))
-    return found
+    return sum(int(p.count_nonzero()) for p in hardened(net).parameters())
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ shared weights stay equal.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -45,3 +46,8 @@ def harden(net: nn.Module) -> nn.Module:
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
             module.weight = nn.Parameter(weight)
     return net
+
+
+def hardened(net: nn.Module) -> nn.Module:
+    """A copy of `net` with plain weights."""
+    return harden(copy.deepcopy(net))

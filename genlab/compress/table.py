@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
@@ -13,15 +12,10 @@ from torch import nn
 
 from genlab.compress import file
 from genlab.compress.count import macs, nonzeros, parameters, xz_bytes
-from genlab.compress.layers import harden
+from genlab.compress.layers import hardened
 from genlab.data import Images
 from genlab.methods.classifier import accuracy
 from genlab.timing import seconds
-
-
-def hardened(net: nn.Module) -> nn.Module:
-    """A copy of `net` with plain weights."""
-    return harden(copy.deepcopy(net))
 
 
 def table(nets: Mapping[str, nn.Module], test: Images, folder: Path, repeats: int = 5) -> list[dict[str, Any]]:

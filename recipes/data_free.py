@@ -1,0 +1,80 @@
+"""Distillation without data: the student sees only what a GAN draws, or noise, and hears the teacher's answers.
+
+Images are kept back more often than networks: a generator trained on them may be at hand, or nothing at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import genlab
+from attacks import FGSM, Linf
+from attacks.evaluate import evaluate
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.compress.distil import Distillation
+from genlab.data import Images, Stream
+from genlab.grid import grid_png
+from genlab.methods.classifier import Classifier, ClassifierConfig, accuracy
+from genlab.methods.gan import GANConfig
+from genlab.nets.classifiers import cnn
+
+
+@dataclass(frozen=True)
+class Config:
+    data: str = "digits"
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    images: int = 60_000
+    """length of every classifier's training"""
+    gan_images: int = 150_000
+    """length of the GAN's"""
+    samples: int = 10_000
+    """images in the transfer sets that are made"""
+    width: int = 8
+    """channels of the students; the teacher and the GAN have 32"""
+    eps: float = 0.1
+    """L-infinity size of FGSM, in pixels of [0, 1]"""
+    out: Path = Path("runs/data-free")
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Distillation without data")
+    known, test = data.load("train"), data.load("test")
+    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    teacher = genlab.Experiment(ClassifierConfig(), data, options).run(config.out / "teacher", pictures=1)
+    training = genlab.Options(config.gan_images, seed=config.seed, half_life=10_000)
+    gan: Any = genlab.Experiment(GANConfig(width=32), data, training).run(config.out / "gan", pictures=1)
+
+    def made(x: Tensor, name: str) -> Images:
+        page.section(name).picture(grid_png(x[:40], 10))
+        return Images((x * 255).round().byte(), torch.zeros(len(x), dtype=torch.int64), known.classes, name)
+
+    torch.manual_seed(config.seed)
+    with torch.no_grad():
+        drawn = torch.cat([gan.sample(500) for _ in range(-(-config.samples // 500))])
+    sets = {"real images": known, "GAN": made(drawn, "GAN"), "noise": made(torch.rand_like(drawn), "noise")}
+    models: dict[str, Any] = {"teacher": teacher}
+    for name, images in {"labels alone": known, **sets}.items():
+        torch.manual_seed(config.seed)
+        net = cnn(known.shape, len(known.classes), config.width)
+        student = Classifier(net) if name == "labels alone" else Distillation(net, [teacher], 4.0, 1.0)
+        models[name] = genlab.fit(student, Stream(images, 64, seed=config.seed), options, title=name)
+    found = evaluate(models, {"FGSM": FGSM(Linf(config.eps))}, test.x[:500], test.labels[:500])
+    fooled = {row.model: row.success.value for row in found.rows if row.attack == "FGSM"}
+    rows = [[name, accuracy(model, test), fooled[name]] for name, model in models.items()]
+    page.section("Students").table(header := ["learnt from", "accuracy", f"FGSM {config.eps}, success"], rows)
+    write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
+    print(*("{:14} accuracy {:.4f}, FGSM {:.3f}".format(*row) for row in rows), sep="\n")
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)
