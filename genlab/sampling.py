@@ -33,13 +33,14 @@ def draw(
         for i in range(height):
             walk.row()
             for j in range(width):
-                for g in [] if fixed[i][j] else range(groups):
+                if fixed[i][j]:
+                    walk.put(j, head.encode(k[:, :, i, j]))
+                    walk.at(j)  # what the pixels after it see of this one
+                    continue
+                for g in range(groups):
                     outputs = walk.at(j).view(n, groups, -1)[:, g : g + 1]
                     drawn = head.draw(outputs, u[:, g : g + 1, i, j], temperature)
                     k[:, g : g + 1, i, j] = torch.where(known[:, :, i, j], k[:, g : g + 1, i, j], drawn)
-                    walk.put(j, head.encode(k[:, :, i, j]))
-                if fixed[i][j]:
-                    walk.at(j)
                     walk.put(j, head.encode(k[:, :, i, j]))
             progress.log(i + 1, {})
     return k.clone()  # outside of inference mode, so that it can take part in a gradient

@@ -81,6 +81,17 @@ def test_the_cached_sampler_draws_the_picture_of_the_naive_one(net, channels, cl
     assert torch.equal(draw(model.net, model.head, u, labels, 0.8), slow) and len(slow.unique()) == 4
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("net", NETS)
+def test_a_drawn_picture_is_completed_to_itself_by_the_same_numbers(net, channels):
+    model = make(net, "softmax", (channels, 6, 5))
+    u = torch.rand(3, channels, 6, 5)
+    whole = draw(model.net, model.head, u)
+    for known in (torch.rand(1, 1, 6, 5).expand(3, 1, 6, 5) < 0.5, torch.rand(3, 1, 6, 5) < 0.5):
+        given = torch.where(known, whole, 0)
+        assert torch.equal(draw(model.net, model.head, u, given=given, known=known), whole)
+
+
 @pytest.mark.parametrize("head", ["logistic", "palette", "regression"])
 def test_the_cached_sampler_serves_every_head(head):
     model = make("gated", head, (3, 5, 5))
