@@ -51,7 +51,7 @@ def main(config: Config) -> None:
     plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", each=config.images // 5)
     ready = genlab.Experiment(plan, data, options).run(config.out / "pretraining", pictures=1)
     assert isinstance(ready, PreTraining)
-    rows = []
+    rows, inks = [], {split: inked(split) for split in ("train", "test")}
     for n in config.labels:
         few = known.subset(torch.cat([(known.labels == c).nonzero()[:n, 0] for c in range(len(known.classes))]))
         for name, layers in {"pre-trained": ready, "random": plan.build(known.shape, 0)}.items():
@@ -66,10 +66,10 @@ def main(config: Config) -> None:
     for name, weight in {"with the adversary": 0.05, "without": 0.0}.items():
         torch.manual_seed(config.seed)
         apart = DisentangleConfig(weight=weight).build((3, 16, 16), 3)
-        genlab.fit(apart, Stream(inked("train"), 64), options, title=name)
-        styles[name] = apart.evaluate(inked("test"))
+        genlab.fit(apart, Stream(inks["train"], 64), options, title=name)
+        styles[name] = apart.evaluate(inks["test"])
         page.section(f"Content and ink, {name}").table(["figure", "value"], styles[name].items())
-        page.picture(grid_png(apart.pictures(inked("test"))["exchanged"], 8), "a row per content, a column per ink")
+        page.picture(grid_png(apart.pictures(inks["test"])["exchanged"], 8), "a row per content, a column per ink")
     found = {"few": [dict(zip(few_head, row)) for row in rows], "infomax": probes, "disentangle": styles}
     print(text := json.dumps(found, indent=1))
     (config.out / "results.json").write_text(text)
