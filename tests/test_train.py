@@ -15,6 +15,7 @@ from toys import images, make, stream
 from genlab.hooks import EarlyStopping
 from genlab.interrupt import Interrupted
 from genlab.optim import sgd
+from genlab.progress import Progress
 from genlab.run import Run
 from genlab.train import Average, Method, NonFinite, Options, Update, fit
 
@@ -218,3 +219,14 @@ def test_evaluation_counts_what_is_right():
     x = images()
     right = (method.eval()(x.x).argmax(1) == x.labels).float().mean().item()
     assert method.evaluate(x)["accuracy"] == pytest.approx(right)
+
+
+def test_progress_within_progress_is_silent_and_brief_work_says_nothing(capsys):
+    with Progress("outer", 2) as outer:
+        with Progress("inner", 1) as inner:
+            inner.advance(1)
+        outer.advance(2)
+    with Progress("blink", 1, brief=True) as blink:
+        blink.advance(1)
+    err = capsys.readouterr().err
+    assert "outer  2/2" in err and "inner" not in err and "blink" not in err
