@@ -128,6 +128,8 @@ def test_completion_keeps_what_is_known_and_draws_the_rest_from_what_stands_befo
     assert torch.equal(model.complete(x, some)[1], x[1])
     with pytest.raises(ValueError, match=r"known must be bool \(1, 6, 5\), got torch.bool \(1, 5, 5\)"):
         model.complete(x, known[:, :5])
+    with pytest.raises(ValueError, match=r"got torch.bool \(2, 1, 6, 5\)"):
+        model.complete(x, known.expand(2, 1, 6, 5))
 
 
 def test_every_head_is_a_distribution_and_its_two_ways_agree():

@@ -93,12 +93,12 @@ class Autoregressive(Method):
 
         Exact where the unknown pixels come last; a pixel never sees known ones further down.
         """
-        mask = known.expand(len(x), 1, *self.shape[1:]) if known.shape[-2:] == self.shape[1:] else None
-        if mask is None or known.dtype != torch.bool:
+        side = tuple(self.shape[1:])
+        if known.dtype != torch.bool or tuple(known.shape) not in ((1, *side), (1, 1, *side), (len(x), 1, *side)):
             raise ValueError(
                 f"known must be bool (1, {self.shape[1]}, {self.shape[2]}), got {known.dtype} {tuple(known.shape)}"
             )
-        k = self.head.indices(x)
+        mask, k = known.expand(len(x), 1, *side), self.head.indices(x)
         u = torch.rand(k.shape, device=k.device)
         labels = self.asked(len(x), labels)
         drawn = sampling.draw(self.net, self.head, u, labels, positive(temperature), k, mask)
