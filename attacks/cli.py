@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> None:
 
     import genlab
     from attacks.defences import line_up
+    from attacks.defences.verdict import table, to_json, verdicts
     from attacks.evaluate import evaluate
     from attacks.report import add, progress, triptych
     from genlab.checkpoint import write_atomically
@@ -67,9 +68,11 @@ def main(arguments: list[str]) -> None:
     with progress() as tell:
         found = evaluate(models, chosen, test.x, test.labels, eps=sizes, sources=sources, data=train, progress=tell)
     Console().print(found.table())
+    if worth := verdicts(found):
+        Console().print(table(worth))
     for sentence in found.warnings:
         Console().print(f"[yellow]warning:[/] {sentence}")
-    write_atomically(run.file("attack.json"), json.dumps(found.to_json(), indent=1).encode())
+    write_atomically(run.file("attack.json"), json.dumps(to_json(found), indent=1).encode())
     example = found.examples[(len(sizes) - 1) // 2]
     picture = genlab.save_grid(triptych(example), run.file("attack.png"), columns=len(example.x))
     page = add(genlab.Report(f"{run.path.name} under attack"), found).save(run.file("attack.html"))

@@ -59,6 +59,26 @@ DEFENCES: dict[str, tuple[str, str]] = {
     "gaussian": ("attacks.defences.smoothing:Gaussian.defend", "Gaussian blur, sigma=1"),
     "median": ("attacks.defences.smoothing:Median.defend", "k x k median, k=3"),
     "bits": ("attacks.defences.smoothing:BitDepth.defend", "fewer grey levels, bits=3"),
+    "jpeg": ("attacks.defences.smoothing:JPEG.defend", "through a JPEG file and back, quality=75"),
+    "bilateral": ("attacks.defences.denoising:Bilateral.defend", "k x k means of pixels that are alike, k=5"),
+    "non-local": ("attacks.defences.denoising:NonLocalMeans.defend", "means of pixels whose patches are alike, k=7"),
+    "tv": ("attacks.defences.denoising:TotalVariation.defend", "least total variation nearby, weight=0.1"),
+    "resize-pad": ("attacks.defences.random:ResizePad.defend", "random size and place, reach=1.1"),
+    "smoothed": ("attacks.defences.randomised_smoothing:Smoothed.defend", "the vote under Gaussian noise, sigma=0.25"),
+}
+METHODS: dict[str, tuple[str, str]] = {
+    "adversarial-training": (
+        "attacks.defences.adversarial_training:AdversarialTrainingConfig",
+        "classifier that learns from its own adversarial images: PGD, FGSM, fast, free, TRADES",
+    ),
+    "noise-training": (
+        "attacks.defences.randomised_smoothing:NoiseTrainingConfig",
+        "classifier that learns under Gaussian noise, to be smoothed and certified",
+    ),
+    "interval-training": (
+        "attacks.defences.interval:IntervalTrainingConfig",
+        "classifier certified by interval bounds",
+    ),
 }
 
 LISTS = {

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import genlab.report
+from attacks.defences.verdict import HEAD, verdicts
 from genlab.grid import grid_png
 from genlab.plots import Band, curves
 from genlab.progress import Progress
@@ -35,6 +36,9 @@ def add(page: genlab.report.Report, found: Report) -> genlab.report.Report:
             )
     head, *rows = found.cells()
     page.table(head, rows).warnings(found.warnings)
+    if worth := verdicts(found):
+        page.section("Defences", "Worst case over the attacks of a ball, %, by an attacker who knows of the defence or not.")
+        page.table(HEAD, [verdict.cells for verdict in worth])
     page.section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
     shown = {(e.model, e.attack): e for e in found.examples if e.eps in (None, _middle(found))}
     for (model, attack), example in shown.items():

@@ -79,6 +79,8 @@ def jpeg(x: Tensor, quality: int = 75) -> Tensor:
     """x (N, 1 or 3, H, W) in [0, 1], each through a JPEG file of that quality (1 to 95) and back."""
     if not 1 <= quality <= 95:
         raise ValueError(f"quality must be in [1, 95], got {quality}.")
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"JPEG holds images (N, 1 or 3, H, W), got {tuple(x.shape)}.")
     pixels = x.detach().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     found = []
     for picture in pixels:

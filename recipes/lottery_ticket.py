@@ -20,7 +20,8 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
 from genlab.data import Stream
-from genlab.methods.classifier import FineTuning, accuracy
+from genlab.methods.classifier import FineTuning
+from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import lenet300
 from genlab.plots import curves
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toys import LEARNS, METHODS, images, make, stream
+from toys import LEARNS, METHODS, make, source, stream
 
 from genlab.run import Run
 from genlab.train import Options, Update, fit
@@ -21,10 +21,11 @@ def same(a, b):
 def test_resuming_is_the_same_as_never_stopping(name, precision, half_life, tmp_path):
     how = dict(precision=precision, half_life=half_life, schedule="constant", clip=5.0, log_every=1000)
     whole, part, rest = make(name), make(name), make(name)
-    a = fit(whole, stream(), Options(images=160, **how), run=Run.create(tmp_path / "a", {}))
-    fit(part, stream(), Options(images=80, **how), run=Run.create(tmp_path / "b", {}))
+    a = fit(whole, stream(name=name), Options(images=160, **how), run=Run.create(tmp_path / "a", {}))
+    half = [(80, lambda images, method: True)]  # stops there
+    fit(part, stream(name=name), Options(images=160, **how), run=Run.create(tmp_path / "b", {}), hooks=half)
     torch.manual_seed(99)
-    b = fit(rest, stream(), Options(images=160, **how), run=Run(tmp_path / "b"))
+    b = fit(rest, stream(name=name), Options(images=160, **how), run=Run(tmp_path / "b"))
     assert same(state(whole), state(rest)) and same(state(a), state(b))
     assert not same(state(whole), state(part))
     saved = [Run(tmp_path / run).checkpoints.load() for run in "ab"]
@@ -33,7 +34,7 @@ def test_resuming_is_the_same_as_never_stopping(name, precision, half_life, tmp_
 
 @pytest.mark.parametrize("name", METHODS)
 def test_update_touches_only_its_own_parameters(name):
-    method, data = make(name), stream()
+    method, data = make(name), stream(name=name)
     optimizers = method.optimizers()
     owned = {n: {p for g in o.param_groups for p in g["params"]} for n, o in optimizers.items()}
     seen = set()
@@ -66,7 +67,7 @@ def test_every_parameter_that_learns_belongs_to_one_optimizer(name):
 def test_learns_the_toy(name):
     metric, factor = LEARNS[name]
     method, seen = make(name), []
-    data = stream(batch=32)
+    data = stream(batch=32, name=name)
     update = Update(method.optimizers())
     for step in range(200):
         torch.manual_seed(step)
@@ -79,9 +80,9 @@ def test_learns_the_toy(name):
 def test_pictures_are_images_and_figures_are_numbers(name):
     method = make(name).eval()
     before = state(method)
-    for batch in method.pictures(images()).values():
+    for batch in method.pictures(source(name)).values():
         assert batch.ndim == 4 and batch.min() >= 0 and batch.max() <= 1
-    assert all(isinstance(value, float) for value in method.evaluate(images()).values())
+    assert all(isinstance(value, float) for value in method.evaluate(source(name)).values())
     if hasattr(method, "sample"):
         assert method.sample(3).shape == (3, 1, 8, 8)
     assert same(before, state(method))

@@ -103,7 +103,7 @@ def test_the_adaptive_attack_moves_where_the_plain_one_is_blind() -> None:
 
 
 def test_defences_are_built_by_name_and_none_is_the_model_itself() -> None:
-    model, x = net(), images()
+    model, x = net(), torch.rand(3, 3, 9, 8)
     for name in plugin.DEFENCES:
         assert plugin.defence(name, model)(x).shape == (3, 3)
     assert plugin.defence("none", model) is model

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
+UNDEFENDED, ADAPTIVE = "none", "{}, adaptive"
+
 
 def line_up(model: nn.Module, defended: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """The models and sources with which `evaluate` tests defences honestly.
 
     `none` is the model itself; `NAME` the defended model under images made for `none` (the attacker does not know of
-    the defence); `NAME, adaptive` the same defended model, attacked through its defence (`defended.adaptive()`).
+    the defence); `NAME, adaptive` the same defended model, attacked through its defence: `defended.adaptive()` where
+    there is such a method (it never changes an answer), else the model as it is.
     """
-    models: dict[str, nn.Module] = {"none": model}
+    models: dict[str, nn.Module] = {UNDEFENDED: model}
     for name, shield in defended.items():
         if shield is not model:
-            models |= {name: shield, f"{name}, adaptive": shield.adaptive()}  # type: ignore[operator]
-    return models, {name: "none" for name in defended if name in models and name != "none"}
+            knowing = shield.adaptive() if hasattr(shield, "adaptive") else shield  # type: ignore[operator]
+            models |= {name: shield, ADAPTIVE.format(name): knowing}
+    return models, {name: UNDEFENDED for name in defended if name in models and name != UNDEFENDED}

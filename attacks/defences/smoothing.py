@@ -1,8 +1,9 @@
-"""Filters in front of a classifier: local smoothing and bit-depth reduction, with the attack that sees through them.
+"""Filters in front of a classifier: local smoothing, bit depth, JPEG, with the attack that sees through them.
 
-Feature squeezing: Xu, Evans, Qi 2018, arXiv:1704.01155. The adaptive attack is BPDA, Athalye, Carlini, Wagner 2018,
-arXiv:1802.00420, section 4.1: a filter without a gradient of its own is differentiated as the identity, to which it is
-close. A filter that only hides the gradient is not a defence: report `Filtered.adaptive()` beside it.
+Feature squeezing: Xu, Evans, Qi 2018, arXiv:1704.01155. The adaptive attack is that of Athalye, Carlini, Wagner 2018,
+arXiv:1802.00420: a filter without a gradient of its own is differentiated as the identity, to which it is close (BPDA,
+section 4.1), and over a random one the attacker averages (EOT, section 4.2). A filter that only hides the gradient is
+not a defence: report `Filtered.adaptive()` beside it.
 
 Borders repeat the edge pixel (scipy.ndimage's mode="nearest"). Every filter maps (N, C, H, W) in [0, 1] to the same.
 """
@@ -10,17 +11,24 @@ Borders repeat the edge pixel (scipy.ndimage's mode="nearest"). Every filter map
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
+from attacks.options import at_least
+from attacks.views import jpeg
+
 
 class Filter(nn.Module):
-    """x (N, C, H, W) in [0, 1] -> the same shape and range. `differentiable`: its gradient is of use to an attack."""
+    """x (N, C, H, W) in [0, 1] -> the same shape and range.
 
-    differentiable: ClassVar[bool] = True
+    `differentiable`: its gradient is of use to an attack. `random`: two passes over one image differ.
+    """
+
+    differentiable: bool = True
+    random: bool = False
 
     @classmethod
     def defend(cls, model: nn.Module, **options: Any) -> Filtered:
@@ -122,23 +130,67 @@ class BitDepth(Filter):
         return (x * top).round() / top
 
 
-class Filtered(nn.Module):
-    """model(filter(x)). straight_through: the same outputs, but the filter's gradient is taken to be the identity."""
+class JPEG(Filter):
+    """Through a JPEG file of `quality` (1 to 95) and back; 1 or 3 channels. No gradient at all."""
 
-    def __init__(self, filter: nn.Module, model: nn.Module, straight_through: bool = False) -> None:
+    differentiable = False
+
+    def __init__(self, quality: int = 75) -> None:
         super().__init__()
-        self.filter, self.model, self.straight_through = filter, model, straight_through
+        if quality not in range(1, 96):
+            raise ValueError(f"quality must be from 1 to 95, got {quality!r}.")
+        self.quality = quality
 
     def extra_repr(self) -> str:
-        return f"straight_through={self.straight_through}"
+        return f"quality={self.quality}"
 
     def forward(self, x: Tensor) -> Tensor:
+        return jpeg(x, self.quality)
+
+
+class Composed(Filter):
+    """One filter after the other; differentiable if all are, random if any is."""
+
+    def __init__(self, *filters: Filter) -> None:
+        super().__init__()
+        if not filters:
+            raise ValueError("a composed filter needs at least 1 filter, got none.")
+        self.filters = nn.Sequential(*filters)
+        self.differentiable = all(f.differentiable for f in filters)
+        self.random = any(f.random for f in filters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.filters(x)
+
+
+class Filtered(nn.Module):
+    """model(filter(x)).
+
+    straight_through: the same outputs, but the filter's gradient is taken to be the identity. draws: where a gradient
+    is asked for, the logits are the mean of so many passes, as an attacker would average; without one, the defence
+    answers once, as it does.
+    """
+
+    def __init__(self, filter: nn.Module, model: nn.Module, straight_through: bool = False, draws: int = 1) -> None:
+        super().__init__()
+        at_least(1, draws=draws)
+        self.filter, self.model, self.straight_through, self.draws = filter, model, straight_through, draws
+
+    def extra_repr(self) -> str:
+        return f"straight_through={self.straight_through}, draws={self.draws}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        draws = self.draws if torch.is_grad_enabled() and x.requires_grad else 1
+        return self.once(x) if draws == 1 else torch.stack([self.once(x) for _ in range(draws)]).mean(0)
+
+    def once(self, x: Tensor) -> Tensor:
         if not self.straight_through:
             return self.model(self.filter(x))
         with torch.no_grad():
             filtered = self.filter(x)
         return self.model(filtered + (x - x.detach()))  # adds an exact zero that carries the gradient
 
-    def adaptive(self) -> Self:
+    def adaptive(self, draws: int = 16) -> Self:
         """The same defended model, same outputs and shared weights, as an attacker who knows of it should see it."""
-        return type(self)(self.filter, self.model, not getattr(self.filter, "differentiable", False))
+        through = not getattr(self.filter, "differentiable", False)
+        return type(self)(self.filter, self.model, through, draws if getattr(self.filter, "random", False) else 1)

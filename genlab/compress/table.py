@@ -14,7 +14,7 @@ from genlab.compress import file
 from genlab.compress.count import macs, nonzeros, parameters, xz_bytes
 from genlab.compress.layers import hardened
 from genlab.data import Images
-from genlab.methods.classifier import accuracy
+from genlab.metrics.accuracy import accuracy
 from genlab.timing import seconds
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from genlab.data import Images, batches
+from genlab.data import Images
+from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import LENETS, NETWORKS
 from genlab.optim import sgd
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
@@ -59,13 +58,6 @@ class FineTuning(Classifier):
         return None
 
 
-@torch.no_grad()
-def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
-    """The fraction of `data` that a model (x -> logits, in eval mode) classifies correctly."""
-    right = torch.stack([(model(x).argmax(1) == y).sum() for x, y in batches(data, 500)]).sum()
-    return int(right) / len(data)
-
-
 @dataclass(frozen=True)
 class ClassifierConfig(Config):
     """Supervised classification."""
@@ -80,6 +72,8 @@ class ClassifierConfig(Config):
     """weight decay"""
     smoothing: float = 0.0
     """label smoothing in [0, 1)"""
+    dropout: float = 0.0
+    """chance that an input of the last layer is left out, in [0, 1)"""
 
     training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")
 
@@ -88,4 +82,8 @@ class ClassifierConfig(Config):
             raise ValueError(f"a classifier needs at least 2 classes, the data have {classes}")
         width = {} if self.width is None else {"width": self.width}
         net = (NETWORKS | LENETS)[self.net](shape, classes, **width)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.dropout:
+            net = nn.Sequential(*net[:-1], nn.Dropout(self.dropout), net[-1])
         return Classifier(net, self.lr, self.weight_decay, self.smoothing)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, softplus
 
 from genlab.data import Images
-from genlab.methods.classifier import accuracy
 from genlab.methods.conditional_gan import asked
+from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import cnn
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam

@@ -1,0 +1,207 @@
+"""Adversarial training: the network learns from the images on which it does worst.
+
+AdversarialTraining: Madry et al. 2018, arXiv:1706.06083, eq. 2.1; with FGSM, Goodfellow et al. 2015, arXiv:1412.6572;
+with FGSM from a random point ("fast"), Wong, Rice, Kolter 2020, arXiv:2001.03994, Algorithm 3; with attacks on other,
+fixed networks ("ensemble"), Tramer et al. 2018, arXiv:1705.07204. Free: Shafahi et al. 2019, arXiv:1904.12843,
+Algorithm 1. Trades: Zhang et al. 2019, arXiv:1901.08573, Algorithm 1.
+
+Departures. The attack sees the network in eval mode. Free starts every batch from a random point, not from the
+perturbation of the last batch, which was made for other images. `rise` lets eps grow from 0, without which small
+networks may stay at a constant answer when eps is large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+from attacks.ball import Ball
+from attacks.model import Attack, Model, victim
+from attacks.options import at_least, not_negative, within
+from attacks.pgd import FGSM, PGD
+from attacks.plugin import BALLS
+from genlab.data import Images, batches
+from genlab.metrics.accuracy import accuracy
+from genlab.names import resolve
+from genlab.nets.classifiers import NETWORKS
+from genlab.optim import adam
+from genlab.train import Config, Method, Metrics, Options, Stream, Update
+
+MEASURED = 500  # held-out images that are attacked for `robust_accuracy`
+
+
+class RobustTraining(Method):
+    """net: x (N, C, H, W) in [0, 1] -> logits (N, classes). The method itself is that map, so it can be attacked."""
+
+    def __init__(self, net: nn.Module, lr: float = 2e-3):
+        super().__init__()
+        self.net, self.lr = net, lr
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def optimizers(self):
+        return {"net": adam(self.net, lr=self.lr)}
+
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """accuracy: the fraction of `data` classified correctly."""
+        return {"accuracy": accuracy(self.eval(), data)}
+
+
+class AdversarialTraining(RobustTraining):
+    """min over weights of the mean of max over d of loss(x + d, y): every batch is what `attack` makes of it.
+
+    others: fixed models; each batch is made for the network or one of them, drawn at random.
+    """
+
+    def __init__(
+        self, net: nn.Module, attack: Attack, lr: float = 2e-3, rise: float = 0.0, others: Sequence[Model] = ()
+    ):
+        super().__init__(net, lr)
+        within(0, 1, rise=rise)
+        self.attack, self.rise = attack, rise
+        self.others = tuple(others)  # not modules of this one: its checkpoint holds none of them
+
+    @property
+    def ball(self) -> Ball:
+        return self.attack.ball  # type: ignore[attr-defined]
+
+    def eps(self, update: Update) -> float:
+        """The radius at this point of training."""
+        return self.ball.eps * (min(1.0, update.progress / self.rise) if self.rise else 1.0)
+
+    def craft(self, x: Tensor, y: Tensor, eps: float) -> Tensor:
+        attack = replace(self.attack.at(eps), seed=int(torch.randint(2**62, ())))  # type: ignore[call-arg]
+        models: list[Model] = [self.net, *self.others]
+        return attack(models[int(torch.randint(len(models), ()))], x, y)
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, y = next(data)
+        logits = self.net(self.craft(x, y, self.eps(update)))
+        loss = cross_entropy(logits, y)
+        update("net", loss)
+        return {"loss": loss, "robust_accuracy": (logits.argmax(1) == y).float().mean()}
+
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """accuracy; robust_accuracy: on the first images, under PGD with 20 steps in the whole ball."""
+        few = data.subset(slice(0, MEASURED))
+        attack, right = PGD(self.ball, steps=20, early_stop=True), 0
+        for x, y in batches(few, 250):
+            right += int((self(attack(self, x, y)).argmax(1) == y).sum())
+        return {**super().evaluate(data), "robust_accuracy": right / len(few)}
+
+
+class Free(AdversarialTraining):
+    """Every batch `replays` times; each backward pass teaches both the weights and the perturbation."""
+
+    def __init__(self, net: nn.Module, attack: Attack, lr: float = 2e-3, rise: float = 0.0, replays: int = 4):
+        super().__init__(net, attack, lr, rise)
+        at_least(1, replays=replays)
+        self.replays = replays
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, y = next(data)
+        ball = self.ball.at(self.eps(update))
+        d = ball.random(x, seed=int(torch.randint(2**62, ())))
+        for _ in range(self.replays):
+            d = ((x + d).clamp(0, 1) - x).requires_grad_()
+            logits = self.net(x + d)
+            loss = cross_entropy(logits, y)
+            update("net", loss, leaves=[d])
+            assert d.grad is not None
+            d = ball.project(d.detach() + ball.eps * ball.steepest(d.grad))
+        return {"loss": loss, "robust_accuracy": (logits.argmax(1) == y).float().mean()}
+
+
+@dataclass(frozen=True, eq=False)
+class Away(PGD):
+    """PGD away from the model's own answers to the clean images, `clean` (N, K) log-probabilities; KL divergence."""
+
+    keep_best: bool = False
+    clean: Tensor = field(kw_only=True, repr=False)
+
+    def objective(self, logits: Tensor, y: Tensor) -> Tensor:
+        return kl_div(log_softmax(logits, 1), self.clean, reduction="none", log_target=True).sum(1)
+
+
+class Trades(AdversarialTraining):
+    """loss(x, y) + beta KL(answer at x || answer at x'), x' the point of the ball where the divergence is largest."""
+
+    def __init__(self, net: nn.Module, attack: PGD, lr: float = 2e-3, rise: float = 0.0, beta: float = 6.0):
+        super().__init__(net, attack, lr, rise)
+        not_negative(beta=beta)
+        self.beta, self.steps = beta, attack.steps
+
+    def craft(self, x: Tensor, y: Tensor, eps: float) -> Tensor:
+        with victim(self.net, x, y) as f:
+            clean = log_softmax(f.query(x), 1)
+        seed = int(torch.randint(2**62, ()))
+        return Away(self.ball.at(eps), self.steps, seed=seed, clean=clean)(self.net, x, y)
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, y = next(data)
+        worst = self.craft(x, y, self.eps(update))
+        logits, answer = self.net(torch.cat([x, worst])).chunk(2)
+        accuracy = cross_entropy(logits, y)
+        moved = kl_div(log_softmax(answer, 1), log_softmax(logits, 1), reduction="batchmean", log_target=True)
+        update("net", accuracy + self.beta * moved)
+        return {"loss": accuracy, "moved": moved, "robust_accuracy": (answer.argmax(1) == y).float().mean()}
+
+
+@dataclass(frozen=True)
+class FastFGSM(FGSM):
+    """One step of 1.25 eps from a random point of the ball."""
+
+    random_start: bool = True
+    reach: ClassVar[float] = 1.25
+
+
+@dataclass(frozen=True)
+class AdversarialTrainingConfig(Config):
+    """Classifier trained on its own adversarial images."""
+
+    scheme: Literal["pgd", "fgsm", "fast", "free", "trades"] = "pgd"
+    """how the images are made: PGD (Madry), FGSM, FGSM from a random point, with the weights' own gradient, TRADES"""
+    eps: float = 0.1
+    """radius of the ball, in pixels of [0, 1]"""
+    norm: Literal["linf", "l2"] = "linf"
+    """how the radius is measured"""
+    steps: int = 7
+    """of PGD and TRADES"""
+    replays: int = 4
+    """free: times that every batch is used"""
+    beta: float = 6.0
+    """trades: weight of the divergence"""
+    rise: float = 0.0
+    """share of training over which the radius rises from 0"""
+    others: tuple[Path, ...] = ()
+    """run directories of classifiers, fixed, for which images are made as well; pgd, fgsm and fast"""
+    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
+    """architecture"""
+    width: int | None = None
+    """channels of the first level, or hidden units; none: the architecture's own"""
+    lr: float = 2e-3
+    """learning rate of Adam"""
+
+    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine", warmup=0.05)
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> AdversarialTraining:
+        ball = resolve(BALLS[self.norm][0])(self.eps)
+        if self.others and self.scheme in ("free", "trades"):
+            raise ValueError(f"other models belong to pgd, fgsm and fast training, got scheme {self.scheme!r}.")
+        net = NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))
+        pgd = PGD(ball, self.steps, keep_best=False)
+        if self.scheme == "free":
+            return Free(net, pgd, self.lr, self.rise, self.replays)
+        if self.scheme == "trades":
+            return Trades(net, pgd, self.lr, self.rise, self.beta)
+        from genlab.experiment import load
+
+        attack = {"pgd": pgd, "fgsm": FGSM(ball), "fast": FastFGSM(ball)}[self.scheme]
+        return AdversarialTraining(net, attack, self.lr, self.rise, [load(run) for run in self.others])

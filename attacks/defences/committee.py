@@ -1,0 +1,23 @@
+"""Several networks answer as one; no defence by itself, and the attacks say so: He et al. 2017, arXiv:1706.04701."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Committee(nn.Module):
+    """x -> log of the members' mean probabilities (N, K)."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        if not members:
+            raise ValueError("a committee needs at least 1 member, got none.")
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers = torch.stack([member(x).log_softmax(1) for member in self.members])
+        return answers.logsumexp(0) - math.log(len(self.members))

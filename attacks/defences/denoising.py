@@ -1,0 +1,105 @@
+"""Filters that look before they average: bilateral, non-local means and total variation. All have a gradient of use.
+
+Bilateral: Tomasi, Manduchi 1998. NonLocalMeans: Buades, Coll, Morel 2005, with square patches. TotalVariation: Rudin,
+Osher, Fatemi 1992, in the dual of Chambolle 2004, eq. 9; as a defence Guo et al. 2018, arXiv:1711.00117.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
+
+from attacks.defences.smoothing import Filter, Window
+from attacks.options import at_least, positive
+
+
+class Bilateral(Window):
+    """Neighbours count by exp(-distance^2 / 2 space^2 - difference^2 / 2 colour^2); all channels make one difference.
+
+    space: pixels; colour: of [0, 1].
+    """
+
+    def __init__(self, k: int = 5, space: float = 1.5, colour: float = 0.2) -> None:
+        super().__init__(k)
+        positive(space=space, colour=colour)
+        self.space, self.colour = space, colour
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}, space={self.space}, colour={self.colour}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = shifts(self.padded(x), self.k)
+        away = torch.tensor([(i * i + j * j) / 2 for i, j in offsets(self.k)], device=x.device, dtype=x.dtype)
+        difference = (near - x).square().sum(2, keepdim=True)
+        exponent = -away.view(-1, 1, 1, 1, 1) / self.space**2 - difference / (2 * self.colour**2)
+        return (exponent.softmax(0) * near).sum(0)
+
+
+class NonLocalMeans(Window):
+    """Pixels of a k x k window count by exp(-mean squared difference of the patches around both / strength^2).
+
+    patch: side of the square patches, odd; strength: of [0, 1].
+    """
+
+    def __init__(self, k: int = 7, patch: int = 3, strength: float = 0.2) -> None:
+        super().__init__(k)
+        if patch < 1 or patch % 2 == 0:
+            raise ValueError(f"patch size must be odd and >= 1, got {patch}.")
+        positive(strength=strength)
+        self.patch, self.strength = patch, strength
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}, patch={self.patch}, strength={self.strength}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = shifts(self.padded(x), self.k)
+        difference = (near - x).square().mean(2).flatten(0, 1)[:, None]
+        difference = avg_pool2d(pad(difference, [self.patch // 2] * 4, mode="replicate"), self.patch, stride=1)
+        weight = (-difference / self.strength**2).view(len(near), len(x), 1, *x.shape[2:]).softmax(0)
+        return (weight * near).sum(0)
+
+
+class TotalVariation(Filter):
+    """argmin_u |u - x|^2 / 2 + weight * total variation of u, each channel by itself, after `steps` of the dual."""
+
+    def __init__(self, weight: float = 0.1, steps: int = 30) -> None:
+        super().__init__()
+        positive(weight=weight)
+        at_least(1, steps=steps)
+        self.weight, self.steps = weight, steps
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}, steps={self.steps}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = x.new_zeros(2, *x.shape)
+        for _ in range(self.steps):
+            slope = gradient(divergence(p) - x / self.weight)
+            p = (p + slope / 4) / (1 + slope.square().sum(0).clamp_min(1e-12).sqrt() / 4)
+        return (x - self.weight * divergence(p)).clamp(0, 1)
+
+
+def offsets(k: int) -> list[tuple[int, int]]:
+    """Of the k x k neighbours, row by row."""
+    reach = range(-(k // 2), k // 2 + 1)
+    return [(i, j) for i in reach for j in reach]
+
+
+def shifts(padded: Tensor, k: int) -> Tensor:
+    """(k k, N, C, H, W): the image moved by every offset, from one padded by k // 2."""
+    h, w = padded.shape[2] - k + 1, padded.shape[3] - k + 1
+    return torch.stack([padded[:, :, i : i + h, j : j + w] for i, j in product(range(k), repeat=2)])
+
+
+def gradient(u: Tensor) -> Tensor:
+    """(2, *u.shape): forward differences down and to the right, 0 at the far border."""
+    return torch.stack([pad(u.diff(dim=-2), (0, 0, 0, 1)), pad(u.diff(dim=-1), (0, 1))])
+
+
+def divergence(p: Tensor) -> Tensor:
+    """Minus the transpose of `gradient`: p (2, ...) -> (...)."""
+    down, right = p[0][..., :-1, :], p[1][..., :-1]
+    return pad(down, (0, 0, 0, 1)) - pad(down, (0, 0, 1, 0)) + pad(right, (0, 1)) - pad(right, (1, 0))

@@ -1,0 +1,124 @@
+"""Interval bound propagation: boxes pushed through a network, layer by layer; Gowal et al. 2018, arXiv:1810.12715.
+
+An image whose worst logits still name its class is certainly right in the whole L-infinity ball. Networks: a chain of
+linear maps, convolutions, poolings, monotone activations, Flatten and Normalise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, cross_entropy, linear, one_hot
+
+from attacks.defences.adversarial_training import RobustTraining
+from attacks.options import not_negative, within
+from genlab.data import Images, batches
+from genlab.nets.classifiers import NETWORKS, Normalise
+from genlab.train import Config, Metrics, Options, Stream, Update
+
+MONOTONE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity, Normalise)
+
+
+def through(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest box around the layer's answers to the box [low, high]."""
+    if isinstance(layer, nn.Sequential):
+        for part in layer:
+            low, high = through(part, low, high)
+        return low, high
+    if isinstance(layer, MONOTONE):
+        return layer(low.clone()), layer(high.clone())  # an activation may work in place
+    centre, radius = (low + high) / 2, (high - low) / 2
+    if isinstance(layer, nn.Linear):
+        middle, reach = layer(centre), linear(radius, layer.weight.abs())
+    elif isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
+        middle = layer(centre)
+        reach = conv2d(radius, layer.weight.abs(), None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    else:
+        raise ValueError(f"interval bounds know no {type(layer).__name__}: use a cnn, mlp or shallow network.")
+    return middle - reach, middle + reach
+
+
+def parts(net: nn.Module) -> tuple[list[nn.Module], nn.Linear]:
+    """The network as a chain, and its last layer."""
+    *body, last = list(net) if isinstance(net, nn.Sequential) else [net]
+    if not isinstance(last, nn.Linear):
+        raise ValueError(f"interval bounds need a network that ends in a linear layer, got {type(last).__name__}.")
+    return body, last
+
+
+def worst_logits(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    """(N, K): bounds of logit k minus logit y over |d|_inf <= eps, x + d in [0, 1]; 0 at y itself.
+
+    The last layer is taken together with the difference (section 3, "elision"), which makes the bounds tighter.
+    """
+    not_negative(eps=eps)
+    body, last = parts(net)
+    low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
+    for layer in body:
+        low, high = through(layer, low, high)
+    weight = last.weight - last.weight[y][:, None]  # (N, K, features)
+    centre, radius = (low + high) / 2, (high - low) / 2
+    bias = 0.0 if last.bias is None else last.bias - last.bias[y][:, None]
+    return torch.einsum("nkf,nf->nk", weight, centre) + torch.einsum("nkf,nf->nk", weight.abs(), radius) + bias
+
+
+def certified(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    """(N,) bool: no change of at most eps per pixel makes the answer another than y."""
+    worst = worst_logits(net, x, y, eps)
+    return (worst.masked_fill(one_hot(y, worst.shape[1]).bool(), -torch.inf) < 0).all(1)
+
+
+class IntervalTraining(RobustTraining):
+    """kappa * cross-entropy + (1 - kappa) * cross-entropy of the worst logits (eq. 12).
+
+    Over the share `rise` of training kappa falls from 1 to `kappa` and eps rises from 0.
+    """
+
+    def __init__(self, net: nn.Module, eps: float, lr: float = 1e-3, rise: float = 0.5, kappa: float = 0.5):
+        super().__init__(net, lr)
+        not_negative(eps=eps)
+        within(0, 1, rise=rise, kappa=kappa)
+        parts(net)
+        self.eps, self.rise, self.kappa = eps, rise, kappa
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, y = next(data)
+        grown = min(1.0, update.progress / self.rise) if self.rise else 1.0
+        kappa = 1 - grown * (1 - self.kappa)
+        logits, worst = self.net(x), worst_logits(self.net, x, y, grown * self.eps)
+        loss, bound = cross_entropy(logits, y), cross_entropy(worst, y)
+        update("net", kappa * loss + (1 - kappa) * bound)
+        return {"loss": loss, "bound": bound, "accuracy": (logits.argmax(1) == y).float().mean()}
+
+    @torch.no_grad()
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """accuracy, and certified_accuracy within eps."""
+        sure = sum(int(certified(self.net, x, y, self.eps).sum()) for x, y in batches(data, 500))
+        return {**super().evaluate(data), "certified_accuracy": sure / len(data)}
+
+
+@dataclass(frozen=True)
+class IntervalTrainingConfig(Config):
+    """Classifier trained to be certified by interval bounds."""
+
+    eps: float = 0.1
+    """L-infinity radius, in pixels of [0, 1]"""
+    rise: float = 0.5
+    """share of training over which the radius rises from 0 and the bound gets its weight"""
+    kappa: float = 0.5
+    """weight of the clean images at the end"""
+    net: Literal["cnn", "mlp", "shallow"] = "cnn"
+    """architecture"""
+    width: int | None = None
+    """channels of the first level, or hidden units; none: the architecture's own"""
+    lr: float = 1e-3
+    """learning rate of Adam"""
+
+    training: ClassVar[Options] = Options(images=600_000, batch=64, schedule="cosine", clip=1.0)
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> IntervalTraining:
+        net = NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))
+        return IntervalTraining(net, self.eps, self.lr, self.rise, self.kappa)

@@ -1,0 +1,154 @@
+"""Randomised smoothing: a classifier that is certainly right within a radius; Cohen et al. 2019, arXiv:1902.02918.
+
+`certify` is CERTIFY and `predict` PREDICT of the paper's section 3.2; a proportion is bounded after Clopper and Pearson
+1934. `forward` is the attacker's way in: the mean of probabilities under noise, differentiable (Salman et al. 2019,
+arXiv:1906.04584, eq. 5). NoiseTraining is the paper's training under the same noise (its section 3.3).
+
+Departure: an image's noise in `predict` and `certify` is a function of its own pixels and a seed, so what is certified
+of one image does not depend on the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from scipy.stats import beta, binomtest, norm
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from attacks import noise
+from attacks.defences.adversarial_training import RobustTraining
+from attacks.options import at_least, positive
+from genlab.data import Images
+from genlab.metrics.accuracy import accuracy
+from genlab.nets.classifiers import NETWORKS
+from genlab.train import Config, Metrics, Options, Stream, Update
+
+ABSTAIN = -1
+
+
+def proportion_at_least(successes: Tensor, n: int, alpha: float) -> Tensor:
+    """(N,) float64: what the chance of a success is at least, with confidence 1 - alpha (Clopper, Pearson 1934)."""
+    k = successes.double().cpu().numpy()
+    return torch.from_numpy(beta.ppf(alpha, k, n - k + 1)).nan_to_num(0.0)  # no success at all: nan, for 0
+
+
+class Smoothed(nn.Module):
+    """The answer that `model` gives most often to x + N(0, sigma^2 I); sigma in pixels, the noise is not clipped.
+
+    draws: passes whose mean probability `forward` takes, (N, K) as its logarithm, from torch's generator.
+    """
+
+    def __init__(self, model: nn.Module, sigma: float, draws: int = 16, batch: int = 1000) -> None:
+        super().__init__()
+        positive(sigma=sigma)
+        at_least(1, draws=draws, batch=batch)
+        self.model, self.sigma, self.draws, self.batch = model, sigma, draws, batch
+
+    @classmethod
+    def defend(cls, model: nn.Module, sigma: float = 0.25, **options: Any) -> Smoothed:
+        return cls(model, sigma, **options)
+
+    def extra_repr(self) -> str:
+        return f"sigma={self.sigma}, draws={self.draws}"
+
+    def adaptive(self) -> Self:
+        """Itself: its gradient is already that of the average."""
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        many = x.repeat(self.draws, *[1] * (x.ndim - 1))
+        logits = self.model(many + self.sigma * torch.randn_like(many)).log_softmax(1)
+        return logits.view(self.draws, len(x), -1).logsumexp(0) - torch.tensor(float(self.draws)).log()
+
+    @torch.no_grad()
+    def counts(self, x: Tensor, n: int, seed: int = 0) -> Tensor:
+        """(N, K) int64: how often each class is the answer in n draws; the module should be in eval mode."""
+        at_least(1, n=n)
+        keys = noise.key(x, seed)
+        together = max(1, self.batch // len(x)) if len(x) else 1
+        total: Tensor | int = 0
+        for first in range(0, n, together):
+            draws = range(first, min(n, first + together))
+            moved = torch.cat([x + self.sigma * noise.normal(keys, x.shape[1:], i).to(x.dtype) for i in draws])
+            logits = self.model(moved)
+            total = total + one_hot(logits.argmax(1), logits.shape[1]).view(len(draws), len(x), -1).sum(0)
+        assert isinstance(total, Tensor)
+        return total
+
+    def predict(self, x: Tensor, n: int = 1000, alpha: float = 0.001, seed: int = 0) -> Tensor:
+        """(N,) the class, or ABSTAIN where two classes could not be told apart at level alpha; wrong with chance <=
+        alpha."""
+        confidence(alpha)
+        first, second = (top := self.counts(x, n, seed).topk(2, dim=1)).values.unbind(1)
+        sure = [binomtest(int(a), int(a + b), 0.5).pvalue <= alpha for a, b in zip(first, second, strict=True)]
+        return torch.where(torch.tensor(sure, device=x.device), top.indices[:, 0], ABSTAIN)
+
+    def certify(
+        self, x: Tensor, n: int = 10_000, alpha: float = 0.001, select: int = 100, seed: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """(class or ABSTAIN, radius), each (N,): no change of L2 norm below the radius, in pixels, changes the class.
+
+        `select` draws choose the class, n others bound its chance; wrong with chance <= alpha.
+        """
+        confidence(alpha)
+        choice = self.counts(x, select, seed).argmax(1)
+        hits = self.counts(x, n, seed + 1).gather(1, choice[:, None]).squeeze(1)
+        least = proportion_at_least(hits, n, alpha)
+        radius = torch.from_numpy(self.sigma * norm.ppf(least.numpy())).to(x.device)
+        sure = radius > 0
+        return torch.where(sure, choice, ABSTAIN), torch.where(sure, radius, 0.0)
+
+
+def confidence(alpha: float) -> None:
+    """Refuse what is no chance of error."""
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be in (0, 1), got {alpha!r}.")
+
+
+def certified_accuracy(right: Tensor, radius: Tensor, radii: Tensor) -> Tensor:
+    """(R,): the share of images whose class is right (N,) and certain within each of `radii` (R,)."""
+    return (right & (radius >= radii[:, None])).double().mean(1)
+
+
+class NoiseTraining(RobustTraining):
+    """Cross-entropy on x + N(0, sigma^2 I)."""
+
+    def __init__(self, net: nn.Module, sigma: float, lr: float = 2e-3):
+        super().__init__(net, lr)
+        positive(sigma=sigma)
+        self.sigma = sigma
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, y = next(data)
+        logits = self.net(x + self.sigma * torch.randn_like(x))
+        loss = cross_entropy(logits, y)
+        update("net", loss)
+        return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
+
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """accuracy, and noisy_accuracy under one draw of the noise."""
+        noisy = accuracy(lambda x: self(x + self.sigma * torch.randn_like(x)), data)
+        return {**super().evaluate(data), "noisy_accuracy": noisy}
+
+
+@dataclass(frozen=True)
+class NoiseTrainingConfig(Config):
+    """Classifier trained under Gaussian noise, to be smoothed."""
+
+    sigma: float = 0.25
+    """standard deviation of the noise, in pixels of [0, 1]"""
+    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
+    """architecture"""
+    width: int | None = None
+    """channels of the first level, or hidden units; none: the architecture's own"""
+    lr: float = 2e-3
+    """learning rate of Adam"""
+
+    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> NoiseTraining:
+        net = NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))
+        return NoiseTraining(net, self.sigma, self.lr)

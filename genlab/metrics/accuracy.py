@@ -1,0 +1,17 @@
+"""The share of images that a classifier gets right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from genlab.data import Images, batches
+
+
+@torch.no_grad()
+def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
+    """The fraction of `data` that a model (x -> logits, in eval mode) classifies correctly."""
+    right = torch.stack([(model(x).argmax(1) == y).sum() for x, y in batches(data, 500)]).sum()
+    return int(right) / len(data)

@@ -1,0 +1,80 @@
+"""Every defence against every attack, in one picture: what the attacker knows of, and what only looks like a defence.
+
+python recipes/defence_matrix.py --data mnist --data-root DIR --eps 0.2
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from torch import nn
+
+import genlab
+from attacks import FGSM, PGD, AutoPGD, Linf, Square
+from attacks.defences import line_up
+from attacks.defences.adversarial_training import AdversarialTrainingConfig
+from attacks.defences.committee import Committee
+from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed
+from attacks.defences.verdict import table, to_json, verdicts
+from attacks.evaluate import evaluate
+from attacks.plugin import defence
+from attacks.report import add, progress
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.methods.classifier import ClassifierConfig
+from genlab.plots import heat
+
+
+@dataclass(frozen=True)
+class Config:
+    """A heat map of success rates, obliviously and adaptively."""
+
+    data: str = "digits"  # labelled images
+    data_root: Path | None = None  # where downloaded sets lie
+    images: int = 60_000  # length of every training
+    eps: float = 0.1  # L-infinity radius of attacks and trainings, in pixels of [0, 1]
+    filters: tuple[str, ...] = ("median", "bits", "jpeg", "resize-pad")  # names as `genlab list` tells them
+    attacked: int = 200  # held-out images to attack
+    queries: int = 300  # of the attack without gradients
+    out: Path = Path("runs/defence-matrix")  # folder of the runs and the report
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data, ball = genlab.DataOptions(config.data, data_root=config.data_root), Linf(config.eps)
+    test = data.load("test").subset(slice(0, config.attacked))
+    options = genlab.Options(config.images, seed=config.seed, schedule="cosine", warmup=0.05)
+
+    def train(name, method):
+        return genlab.Experiment(method, data, options).run(config.out / name, pictures=1)
+
+    model, heavy = (train(f"decay-{decay}", ClassifierConfig(weight_decay=decay)) for decay in (5e-4, 5e-3))
+    shields: dict[str, nn.Module] = {
+        "weight decay": heavy,
+        "dropout": train("dropout", ClassifierConfig(dropout=0.5)),
+        "three networks": Committee([model, heavy, train("resnet", ClassifierConfig("resnet"))]),
+        **{name: defence(name, model) for name in config.filters},
+        "smoothed": Smoothed(train("noise", NoiseTrainingConfig(2 * config.eps)), 2 * config.eps),
+        **{name: train(name, AdversarialTrainingConfig(name, eps=config.eps)) for name in ("fgsm", "pgd", "trades")},
+    }
+    attacks = {"FGSM": FGSM(ball), "PGD": PGD(ball), "APGD": AutoPGD(ball), "Square": Square(ball, config.queries)}
+    models, sources = line_up(model, shields)
+    with progress() as tell:
+        found = evaluate(models, attacks, test.x, test.labels, sources=sources, progress=tell)
+    Console().print(table(verdicts(found)))
+    page = genlab.Report(f"Defences against attacks: {config.data}, L-infinity {config.eps:g}")
+    rates = {(row.model, row.attack): row for row in found.rows}
+    columns = list(dict.fromkeys(row.attack for row in found.rows))
+    for title, rows in (("oblivious", list(sources)), ("adaptive", [name for name in models if name not in sources])):
+        cells = [[rates[row, column].success.value or 0.0 for column in columns] for row in rows]
+        page.picture(heat(cells, rows, columns, title=f"success, %, {title}"))
+    add(page, found)
+    write_atomically(config.out / "results.json", json.dumps(to_json(found), indent=1).encode())
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)

@@ -1,0 +1,78 @@
+"""Filters in front of a classifier: every filter, attack and eps, by an attacker who knows of the filter or does not.
+
+python recipes/smoothing_defence.py                              # scikit-learn's digits, minutes on one core
+python recipes/smoothing_defence.py --data mnist --data-root DIR --eps 0.1 0.15 0.2
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+import genlab
+from attacks.defences import line_up
+from attacks.defences.verdict import table, to_json, verdicts
+from attacks.evaluate import evaluate
+from attacks.plugin import ATTACKS, DEFENCES, attack, defence
+from attacks.report import add, progress
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.grid import grid_png
+from genlab.methods.classifier import ClassifierConfig
+from genlab.names import choose
+
+
+@dataclass(frozen=True)
+class Config:
+    """What filters are worth."""
+
+    data: str = "digits"  # labelled images
+    data_root: Path | None = None  # where downloaded sets lie
+    images: int = 100_000  # length of the classifier's training
+    filters: tuple[str, ...] = (
+        "mean",
+        "gaussian",
+        "median",
+        "bits",
+        "jpeg",
+        "bilateral",
+        "non-local",
+        "tv",
+        "resize-pad",
+    )
+    """names as `genlab list` tells them"""
+    attacks: tuple[str, ...] = ("fgsm", "pgd")  # names as `genlab list` tells them
+    eps: tuple[float, ...] = (0.05, 0.1, 0.2)  # L-infinity sizes, in pixels of [0, 1]
+    attacked: int = 300  # held-out images to attack
+    out: Path = Path("runs/smoothing-defence")  # folder of the run and the report
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    names = [choose(name, DEFENCES, "defence") for name in config.filters]
+    attacks = {choose(name, ATTACKS, "attack"): attack(name, max(config.eps)) for name in config.attacks}
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    train = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier", pictures=1)
+    test = data.load("test").subset(slice(0, config.attacked))
+    models, sources = line_up(model, {name: defence(name, model) for name in names})
+    with progress() as tell:
+        found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)
+    Console().print(table(verdicts(found)))
+    page = genlab.Report(f"Filters as defences: {config.data}")
+    page.section("What the classifier sees", "An image and an adversarial one, then both through every filter.")
+    seen = [example for example in found.examples if example.model == "none"][-2 * len(config.eps)]
+    for name, look in (("clean", seen.x), ("adversarial", seen.adversarial)):
+        page.picture(grid_png(look, len(look)), name)
+        for filter in names:
+            page.picture(grid_png(models[filter].filter(look), len(look)), f"{name}, {filter}")
+    add(page, found)
+    write_atomically(config.out / "results.json", json.dumps(to_json(found), indent=1).encode())
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)
