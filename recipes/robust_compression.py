@@ -1,7 +1,8 @@
 """Compression under attack: every stage from the dense network to the small file, its costs and its robustness.
 
 A CNN is distilled into LeNet-300-100, which is pruned and shared, or loses neurons, rank or bits. All are attacked by
-images made for themselves and for the dense parent, and by one perturbation for all images.
+images made for themselves and for the dense parent, and by one perturbation for all images. With --robust, teacher,
+student and every fine-tuning learn from the images that PGD makes for them.
 """
 
 from __future__ import annotations
@@ -15,16 +16,14 @@ from torch import nn
 
 import genlab
 from attacks import FGSM, PGD, Linf
+from attacks.defences.adversarial_training import AdversarialTraining, AdversarialTrainingConfig
 from attacks.evaluate import evaluate
 from attacks.universal import UniversalGradient
 from genlab.cli import start
-from genlab.compress.deep import LENET300, pruned, shared
+from genlab.compress.deep import LENET300
 from genlab.compress.distil import Distillation
-from genlab.compress.layers import hardened
-from genlab.compress.low_rank import factorise
-from genlab.compress.neurons import prune_neurons
-from genlab.compress.quantise import round_evenly
 from genlab.compress.table import table
+from genlab.compress.variants import variants
 from genlab.data import Stream
 from genlab.methods.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import lenet300
@@ -38,6 +37,7 @@ class Config:
     rounds: int = 4  # of pruning
     eps: float = 0.1  # L-infinity size of the attacks, in pixels of [0, 1]
     attacked: int = 300
+    robust: bool = False  # adversarial training and robust distillation
     out: Path = Path("runs/robust-compression")
     seed: int = 0
 
@@ -46,32 +46,32 @@ def main(config: Config) -> None:
     data, ball = genlab.DataOptions(config.data, data_root=config.data_root), Linf(config.eps)
     known, test = data.load("train"), data.load("test")
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
-    teacher = genlab.Experiment(ClassifierConfig(), data, options).run(config.out / "teacher", pictures=1)
+    method = AdversarialTrainingConfig(eps=config.eps) if config.robust else ClassifierConfig()
+    teacher = genlab.Experiment(method, data, options).run(config.out / "teacher", pictures=1)
+    inner = PGD(ball, steps=7, keep_best=False)
 
-    def train(net: nn.Module, factor: float, title: str) -> nn.Module:
-        genlab.fit(FineTuning(net, 0.05 * factor), Stream(known, 64, seed=config.seed), options, title=title)
-        return net
+    def train(net: nn.Module, factor: float, title: str) -> None:
+        hard = AdversarialTraining(net, inner, 2e-3 * factor) if config.robust else FineTuning(net, 0.05 * factor)
+        genlab.fit(hard, Stream(known, 64, seed=config.seed), options, title=title)
 
     torch.manual_seed(config.seed)
-    student = Distillation(lenet300(known.shape, len(known.classes)), [teacher])
+    net = lenet300(known.shape, len(known.classes))
+    change = (lambda x, y: inner(net, x, y)) if config.robust else None
+    student = Distillation(net, [teacher], change=change)
     dense = genlab.fit(student, Stream(known, 64, seed=config.seed), options, title="distilled").net
-    sparse = pruned(dense, LENET300[0], config.rounds, train)
-    stages = {"dense": dense, "pruned": sparse, "shared": shared(sparse, LENET300[1], train)}
-    stages["half the neurons"] = train(prune_neurons(dense, 0.5), 0.4, "half the neurons")
-    stages["low rank"] = train(factorise(dense, 0.8), 0.4, "low rank")
-    round_evenly(four := hardened(dense), 4)
-    stages["four bits"] = train(four, 0.1, "four bits")
-    rows = table(nets := {name: hardened(net).eval() for name, net in stages.items()}, test, config.out / "files")
-    x, y = test.x[: config.attacked], test.labels[: config.attacked]
+    nets = variants(dense, *LENET300, config.rounds, train)
+    rows, few = table(nets, test, config.out / "files"), test.subset(slice(0, config.attacked))
     universal = UniversalGradient(ball, images=config.images // 4).prepare(nets["dense"], known)
     attacks = {"FGSM": FGSM(ball), "PGD": PGD(ball, steps=20), "universal": universal}
-    own = evaluate(nets, attacks, x, y)
-    moved = evaluate(nets, {"PGD": attacks["PGD"]}, x, y, sources=dict.fromkeys(nets, "dense"))
-    for found, where in ((own, ""), (moved, " on parent")):
-        for row, r in ((row, r) for row in rows for r in found.rows if r.model == row["network"]):
-            row[f"{r.attack}{where}, %"] = 100 * (r.success.value or 0.0)
+    models = nets | {f"{name}, by images for its parent": net for name, net in nets.items()}
+    sources = {name: "dense" for name in models if name not in nets}
+    found = evaluate(models, attacks, few.x, few.labels, sources=sources)
+    for row, r in ((row, r) for row in rows for r in found.rows):
+        name, _, how = r.model.partition(", ")
+        if name == row["network"] and not (how and r.attack == "universal"):
+            row[f"{r.attack}{how and ' on parent'}, %"] = 100 * (r.success.value or 0.0)
     page = genlab.Report(f"Compression under attack: {config.data}, L-infinity {config.eps}")
-    page.table(list(rows[0]), [list(row.values()) for row in rows]).warnings(own.warnings)
+    page.table(list(rows[0]), [list(row.values()) for row in rows]).warnings(found.warnings)
     (config.out / "results.json").write_text(text := json.dumps(rows, indent=1))
     print(text, f"report {page.save(config.out / 'report.html')}", sep="\n")
 
