@@ -15,6 +15,7 @@ from PIL import Image
 
 from genlab.data import SOURCES, Augment, DataError, Folder, Images, Pair, Stream, batches, load
 from genlab.data.glyphs import render
+from genlab.data.mixed import Mixed
 from genlab.data.seeds import generator
 
 EVERYTHING = Augment(flip=True, crop=2, rotate=20, scale=0.2, shift=0.1)
@@ -577,3 +578,15 @@ def test_pairs_of_two_shapes_and_of_one_name_are_refused():
         Pair(numbered(), numbered(c=3))
     with pytest.raises(DataError, match="'unpaired:digits'"):
         load("unpaired:digits")
+
+
+def test_a_mixed_stream_keeps_the_first_images_of_a_batch_and_draws_the_others():
+    drawn = lambda n: (torch.zeros(n, 1, 8, 8), torch.full((n,), 99))
+    mixed, plain = Mixed(Stream(numbered(), 10), drawn, 0.3), Stream(numbered(), 10)
+    (x, y), (a, b) = next(mixed), next(plain)
+    assert torch.equal(x[:7], a[:7]) and torch.equal(y[:7], b[:7]) and y[7:].tolist() == [99] * 3 and (x[7:] == 0).all()
+    mixed.images = plain.images = 50
+    assert torch.equal(next(mixed)[0][:7], next(plain)[0][:7]) and mixed.images == 60
+    assert same(next(Mixed(Stream(numbered(), 10), drawn, 0.0)), next(Stream(numbered(), 10)))
+    with pytest.raises(ValueError, match="1.5"):
+        Mixed(plain, drawn, 1.5)

@@ -1,0 +1,66 @@
+"""Adversarial training: the lab's loop (attack, guard, loader, log) against its bare passes; 1.00: free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from attacks.defences.adversarial_training import AdversarialTraining, AdversarialTrainingConfig
+from genlab.cli import start
+from genlab.data import Images, Stream
+from genlab.timing import seconds
+from genlab.train import Options, fit
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = 20  # per measurement
+    repeats: int = 5
+    batch: int = 64
+    pgd: int = 7  # steps of the attack
+    size: int = 28
+    threads: int = 1
+
+
+def bare(method: AdversarialTraining, x: Tensor, y: Tensor, steps: int, pgd: int) -> None:
+    net, optimizer = method.net.train(), method.optimizers()["net"]
+    for _ in range(steps):
+        adv = (x + torch.empty_like(x).uniform_(-0.1, 0.1)).clamp(0, 1)
+        net.requires_grad_(False)
+        for _ in range(pgd):
+            (grad,) = torch.autograd.grad(cross_entropy(net(adv.requires_grad_()), y), adv)
+            adv = (x + (adv.detach() + 0.03 * grad.sign() - x).clamp(-0.1, 0.1)).clamp(0, 1)
+        net.requires_grad_(True)
+        loss = cross_entropy(net(adv), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def main(config: Config) -> None:
+    torch.set_num_threads(config.threads)
+    pixels = torch.randint(256, (1024, 1, config.size, config.size), dtype=torch.uint8)
+    noise = Images(pixels, torch.randint(10, (1024,)), tuple("0123456789"), "noise")
+    stream, n = Stream(noise, config.batch), config.steps * config.batch
+    method = AdversarialTrainingConfig(steps=config.pgd).build(noise.shape, 10).to(memory_format=torch.channels_last)
+    options = Options(n, config.batch, log_every=10**9)
+    works = (
+        partial(bare, method, *next(stream), config.steps, config.pgd),
+        partial(fit, method, stream, options),
+    )
+    rounds = seconds(works, config.repeats)
+    floor, lab = (n / median(column) for column in zip(*rounds))
+    table = Table("images/s", "floor", "lab", "time, lab / floor")
+    table.add_row(f"PGD-{config.pgd} training", f"{floor:.3g}", f"{lab:.3g}", f"{median(b / a for a, b in rounds):.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    start(main, Config)
