@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from ast import literal_eval
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -25,13 +27,13 @@ class Options:
     run: tyro.conf.Positional[Path]
     """run directory of a classifier"""
     attacks: str = "fgsm,ifgsm,pgd"
-    """comma-separated names; `genlab list` tells all"""
+    """comma-separated names; `genlab list` tells all; with options as in pgd:steps=100:restarts=10"""
     eps: str = "0.05,0.1,0.2"
     """comma-separated sizes of the perturbation, in pixels of [0, 1]"""
     norm: Literal["linf", "l2"] = "linf"
     """how the size is measured"""
     defence: str = "none"
-    """comma-separated names"""
+    """comma-separated names, with options as in median:k=5"""
     n: int = 1000
     """how many images to attack"""
 
@@ -40,8 +42,8 @@ def main(arguments: list[str]) -> None:
     from genlab.commands import parse
 
     options = parse(Options, "attack", arguments)
-    names = [choose(name, ATTACKS, "attack") for name in words(options.attacks)]
-    shields = [choose(name, DEFENCES, "defence") for name in words(options.defence)]
+    names = {word: split(word, ATTACKS, "attack") for word in words(options.attacks)}
+    shields = {word: split(word, DEFENCES, "defence") for word in words(options.defence)}
     sizes = sorted(number(word) for word in words(options.eps))
     if options.n < 1:
         raise ValueError(f"--n must be at least 1, got {options.n}")
@@ -56,7 +58,7 @@ def main(arguments: list[str]) -> None:
     from genlab.checkpoint import write_atomically
     from genlab.experiment import data_of
 
-    chosen = {name: attack(name, sizes[0], options.norm) for name in names}
+    chosen = {word: build(word, attack, name, sizes[0], options.norm, **more) for word, (name, more) in names.items()}
     run = genlab.Run(options.run)
     model = genlab.load(run)
     if not hasattr(model, "net"):
@@ -64,7 +66,8 @@ def main(arguments: list[str]) -> None:
     data = data_of(run)
     train, test = data.load("train"), data.load("test")
     test = test.subset(slice(0, options.n))
-    models, sources = line_up(model, {name: defence(name, model) for name in shields})
+    behind = {word: build(word, defence, name, model, **more) for word, (name, more) in shields.items()}
+    models, sources = line_up(model, behind)
     with progress() as tell:
         found = evaluate(models, chosen, test.x, test.labels, eps=sizes, sources=sources, data=train, progress=tell)
     Console().print(found.table())
@@ -84,6 +87,29 @@ def words(text: str) -> list[str]:
     if not found:
         raise ValueError(f"a comma-separated list is needed, got {text!r}")
     return list(dict.fromkeys(found))
+
+
+def split(word: str, known: dict[str, tuple[str, str]], kind: str) -> tuple[str, dict[str, Any]]:
+    """`name:option=value:...` -> the name, which must be one of `known`, and its options."""
+    name, *options = word.split(":")
+    found = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"an option of {name} is written {name}:option=value, got {option!r}")
+        try:
+            found[key] = literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[key] = value
+    return choose(name, known, kind), found
+
+
+def build(word: str, builder: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """builder(...); an option that it does not take, or a value of the wrong kind, is the user's to mend."""
+    try:
+        return builder(*arguments, **options)
+    except TypeError as error:
+        raise ValueError(f"{word!r} has an option that does not fit: {error}") from None
 
 
 def number(word: str) -> float:

@@ -132,6 +132,24 @@ def test_attack_prints_a_table_and_leaves_json_picture_and_page(runs, capsys):
     assert "nothing to fool" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--attacks", "pgd:stps=3"], "did you mean 'steps'"),
+        (["--attacks", "pgd:steps"], "pgd:option=value, got 'steps'"),
+        (["--attacks", "pgd:steps=x"], "'pgd:steps=x' has an option that does not fit"),
+        (["--defence", "median:kk=3"], "'median:kk=3' has an option that does not fit"),
+    ],
+)
+def test_options_of_attacks_and_defences_stand_behind_their_names(runs, capsys, words, sentence):
+    run = str(runs / "classifier")
+    assert main(["attack", run, "--n", "5", *words]) == 2 and sentence in capsys.readouterr().err
+    assert main(["attack", run, "--n", "5", "--attacks", "pgd:steps=2:restarts=2", "--defence", "median:k=5"]) == 0
+    assert "verdict" in capsys.readouterr().out
+    found = json.loads((runs / "classifier" / "attack.json").read_text())
+    assert "steps=2" in found["rows"][0]["config"] and found["verdicts"][0]["defence"] == "median:k=5"
+
+
 def test_report_is_made_again_from_the_files(runs):
     (runs / "gan" / "report.html").unlink()
     assert main(["report", str(runs / "gan")]) == 0 and (runs / "gan" / "report.html").exists()

@@ -15,7 +15,7 @@ from attacks.views import NUMBERS, Views
 
 
 class ResizePad(Filter):
-    """Every image at a random size and place on a black canvas of up to `reach` times its side (the paper's 331/299)."""
+    """Every image at a random size and place on a black canvas of up to `reach` times its side; the paper: 331/299."""
 
     random = True
 

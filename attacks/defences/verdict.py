@@ -15,7 +15,7 @@ from attacks.results import Rate, Report, WorstCase, size_name
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEAD = ["defence", "eps", "clean %", "undefended", "oblivious", "adaptive", "verdict"]
+HEAD = ["defence", "eps", "clean", "undefended", "oblivious", "adaptive", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ def table(worth: list[Verdict]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    found = Table(*HEAD, title="defences: success of the worst case over all attacks, %", box=SIMPLE_HEAD)
+    found = Table(
+        *HEAD, title="defences: success of the worst case over all attacks, %", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for column in found.columns:
         column.no_wrap = True
     for before, verdict in zip([None, *worth], worth):
