@@ -37,7 +37,9 @@ def add(page: genlab.report.Report, found: Report) -> genlab.report.Report:
     head, *rows = found.cells()
     page.table(head, rows).warnings(found.warnings)
     if worth := verdicts(found):
-        page.section("Defences", "Worst case over the attacks of a ball, %, by an attacker who knows of the defence or not.")
+        page.section(
+            "Defences", "Worst case over the attacks of a ball, %, by an attacker who knows of the defence or not."
+        )
         page.table(HEAD, [verdict.cells for verdict in worth])
     page.section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
     shown = {(e.model, e.attack): e for e in found.examples if e.eps in (None, _middle(found))}

@@ -35,7 +35,7 @@ class Verdict:
         if self.undefended.exceeds(self.adaptive):
             return "helps"
         if self.undefended.exceeds(self.oblivious):
-            return "only hides gradients"
+            return "hides gradients"
         return "hurts" if self.adaptive.exceeds(self.undefended) else "no effect"
 
     @property

@@ -1,0 +1,21 @@
+"""Networks that a defence borrows, as callables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Borrowed(nn.Module):
+    """A callable as a module. The module whose method it is moves and changes mode with it (`model.reconstruct`)."""
+
+    def __init__(self, call: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.call = call
+        owner = getattr(getattr(call, "func", call), "__self__", None)  # `func`: of a functools.partial
+        self.owner = owner if isinstance(owner, nn.Module) else None
+
+    def forward(self, *args: Any) -> Tensor:
+        return self.call(*args)

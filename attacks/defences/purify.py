@@ -1,0 +1,143 @@
+"""Purification: a generative model in front of the classifier, which then sees what the model would have drawn.
+
+DefenseGAN      Samangouei, Kabkab, Chellappa 2018, arXiv:1805.06605, with Adam in place of momentum
+Reconstruct     Meng, Chen 2017 (MagNet), arXiv:1705.09064: the reformer; any auto-encoder, also a VAE
+magnet          the same behind its detectors
+PixelDefend     Song et al. 2018, arXiv:1710.10766, Algorithm 1
+
+Generative models come as callables or networks; each class is a `Filter`, so `Filtered(...)` is a model again and
+`Filtered(...).adaptive()` what an attacker who knows of it should attack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from attacks.defences.borrowed import Borrowed
+from attacks.defences.detection import Detector, Guarded
+from attacks.defences.scores import Divergence, ReconstructionError
+from attacks.defences.smoothing import Filter, Filtered
+from attacks.options import at_least, positive, within
+from genlab.data.seeds import generator as seeded
+from genlab.edit import evaluating, invert, squared_error
+from genlab.heads import Categorical, Head, Regression
+from genlab.nets.causal import CausalNet
+from genlab.sampling import draw
+
+SLACK = 1e-6  # of a pixel, for rounding
+
+Map = Callable[[Tensor], Tensor]
+
+
+class Reconstruct(Filter):
+    """What an auto-encoder makes of x, kept in [0, 1]; autoencode: x (N, C, H, W) -> the same shape."""
+
+    def __init__(self, autoencode: Map) -> None:
+        super().__init__()
+        self.autoencode = Borrowed(autoencode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.autoencode(x).clamp(0, 1)
+
+
+class DefenseGAN(Filter):
+    """G(z*), z* = argmin |G(z) - x|^2: the best of `restarts` descents of `steps` steps each.
+
+    generator: z (N, latent), standard normal -> images in [0, 1]. lr: of Adam, falling to 0 along a cosine. The points
+    where the descents start are drawn once, from `seed`, and are the same for every image: nothing here is random.
+    """
+
+    differentiable = False
+    starts: Tensor
+
+    def __init__(
+        self, generator: nn.Module, latent: int, restarts: int = 10, steps: int = 200, lr: float = 0.1, seed: int = 0
+    ) -> None:
+        super().__init__()
+        at_least(1, latent=latent, restarts=restarts, steps=steps)
+        positive(lr=lr)
+        self.generator, self.steps, self.lr = generator, steps, lr
+        self.register_buffer("starts", torch.randn(restarts, latent, generator=seeded("defense-gan", seed)))
+
+    def extra_repr(self) -> str:
+        return f"restarts={len(self.starts)}, steps={self.steps}, lr={self.lr}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, restarts = len(x), len(self.starts)
+        targets = x.detach().repeat_interleave(restarts, 0)
+        with evaluating(self.generator), torch.no_grad():
+            z = invert(self.generator, targets, self.starts.repeat(n, 1), steps=self.steps, lr=self.lr)
+            images = self.generator(z)
+        best = squared_error(images, targets).view(n, restarts).argmin(1)
+        return images.view(n, restarts, *x.shape[1:])[torch.arange(n, device=x.device), best].clamp(0, 1)
+
+
+class PixelDefend(Filter):
+    """Pixel after pixel, the likeliest value within eps of the image's own, given those before it, already purified.
+
+    net, head: an unconditional autoregressive model whose values are levels of brightness. A pixel near which there is
+    no level stays. One pass over the pixels, as in drawing.
+    """
+
+    differentiable = False
+
+    def __init__(self, net: CausalNet, head: Head, eps: float = 0.1) -> None:
+        super().__init__()
+        within(0, 1, eps=eps)
+        if isinstance(head, Categorical | Regression):
+            raise ValueError(f"PixelDefend needs a distribution over levels of brightness, got {type(head).__name__}.")
+        self.net, self.head, self.eps = net, Nearby(head, eps), eps
+
+    def extra_repr(self) -> str:
+        return f"eps={self.eps:g}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.detach()
+        levels = self.head.images(draw(self.net, self.head, x))
+        return torch.where((levels - x).abs() <= self.eps + SLACK, levels, x)
+
+
+class Nearby(Head):
+    """`head`, drawing the likeliest value within eps of the number it is given (or, if there is none, the nearest)."""
+
+    def __init__(self, head: Head, eps: float) -> None:
+        super().__init__(head.groups, head.values, head.outputs, head.inputs)
+        self.head, self.eps = head, eps
+
+    def encode(self, k: Tensor) -> Tensor:
+        return self.head.encode(k)
+
+    def draw(self, outputs: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
+        away = (self.images(torch.arange(self.values, device=u.device)) - u[:, :, None]).abs()
+        log_probs = self.head.log_probs(outputs).masked_fill(away > self.eps + SLACK, -torch.inf)
+        return torch.where(log_probs.isneginf().all(2), away.argmin(2), log_probs.argmax(2))
+
+
+class OnAlarm(Filter):
+    """`filter` where the detector raises an alarm, x itself elsewhere (with likelihood: adaptive PixelDefend)."""
+
+    differentiable = False
+
+    def __init__(self, detector: Detector, filter: Filter) -> None:
+        super().__init__()
+        self.detector, self.filter, self.random = detector, filter, filter.random
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            rows = self.detector(x).nonzero().squeeze(1)
+        return x.index_copy(0, rows, self.filter(x[rows])) if len(rows) else x
+
+
+def magnet(
+    model: nn.Module, autoencode: Map, clean: Tensor, fpr: float, temperatures: tuple[float, ...] = (10.0, 40.0)
+) -> Guarded:
+    """The model behind its reformer, guarded by the reconstruction error and a divergence per temperature.
+
+    The detectors share the false-positive rate evenly; `clean` are images that neither network was trained on.
+    """
+    scores = [ReconstructionError(autoencode, 1), *(Divergence(model, autoencode, t) for t in temperatures)]
+    detectors = [Detector(score).calibrate(clean, fpr / len(scores)) for score in scores]
+    return Guarded(Filtered(Reconstruct(autoencode), model), *detectors)

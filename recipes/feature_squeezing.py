@@ -1,0 +1,80 @@
+"""Detectors of attacks and of real outliers: areas under the curve, costs, and what an attacker who knows them does.
+
+python recipes/feature_squeezing.py                              # scikit-learn's digits, minutes on one core
+python recipes/feature_squeezing.py --data mnist --data-root DIR --images 75000 --eps 0.3 --models auto-encoder VAE
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import genlab
+from attacks import PGD, Linf
+from attacks.defences import scores as by
+from attacks.defences.comparison import Comparison, evasion, halves, report, successes
+from attacks.defences.denoising import NonLocalMeans
+from attacks.defences.roc import Costs
+from attacks.defences.smoothing import BitDepth, Filtered
+from attacks.plugin import attack
+from genlab.cli import start
+from genlab.data.resize import resized
+from genlab.methods.autoencoder import AutoEncoderConfig
+from genlab.methods.autoregressive import AutoregressiveConfig
+from genlab.methods.classifier import ClassifierConfig
+from genlab.methods.vae import VAEConfig
+
+COSTS = {"miss 1, alarm 1": Costs(), "miss 10, alarm 1": Costs(miss=10), "miss 1, alarm 10": Costs(alarm=10)}
+PIXELS = AutoregressiveConfig(head="logistic", levels=16, layers=3)
+MODELS: dict[str, tuple[Any, Any]] = {
+    "auto-encoder": (AutoEncoderConfig(), lambda m: by.ReconstructionError(m.reconstruct)),
+    "VAE": (VAEConfig(draws=1), lambda m: by.Unlikely(lambda x: -sum(m.bound(x)))),
+    "PixelCNN": (PIXELS, lambda m: by.Unlikely(Filtered(BitDepth(4), lambda x: m.log_prob_of(15 * x, None), True))),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    data: str = "digits"
+    data_root: Path | None = None
+    images: int = 40_000  # length of every training
+    models: tuple[Literal["auto-encoder", "VAE", "PixelCNN"], ...] = ("auto-encoder", "VAE", "PixelCNN")
+    outliers: tuple[str, ...] = ("letters", "sprites")  # images of no class
+    attacks: tuple[str, ...] = ("fgsm", "pgd", "cw-l2", "deepfool")  # the first teaches the detectors "together"
+    tested: int = 360  # held-out images; all that is chosen comes from the first half, all figures from the second
+    eps: float = 0.2  # L-infinity size of FGSM and PGD, in pixels of [0, 1]
+    steps: int = 40  # of the PGD that knows the detector
+    bits: int = 1  # per pixel that one squeezer leaves; the other are non-local means
+    fpr: float = 0.05  # share of false alarms that a threshold may raise
+    out: Path = Path("runs/feature-squeezing")
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    kinds = {"classifier": ClassifierConfig(), **{name: MODELS[name][0] for name in config.models}}
+    made = {k: genlab.Experiment(m, data, options).run(config.out / k, pictures=1) for k, m in kinds.items()}
+    net, known, test = made["classifier"].net, data.load("train"), data.load("test").subset(slice(0, config.tested))
+    torch.manual_seed(config.seed)
+    attacks = {name: attack(name, config.eps) for name in config.attacks}
+    clean, suspects = halves(test.x), successes(net, attacks, test.x, test.labels)
+    others = {k: genlab.DataOptions(k, channels=test.shape[0], data_root=config.data_root) for k in config.outliers}
+    suspects |= {k: halves(resized(v.load("test"), test.shape[1]).x[: len(test)]) for k, v in others.items()}
+    scores = by.of_classifier(net, known.x[:10_000], known.labels[:10_000], BitDepth(config.bits), NonLocalMeans())
+    scores |= {name: MODELS[name][1](made[name]) for name in config.models}
+    scores["together"] = by.Together.fit(list(scores.values()), clean[0], suspects[config.attacks[0]][0])
+    found, pgd = Comparison.of(scores, clean, suspects), PGD(Linf(config.eps), config.steps)
+    evasions = evasion(net, scores, pgd, test.x, test.labels, config.fpr)
+    results = {**found.results(COSTS, attacks), "evasion": evasions}
+    (config.out / "results.json").write_text(text := json.dumps(results, indent=1))
+    page = report(f"Detectors on {config.data}", found, results).save(config.out / "report.html")
+    print(text, f"report {page}", sep="\n")
+
+
+if __name__ == "__main__":
+    start(main, Config)

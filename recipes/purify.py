@@ -1,0 +1,80 @@
+"""Generative models in front of a classifier: what they cost, what they stop, and what is left to who knows of them.
+
+python recipes/purify.py                                         # scikit-learn's digits, minutes on one core
+python recipes/purify.py --data mnist --data-root DIR --eps 0.3 --models gan vae auto-encoder
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import genlab
+from attacks import FGSM, PGD, Linf
+from attacks.defences import line_up
+from attacks.defences.comparison import passing
+from attacks.defences.purify import DefenseGAN, PixelDefend, Reconstruct, magnet
+from attacks.defences.smoothing import Filtered
+from attacks.evaluate import evaluate
+from attacks.report import add
+from genlab.cli import start
+from genlab.grid import grid_png
+from genlab.methods.autoencoder import AutoEncoderConfig
+from genlab.methods.autoregressive import AutoregressiveConfig
+from genlab.methods.classifier import ClassifierConfig
+from genlab.methods.gan import GANConfig
+from genlab.methods.vae import VAEConfig
+
+PIXELS = AutoregressiveConfig(head="softmax", levels=17, layers=3)
+MODELS: dict[str, tuple[Any, Any]] = {
+    "classifier": (ClassifierConfig(), None),
+    "gan": (GANConfig(width=32), lambda m, c: DefenseGAN(m.generator, m.latent, 4, c.descent)),
+    "vae": (VAEConfig(pixels="gaussian", sigma=0.1, draws=1), lambda m, c: Reconstruct(m.reconstruct)),
+    "auto-encoder": (AutoEncoderConfig(noise=0.1), lambda m, c: Reconstruct(m.reconstruct)),
+    "pixelcnn": (PIXELS, lambda m, c: PixelDefend(m.net, m.head, c.eps)),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    data: str = "digits"
+    data_root: Path | None = None
+    images: int = 40_000  # length of every training; the GAN's is four times as long
+    models: tuple[Literal["gan", "vae", "auto-encoder", "pixelcnn"], ...] = ("gan", "vae", "auto-encoder", "pixelcnn")
+    eps: float = 0.2  # L-infinity size of the attacks, in pixels of [0, 1]; PixelDefend moves pixels as far
+    descent: int = 60  # steps of Defense-GAN from each of its four starts
+    attacked: int = 100  # held-out images to attack; MagNet's thresholds come from the others
+    out: Path = Path("runs/purify")
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    test, n, made = data.load("test"), config.attacked, {}
+    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    long = {"gan": genlab.Options(4 * config.images, seed=config.seed, half_life=10_000)}
+    for name in ("classifier", *config.models):
+        length = long.get(name, options)
+        made[name] = genlab.Experiment(MODELS[name][0], data, length).run(config.out / name, pictures=1)
+    net, x, y = made["classifier"], test.x[:n], test.labels[:n]
+    models, sources = line_up(net, {k: Filtered(MODELS[k][1](made[k], config), net) for k in config.models})
+    pgd, page = PGD(Linf(config.eps), steps=20), genlab.Report(f"Purification: {config.data}, eps {config.eps:g}")
+    found = evaluate(models, {"fgsm": FGSM(pgd.ball), "pgd": pgd}, x, y, sources=sources)
+    results, adv = found.to_json(), pgd(net, x, y)
+    page.section("Purified", "Rows: original, purified; adversarial (PGD on the classifier alone), purified.")
+    for name, purify in ((name, models[name].filter) for name in config.models):
+        page.picture(grid_png(torch.cat([x[:12], purify(x[:12]), adv[:12], purify(adv[:12])]), 12), name)
+    if "auto-encoder" in made:
+        guarded = magnet(net, made["auto-encoder"].reconstruct, test.x[n : n + 1000], 0.05).adaptive()
+        results["magnet"] = rates = passing(guarded, pgd, adv, x, y)
+        page.section("MagNet", "Shares right, and then wrong, without alarm.").table([*rates], [[*rates.values()]])
+    (config.out / "results.json").write_text(json.dumps(results, indent=1))
+    print(found, results.get("magnet"), f"report {add(page, found).save(config.out / 'report.html')}", sep="\n")
+
+
+if __name__ == "__main__":
+    start(main, Config)

@@ -1,0 +1,174 @@
+"""Purifiers against closed forms: least squares, pixel-by-pixel search by whole passes, their own promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attacks.ball import Linf
+from attacks.defences.detection import Detector
+from attacks.defences.purify import DefenseGAN, OnAlarm, PixelDefend, Reconstruct, magnet
+from attacks.defences.scores import ReconstructionError
+from attacks.defences.smoothing import BitDepth, Filtered, Mean
+from attacks.pgd import FGSM
+from genlab.heads import Bernoulli, Head, Logistic, Palette, Regression, Softmax
+from genlab.nets.causal import CausalNet
+from genlab.nets.pixelcnn import GatedPixelCNN
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded(make: Callable[[], Any]) -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return make()
+
+
+class Plane(nn.Module):
+    """z (N, 3) -> 0.5 + A z, images of 4 x 4 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(0.1 * (draw(16, 3) - 0.5))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (0.5 + z @ self.a.T).view(-1, 1, 4, 4)
+
+
+class Folded(nn.Module):
+    """A generator with many valleys, that draws at random and counts batches while it trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(2, 32), nn.BatchNorm1d(32), nn.Tanh(), nn.Dropout(0.5), nn.Linear(32, 16))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.body(6 * z).sin().add(1).div(2).view(-1, 1, 4, 4)
+
+
+def pixel_model(head: Head) -> tuple[CausalNet, Head]:
+    net = seeded(lambda: GatedPixelCNN(head.inputs, head.groups, 6, 2, head.outputs))
+    for p in net.parameters():
+        p.data.mul_(3)  # so that it is sure of something
+    return net, head
+
+
+HEADS = {"softmax": Softmax(2, 5), "logistic": Logistic(2, 2, 9), "bernoulli": Bernoulli(2)}
+
+
+def test_defense_gan_on_a_linear_generator_is_the_projection_onto_its_plane() -> None:
+    plane, x = Plane(), 0.3 + 0.4 * draw(6, 1, 4, 4, seed=1)
+    found = DefenseGAN(plane, 3, restarts=2, steps=150, lr=0.3)(x)
+    z = torch.linalg.lstsq(plane.a.detach(), (x - 0.5).flatten(1).T).solution.T
+    assert torch.allclose(found, plane(z).detach(), atol=1e-4)
+    assert (found - x).abs().mean() > 0.05
+
+
+def test_more_restarts_come_nearer_and_no_image_depends_on_the_others() -> None:
+    folded, x = seeded(Folded), draw(5, 1, 4, 4)
+    state = {name: value.clone() for name, value in folded.state_dict().items()}
+    few, many = (DefenseGAN(folded, 2, restarts=n, steps=30) for n in (1, 12))
+    few.starts = many.starts[:1]
+    near, far = ((x - gan(x)).square().flatten(1).mean(1) for gan in (many, few))
+    assert (near <= far + 1e-6).all() and near.mean() < 0.95 * far.mean()
+    assert torch.allclose(torch.cat([many(one[None]) for one in x]), many(x), atol=1e-3)
+    assert torch.equal(many(x), many(x)) and not torch.equal(many(x), DefenseGAN(folded, 2, 12, 30, seed=1)(x))
+    assert folded.body[3].training and all(torch.equal(state[n], v) for n, v in folded.state_dict().items())
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_pixel_defend_is_the_greedy_search_by_one_whole_pass_per_pixel(name: str) -> None:
+    net, head = pixel_model(HEADS[name])
+    x, eps = draw(3, 2, 4, 5), 0.6
+    k, out = head.indices(x), x.clone()
+    with torch.no_grad():
+        for i, j, c in ((i, j, c) for i in range(4) for j in range(5) for c in range(2)):
+            log_p = head.log_probs(net(head.encode(k))[:, :, :, i, j])[:, c]
+            for n in range(3):
+                allowed = [v for v in range(head.values) if abs(v / (head.values - 1) - x[n, c, i, j]) <= eps]
+                k[n, c, i, j] = max(allowed, key=lambda v, row=log_p[n]: row[v])  # type: ignore[misc]
+                out[n, c, i, j] = k[n, c, i, j] / (head.values - 1)
+    found = PixelDefend(net, head, eps)(x)
+    assert torch.equal(found, out) and (found - x).abs().max() > 0.3
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("eps", [0.0, 0.1, 0.25, 1.0])
+def test_pixel_defend_never_leaves_eps_and_with_none_is_the_identity(name: str, eps: float) -> None:
+    net, head = pixel_model(HEADS[name])
+    x = torch.cat([draw(3, 2, 4, 5), head.images(head.indices(draw(2, 2, 4, 5, seed=1)))])
+    found = PixelDefend(net, head, eps)(x)
+    assert (found - x).abs().max() <= eps + 1e-6 and found.min() >= 0 and found.max() <= 1
+    assert eps > 0 or torch.equal(found, x)
+    assert eps < 1 or not torch.equal(found, x)
+    assert torch.equal(PixelDefend(net, head, eps)(x[:1]), found[:1])
+
+
+def test_purifiers_stand_before_a_model_and_are_attacked_through() -> None:
+    x, model = draw(4, 2, 4, 4), seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 3)))
+    y = model(x).argmax(1)
+    folded = nn.Sequential(nn.Linear(2, 32), nn.Sigmoid(), nn.Unflatten(1, (2, 4, 4)))
+    net, head = pixel_model(HEADS["softmax"])
+    gated = OnAlarm(Detector(ReconstructionError(Mean(3)), 0.0), BitDepth(1))
+    for filter in (DefenseGAN(folded, 2, 2, 5), PixelDefend(net, head), Reconstruct(Mean(3)), gated):
+        defended = Filtered(filter, model)
+        assert torch.equal(defended.adaptive()(x), model(filter(x)))
+        assert defended.adaptive().straight_through == (not isinstance(filter, Reconstruct))
+        adv = FGSM(Linf(0.1))(defended.adaptive(), x, y)
+        assert ((adv - x).abs().flatten(1).amax(1) > 0.05).all()
+        filter.to("meta")
+        assert all(tensor.is_meta for tensor in [*filter.parameters(), *filter.buffers()])
+
+
+class Coder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.brighter = nn.Parameter(torch.tensor(0.7))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return x + self.brighter
+
+
+def test_a_reformer_stays_in_the_box_and_takes_its_network_along() -> None:
+    filter = Reconstruct(Coder().reconstruct)
+    assert torch.equal(filter(torch.tensor([0.2, 0.9])), torch.tensor([0.9, 1.0]))
+    assert [p.shape for p in filter.parameters()] == [()]
+
+
+def test_only_what_raises_the_alarm_is_purified() -> None:
+    x = torch.cat([draw(3, 1, 4, 4).round(), draw(3, 1, 4, 4, seed=1)])
+    both = OnAlarm(Detector(ReconstructionError(BitDepth(1)), 1e-6), Mean(3))(x)
+    assert torch.equal(both[:3], x[:3]) and torch.equal(both[3:], Mean(3)(x[3:]))
+    assert torch.equal(OnAlarm(Detector(ReconstructionError(BitDepth(1)), 1.0), Mean(3))(x), x)
+
+
+def test_magnet_refuses_what_is_far_from_its_images_and_keeps_its_promise_on_others() -> None:
+    smooth = lambda n, seed: Mean(3)(Mean(3)(draw(n, 1, 6, 6, seed=seed)))  # noqa: E731
+    model = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 3)))
+    guarded = magnet(model, Mean(3), smooth(600, 0), fpr=0.09)
+    assert len(guarded.detectors) == 3
+    alarms = [(guarded(x).argmax(1) == 3).double().mean().item() for x in (smooth(600, 1), draw(600, 1, 6, 6, seed=2))]
+    assert alarms[0] < 0.09 + 4 * (0.09 / 300) ** 0.5 and alarms[1] > 0.95
+    assert torch.equal(guarded(draw(5, 1, 6, 6))[:, :3], model(Mean(3)(draw(5, 1, 6, 6))))
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: DefenseGAN(Plane(), 3, restarts=0), "restarts.*0"),
+        (lambda: DefenseGAN(Plane(), 3, lr=0.0), "lr.*0.0"),
+        (lambda: PixelDefend(*pixel_model(HEADS["softmax"]), eps=-0.1), "eps.*-0.1"),
+        (lambda: PixelDefend(*pixel_model(Palette(3, 4))), "Palette"),
+        (lambda: PixelDefend(*pixel_model(Regression(1))), "Regression"),
+        (lambda: magnet(nn.Flatten(), Mean(3), draw(9, 1, 6, 6), 0.01), "at least 299 clean images, got 9"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_sentence(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()
