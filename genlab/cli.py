@@ -19,6 +19,7 @@ from genlab.names import choose, resolve
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("genlab.commands:train", "train a method, or continue a run"),
     "sample": ("genlab.commands:sample", "draw images from a trained run into one grid"),
+    "translate": ("genlab.translate:main", "translate a folder of images by a trained run"),
     "evaluate": ("genlab.metrics.command:main", "measure the samples of a trained run: FID, precision, recall, ..."),
     "report": ("genlab.commands:report", "write the HTML report of a run again"),
     "list": ("genlab.commands:listing", "name methods, data and all that plugins add"),

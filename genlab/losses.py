@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid, relu, softplus
 
 
@@ -114,7 +114,7 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def slopes(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+def slopes(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """|gradient of critic|_2, (N,), at one random point on the line from each real image to its fake; in float32."""
     eps = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
     x = torch.lerp(fake.detach().float(), real.float(), eps).requires_grad_()

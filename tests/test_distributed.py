@@ -38,7 +38,7 @@ def trained(name, rank, world, run=None, images=96):
     if rank:  # another start: the broadcast must repair it
         for p in method.parameters():
             p.data.add_(1.0)
-    fit(method, stream(16, rank=rank, world=world), Options(images=images, half_life=50), run=run)
+    fit(method, stream(16, name, rank=rank, world=world), Options(images=images, half_life=50), run=run)
     return method.state_dict()
 
 

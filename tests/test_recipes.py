@@ -24,9 +24,9 @@ TINY = {
     "vae_latent": "--images 640 --width 4 --components 2 --n 40 --out {out}",
     "flow_mnist": "--images 320 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
-    "infogan_factors": "--images 640 --width 8 --hidden 32 --out {out}",
+    "infogan_factors": "--images 192 --width 4 --hidden 16 --out {out}",
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
-    "conditional": "--images 192 --classifier-images 320 --width 8 --stack --out {out}",
+    "conditional": "--images 64 --classifier-images 320 --width 4 --stack --out {out}",
     "few_labels": "--images 640 --supervised-images 640 --labels 2 --width 8 --out {out}",
     "photo_editing": "--images 320 --steps 3 --n 4 --out {out}",
     "reprogramming": "--classifier-images 640 --images 640 --size 12 --pixels 1 --gap 1 --out {out}",
@@ -37,9 +37,9 @@ TINY = {
     "attack_table": "--images 640 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
-    "representations": "--images 320 --sizes 16 8 --labels 2 --out {out}",
+    "representations": "--images 128 --sizes 16 8 --labels 2 --out {out}",
     "deep_compression": "--images 6000 --rounds 2 --seeds 2 --out {out}",
-    "robust_compression": "--images 3000 --rounds 1 --attacked 30 --out {out}",
+    "robust_compression": "--images 3000 --rounds 1 --attacked 20 --out {out}",
     "distillation": "--images 3000 --teacher 16 --student 8 --temperatures 4 --seeds 2 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 2 --out {out}",
     "data_free": "--images 1000 --gan-images 128 --samples 500 --width 4 --out {out}",
@@ -47,6 +47,24 @@ TINY = {
     "pixelcnn_mnist": "--images 64 --width 6 --layers 1 --out {out}",
     "pixelrnn_sprites": "--images 64 --width 6 --layers 1 --size 10 --colours 4 --out {out}",
     "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 1 --n 20 --out {out}",
+    "smoothing_defence": "--images 2000 --filters median bits resize-pad --eps 0.2 --attacked 20 --out {out}",
+    "certify": "--images 1000 --sigma 0.2 --radii 0.1 0.3 --eps 0.02 --n 20 --attacked 10 --out {out}",
+    "adversarial_training": "--images 640 --rounds 1 --attacked 5 --out {out}",
+    "generated_data": "--images 128 --gan-images 64 --width 4 --known 40 --attacked 5 --seeds 2 --out {out}",
+    "defence_matrix": "--images 640 --filters bits --attacked 5 --queries 5 --out {out}",
+    "cyclegan": "--data unpaired:digits,night:digits --size 8 --images 16 --width 4 --classifier-images 64 --out {out}",
+    "pix2pix": "--data digits --size 8 --task super-resolution:2 --images 16 --width 4 --classifier-images 64 "
+    "--out {out}",
+    "super_resolution": "--data digits --size 8 --factors 2 4 --images 16 --classifier-images 64 --width 4 --out {out}",
+    "inpainting": "--data digits --size 8 --hole 3 --images 32 --classifier-images 64 --width 4 --n 40 --out {out}",
+    "unpaired_common_space": "--a grey:digits --b textured:digits --size 8 --images 16 --gan-images 64 --width 4 "
+    "--classifier-images 64 --out {out}",
+    "stargan": "--data domains:digits,night:digits --size 8 --images 80 --width 4 --classifier-images 64 --out {out}",
+    "benchmark_adversarial": "--steps 1 --repeats 1 --batch 4 --pgd 1 --size 8",
+    "benchmark_cyclegan": "--steps 1 --repeats 1 --width 4 --size 32",
+    "feature_squeezing": "--images 320 --models VAE --outliers sprites --attacks fgsm --steps 1 --tested 16 --fpr 0.2"
+    " --out {out}",
+    "purify": "--images 64 --models auto-encoder pixelcnn --attacked 2 --out {out}",
     "black_box": "--images 128 --attacked 8 --queries 30 60 --out {out}",
 }
 
@@ -83,7 +101,9 @@ def test_quickstart_leaves_a_report_with_grid_and_success_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["benchmark_attacks", "benchmark_training", "benchmark_loader", "benchmark_sampling", "benchmark_flow"]
+    "name",
+    ["benchmark_attacks", "benchmark_training", "benchmark_loader", "benchmark_sampling", "benchmark_flow"]
+    + ["benchmark_cyclegan", "benchmark_adversarial"],
 )
 def test_benchmarks_print_ratios_to_the_floor_of_the_same_run(name, tmp_path):
     out = run(name, tmp_path)
@@ -167,7 +187,9 @@ def test_deep_compression_writes_files_that_shrink_from_stage_to_stage(tmp_path)
     assert len(list(tmp_path.glob("files-*/*.genlab"))) == 6
 
 
-def test_every_stage_of_compression_is_attacked(tmp_path):
+@pytest.mark.parametrize("options", [TINY["robust_compression"], "--robust --images 640 --attacked 5 --out {out}"])
+def test_every_stage_of_compression_is_attacked(options, tmp_path, monkeypatch):
+    monkeypatch.setitem(TINY, "robust_compression", options)
     run("robust_compression", tmp_path)
     rows = {row["network"]: row for row in json.loads((tmp_path / "results.json").read_text())}
     assert list(rows) == ["dense", "pruned", "shared", "half the neurons", "low rank", "four bits"]
@@ -213,8 +235,113 @@ def test_flows_leave_bits_and_grids_by_temperature_and_lose_no_pixel(tmp_path):
     assert all(0 < row["bits/dim"] < 10 and row["largest error there and back, in levels"] == 0 for row in found)
 
 
+def test_detectors_leave_areas_curves_costs_and_what_passes_them(tmp_path):
+    run("feature_squeezing", tmp_path)
+    page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
+    names = ["squeezing", "max softmax", "entropy", "Mahalanobis", "VAE", "together"]
+    assert [row["detector"] for row in found["areas"]] == [row["detector"] for row in found["evasion"]] == names
+    assert all(0 <= row[kind] <= 1 for row in found["areas"] for kind in ("fgsm", "sprites"))
+    assert [row["detector"] for row in found["costs"]["fgsm"]] == ["none", *names]
+    assert all(0 <= row["false alarms"] <= 1 and 0 <= row["adaptive"] <= 1 for row in found["evasion"])
+    assert page.count("data:image/png") == 2 and page.count("<table>") == 3
+
+
+def test_purifiers_are_attacked_unaware_and_knowing_and_shown_at_work(tmp_path):
+    assert "magnet" not in run("purify", tmp_path)
+    page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
+    models = dict.fromkeys(row["model"] for row in found["rows"])
+    assert list(models) == ["none", "auto-encoder", "auto-encoder, adaptive", "pixelcnn", "pixelcnn, adaptive"]
+    assert set(found["magnet"]) == {"clean", "oblivious", "adaptive"} and 0 <= found["magnet"]["clean"] <= 1
+    assert page.count("data:image/png") >= 4 and page.count("<table>") == 3
+
+
+def test_translations_are_compared_with_true_partners(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+    run("cyclegan", tmp_path / "cycle")
+    found = json.loads((tmp_path / "cycle" / "results.json").read_text())
+    assert list(found) == ["cycle", "no cycle", "cycle and identity"]
+    for row in found.values():
+        assert 0 < row["partner error"] < 1 and 0 < row["cycle error"] < 1 and 0 <= row["class preserved"] <= 1
+        assert row["cycle error, 8 bits"] == pytest.approx(row["cycle error"], abs=0.01)
+    assert (tmp_path / "cycle" / "report.html").read_text().count("data:image/png") == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "rows"),
+    [
+        ("pix2pix", "losses", ["the input", "L1 alone", "GAN alone", "both", "both, patches of 1"]),
+        ("inpainting", "by", ["the input", "L1 alone", "L1 and GAN", "PixelCNN"]),
+        (
+            "super_resolution",
+            "by",
+            [f"{by}, {n}" for n in (2, 4) for by in ("pixels", "bicubic", "L1 alone", "L1 and GAN")],
+        ),
+    ],
+)
+def test_translations_from_pairs_are_compared_with_their_targets(name, key, rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+    run(name, tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [row[key] for row in found] == rows
+    assert all(0 < row["partner error"] < 1 and 0 <= row["class kept"] <= 1 for row in found)
+    assert all(any(figure.startswith("FID[") and value > 0 for figure, value in row.items()) for row in found)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png") == (2 if name == "super_resolution" else 1) and "<table>" in page
+
+
+def test_spaces_of_two_domains_are_compared_by_the_classes_that_they_keep(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+    run("unpaired_common_space", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [len(row["class kept"]) for row in found.values()] == [2] * 6 + [1] * 2
+    assert all(0 <= share <= 1 for row in found.values() for share in row["class kept"])
+    assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 14
+
+
+def test_one_generator_is_asked_for_every_domain(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+    assert run("stargan", tmp_path / "star").count("classified as asked") == 2
+    rows = json.loads((tmp_path / "star" / "results.json").read_text())
+    assert [(row["from"], row["to"]) for row in rows] == [("digits", "night:digits"), ("night:digits", "digits")]
+    assert all(0 <= row["classified as asked"] <= 1 and row["PSNR"] > 0 for row in rows)
+    page = (tmp_path / "star" / "report.html").read_text()
+    assert page.count("data:image/png") == 1 and "<table>" in page
+
+
 def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):
     command = [sys.executable, str(RECIPES / "quickstart.py"), "--data", "mnits", "--out", str(tmp_path / "q")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2 and "did you mean 'mnist'" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "q").exists()
+
+
+@pytest.mark.parametrize("name", ["smoothing_defence", "defence_matrix"])
+def test_defences_get_a_verdict_beside_their_pictures(name, tmp_path):
+    out = run(name, tmp_path)
+    found, page = json.loads((tmp_path / "results.json").read_text()), (tmp_path / "report.html").read_text()
+    assert {v["defence"] for v in found["verdicts"]} >= {"bits"} and "verdict" in out and "adaptive" in page
+    assert page.count("data:image/png") >= 2
+
+
+def test_certified_accuracy_falls_with_the_radius(tmp_path):
+    run("certify", tmp_path)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["model"] for row in rows] == ["smoothed 0.2", "smoothed 0.2", "interval"]
+    assert rows[0]["certified"] >= rows[1]["certified"]
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 2
+
+
+def test_generated_images_are_shown_and_judged_by_what_they_are_for(tmp_path):
+    run("generated_data", tmp_path)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["training images"] for row in rows] == ["not robust", "real", "real and generated"]
+    assert all(0 <= row["under PGD"] <= row["clean"] <= 1 for row in rows)
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 2
+
+
+def test_every_scheme_of_adversarial_training_stands_in_the_table(tmp_path):
+    run("adversarial_training", tmp_path)
+    found = json.loads((tmp_path / "results.json").read_text())
+    names = [row["training"] for row in found["rows"]]
+    assert names == ["round 0", "round 1", "fgsm", "fast", "free", "trades", "pgd"]
+    assert all(len(looks[0]) == 8 for looks in found["curves"].values())

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import torch
 
+from attacks.defences.adversarial_training import AdversarialTrainingConfig
+from attacks.defences.interval import IntervalTrainingConfig
+from attacks.defences.randomised_smoothing import NoiseTrainingConfig
 from genlab.compress.distil import Distillation
 from genlab.compress.early_exit import EarlyExitConfig
-from genlab.data import Images, Stream
+from genlab.data import Images, Pair, Stream
 from genlab.methods.autoencoder import AutoEncoderConfig
 from genlab.methods.autoregressive import AutoregressiveConfig, PixelRNNConfig
 from genlab.methods.bigan import BiGANConfig
 from genlab.methods.classifier import ClassifierConfig
+from genlab.methods.cogan import CoGANConfig
+from genlab.methods.common_space import CommonSpaceConfig
 from genlab.methods.conditional_gan import ConditionalGANConfig
+from genlab.methods.cyclegan import CycleGANConfig, Frozen
 from genlab.methods.deep_infomax import DeepInfoMaxConfig
 from genlab.methods.disentangle import DisentangleConfig
 from genlab.methods.ebgan import EBGANConfig
@@ -22,8 +28,10 @@ from genlab.methods.flow import FlowConfig
 from genlab.methods.gan import GANConfig
 from genlab.methods.infogan import InfoGANConfig
 from genlab.methods.loss_sensitive import LossSensitiveConfig
+from genlab.methods.pix2pix import Pix2PixConfig
 from genlab.methods.pretraining import PreTrainingConfig
 from genlab.methods.stack_gan import StackGANConfig
+from genlab.methods.stargan import StarGANConfig
 from genlab.methods.triple_gan import TripleGANConfig
 from genlab.methods.unrolled import UnrolledConfig
 from genlab.methods.vae import VAEConfig
@@ -31,6 +39,7 @@ from genlab.methods.vae_gan import VAEGANConfig
 from genlab.methods.vq_vae import VQVAEConfig
 from genlab.methods.wgan import WGANConfig
 from genlab.methods.wgan_gp import WGANGPConfig
+from genlab.nets.classifiers import cnn
 from genlab.train import Config, Method
 
 SHAPE, CLASSES = (1, 8, 8), 3
@@ -44,9 +53,18 @@ class TaughtConfig(ClassifierConfig):
         return Distillation(super().build(shape, classes).net, [rule], lr=self.lr)
 
 
+class CloseConfig(CycleGANConfig):
+    """Tied to the input by an untrained network."""
+
+    def build(self, shape, classes):
+        method = super().build(shape, classes)
+        method.features, method.closeness = Frozen(cnn(shape, CLASSES, 4)), 1.0
+        return method
+
+
 METHODS: dict[str, Config] = {
     "classifier cnn": ClassifierConfig(width=4, lr=0.02),
-    "classifier mlp": ClassifierConfig(net="mlp", width=16, smoothing=0.1, lr=0.02),
+    "classifier mlp": ClassifierConfig(net="mlp", width=16, smoothing=0.1, dropout=0.1, lr=0.02),
     "classifier resnet": ClassifierConfig(net="resnet", width=4, lr=0.02),
     "classifier shallow": ClassifierConfig(net="shallow", width=4, lr=0.02),
     "classifier vgg": ClassifierConfig(net="vgg", width=4, lr=0.02),
@@ -73,6 +91,14 @@ METHODS: dict[str, Config] = {
     "bigan": BiGANConfig(latent=4, width=4),
     "bigan gaussian": BiGANConfig(latent=4, width=4, gaussian=True),
     "triple-gan": TripleGANConfig(labels_per_class=3, latent=4, width=4, warmup=0.0),
+    "pix2pix": Pix2PixConfig("inpainting:4", width=4, lr=2e-3),
+    "pix2pix l1": Pix2PixConfig("super-resolution:2", gan=0.0, width=4, norm="batch"),
+    "pix2pix gan": Pix2PixConfig("partner:night", l1=0.0, width=4, layers=0, noise=0.0),
+    "common-space": CommonSpaceConfig(latent=2, width=4, lr=2e-3),
+    "common-space tied": CommonSpaceConfig(other=1.0, cycle=10.0, confusion=1.0, tied=True, latent=2, width=4),
+    "common-space semantic": CommonSpaceConfig(own=0.0, semantic=1.0, latent=2, width=4),
+    "cogan": CoGANConfig(latent=4, width=4),
+    "cogan apart": CoGANConfig(tied=False, latent=4, width=4),
     "pixelcnn": AutoregressiveConfig("pixelcnn", "softmax", levels=8, width=6, layers=1),
     "pixelcnn gated": AutoregressiveConfig("gated", "logistic", mixtures=2, width=4, layers=1, conditional=True),
     "pixelcnn palette": AutoregressiveConfig("gated", "palette", colours=4, width=4, layers=1),
@@ -94,8 +120,17 @@ METHODS: dict[str, Config] = {
     "vq-vae bernoulli": VQVAEConfig(codes=8, dim=4, width=8, pixels="bernoulli", prior_width=4, prior_layers=2),
     "deep-infomax": DeepInfoMaxConfig(code=4, width=4, hidden=16, weight_local=1.0),
     "disentangle": DisentangleConfig(content=2, style=2, width=4),
+    "cyclegan": CycleGANConfig(identity=5.0, width=4, blocks=1, levels=1, lr=2e-3),
+    "cyclegan close": CloseConfig(cycle=0.0, width=4, blocks=1, levels=1, lr=2e-3),
+    "stargan": StarGANConfig(width=4, blocks=1, levels=1, n_critic=2, lr=2e-3),
     "distillation": TaughtConfig(net="mlp", width=16, lr=0.02),
     "early-exit": EarlyExitConfig(width=4, lr=0.02),
+    "adversarial-training": AdversarialTrainingConfig(steps=2, net="mlp", width=16),
+    "adversarial-training fast": AdversarialTrainingConfig("fast", norm="l2", net="resnet", width=4, rise=0.5),
+    "adversarial-training free": AdversarialTrainingConfig("free", replays=2, width=4),
+    "adversarial-training trades": AdversarialTrainingConfig("trades", steps=2, width=4),
+    "noise-training": NoiseTrainingConfig(width=4),
+    "interval-training": IntervalTrainingConfig(width=4, rise=0.2),
 }
 
 LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
@@ -104,6 +139,11 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "classifier resnet": ("loss", 0.5),
     "distillation": ("soft", 0.8),
     "early-exit": ("loss", 0.5),
+    "adversarial-training": ("loss", 0.9),
+    "adversarial-training free": ("loss", 0.9),
+    "adversarial-training trades": ("loss", 0.9),
+    "noise-training": ("loss", 0.7),
+    "interval-training": ("loss", 0.7),
     "gan": ("discriminator", 0.9),
     "gan lsgan replay": ("discriminator", 0.9),
     "gan hinge spectral": ("discriminator", 0.9),
@@ -115,6 +155,8 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "infogan": ("uncertainty", 0.6),
     "infogan alone": ("uncertainty", 0.3),
     "triple-gan": ("supervised", 0.8),
+    "pix2pix": ("l1", 0.8),
+    "pix2pix l1": ("l1", 0.8),
     "pixelcnn": ("nats", 0.9),
     "pixelcnn gated": ("nats", 0.9),
     "vae": ("distortion", 0.95),
@@ -132,18 +174,29 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
 }
 
 
-def images(n: int = 256) -> Images:
+UNPAIRED: set[str] = {  # methods that learn from two sets of images
+    *("cyclegan", "cyclegan close", "cogan", "cogan apart"),
+    *("common-space", "common-space tied", "common-space semantic"),
+}
+
+
+def images(n: int = 256, seed: int = 1) -> Images:
     """Noise whose brightness tells the class."""
-    g = torch.Generator().manual_seed(1)
+    g = torch.Generator().manual_seed(seed)
     y = torch.randint(CLASSES, (n,), generator=g)
     x = 0.3 * torch.rand(n, *SHAPE, generator=g) + 0.3 * y.view(-1, 1, 1, 1)
     return Images((x * 255).byte(), y, ("dark", "grey", "light"), "toy")
 
 
-def stream(batch: int = 8, **options: int) -> Stream:
-    return Stream(images(), batch, **options)
+def source(name: str = "") -> Images | Pair:
+    """What the method `name` learns from."""
+    return Pair(images(), images(seed=2)) if name in UNPAIRED else images()
+
+
+def stream(batch: int = 8, name: str = "", **options: int) -> Stream:
+    return Stream(source(name), batch, **options)
 
 
 def make(name: str) -> Method:
     torch.manual_seed(0)
-    return METHODS[name].build(SHAPE, CLASSES)
+    return METHODS[name].build(SHAPE, 0 if name in UNPAIRED else CLASSES)

@@ -17,5 +17,13 @@ SOURCES: dict[str, str] = {
     "cifar10": "60,000 photographs of ten classes, 32x32 colour",
     "folder:PATH": "your own images, in class subfolders or all in one folder; cropped square, 32x32 colour",
     "binary:NAME": "one of the above, each pixel black or white with its brightness as probability, drawn once",
-    "unpaired:A,B": "two of the above side by side for translation, brought to one size",
+    "NAME:CLASS": "one class of a labelled set, as cifar10:horse",
+    "grey:NAME": "one of the above in one channel",
+    "night:NAME": "one of the above by night: dim and blue, moonlight from the right",
+    "styled:NAME": "the negative of one of the above, with diagonal bands",
+    "textured:NAME": "one of the above, grey, in yellow ink on a blue weave",
+    "unpaired:A,B": "two of the above side by side for translation, brought to one size; the test sets of A and of "
+    "its night, say, show the same originals in the same order, the training sets have none in common",
+    "unpaired:FOLDER": "two sides from the folders trainA, trainB, testA and testB in FOLDER",
+    "domains:A,B,...": "several of the above as one set, labelled by which one an image is from",
 }

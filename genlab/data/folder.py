@@ -95,6 +95,23 @@ def open_folder(
         files, labels, classes = _list(base, split)
     except OSError as error:
         raise DataError(f"{name}: cannot list it ({error})") from error
+    found = opened(files, labels, classes, name, size, channels, resident)
+    if found is None:
+        raise DataError(f"{name}: no readable image for split {split!r} in {str(base)!r}")
+    return found.to(device)
+
+
+def opened(
+    files: Sequence[Path],
+    labels: Sequence[int],
+    classes: tuple[str, ...],
+    name: str,
+    size: int,
+    channels: int,
+    resident: int = RESIDENT,
+) -> Images | Folder | None:
+    """The readable ones of `files` as a set of images, in memory if they take at most `resident` bytes; None if there
+    is none."""
     small = len(files) * size * size * channels <= resident
     task: Callable[[Path], Tensor | None] = partial(decode, size=size, channels=channels) if small else check
     results: list[Tensor | None | Unreadable] = []
@@ -104,12 +121,12 @@ def open_folder(
     good = [i for i, r in enumerate(results) if not isinstance(r, Unreadable)]
     _report(bad)
     if not good:
-        raise DataError(f"{name}: no readable image for split {split!r} in {str(base)!r}")
+        return None
     y = torch.tensor(labels)[good]
     if not small:
-        return Folder(tuple(files[i] for i in good), y, classes, name, size, channels, torch.device(device))
+        return Folder(tuple(files[i] for i in good), y, classes, name, size, channels)
     pixels = torch.stack([r for r in results if isinstance(r, Tensor)])
-    return Images(pixels.permute(0, 3, 1, 2), y, classes, name).to(device)
+    return Images(pixels.permute(0, 3, 1, 2), y, classes, name)
 
 
 def _list(base: Path, split: str) -> tuple[list[Path], list[int], tuple[str, ...]]:
@@ -117,9 +134,9 @@ def _list(base: Path, split: str) -> tuple[list[Path], list[int], tuple[str, ...
     halves = [base / "train", base / "test"]
     split_on_disk = all(half.is_dir() for half in halves)
     roots = halves if split_on_disk else [base]
-    classes = sorted({d.name for root in roots for d in _visible(root) if d.is_dir() and any(_image_files(d))})
+    classes = sorted({d.name for root in roots for d in _visible(root) if d.is_dir() and any(image_files(d))})
     wanted = base / split if split_on_disk else base
-    groups = [sorted(_image_files(wanted / c)) for c in classes] if classes else [sorted(_image_files(wanted))]
+    groups = [sorted(image_files(wanted / c)) for c in classes] if classes else [sorted(image_files(wanted))]
     if not split_on_disk:
         groups = [_part(group, split) for group in groups]
     files = [f for group in groups for f in group]
@@ -137,7 +154,8 @@ def _visible(folder: Path) -> Iterator[Path]:
     return (p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else iter(())
 
 
-def _image_files(folder: Path) -> Iterator[Path]:
+def image_files(folder: Path) -> Iterator[Path]:
+    """The pictures in `folder`, by their suffix, in no order."""
     return (p for p in _visible(folder) if p.suffix.lower() in _suffixes() and p.is_file())
 
 

@@ -89,16 +89,19 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two sets of one shape and no correspondence: image i of `a` has no partner in `b`."""
+    """Two sets of one shape. Only if `aligned` does image i of `a` have a partner, image i of `b`, to measure by."""
 
     a: Images | Folder
     b: Images | Folder
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         if self.a.shape != self.b.shape:
             raise ValueError(
                 f"a pair needs one shape, but {self.a.name} is {self.a.shape} and {self.b.name} {self.b.shape}"
             )
+        if self.aligned and len(self.a) != len(self.b):
+            raise ValueError(f"partners need sets of one length, but they have {len(self.a)} and {len(self.b)} images")
 
     def __len__(self) -> int:
         return max(len(self.a), len(self.b))
@@ -116,4 +119,8 @@ class Pair:
         return self.a.device
 
     def to(self, device: torch.device | str) -> Pair:
-        return Pair(self.a.to(device), self.b.to(device))
+        return replace(self, a=self.a.to(device), b=self.b.to(device))
+
+    def swapped(self) -> Pair:
+        """The same in the other direction."""
+        return replace(self, a=self.b, b=self.a)

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from genlab.data.catalogue import SOURCES, DataError
 from genlab.data.digits import digits
+from genlab.data.domains import (
+    GREY,
+    SAME,
+    STYLES,
+    disjoint,
+    in_style,
+    of_class,
+    open_sides,
+    original,
+    together,
+)
 from genlab.data.folder import RESIDENT, Folder, open_folder
 from genlab.data.glyphs import glyphs
 from genlab.data.images import Images, Pair
@@ -50,33 +62,63 @@ def load(
         raise DataError(f"size must be at least 1 pixel, not {size}")
     if channels not in (None, 1, 3):
         raise DataError(f"channels must be 1 or 3, not {channels}")
-    if not name.startswith("unpaired:"):
-        return _single(name, split, size, channels, root, device, seed, resident)
-    sides = name.removeprefix("unpaired:").split(",")
-    if len(sides) != 2 or not all(sides):
-        raise DataError(f"unpaired data needs two sets as in 'unpaired:A,B', not {name!r}")
-    native = [NATIVE.get(side.removeprefix("binary:"), FOLDER) for side in sides]
-    size = size or max(s for s, _ in native)
-    channels = channels or max(c for _, c in native)
-    a, b = (_single(side, split, size, channels, root, device, seed, resident) for side in sides)
-    return Pair(a, b)
+    where = {"root": root, "device": device, "seed": seed, "resident": resident}
+    kind, _, rest = name.partition(":")
+    if kind not in ("unpaired", "domains"):
+        return _single(name, split, size, channels, **where)
+    sides = rest.split(",")
+    if kind == "unpaired" and len(sides) == 1 and (path := _path(rest)):
+        size, channels = size or FOLDER[0], channels or FOLDER[1]
+        return open_sides(path, split, size=size, channels=channels, device=device, resident=resident)
+    if len(sides) < 2 or not all(sides) or (kind == "unpaired" and len(sides) > 2):
+        raise DataError(
+            f"{kind} data needs sets as in 'unpaired:A,B', 'unpaired:FOLDER' or 'domains:A,B,C', not {name!r}"
+        )
+    own = [native(side) for side in sides]
+    size, channels = size or max(s for s, _ in own), channels or max(c for _, c in own)
+    sets = [_single(side, split, size, channels, **where) for side in sides]
+    if split == "train":
+        sets = disjoint(sets, sides)
+    if kind == "domains":
+        return together(sets, sides)
+    return Pair(sets[0], sets[1], aligned=split == "test" and original(sides[0]) == original(sides[1]))
 
 
-def _single(
+def native(name: str) -> tuple[int, int]:
+    """Size and channels that a single set has of its own."""
+    kind, _, rest = name.partition(":")
+    if kind in SAME:
+        size, channels = native(rest)
+        return size, {"grey": 1, "textured": 3}.get(kind, channels)
+    return NATIVE.get(kind, FOLDER)
+
+
+def _single(name: str, split: str, size: int | None, channels: int | None, **where: Any) -> Images | Folder:
+    kind, _, rest = name.partition(":")
+    own_size, own_channels = native(name)
+    size, channels = size or own_size, channels or own_channels
+    if kind == "binary":
+        return binarised(_single(rest, split, size, channels, **where), generator("binary", where["seed"], split))
+    if kind in STYLES:
+        plain = _single(rest, split, size, 1 if kind in GREY else channels, **where)
+        return resized(in_style(kind, plain), channels=channels)
+    if kind in NATIVE and rest:
+        whole = _single(kind, split, size, channels, **where)
+        assert isinstance(whole, Images)
+        return of_class(whole, rest)
+    return _plain(name, split, size, channels, **where)
+
+
+def _plain(
     name: str,
     split: str,
-    size: int | None,
-    channels: int | None,
+    size: int,
+    channels: int,
     root: str | Path | None,
     device: torch.device | str,
     seed: int,
     resident: int,
 ) -> Images | Folder:
-    if name.startswith("binary:"):
-        grey = _single(name.removeprefix("binary:"), split, size, channels, root, device, seed, resident)
-        return binarised(grey, generator("binary", seed, split))
-    own_size, own_channels = NATIVE.get(name, FOLDER)
-    size, channels = size or own_size, channels or own_channels
     if name == "digits":
         images = digits(split)
     elif name in ("glyphs", "letters"):

@@ -14,6 +14,9 @@ METHODS: dict[str, tuple[str, str]] = {
     "vae-gan": ("genlab.methods.vae_gan:VAEGANConfig", "variational auto-encoder with a discriminator"),
     "bigan": ("genlab.methods.bigan:BiGANConfig", "bidirectional GAN (ALI): generator and encoder by one game"),
     "triple-gan": ("genlab.methods.triple_gan:TripleGANConfig", "classifier from few labels, with a conditional GAN"),
+    "pix2pix": ("genlab.methods.pix2pix:Pix2PixConfig", "translation from pairs, which a task makes of single images"),
+    "common-space": ("genlab.methods.common_space:CommonSpaceConfig", "auto-encoders of two domains, one latent space"),
+    "cogan": ("genlab.methods.cogan:CoGANConfig", "coupled GANs: one latent draws a picture in each of two domains"),
     "pixelcnn": ("genlab.methods.autoregressive:AutoregressiveConfig", "every pixel given all before it, exactly"),
     "pixelrnn": ("genlab.methods.autoregressive:PixelRNNConfig", "the same by LSTMs along rows or diagonals"),
     "vae": ("genlab.methods.vae:VAEConfig", "variational auto-encoder"),
@@ -23,6 +26,8 @@ METHODS: dict[str, tuple[str, str]] = {
     "vq-vae": ("genlab.methods.vq_vae:VQVAEConfig", "auto-encoder with a small map of discrete codes"),
     "deep-infomax": ("genlab.methods.deep_infomax:DeepInfoMaxConfig", "encoder whose codes tell images apart"),
     "disentangle": ("genlab.methods.disentangle:DisentangleConfig", "content and style in two codes"),
+    "cyclegan": ("genlab.methods.cyclegan:CycleGANConfig", "translation between two sets without pairs"),
+    "stargan": ("genlab.methods.stargan:StarGANConfig", "translation among several domains by one generator"),
     "distillation": ("genlab.compress.distil:DistillationConfig", "classifier taught by the answers of trained ones"),
     "early-exit": ("genlab.compress.early_exit:EarlyExitConfig", "classifier with an exit after every stage"),
 }

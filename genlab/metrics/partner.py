@@ -1,0 +1,27 @@
+"""How near drawn images come to the true ones, and how real they look: for translations whose target is known."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genlab.data import Images
+from genlab.metrics.features import ClassifierFeatures
+from genlab.metrics.figures import measure
+from genlab.metrics.seen import look
+from genlab.metrics.translation import psnr, ssim
+
+
+@torch.no_grad()
+def against_partners(drawn: Tensor, partners: Images, judge: ClassifierFeatures) -> dict[str, float]:
+    """Of drawn (N, C, H, W) in [0, 1], image i meant to be image i of `partners`: partner error (their mean absolute
+    difference), PSNR, SSIM, FID, and the share that `judge`, a classifier of such images, assigns to the true class."""
+    true = partners.x
+    fake, real = (look([x], judge) for x in (drawn, true))
+    return {
+        "partner error": float((drawn - true).abs().mean()),
+        "PSNR": float(psnr(drawn, true).mean()),
+        "SSIM": float(ssim(drawn, true).mean()),
+        **measure("FID", real, fake),
+        "class kept": float((judge.logits(fake.features).argmax(1) == partners.labels).float().mean()),
+    }

@@ -1,0 +1,159 @@
+"""How good a translation is: likeness to the true partner, cycle error, class preserved, FID, and what is hidden.
+
+`there` and `back` are maps x (N, C, H, W) in [0, 1] -> the same, between the sets a and b of a Pair.
+
+SSIM: Wang et al. 2004 (IEEE Transactions on Image Processing 13), eq. 13, with their constants and Gaussian window of
+11x11 pixels, at the places where the window fits, the mean over channels; smaller images get the largest odd window.
+Hidden information: Chu et al. 2017, arXiv:1712.02950, who add noise to the translated image; here also other
+disturbances.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from genlab.data import Images, Pair, batches
+from genlab.metrics import checks
+from genlab.metrics.features import ClassifierFeatures
+from genlab.metrics.figures import measure
+from genlab.metrics.seen import look
+
+Map = Callable[[Tensor], Tensor]
+BATCH = 256
+WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
+NOISE = 0.03  # standard deviation
+QUALITY = 75  # of JPEG
+
+
+def psnr(x: Tensor, y: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, (N,), of images (N, C, H, W) in [0, 1]; infinite where they are equal."""
+    _alike(x, y)
+    return -10 * (x.double() - y.double()).square().flatten(1).mean(1).log10()
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity, (N,), 1 where they are equal, of images (N, C, H, W) in [0, 1]."""
+    _alike(x, y)
+    side = min(WINDOW, *x.shape[2:])
+    side -= 1 - side % 2
+    g = torch.exp(-(torch.arange(side, dtype=torch.float64, device=x.device) - side // 2).square() / (2 * SIGMA**2))
+    window = torch.outer(g, g)[None, None] / g.sum() ** 2
+
+    def mean(image: Tensor) -> Tensor:
+        return conv2d(image.flatten(0, 1)[:, None], window)
+
+    a, b = x.double(), y.double()
+    ma, mb = mean(a), mean(b)
+    va, vb, covariance = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
+    c1, c2 = K1**2, K2**2
+    index = (2 * ma * mb + c1) * (2 * covariance + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
+    return index.view(len(x), -1).mean(1)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """To the 256 levels of a file."""
+    return (x * 255).round() / 255
+
+
+def noisy(x: Tensor) -> Tensor:
+    """With Gaussian noise, the same at every call."""
+    g = torch.Generator().manual_seed(0)
+    return (x + NOISE * torch.randn(x.shape, generator=g).to(x.device)).clamp(0, 1)
+
+
+def jpeg(x: Tensor, quality: int = QUALITY) -> Tensor:
+    """Written as JPEG and read again."""
+    return torch.stack([_jpeg(image, quality) for image in x.detach().cpu()]).to(x.device)
+
+
+DISTURBANCES: dict[str, Map] = {"8 bits": rounded, f"noise {NOISE}": noisy, f"JPEG {QUALITY}": jpeg}
+
+
+@torch.no_grad()
+def likeness(there: Map, back: Map, pair: Pair) -> dict[str, float]:
+    """cycle error: mean |back(there(x)) - x|, x of a; of aligned pairs also partner error, mean |there(x) - y|, PSNR
+    and SSIM against the true y; all in pixels of [0, 1]."""
+    columns: dict[str, list[Tensor]] = {}
+    for x, y in _both(pair):
+        fake = there(x)
+        found = {"cycle error": _error(back(fake), x)}
+        if pair.aligned:
+            found |= {"partner error": _error(fake, y), "PSNR": psnr(fake, y), "SSIM": ssim(fake, y)}
+        for name, value in found.items():
+            columns.setdefault(name, []).append(value)
+    return {name: float(torch.cat(values).mean()) for name, values in columns.items()}
+
+
+@torch.no_grad()
+def hidden(there: Map, back: Map, pair: Pair) -> dict[str, float]:
+    """The cycle error when the image in the middle is disturbed: a code too faint to see does not survive it. Of
+    aligned pairs also from the true y in its place, which holds no code."""
+    columns: dict[str, list[Tensor]] = {}
+    for x, y in _both(pair):
+        fake = there(x)
+        middles = {f"cycle error, {name}": disturb(fake) for name, disturb in DISTURBANCES.items()}
+        if pair.aligned:
+            middles["error of back(y)"] = y
+        for name, middle in middles.items():
+            columns.setdefault(name, []).append(_error(back(middle), x))
+    return {name: float(torch.cat(values).mean()) for name, values in columns.items()}
+
+
+@torch.no_grad()
+def preserved(there: Map, images: Images, judge: ClassifierFeatures) -> float:
+    """The share of `images` whose translation the classifier of the target domain assigns to the class they are of."""
+    right = [(judge.logits(judge(there(x))).argmax(1) == y).sum() for x, y in batches(images, BATCH)]
+    return int(torch.stack(right).sum()) / len(images)
+
+
+@torch.no_grad()
+def translation(there: Map, back: Map, pair: Pair, judge: ClassifierFeatures) -> dict[str, float]:
+    """All figures of the way from a to b by name; `judge` is a classifier of b's images. Classes are compared if a and
+    b have the same ones."""
+    found: dict[str, float] = {}
+    if isinstance(pair.a, Images) and isinstance(pair.b, Images) and pair.a.classes == pair.b.classes:
+        found["class preserved"] = preserved(there, pair.a, judge)
+        found["judge's accuracy"] = preserved(lambda y: y, pair.b, judge)
+    real = look((x for x, _ in batches(pair.b, BATCH)), judge)
+    fake = look((there(x) for x, _ in batches(pair.a, BATCH)), judge)
+    return found | likeness(there, back, pair) | measure("FID", real, fake) | hidden(there, back, pair)
+
+
+@torch.no_grad()
+def side_by_side(there: Map, back: Map, pair: Pair) -> Tensor:
+    """A square of images: x, there(x), back(there(x)) and, of aligned pairs, the true y beside each other."""
+    kinds = 4 if pair.aligned else 3
+    x = next(batches(pair.a, 4 * kinds))[0]
+    columns = [x, there(x), back(there(x))] + ([next(batches(pair.b, len(x)))[0]] if pair.aligned else [])
+    return torch.stack(columns, 1).flatten(0, 1)
+
+
+def _both(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches x of a, each with its partners y; y is x where there are none."""
+    ys = batches(pair.b, BATCH) if pair.aligned else batches(pair.a, BATCH)
+    return ((x, y) for (x, _), (y, _) in zip(batches(pair.a, BATCH), ys))
+
+
+def _error(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute error per image, (N,)."""
+    return (x.double() - y.double()).abs().flatten(1).mean(1)
+
+
+def _alike(x: Tensor, y: Tensor) -> None:
+    checks.pixels(x), checks.pixels(y)
+    if x.shape != y.shape:
+        raise ValueError(f"images must have the same shape to be compared, got {tuple(x.shape)} and {tuple(y.shape)}")
+
+
+def _jpeg(image: Tensor, quality: int) -> Tensor:
+    from torchvision.transforms.functional import pil_to_tensor, to_pil_image
+
+    file = io.BytesIO()
+    to_pil_image((image * 255).round().byte()).save(file, format="JPEG", quality=quality)
+    return pil_to_tensor(Image.open(file)).float() / 255

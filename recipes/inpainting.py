@@ -1,0 +1,80 @@
+"""Inpainting: a hole filled at one go by pix2pix, or pixel after pixel by a gated PixelCNN.
+
+python recipes/inpainting.py                                     # rendered digits, minutes on one core
+python recipes/inpainting.py --data mnist --data-root DIR --size 32 --hole 14
+
+A PixelCNN draws one of the possible fillings, but sees nothing below the pixel that it draws; pix2pix sees all around.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import genlab
+from genlab.cli import start
+from genlab.data.pairs import GREY, Inpainting
+from genlab.grid import grid_png
+from genlab.methods.autoregressive import AutoregressiveConfig
+from genlab.methods.pix2pix import Pix2PixConfig
+from genlab.metrics.features import default_features
+from genlab.metrics.partner import against_partners
+
+
+@dataclass(frozen=True)
+class Config:
+    """Fills the same holes in held-out images by three methods; what is known stays as it is."""
+
+    data: str = "glyphs"
+    """labelled images"""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    size: int | None = 16
+    channels: int | None = 1
+    hole: int = 8
+    """side of the hole, in pixels"""
+    images: int = 16_000
+    """length of every training"""
+    width: int = 16
+    """channels of pix2pix at the finest level; the PixelCNN has twice as many"""
+    n: int = 500
+    """held-out images"""
+    classifier_images: int | None = None
+    """training length of the classifier that judges; none: as always"""
+    out: Path = Path("runs/inpainting")
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    data = genlab.DataOptions(config.data, config.size, config.channels, config.data_root)
+    judge, test = default_features(data, images=config.classifier_images), data.load("test").subset(slice(config.n))
+    torch.manual_seed(config.seed)
+    hole = Inpainting(config.hole).holes(test.x)
+    x = test.x.masked_fill(hole, GREY)
+    drawn = {"the input": x}
+    train = genlab.Options(config.images, 8, config.seed, schedule="linear", half_life=5_000)
+    for name, gan in (("L1 alone", 0.0), ("L1 and GAN", 1.0)):
+        method = Pix2PixConfig(f"inpainting:{config.hole}", gan, width=config.width)
+        filler: Any = genlab.Experiment(method, data, train).run(config.out / name.replace(" ", "-"), pictures=1)
+        drawn[name] = torch.where(hole, filler.translate(x), x)
+    pixels = AutoregressiveConfig("gated", levels=16, width=2 * config.width, layers=4, lr=2e-3)
+    train = genlab.Options(config.images, 16, config.seed, schedule="cosine", half_life=5_000, clip=100.0)
+    model: Any = genlab.Experiment(pixels, data, train).run(config.out / "PixelCNN", pictures=1)
+    drawn["PixelCNN"] = model.complete(test.x, ~hole)
+    rows = [{"by": name, **against_partners(filled, test, judge)} for name, filled in drawn.items()]
+    page = genlab.Report(f"Holes of {config.hole}x{config.hole} in {config.data}")
+    page.table(list(rows[0]), [list(row.values()) for row in rows])
+    page.section("Pictures", f"From above: {', '.join(drawn)}, the original.")
+    page.picture(grid_png(torch.cat([image[:16] for image in (*drawn.values(), test.x)]), 16))
+    (config.out / "results.json").write_text(json.dumps(rows, indent=1))
+    for row in rows:
+        print("  ".join(f"{name} {value:.4g}" if name != "by" else value for name, value in row.items()))
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)

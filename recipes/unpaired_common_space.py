@@ -1,0 +1,80 @@
+"""Two domains without pairs: when do the codes of one mean the same in the other?
+
+python recipes/unpaired_common_space.py                # rendered digits, and others in ink on a blue weave; one core
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import genlab
+from genlab.cli import start
+from genlab.methods.cogan import CoGANConfig, agreement
+from genlab.methods.common_space import CommonSpaceConfig
+from genlab.metrics.features import default_features
+from genlab.metrics.translation import preserved
+
+
+@dataclass(frozen=True)
+class Config:
+    """The share of held-out images whose class survives encoding in one domain and decoding in the other."""
+
+    a: str = "grey:glyphs"
+    """labelled images of the first domain; those of the second are of the same classes"""
+    b: str = "textured:glyphs"
+    data_root: Path | None = None
+    size: int | None = 16
+    channels: int | None = 3
+    images: int = 8_000
+    """length of every auto-encoder's training"""
+    gan_images: int = 24_000
+    width: int = 12
+    classifier_images: int | None = None
+    out: Path = Path("runs/common-space")
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    sides = [genlab.DataOptions(name, config.size, config.channels, config.data_root) for name in (config.a, config.b)]
+    both = replace(sides[0], data=f"unpaired:{config.a},{config.b}")
+    judges, test = [default_features(side, images=config.classifier_images) for side in sides], both.load("test")
+    apart = CommonSpaceConfig(latent=8, width=config.width, lr=1e-3)
+    other = replace(apart, own=0.0, other=1.0)
+    methods: dict[str, Any] = {
+        "independent": apart,
+        "tied": replace(apart, tied=True),
+        "critic of codes": replace(apart, confusion=0.1),
+        "cycle (ComboGAN)": replace(other, cycle=10.0),
+        "tied, cycle (UNIT)": replace(other, cycle=10.0, tied=True),
+        "tied, critic, semantic (XGAN)": replace(other, confusion=0.1, semantic=0.1, tied=True),
+        "CoGAN": CoGANConfig(width=config.width, lr=5e-4),
+        "CoGAN, nothing tied": CoGANConfig(tied=False, width=config.width, lr=5e-4),
+    }
+    page, found = genlab.Report(f"A common space for {config.a} and {config.b}"), {}
+    for name, method in methods.items():
+        run = config.out / name.replace(",", "").replace(" ", "-")
+        images = config.gan_images if "CoGAN" in name else config.images
+        train = genlab.Options(images, 8, config.seed, half_life=2_000)
+        trained: Any = genlab.Experiment(method, both, train).run(run, pictures=1)
+        if "CoGAN" in name:
+            kept = [agreement(trained, judges)]
+        else:
+            ways = ((1, test.a), (0, test.b))
+            kept = [preserved(partial(trained.translate, to=to), side, judges[to]) for to, side in ways]
+        found[name] = {"class kept": kept, **genlab.Run(run).results()}
+        print(name, *(f"{share:.1%}" for share in kept))
+        page.section(name)
+        for picture in genlab.Run(run).samples():
+            page.picture(picture, picture.stem)
+    page.section("Class kept", "There and back; of CoGAN, the share of pairs that are of one class.")
+    page.table(["space", "there", "back"], [[name, *row["class kept"]] for name, row in found.items()])
+    (config.out / "results.json").write_text(json.dumps(found, indent=1))
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)
