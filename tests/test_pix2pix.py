@@ -158,7 +158,7 @@ def test_the_pairs_of_a_set_are_decided_by_the_seed_alone():
 def test_the_l1_distance_alone_draws_the_median_of_what_may_be():
     method = Pix2PixConfig("inpainting:8", gan=0.0, width=4, levels=1, lr=0.05).build(SHAPE, 3)
     x = torch.tensor([0.2] * 6 + [1.0] * 4).view(-1, 1, 1, 1).expand(-1, *SHAPE)  # the mean is 0.52
-    batches, update = ((x, None) for _ in range(80)), Update(method.optimizers())
+    batches, update = ((x, torch.zeros(len(x))) for _ in range(80)), Update(method.optimizers())
     for _ in range(80):
         method.step(batches, update)
     assert (method.translate(torch.full((1, *SHAPE), GREY)) - 0.2).abs().max() < 0.03

@@ -21,7 +21,7 @@ TINY = {
     "benchmark_training": "--steps 5 --repeats 1 --batch 8",
     "benchmark_loader": "--batches 2 --repeats 1",
     "gan_zoo": "--methods lsgan wgan --seeds 1 --images 640 --width 8 --n 100 --out {out}",
-    "vae_latent": "--images 640 --width 4 --components 2 --n 40 --out {out}",
+    "vae_latent": "--images 192 --width 4 --components 2 --n 40 --out {out}",
     "flow_mnist": "--images 320 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
     "infogan_factors": "--images 192 --width 4 --hidden 16 --out {out}",

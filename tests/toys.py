@@ -64,9 +64,9 @@ class CloseConfig(CycleGANConfig):
 
 METHODS: dict[str, Config] = {
     "classifier cnn": ClassifierConfig(width=4, lr=0.02),
-    "classifier mlp": ClassifierConfig(net="mlp", width=16, smoothing=0.1, dropout=0.1, lr=0.02),
+    "classifier mlp": ClassifierConfig(net="mlp", width=16, smoothing=0.1, lr=0.02),
     "classifier resnet": ClassifierConfig(net="resnet", width=4, lr=0.02),
-    "classifier shallow": ClassifierConfig(net="shallow", width=4, lr=0.02),
+    "classifier shallow": ClassifierConfig(net="shallow", width=4, dropout=0.1, lr=0.02),
     "classifier vgg": ClassifierConfig(net="vgg", width=4, lr=0.02),
     "gan": GANConfig(latent=4, width=4),
     "gan minimax": GANConfig(latent=4, width=4, objective="minimax", n_discriminator=2),
