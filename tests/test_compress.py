@@ -325,3 +325,13 @@ def test_a_student_of_other_classes_is_refused():
     student = Distillation(cnn(SHAPE, 4, 4), [net()])
     with pytest.raises(ValueError, match="the student has 4 classes, its teachers 3"):
         fit(student, Stream(data(), 16), Options(images=16))
+
+
+def test_pruned_weights_take_no_room_in_the_file_whatever_their_sign_was(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(400, 100, bias=False))
+    prune(net, 0.9)
+    zeros = harden(net)[0].weight.flatten()
+    zeros = zeros[zeros == 0]
+    assert len(zeros) == 36_000 and not zeros.signbit().any()
+    assert file.save(net.state_dict(), tmp_path / "net") < 4000 * (4 + 1) + 500  # a value, a gap of a few bits

@@ -14,7 +14,7 @@ from genlab.compress.layers import parametrisation, replace_weight, weighted
 
 
 class Mask(nn.Module):
-    """weight -> weight where `mask` is 1, else 0."""
+    """weight -> weight where `mask` is 1, else 0 (never -0, which a file would keep apart)."""
 
     mask: Tensor
 
@@ -23,7 +23,7 @@ class Mask(nn.Module):
         self.register_buffer("mask", mask)
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight * self.mask
+        return weight.masked_fill(self.mask == 0, 0.0)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         return weight
