@@ -35,9 +35,9 @@ class Config:
     """where downloaded sets lie"""
     size: int | None = 16
     """height and width in pixels"""
-    images: int = 100_000
+    images: int = 80_000
     """length of training, most of it the critic's"""
-    batch: int = 8
+    batch: int = 4
     width: int = 16
     """channels of both networks at the finest level"""
     blocks: int = 3
