@@ -411,3 +411,51 @@ def test_a_committee_answers_with_the_mean_of_its_members_probabilities():
     torch.testing.assert_close(Committee(members)(x).exp(), expected)
     with pytest.raises(ValueError, match="none"):
         Committee([])
+
+
+class Small(nn.Module):
+    """Dropout and BatchNorm, so that a mode that is not restored would show."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Dropout(0.5), nn.Linear(216, 4))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+@pytest.mark.parametrize("name", plugin.DEFENCES)
+def test_a_defended_model_keeps_the_contract_of_attacks(name):
+    torch.manual_seed(0)
+    model, x = Small().train(), torch.rand(4, 3, 9, 8)
+    shield = plugin.defence(name, model)
+    y, ball = shield.eval()(x).argmax(1), Linf(0.1)
+    shield.train()
+    before = {k: v.clone() for k, v in shield.state_dict().items()}
+
+    def attacked():
+        torch.manual_seed(1)
+        return PGD(ball, steps=3)(shield.adaptive() if hasattr(shield, "adaptive") else shield, x, y)
+
+    adv = attacked()
+    assert torch.equal(adv, attacked())  # also where the defence is random
+    assert adv.min() >= 0 and adv.max() <= 1 and ball.size(adv - x).max() <= 0.1 + 1e-6
+    assert (adv != x).flatten(1).any(1).all()
+    assert model.training and model.body[2].training
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert all(torch.equal(v, shield.state_dict()[k]) for k, v in before.items())
+
+
+@pytest.mark.parametrize("name", plugin.DEFENCES)
+def test_a_defended_model_moves_and_is_saved_as_plain_tensors(name, tmp_path):
+    torch.manual_seed(0)
+    a, b = (plugin.defence(name, Small().eval()) for _ in range(2))
+    torch.save(a.state_dict(), tmp_path / "weights")
+    b.load_state_dict(torch.load(tmp_path / "weights", weights_only=True))
+    x = torch.rand(2, 3, 9, 8)
+    torch.manual_seed(2)
+    expected = a.eval()(x)
+    torch.manual_seed(2)
+    assert torch.equal(b.eval()(x), expected)
+    if name != "jpeg":  # which passes through a file
+        assert plugin.defence(name, Small()).to("meta")(x.to("meta")).device.type == "meta"
