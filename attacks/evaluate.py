@@ -90,7 +90,7 @@ def evaluate(
     total = len(models) * len(plan)
     for m, (name, model) in enumerate(models.items()):
         source = sources.get(name, name)
-        predictions = _inspect(name, model, x, y, batch, report.warnings, probe=source == name)
+        predictions = _inspect(name, model, x, y, batch, report.warnings)
         correct = predictions == y
         fooled: dict[tuple[str | None, float | None], dict[str, Tensor]] = {}
         for i, (label, attack) in enumerate(plan):
@@ -198,21 +198,20 @@ def _wait(x: Tensor) -> None:
         torch.cuda.synchronize(x.device)
 
 
-def _inspect(name: str, model: Model, x: Tensor, y: Tensor, batch: int, warnings: list[str], probe: bool) -> Tensor:
-    """Clean predictions (N,); `probe` also looks for random outputs and vanishing gradients."""
+def _inspect(name: str, model: Model, x: Tensor, y: Tensor, batch: int, warnings: list[str]) -> Tensor:
+    """Clean predictions (N,); looks for random outputs and vanishing gradients, also of a model attacked by others."""
     clean, still, flat = [], True, 0
     with victim(model, x, y) as f:
         for part, labels in zip(x.split(batch), y.split(batch), strict=True):
-            inputs = part.detach().clone().requires_grad_(probe)
+            inputs = part.detach().clone().requires_grad_()
             logits = f(inputs)
             clean.append(logits.detach())
-            if probe:
-                still = still and torch.allclose(f.query(part), clean[-1], rtol=1e-4, atol=1e-5)
-                if logits.requires_grad:
-                    grad = f.gradient(cross_entropy(logits, labels, reduction="sum"), inputs)
-                    flat += int((grad.flatten(1) == 0).all(1).sum())
-                else:
-                    flat += len(part)
+            still = still and torch.allclose(f.query(part), clean[-1], rtol=1e-4, atol=1e-5)
+            if logits.requires_grad:
+                grad = f.gradient(cross_entropy(logits, labels, reduction="sum"), inputs)
+                flat += int((grad.flatten(1) == 0).all(1).sum())
+            else:
+                flat += len(part)
     logits = torch.cat(clean)
     predictions = logits.argmax(1)
     if looks_like_probabilities(logits):

@@ -47,21 +47,24 @@ def curves(
     return png(figure)
 
 
-def heat(values: Sequence[Sequence[float]], rows: Sequence[str], columns: Sequence[str], *, title: str = "") -> bytes:
-    """A PNG of a table of shares in [0, 1]: a line per row, dark is 0 and bright is 1, each cell with its percent."""
+def heat(
+    cells: Sequence[Sequence[tuple[float, str]]], rows: Sequence[str], columns: Sequence[str], *, title: str = ""
+) -> bytes:
+    """A PNG of a table: a line per row; a cell is a share in [0, 1], from dark to bright, and the text on it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.2 + 0.7 * len(columns), 1.2 + 0.3 * len(rows)), layout="constrained")
+    values = [[value for value, _ in row] for row in cells]
+    figure = Figure(figsize=(2.2 + 0.8 * len(columns), 1.2 + 0.3 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set_title(title, fontsize=9)
-    for i, row in enumerate(values):
-        for j, value in enumerate(row):
-            axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color="wk"[int(value > 0.5)])
+    for i, row in enumerate(cells):
+        for j, (value, text) in enumerate(row):
+            axes.text(j, i, text, ha="center", va="center", fontsize=8, color="wk"[int(value > 0.5)])
     return png(figure)
 
 

@@ -69,7 +69,7 @@ def main(config: Config) -> None:
     rates = {(row.model, row.attack): row for row in found.rows}
     columns = list(dict.fromkeys(row.attack for row in found.rows))
     for title, rows in (("oblivious", list(sources)), ("adaptive", [name for name in models if name not in sources])):
-        cells = [[rates[row, column].success.value or 0.0 for column in columns] for row in rows]
+        cells = [[(rates[r, c].success.value or 0.0, rates[r, c].success.percent) for c in columns] for r in rows]
         page.picture(heat(cells, rows, columns, title=f"success, %, {title}"))
     add(page, found)
     write_atomically(config.out / "results.json", json.dumps(to_json(found), indent=1).encode())

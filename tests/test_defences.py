@@ -380,7 +380,7 @@ def rows(success):
 
 @pytest.mark.parametrize(
     "undefended, oblivious, adaptive, text",
-    [(90, 10, 10, "helps"), (90, 10, 88, "hides gradients"), (90, 88, 92, "no effect"), (50, 48, 90, "hurts")],
+    [(90, 10, 10, "helps"), (90, 10, 88, "only if unknown"), (90, 88, 92, "no effect"), (50, 48, 90, "hurts")],
 )
 def test_a_gain_that_vanishes_for_who_knows_is_called_by_its_name(undefended, oblivious, adaptive, text):
     counts = {"none": undefended, "shield": oblivious, "shield, adaptive": adaptive}
@@ -390,7 +390,7 @@ def test_a_gain_that_vanishes_for_who_knows_is_called_by_its_name(undefended, ob
     assert to_json(found)["verdicts"][0]["verdict"] == text and text in str(table([verdict]).columns[-1]._cells)
 
 
-def test_a_blind_filter_is_found_to_only_hide_gradients():
+def test_a_blind_filter_helps_only_if_unknown_and_its_hidden_gradient_is_named():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     x = torch.rand(100, 1, 8, 8)
@@ -400,7 +400,8 @@ def test_a_blind_filter_is_found_to_only_hide_gradients():
     hidden = nn.Sequential(Filtered(BitDepth(6), model))  # an attacker who goes through it without a thought
     found = evaluate({"none": model, "shield": hidden, "shield, adaptive": models["bits, adaptive"]},
                      {"pgd": PGD(Linf(0.2), steps=5)}, x, y)  # fmt: skip
-    assert [v.text for v in verdicts(found)] == ["hides gradients"]
+    assert [v.text for v in verdicts(found)] == ["only if unknown"]
+    assert "shield: the gradient is exactly zero on 100 % of the inputs: attacks may be blind." in found.warnings
 
 
 def test_a_committee_answers_with_the_mean_of_its_members_probabilities():

@@ -1,7 +1,7 @@
 """What a defence is worth: its worst case against an attacker who does not know of it, beside one who does.
 
-A gain that only the first of them sees is hidden gradients, not robustness: Athalye, Carlini, Wagner 2018,
-arXiv:1802.00420; Tramer et al. 2020, arXiv:2002.08347.
+A gain against the first alone is not robustness: Athalye, Carlini, Wagner 2018, arXiv:1802.00420; Tramer et al. 2020,
+arXiv:2002.08347. Where it comes from a gradient that is hidden, `evaluate` warns of that.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Verdict:
         if self.undefended.exceeds(self.adaptive):
             return "helps"
         if self.undefended.exceeds(self.oblivious):
-            return "hides gradients"
+            return "only if unknown"
         return "hurts" if self.adaptive.exceeds(self.undefended) else "no effect"
 
     @property
