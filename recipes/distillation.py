@@ -47,7 +47,7 @@ def main(config: Config) -> None:
     known, test = data.load("train"), data.load("test")
     others, c, found = known.subset(known.labels != config.omitted), config.omitted, []
     for seed in range(config.seeds):
-        options = genlab.Options(config.images, seed=seed, schedule="cosine")
+        options = genlab.Options(config.images, seed=seed, schedule="cosine", clip=1.0)
 
         def train(method: Classifier, images: Images, title: str, options=options, **how: object) -> nn.Module:
             stream = Stream(images, options.batch, seed=options.seed, **how)  # type: ignore[arg-type]

@@ -71,6 +71,8 @@ TINY = {
 
 def run(name, out):
     """What the recipe prints; in this process, since importing torch for each takes longer than their tiny work."""
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()  # a recipe makes the folder that it is given
     words = [str(RECIPES / f"{name}.py"), *shlex.split(TINY[name].format(out=out))]
     printed, complaints = io.StringIO(), io.StringIO()
     argv, sys.argv = sys.argv, words
