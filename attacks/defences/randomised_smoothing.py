@@ -10,6 +10,7 @@ of one image does not depend on the others.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -61,7 +62,7 @@ class Smoothed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         many = x.repeat(self.draws, *[1] * (x.ndim - 1))
         logits = self.model(many + self.sigma * torch.randn_like(many)).log_softmax(1)
-        return logits.view(self.draws, len(x), -1).logsumexp(0) - torch.tensor(float(self.draws)).log()
+        return logits.view(self.draws, len(x), -1).logsumexp(0) - math.log(self.draws)
 
     @torch.no_grad()
     def counts(self, x: Tensor, n: int, seed: int = 0) -> Tensor:
