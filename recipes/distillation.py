@@ -16,8 +16,9 @@ import genlab
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.distil import Distillation
-from genlab.data import Augment, Images, Stream, batches
+from genlab.data import Augment, Images, Stream
 from genlab.methods.classifier import Classifier
+from genlab.metrics.accuracy import answers
 from genlab.nets.classifiers import mlp
 
 
@@ -35,11 +36,9 @@ class Config:
     out: Path = Path("runs/distillation")
 
 
-@torch.no_grad()
-def mistakes(net: nn.Module, data: Images, bias: Tensor | None = None) -> Tensor:
-    """How many images of each class go wrong; bias: added to the logits."""
-    right = [net(x).add(0.0 if bias is None else bias).argmax(1) == y for x, y in batches(data, 500)]
-    return data.labels[~torch.cat(right)].bincount(minlength=len(data.classes))
+def mistakes(logits: Tensor, data: Images) -> Tensor:
+    """How many images of each class go wrong."""
+    return data.labels[logits.argmax(1) != data.labels].bincount(minlength=len(data.classes))
 
 
 def main(config: Config) -> None:
@@ -61,19 +60,24 @@ def main(config: Config) -> None:
         for t in config.temperatures:
             taught = Distillation(net(config.student), [teacher], t, 0.9)
             students[f"distilled, T {t:g}"] = train(taught, known, f"T {t:g}")
-        row = {name: int(mistakes(model, test).sum()) for name, model in {"teacher": teacher, **students}.items()}
+        models = {"teacher": teacher, **students}
+        row = {name: int(mistakes(answers(model, test), test).sum()) for name, model in models.items()}
         blind = train(Distillation(net(config.student), [teacher], 8.0, 1.0), others, f"no {c}")
         fixes = [torch.zeros(len(known.classes)).index_fill(0, torch.tensor(c), b / 4) for b in range(60)]
-        fix = min(fixes, key=lambda b: int(mistakes(blind, known, b).sum()))  # chosen on training images
-        before, after = mistakes(blind, test), mistakes(blind, test, fix)
+        seen, new = answers(blind, known), answers(blind, test)
+        fix = min(fixes, key=lambda b: int(mistakes(seen + b, known).sum()))  # chosen on training images
+        before, after = mistakes(new, test), mistakes(new + fix, test)
         found.append(
             row | {f"no {c}": int(before.sum()), f"no {c}, fixed": int(after.sum()), f"of {c}s": int(after[c])}
         )
     rows = [[name, mean(v := [row[name] for row in found]), stdev(v) if len(v) > 1 else 0.0] for name in found[0]]
     page = genlab.Report(f"Distillation on {config.data}").table(header := ["network", "errors", "±"], rows)
     write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
-    lines = ["{:24} {:8.1f} ± {:.1f}".format(*row) for row in rows]
-    print(*lines, f"report {page.save(config.out / 'report.html')}", sep="\n")
+    print(
+        *("{:24} {:8.1f} ± {:.1f}".format(*row) for row in rows),
+        f"report {page.save(config.out / 'report.html')}",
+        sep="\n",
+    )
 
 
 if __name__ == "__main__":

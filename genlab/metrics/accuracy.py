@@ -11,6 +11,12 @@ from genlab.data import Images, batches
 
 
 @torch.no_grad()
+def answers(model: Callable[[Tensor], Tensor], data: Images) -> Tensor:
+    """The logits (N, classes) that a model (x -> logits, in eval mode) gives to all of `data`."""
+    return torch.cat([model(x) for x, _ in batches(data, 500)])
+
+
+@torch.no_grad()
 def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
     """The fraction of `data` that a model (x -> logits, in eval mode) classifies correctly."""
     right = torch.stack([(model(x).argmax(1) == y).sum() for x, y in batches(data, 500)]).sum()
