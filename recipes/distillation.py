@@ -67,17 +67,13 @@ def main(config: Config) -> None:
         seen, new = answers(blind, known), answers(blind, test)
         fix = min(fixes, key=lambda b: int(mistakes(seen + b, known).sum()))  # chosen on training images
         before, after = mistakes(new, test), mistakes(new + fix, test)
-        found.append(
-            row | {f"no {c}": int(before.sum()), f"no {c}, fixed": int(after.sum()), f"of {c}s": int(after[c])}
-        )
+        row |= {f"no {c}": int(before.sum()), f"no {c}, fixed": int(after.sum()), f"of {c}s": int(after[c])}
+        found.append(row)
     rows = [[name, mean(v := [row[name] for row in found]), stdev(v) if len(v) > 1 else 0.0] for name in found[0]]
     page = genlab.Report(f"Distillation on {config.data}").table(header := ["network", "errors", "±"], rows)
     write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
-    print(
-        *("{:24} {:8.1f} ± {:.1f}".format(*row) for row in rows),
-        f"report {page.save(config.out / 'report.html')}",
-        sep="\n",
-    )
+    lines = ["{:24} {:8.1f} ± {:.1f}".format(*row) for row in rows]
+    print(*lines, f"report {page.save(config.out / 'report.html')}", sep="\n")
 
 
 if __name__ == "__main__":
