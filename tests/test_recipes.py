@@ -39,6 +39,7 @@ TINY = {
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--images 128 --sizes 16 8 --labels 2 --out {out}",
     "deep_compression": "--images 6000 --rounds 2 --seeds 2 --out {out}",
+    "cheaper_layers": "--images 1000 --seeds 2 --out {out}",
     "robust_compression": "--images 3000 --rounds 1 --attacked 20 --out {out}",
     "distillation": "--images 3000 --teacher 16 --student 8 --temperatures 4 --seeds 2 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 2 --out {out}",
@@ -203,7 +204,8 @@ def test_every_stage_of_compression_is_attacked(options, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("distillation", 6), ("lottery_ticket", 4), ("data_free", 5), ("early_exit", 8)]
+    ("name", "rows"),
+    [("distillation", 6), ("lottery_ticket", 4), ("data_free", 5), ("early_exit", 8), ("cheaper_layers", 7)],
 )
 def test_ways_to_be_small_leave_a_table_and_a_report(name, rows, tmp_path):
     assert "report" in run(name, tmp_path)
