@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from ast import literal_eval
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tyro
 
-from attacks.plugin import ATTACKS, DEFENCES, attack, defence
-from genlab.names import choose
+from attacks.plugin import DEFENCES, attack, defence, split
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,9 @@ def main(arguments: list[str]) -> None:
     from genlab.commands import parse
 
     options = parse(Options, "attack", arguments)
-    names = {word: split(word, ATTACKS, "attack") for word in words(options.attacks)}
-    shields = {word: split(word, DEFENCES, "defence") for word in words(options.defence)}
+    names, shields = words(options.attacks), words(options.defence)
+    for shield in shields:
+        split(shield, DEFENCES, "defence")
     sizes = sorted(number(word) for word in words(options.eps))
     if options.n < 1:
         raise ValueError(f"--n must be at least 1, got {options.n}")
@@ -58,7 +56,7 @@ def main(arguments: list[str]) -> None:
     from genlab.checkpoint import write_atomically
     from genlab.experiment import data_of
 
-    chosen = {word: build(word, attack, name, sizes[0], options.norm, **more) for word, (name, more) in names.items()}
+    chosen = {name: attack(name, sizes[0], options.norm) for name in names}
     run = genlab.Run(options.run)
     model = genlab.load(run)
     if not hasattr(model, "net"):
@@ -66,7 +64,7 @@ def main(arguments: list[str]) -> None:
     data = data_of(run)
     train, test = data.load("train"), data.load("test")
     test = test.subset(slice(0, options.n))
-    behind = {word: build(word, defence, name, model, **more) for word, (name, more) in shields.items()}
+    behind = {name: defence(name, model) for name in shields}
     models, sources = line_up(model, behind)
     with progress() as tell:
         found = evaluate(models, chosen, test.x, test.labels, eps=sizes, sources=sources, data=train, progress=tell)
@@ -87,29 +85,6 @@ def words(text: str) -> list[str]:
     if not found:
         raise ValueError(f"a comma-separated list is needed, got {text!r}")
     return list(dict.fromkeys(found))
-
-
-def split(word: str, known: dict[str, tuple[str, str]], kind: str) -> tuple[str, dict[str, Any]]:
-    """`name:option=value:...` -> the name, which must be one of `known`, and its options."""
-    name, *options = word.split(":")
-    found = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise ValueError(f"an option of {name} is written {name}:option=value, got {option!r}")
-        try:
-            found[key] = literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[key] = value
-    return choose(name, known, kind), found
-
-
-def build(word: str, builder: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """builder(...); an option that it does not take, or a value of the wrong kind, is the user's to mend."""
-    try:
-        return builder(*arguments, **options)
-    except TypeError as error:
-        raise ValueError(f"{word!r} has an option that does not fit: {error}") from None
 
 
 def number(word: str) -> float:

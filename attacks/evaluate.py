@@ -75,7 +75,8 @@ def evaluate(
     x (N, ...) in [0, 1] and y (N,) int64 lie where the models are. `sources` maps a model's name to the name of
     the one that its adversarial images are made for (transfer, or a defence that the attacker does not know of); by
     default each model is attacked itself. `data` are the images that attacks may prepare themselves on, other than
-    x; what they spend on that is not among the counted passes. `progress` is called with (done, total, what).
+    x; what they spend on that is not among the counted passes. `progress` is called with (done, total, what). The last
+    answer of a model with an attribute `alarms` that is true is an alarm: it is wrong on x, and fools nobody.
     """
     sources = dict(sources or {})
     for name, source in sources.items():
@@ -103,8 +104,11 @@ def evaluate(
             if source in sources.values():
                 crafted[source, i] = made
             with _evaluating(model, x, y) as f:
-                after = torch.cat([f(part).argmax(1) for part in made.x.split(batch)])
+                logits = torch.cat([f(part) for part in made.x.split(batch)])
+            after = logits.argmax(1)
             hit = correct & (after != y)
+            if getattr(model, "alarms", False):
+                hit &= after != logits.shape[1] - 1
             ball = _ball(attack)
             norm, radius = (None, None) if ball is None else (ball.name, ball.eps)
             fooled.setdefault((norm, radius), {})[label] = hit

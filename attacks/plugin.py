@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from ast import literal_eval
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from genlab.names import choose, resolve
@@ -88,21 +90,47 @@ LISTS = {
 
 
 def attack(name: str, eps: float, norm: str = "linf", **options: Any) -> Attack:
-    """Attack `name` at eps pixels in `norm`; options are the fields of its dataclass."""
-    build = resolve(ATTACKS[choose(name, ATTACKS, "attack")][0])
+    """Attack `name` at eps pixels in `norm`; options are the fields of its dataclass, and may stand in the name, as in
+    pgd:steps=100."""
+    word, (name, more) = name, split(name, ATTACKS, "attack")
+    build, options = resolve(ATTACKS[name][0]), options | more
     ball = resolve(BALLS[choose(norm, BALLS, "norm")][0])(eps)
     fields = {f.name for f in dataclasses.fields(build) if f.init}
     for option in options:
         choose(option, sorted(fields - {"ball"}), f"option of {name}")
     if "inner" in fields:  # an attack by means of another one
         options.setdefault("inner", resolve(ATTACKS["pgd"][0])(ball))
-    return build(**({"ball": ball} if "ball" in fields else {}), **options)
+    return _built(word, build, **({"ball": ball} if "ball" in fields else {}), **options)
 
 
 def defence(name: str, model: nn.Module, **options: Any) -> nn.Module:
-    """The model behind defence `name`."""
-    return resolve(DEFENCES[choose(name, DEFENCES, "defence")][0])(model, **options)
+    """The model behind defence `name`; options may stand in the name, as in median:k=5."""
+    word, (name, more) = name, split(name, DEFENCES, "defence")
+    return _built(word, resolve(DEFENCES[name][0]), model, **(options | more))
 
 
 def undefended(model: nn.Module) -> nn.Module:
     return model
+
+
+def split(word: str, known: dict[str, tuple[str, str]], kind: str) -> tuple[str, dict[str, Any]]:
+    """`name:option=value:...` -> the name, which must be one of `known`, and its options."""
+    name, *options = word.split(":")
+    found = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"an option of {name} is written {name}:option=value, got {option!r}")
+        try:
+            found[key] = literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[key] = value
+    return choose(name, known, kind), found
+
+
+def _built(word: str, builder: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """builder(...); an option that it does not take, or a value of the wrong kind, is the user's to mend."""
+    try:
+        return builder(*arguments, **options)
+    except TypeError as error:
+        raise ValueError(f"{word!r} has an option that does not fit: {error}") from None

@@ -22,7 +22,6 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
-from genlab.names import choose
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,7 @@ def main(config: Config) -> None:
     train = genlab.Options(config.images, seed=config.seed, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(width=config.width), data, train).run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.n))
-    names = [choose(name, ATTACKS, "attack") for name in config.attacks or ATTACKS]
-    every = {name: attack(name, config.eps) for name in names}
+    every = {name: attack(name, config.eps) for name in config.attacks or ATTACKS}
     chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, Learnt)}
     with progress() as tell:
         found = evaluate({config.data: model}, chosen, test.x, test.labels, progress=tell)

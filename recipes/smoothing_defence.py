@@ -16,13 +16,12 @@ import genlab
 from attacks.defences import line_up
 from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluate import evaluate
-from attacks.plugin import ATTACKS, DEFENCES, attack, defence
+from attacks.plugin import DEFENCES, attack, defence, split
 from attacks.report import add, progress
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
-from genlab.names import choose
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Config:
         "tv",
         "resize-pad",
     )
-    """names as `genlab list` tells them"""
+    """names as `genlab list` tells them, with options as in bits:bits=1"""
     attacks: tuple[str, ...] = ("fgsm", "pgd")  # names as `genlab list` tells them
     eps: tuple[float, ...] = (0.05, 0.1, 0.2)  # L-infinity sizes, in pixels of [0, 1]
     attacked: int = 300  # held-out images to attack
@@ -52,13 +51,14 @@ class Config:
 
 
 def main(config: Config) -> None:
-    names = [choose(name, DEFENCES, "defence") for name in config.filters]
-    attacks = {choose(name, ATTACKS, "attack"): attack(name, max(config.eps)) for name in config.attacks}
+    for name in config.filters:
+        split(name, DEFENCES, "defence")
+    attacks = {name: attack(name, max(config.eps)) for name in config.attacks}
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train = genlab.Options(config.images, seed=config.seed, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier", pictures=1)
     test = data.load("test").subset(slice(0, config.attacked))
-    models, sources = line_up(model, {name: defence(name, model) for name in names})
+    models, sources = line_up(model, {name: defence(name, model) for name in config.filters})
     with progress() as tell:
         found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)
     Console().print(table(verdicts(found)))
@@ -67,7 +67,7 @@ def main(config: Config) -> None:
     seen = [example for example in found.examples if example.model == "none"][-2 * len(config.eps)]
     for name, look in (("clean", seen.x), ("adversarial", seen.adversarial)):
         page.picture(grid_png(look, len(look)), name)
-        for filter in names:
+        for filter in config.filters:
             page.picture(grid_png(models[filter].filter(look), len(look)), f"{name}, {filter}")
     add(page, found)
     write_atomically(config.out / "results.json", json.dumps(to_json(found), indent=1).encode())

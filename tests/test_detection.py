@@ -201,6 +201,11 @@ def test_attacks_that_know_the_detector_evade_it_where_others_are_caught(inner: 
     x = torch.where((y == 0).view(-1, 1, 1, 1), x, 1 - x)
     unaware = inner(model.model, x, y)
     assert (model.model(unaware).argmax(1) != y).all() and undetected(model, x, unaware, y).fooled <= 5
+    models = {"plain": model.model, "guarded": model}
+    caught = evaluate(models, {"unaware": inner}, x, y, sources={"guarded": "plain"}).rows
+    for row in (row for row in caught if row.attack == "unaware"):
+        before = 12 if row.model == "plain" else undetected(model, x, unaware, y).fooled
+        assert row.success.fooled == before  # who is caught has not succeeded
     adv = Evading(inner)(model, x, y)
     assert undetected(model, x, adv, y).value == 1.0
     row = evaluate({"guarded": model}, {"both": Evading(inner)}, x, y).rows[0]

@@ -48,7 +48,7 @@ TINY = {
     "pixelcnn_mnist": "--images 64 --width 6 --layers 1 --out {out}",
     "pixelrnn_sprites": "--images 64 --width 6 --layers 1 --size 10 --colours 4 --out {out}",
     "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 1 --n 20 --out {out}",
-    "smoothing_defence": "--images 2000 --filters median bits resize-pad --eps 0.2 --attacked 20 --out {out}",
+    "smoothing_defence": "--images 2000 --filters median bits:bits=1 resize-pad --eps 0.2 --attacked 20 --out {out}",
     "certify": "--images 1000 --sigma 0.2 --radii 0.1 0.3 --eps 0.02 --n 20 --attacked 10 --out {out}",
     "adversarial_training": "--images 640 --rounds 1 --attacked 5 --out {out}",
     "generated_data": "--images 128 --gan-images 64 --width 4 --known 40 --attacked 5 --seeds 2 --out {out}",
@@ -323,7 +323,7 @@ def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):
 def test_defences_get_a_verdict_beside_their_pictures(name, tmp_path):
     out = run(name, tmp_path)
     found, page = json.loads((tmp_path / "results.json").read_text()), (tmp_path / "report.html").read_text()
-    assert {v["defence"] for v in found["verdicts"]} >= {"bits"} and "verdict" in out and "adaptive" in page
+    assert any(v["defence"].startswith("bits") for v in found["verdicts"]) and "verdict" in out and "adaptive" in page
     assert page.count("data:image/png") >= 2
 
 

@@ -75,6 +75,8 @@ class Guarded(nn.Module):
     far from the threshold. (The paper's is a multiple of the largest logit, which must then be positive.)
     """
 
+    alarms = True  # to `evaluate`: who raises it has not succeeded
+
     def __init__(self, model: nn.Module, *detectors: Detector) -> None:
         super().__init__()
         if not detectors:
