@@ -46,6 +46,7 @@ def main(config: Config) -> None:
     other = replace(apart, own=0.0, other=1.0)
     methods: dict[str, Any] = {
         "independent": apart,
+        "equal at the start": replace(apart, alike=True),
         "tied": replace(apart, tied=True),
         "critic of codes": replace(apart, confusion=0.1),
         "cycle (ComboGAN)": replace(other, cycle=10.0),

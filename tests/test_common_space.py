@@ -30,6 +30,13 @@ def test_tied_domains_share_the_layers_next_to_the_code_and_start_alike():
     assert not torch.allclose(apart.translate(x, 1), apart.translate(x, 0))
 
 
+def test_domains_may_start_alike_with_nothing_tied():
+    alike = CommonSpaceConfig(alike=True, latent=2, width=4).build(SHAPE, 0)
+    assert all(shared(*pair)[0] == 0 for pair in (alike.encoders, alike.decoders))
+    x = next(stream())[0]
+    assert torch.equal(alike.translate(x, 1), alike.translate(x, 0))
+
+
 def test_coupled_generators_differ_in_the_last_layer_and_discriminators_in_the_first():
     method = make("cogan")
     for nets, own in ((method.generators, -1), (method.discriminators, 0)):

@@ -297,9 +297,9 @@ def test_spaces_of_two_domains_are_compared_by_the_classes_that_they_keep(tmp_pa
     monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
     run("unpaired_common_space", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [len(row["class kept"]) for row in found.values()] == [2] * 6 + [1] * 2
+    assert [len(row["class kept"]) for row in found.values()] == [2] * 7 + [1] * 2
     assert all(0 <= share <= 1 for row in found.values() for share in row["class kept"])
-    assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 14
+    assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 16
 
 
 def test_one_generator_is_asked_for_every_domain(tmp_path, monkeypatch):

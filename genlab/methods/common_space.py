@@ -168,6 +168,8 @@ class CommonSpaceConfig(Config, Weights):
 
     tied: bool = False
     """the last layers of the encoders and the first of the decoders are common"""
+    alike: bool = False
+    """both domains start from equal weights, as tied ones always do"""
     latent: int = 16
     """channels of a code"""
     width: int = 32
@@ -180,9 +182,10 @@ class CommonSpaceConfig(Config, Weights):
     def build(self, shape: tuple[int, int, int], classes: int) -> CommonSpace:
         encoders = [nn.Sequential(Lower(shape, self.width), Upper(self.width, self.latent)) for _ in range(2)]
         decoders = [nn.Sequential(Opening(self.width, self.latent), Closing(shape, self.width)) for _ in range(2)]
+        if self.tied or self.alike:
+            encoders[1], decoders[1] = copy.deepcopy(encoders[0]), copy.deepcopy(decoders[0])
         if self.tied:
-            encoders[1][0], encoders[1][1] = copy.deepcopy(encoders[0][0]), encoders[0][1]
-            decoders[1][0], decoders[1][1] = decoders[0][0], copy.deepcopy(decoders[0][1])
+            encoders[1][1], decoders[1][0] = encoders[0][1], decoders[0][0]
         judges = [PatchDiscriminator(shape, self.width, deepest(shape)) for _ in range(2)]
         return CommonSpace(
             nn.ModuleList(encoders),
