@@ -6,6 +6,7 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from genlab.checkpoint import write_atomically
@@ -89,6 +90,12 @@ class Report:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode())
         return path
+
+
+def spread(values: Iterable[float]) -> tuple[float, float]:
+    """Mean and standard deviation (of a sample, n - 1) of at least one value, as over seeds; 0 if it is alone."""
+    values = list(values)
+    return mean(values), stdev(values) if len(values) > 1 else 0.0
 
 
 def _cell(value: Any) -> str:

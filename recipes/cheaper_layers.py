@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Literal
 
 import torch
@@ -28,6 +28,7 @@ from genlab.compress.table import table
 from genlab.data import Stream
 from genlab.methods.classifier import FineTuning
 from genlab.nets.classifiers import LENETS, NETWORKS
+from genlab.report import spread
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def main(config: Config) -> None:
         faster = [[1 / row[f"time, batch {batch}"] for row in each] for batch in (1, 256)]
         rows.append(row := [each[0]["network"], mean(r["MACs"] for r in each), mean(r["bytes"] for r in each)])
         for values in (*faster, [r["error, %"] for r in each]):
-            row += [mean(values), stdev(values) if len(values) > 1 else 0.0]
+            row += spread(values)
         text = "{:20} {:9,.0f} MACs {:9,.0f} bytes {:5.2f} ± {:.2f} {:5.2f} ± {:.2f} x faster {:6.2f} ± {:.2f} %"
         print(text.format(*row))
     page = genlab.Report(f"Cheaper layers: {config.net} on {config.data}").table(head, rows)

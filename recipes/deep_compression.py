@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any, Literal
+from statistics import mean
+from typing import Literal
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from genlab.compress.table import table
 from genlab.data import Stream
 from genlab.methods.classifier import FineTuning
 from genlab.nets.classifiers import LENETS
+from genlab.report import spread
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,8 @@ def main(config: Config) -> None:
     whole = 4 * found[0][0]["parameters"]
     for stage in zip(*found):
         errors, sizes = [row["error, %"] for row in stage], [row["bytes"] for row in stage]
-        times = [whole / size for size in sizes]
-        spread: list[Any] = [stdev(values) if config.seeds > 1 else 0.0 for values in (times, errors)]
-        row = [stage[0]["network"], mean(sizes), mean(times), spread[0], mean(errors), spread[1]]
-        rows.append([*row, stage[0]["non-zeros"]])
+        times = spread(whole / size for size in sizes)
+        rows.append([stage[0]["network"], mean(sizes), *times, *spread(errors), stage[0]["non-zeros"]])
     page.text(f"{config.seeds} seeds; bytes of the file with its header, and how often it goes into the dense weights.")
     page.table(header := ["stage", "bytes", "times smaller", "±", "error, %", "± ", "non-zeros"], rows)
     (config.out / "results.json").write_text(json.dumps([dict(zip(header, row)) for row in rows], indent=1))

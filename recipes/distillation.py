@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from genlab.data import Augment, Images, Stream
 from genlab.methods.classifier import Classifier
 from genlab.metrics.accuracy import answers
 from genlab.nets.classifiers import mlp
+from genlab.report import spread
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def main(config: Config) -> None:
         before, after = mistakes(new, test), mistakes(new + fix, test)
         row |= {f"no {c}": int(before.sum()), f"no {c}, fixed": int(after.sum()), f"of {c}s": int(after[c])}
         found.append(row)
-    rows = [[name, mean(v := [row[name] for row in found]), stdev(v) if len(v) > 1 else 0.0] for name in found[0]]
+    rows = [[name, *spread(row[name] for row in found)] for name in found[0]]
     page = genlab.Report(f"Distillation on {config.data}").table(header := ["network", "errors", "±"], rows)
     write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
     lines = ["{:24} {:8.1f} ± {:.1f}".format(*row) for row in rows]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
 
 import torch
 
@@ -20,6 +19,7 @@ from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look, samples, some
+from genlab.report import spread
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ def main(config: Config) -> None:
             nats.append(genlab.Run(run).results()["nats"])
             distances += measure("FID", real, look(samples(model.sample, config.n), features)).values()
         page.section(name).picture(grid_png(model.sample(64)), "draws, last seed")
-        spread = [stdev(values) if config.seeds > 1 else 0.0 for values in (nats, distances)]
-        rows.append([name, mean(nats), spread[0], mean(distances), spread[1]])
+        rows.append([name, *spread(nats), *spread(distances)])
     page.section("Figures", f"Mean and standard deviation over {config.seeds} seeds; nats are of held-out images.")
     page.table(header := ["fed with", "nats", "±", "FID", "± "], rows)
     (config.out / "results.json").write_text(json.dumps([dict(zip(header, row)) for row in rows], indent=1))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from genlab.data.mixed import Mixed
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.gan import GANConfig
+from genlab.report import spread
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,6 @@ def main(config: Config) -> None:
         for row in evaluate(nets, {"PGD": attack}, test.x, test.labels).rows[::2]:  # the others are the noise control
             for values, value in zip(found.setdefault(row.model, ([], [])), (row.clean_accuracy, row.robust_accuracy)):
                 values.append(value)
-    spread = lambda v: (mean(v), stdev(v) if len(v) > 1 else 0.0)
     rows = [[name, *spread(clean), *spread(stands)] for name, (clean, stands) in found.items()]
     page.table(header := ["training images", "clean", "±", "under PGD", "± "], rows)
     print(*("{:20} clean {:.3f} ± {:.3f}  under PGD {:.3f} ± {:.3f}".format(*row) for row in rows), sep="\n")

@@ -10,7 +10,6 @@ import json
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 
 import torch
 from torch import nn
@@ -24,6 +23,7 @@ from genlab.methods.classifier import FineTuning
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import lenet300
 from genlab.plots import curves
+from genlab.report import spread
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Lottery tickets on {config.data}")
     rows, lines = [], {}
     for (name, left), values in found.items():
-        rows.append([name, 100 * left, mean(values), stdev(values) if len(values) > 1 else 0.0])
+        rows.append([name, 100 * left, *spread(values)])
     for name in dict.fromkeys(row[0] for row in rows):
         lines[name] = tuple(zip(*[(left, m, m - s, m + s) for what, left, m, s in rows if what == name]))
     page.picture(curves(lines, x="weights left, %", y="test accuracy"))

@@ -11,7 +11,7 @@ import genlab
 from genlab.experiment import DataOptions, Experiment, config_of, data_of, load
 from genlab.grid import grid, save_grid
 from genlab.methods.classifier import ClassifierConfig
-from genlab.report import Report
+from genlab.report import Report, spread
 from genlab.run import Run, RunError
 from genlab.train import Options
 
@@ -131,6 +131,10 @@ def test_the_report_escapes_what_it_is_given(tmp_path):
     page = Report("<a>").section("<b>").table(["<c>"], [["<d>", 0.123456, True]]).warnings(["<e>"])
     text = page.save(tmp_path / "deep" / "r.html").read_text()
     assert not re.search(r"<[acde]>", text) and "&lt;d&gt;" in text and "0.1235" in text
+
+
+def test_the_spread_is_that_of_a_sample_and_nothing_of_one_value():
+    assert spread(iter([1.0, 2.0, 6.0])) == (3.0, pytest.approx(7**0.5)) and spread([0.5]) == (0.5, 0.0)
 
 
 def test_a_grid_puts_every_pixel_where_it_belongs(tmp_path):
