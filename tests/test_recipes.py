@@ -39,7 +39,7 @@ TINY = {
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--images 128 --sizes 16 8 --labels 2 --out {out}",
     "deep_compression": "--images 6000 --rounds 2 --seeds 2 --out {out}",
-    "cheaper_layers": "--images 192 --seeds 2 --out {out}",
+    "cheaper_layers": "--images 192 --seeds 1 --out {out}",
     "robust_compression": "--images 3000 --rounds 1 --attacked 20 --out {out}",
     "distillation": "--images 3000 --teacher 16 --student 8 --temperatures 4 --seeds 2 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 2 --out {out}",
