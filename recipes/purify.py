@@ -1,8 +1,4 @@
-"""Generative models in front of a classifier: what they cost, what they stop, and what is left to who knows of them.
-
-python recipes/purify.py                                         # scikit-learn's digits, minutes on one core
-python recipes/purify.py --data mnist --data-root DIR --eps 0.3 --models gan vae auto-encoder
-"""
+"""Generative models in front of a classifier: what they cost, what they stop, and what is left to who knows of them."""
 
 from __future__ import annotations
 
@@ -20,6 +16,7 @@ from attacks.defences.comparison import passing
 from attacks.defences.purify import DefenseGAN, PixelDefend, Reconstruct, magnet
 from attacks.defences.smoothing import Filtered
 from attacks.evaluate import evaluate
+from attacks.latent import Latent
 from attacks.report import add
 from genlab.cli import start
 from genlab.grid import grid_png
@@ -29,13 +26,12 @@ from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.gan import GANConfig
 from genlab.methods.vae import VAEConfig
 
-PIXELS = AutoregressiveConfig(head="softmax", levels=17, layers=3)
 MODELS: dict[str, tuple[Any, Any]] = {
     "classifier": (ClassifierConfig(), None),
     "gan": (GANConfig(width=32), lambda m, c: DefenseGAN(m.generator, m.latent, 4, c.descent)),
     "vae": (VAEConfig(pixels="gaussian", sigma=0.1, draws=1), lambda m, c: Reconstruct(m.reconstruct)),
     "auto-encoder": (AutoEncoderConfig(noise=0.1), lambda m, c: Reconstruct(m.reconstruct)),
-    "pixelcnn": (PIXELS, lambda m, c: PixelDefend(m.net, m.head, c.eps)),
+    "pixelcnn": (AutoregressiveConfig(levels=17, layers=3), lambda m, c: PixelDefend(m.net, m.head, c.eps)),
 }
 
 
@@ -56,14 +52,17 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     test, n, made = data.load("test"), config.attacked, {}
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
-    long = {"gan": genlab.Options(4 * config.images, seed=config.seed, half_life=10_000)}
+    longer = genlab.Options(4 * config.images, seed=config.seed, half_life=10_000)
     for name in ("classifier", *config.models):
-        length = long.get(name, options)
-        made[name] = genlab.Experiment(MODELS[name][0], data, length).run(config.out / name, pictures=1)
+        run = genlab.Experiment(MODELS[name][0], data, longer if name == "gan" else options)
+        made[name] = run.run(config.out / name, pictures=1)
     net, x, y = made["classifier"], test.x[:n], test.labels[:n]
     models, sources = line_up(net, {k: Filtered(MODELS[k][1](made[k], config), net) for k in config.models})
     pgd, page = PGD(Linf(config.eps), steps=20), genlab.Report(f"Purification: {config.data}, eps {config.eps:g}")
     found = evaluate(models, {"fgsm": FGSM(pgd.ball), "pgd": pgd}, x, y, sources=sources)
+    if gan := models.get("gan"):
+        latents = Latent(pgd.ball, gan.filter, net, 3 * config.descent)
+        found.rows += evaluate({"gan, adaptive": gan}, {"latents": latents}, x, y).rows[:1]
     results, adv = found.to_json(), pgd(net, x, y)
     page.section("Purified", "Rows: original, purified; adversarial (PGD on the classifier alone), purified.")
     for name, purify in ((name, models[name].filter) for name in config.models):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from torch import Tensor, nn
 
 from attacks.ball import Linf
@@ -14,6 +16,7 @@ from attacks.defences.detection import Detector
 from attacks.defences.purify import DefenseGAN, OnAlarm, PixelDefend, Reconstruct, magnet
 from attacks.defences.scores import ReconstructionError
 from attacks.defences.smoothing import BitDepth, Filtered, Mean
+from attacks.latent import Latent
 from attacks.pgd import FGSM
 from genlab.heads import Bernoulli, Head, Logistic, Palette, Regression, Softmax
 from genlab.nets.causal import CausalNet
@@ -80,6 +83,30 @@ def test_more_restarts_come_nearer_and_no_image_depends_on_the_others() -> None:
     assert torch.allclose(torch.cat([many(one[None]) for one in x]), many(x), atol=1e-3)
     assert torch.equal(many(x), many(x)) and not torch.equal(many(x), DefenseGAN(folded, 2, 12, 30, seed=1)(x))
     assert folded.body[3].training and all(torch.equal(state[n], v) for n, v in folded.state_dict().items())
+
+
+def test_the_attack_through_latents_finds_the_nearest_image_that_the_generator_draws() -> None:
+    plane, w = Plane(), draw(16, seed=1) - 0.5
+    net = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 2)))
+    with torch.no_grad():
+        net[1].weight.copy_(torch.stack([w, -w]))
+        net[1].bias.zero_()
+    z = torch.tensor([[1.0, -1.0, 0.5]])
+    x = plane(z).detach()
+    y = net(x).argmax(1)
+    a, side = plane.a.detach().double().numpy(), (net(x)[0, 0] - net(x)[0, 1]).item()
+    # min t: |A d| <= t, and w (x + A d) is zero
+    rows = np.block([[a, -np.ones((16, 1))], [-a, -np.ones((16, 1))]])
+    level = np.append(2 * w.double().numpy() @ a, 0.0)[None]
+    least = linprog([0, 0, 0, 1], rows, np.zeros(32), level, [-side], bounds=[(None, None)] * 3 + [(0, None)]).fun
+    purifier = DefenseGAN(plane, 3, restarts=2, steps=150, lr=0.3)
+    defended = Filtered(purifier, net)
+    for factor, fooled in ((1.1, True), (0.5, False)):
+        attack = Latent(Linf(factor * least), purifier, net, confidence=0.05)
+        found = attack(defended, x, y)
+        assert bool(defended(found).argmax(1) != y) is fooled
+        assert float((found - x).abs().max()) <= factor * least + 1e-6
+    assert "plane" not in repr(attack).lower() and plane.training and net.training
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -65,7 +65,7 @@ TINY = {
     "benchmark_cyclegan": "--steps 1 --repeats 1 --width 4 --size 32",
     "feature_squeezing": "--images 320 --models VAE --outliers sprites --attacks fgsm --steps 1 --tested 16 --fpr 0.2"
     " --out {out}",
-    "purify": "--images 64 --models auto-encoder pixelcnn --attacked 2 --out {out}",
+    "purify": "--images 64 --models gan auto-encoder pixelcnn --descent 2 --attacked 2 --out {out}",
     "black_box": "--images 128 --attacked 8 --queries 30 60 --out {out}",
 }
 
@@ -254,7 +254,8 @@ def test_purifiers_are_attacked_unaware_and_knowing_and_shown_at_work(tmp_path):
     assert "magnet" not in run("purify", tmp_path)
     page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
     models = dict.fromkeys(row["model"] for row in found["rows"])
-    assert list(models) == ["none", "auto-encoder", "auto-encoder, adaptive", "pixelcnn", "pixelcnn, adaptive"]
+    assert set(models) == {"none"} | {n + a for n in ("gan", "auto-encoder", "pixelcnn") for a in ("", ", adaptive")}
+    assert [row["model"] for row in found["rows"] if row["attack"] == "latents"] == ["gan, adaptive"]
     assert set(found["magnet"]) == {"clean", "oblivious", "adaptive"} and 0 <= found["magnet"]["clean"] <= 1
     assert page.count("data:image/png") >= 4 and page.count("<table>") == 3
 

@@ -1,0 +1,56 @@
+"""Adversarial images among those that a generator draws, against a purifier that draws its inputs again (Defense-GAN).
+
+Athalye, Carlini, Wagner 2018, arXiv:1802.00420, section 5.4.2: what the generator can draw, the purifier leaves as it
+is. Departure: the paper measures how far the nearest such image is; here it has to be inside a ball.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from attacks.ball import Ball
+from attacks.defences.purify import DefenseGAN
+from attacks.goal import Best, margin, reached
+from attacks.model import Attack, Model, Victim
+from attacks.options import not_negative
+from genlab.edit import descend, evaluating, invert
+
+
+@dataclass(frozen=True)
+class Latent(Attack):
+    """argmin_z max(0, confidence + margin of classifier(G(z))) + weight |what of G(z) - x is outside the ball|^2.
+
+    From every point where the purifier's own descents from x end, for `steps` steps; every G(z), brought into the ball,
+    is shown to the model, and the best is kept. classifier: the network behind the purifier.
+    """
+
+    ball: Ball
+    purifier: DefenseGAN = field(repr=False)
+    classifier: Model = field(repr=False)
+    steps: int = 200
+    weight: float = 10.0
+    confidence: float = 1.0
+
+    def __post_init__(self) -> None:
+        not_negative(steps=self.steps, weight=self.weight, confidence=self.confidence)
+
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        draw, starts, lr, best = self.purifier.generator, self.purifier.starts, self.purifier.lr, Best(x)
+
+        def inside(image: Tensor) -> Tensor:
+            return (x + self.ball.project(image - x)).clamp(0, 1)
+
+        def cost(z: Tensor) -> Tensor:
+            image = draw(z)
+            outside = (image - inside(image)).square().flatten(1).sum(1)
+            return (margin(self.classifier(image), y) + self.confidence).clamp_min(0) + self.weight * outside
+
+        with evaluating(draw, self.classifier):
+            for start in starts:
+                z = invert(draw, x, start.expand(len(x), -1), steps=self.purifier.steps, lr=lr)
+                found = inside(draw(descend(cost, z, self.steps, lr))).detach()
+                logits = f.query(found)
+                best.offer(slice(None), found, reached(logits, y), -margin(logits, y))
+        return best.x
