@@ -67,14 +67,14 @@ class Uniform(nn.Module):
 class Binary(nn.Module):
     """+h or -h; BinaryConnect, Courbariaux et al. 2015, arXiv:1511.00363, Algorithm 1, deterministic.
 
-    h is the scale at which the layer began (Glorot & Bengio 2010, eq. 16), where the paper's code sets it, too; beyond
-    h a weight gets no more gradient, which is the paper's clipping.
+    Beyond h a weight gets no more gradient, which is the paper's clipping. Departure: h² = 2 / inputs, by which layers
+    of ReLUs keep their variance (He et al. 2015, arXiv:1502.01852, eq. 10); the paper's code takes Glorot's larger
+    scale and relies on batch normalisation, without which LeNet-5 does not learn so.
     """
 
     def __init__(self, weight: Tensor):
         super().__init__()
-        receptive = weight[0, 0].numel() if weight.ndim > 2 else 1
-        self.h = (6 / ((weight.shape[0] + weight.shape[1]) * receptive)) ** 0.5
+        self.h = (2 / weight[0].numel()) ** 0.5
 
     def forward(self, weight: Tensor) -> Tensor:
         inside = weight.clamp(-self.h, self.h)
