@@ -46,8 +46,8 @@ def main(config: Config) -> None:
     known, test, found = data.load("train"), data.load("test"), []
     for seed in range(config.seeds):
 
-        def train(net: nn.Module, what: str, images: int, lr: float = 0.05, seed: int = seed) -> nn.Module:
-            options = genlab.Options(images, seed=seed, schedule="cosine")
+        def train(net: nn.Module, what: str, images: int, lr: float = 0.05, seed: int = seed, **more) -> nn.Module:
+            options = genlab.Options(images, seed=seed, schedule="cosine", **more)
             genlab.fit(FineTuning(net, lr, 1e-4), Stream(known, 64, seed=seed), options, title=f"{seed}: {what}")
             return net
 
@@ -59,7 +59,7 @@ def main(config: Config) -> None:
         nets = {"dense": net, "half the filters": prune_neurons(net, 0.5), "low rank": factorise(net, 0.8)}
         nets |= {"separable": separate(net)} if any(isinstance(layer, nn.Conv2d) for layer in net) else {}
         nets = {name: train(each, name, n, 0.02) for name, each in nets.items()}
-        nets["binary weights"] = train(binary, "binary", 2 * n, 0.01)
+        nets["binary weights"] = train(binary, "binary", 2 * n, 0.02, clip=1.0)
         nets["half from random, E"] = train(half := prune_neurons(short, 0.5), "E", n)
         more = n * macs(net, known.shape) // macs(half, known.shape)
         nets["half from random, B"] = train(prune_neurons(long, 0.5), "B", more)
