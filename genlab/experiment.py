@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
@@ -48,16 +49,10 @@ class Experiment:
     training: Options = Options()
 
     def options(self) -> dict[str, Any]:
-        """Plain values, to be written as JSON."""
+        """Plain values, as JSON has them; paths are text."""
         kind = type(self.method)
-        data = asdict(self.data)
-        data["data_root"] = None if self.data.data_root is None else str(self.data.data_root)
-        return {
-            "method": f"{kind.__module__}:{kind.__qualname__}",
-            "options": asdict(self.method),
-            "data": data,
-            "training": asdict(self.training),
-        }
+        values = {"options": asdict(self.method), "data": asdict(self.data), "training": asdict(self.training)}
+        return {"method": f"{kind.__module__}:{kind.__qualname__}", **json.loads(json.dumps(values, default=str))}
 
     def run(self, out: str | Path, hooks: Sequence[tuple[int, Hook]] = (), pictures: int = 8) -> Method:
         """Trains in the run directory `out`, or continues there; returns the trained method in eval mode.

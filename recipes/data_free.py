@@ -43,7 +43,7 @@ class Config:
 def main(config: Config) -> None:
     data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Distillation without data")
     known, test = data.load("train"), data.load("test")
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    options = genlab.Options(config.images, seed=config.seed, schedule="cosine", clip=1.0)
     teacher = genlab.Experiment(ClassifierConfig(), data, options).run(config.out / "teacher", pictures=1)
     training = genlab.Options(config.gan_images, seed=config.seed, half_life=10_000)
     gan: Any = genlab.Experiment(GANConfig(width=32), data, training).run(config.out / "gan", pictures=1)

@@ -10,7 +10,7 @@ import pytest
 from toys import METHODS
 
 from genlab.cli import main
-from genlab.experiment import DataOptions, Experiment
+from genlab.experiment import DataOptions, Experiment, load
 from genlab.train import Options
 
 
@@ -30,6 +30,21 @@ def test_help_is_quick_and_names_every_command():
     assert done.returncode == 0
     assert all(f"\n  {name} " in done.stdout for name in ("train", "sample", "attack", "report", "list"))
     assert seconds < 2, seconds  # 0.1 s on a free machine; the import of torch alone would take longer than this
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "distillation --teachers RUN --net mlp --width 4 --images 64",
+        "cyclegan --data unpaired:grey:digits,textured:digits --channels 1 --classifier RUN --closeness 1 --cycle 0 "
+        "--width 4 --blocks 1 --levels 1 --batch 2 --images 4",
+    ],
+)
+def test_methods_that_build_on_another_run_train_load_and_continue(words, runs, tmp_path, capsys):
+    command = ["train", *words.replace("RUN", str(runs / "classifier")).split(), "--out", str(tmp_path / "run")]
+    for _ in range(2):  # the second finds everything done
+        assert main(command) == 0
+    assert load(tmp_path / "run") and str(runs / "classifier") in (tmp_path / "run" / "config.json").read_text()
 
 
 @pytest.mark.parametrize("command", ["train", "sample", "attack", "report"])

@@ -89,7 +89,7 @@ class DistillationConfig(ClassifierConfig):
     weight: float = 0.9
     """of the teachers' answers; the labels have the rest"""
 
-    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")
+    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine", clip=1.0)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Distillation:
         from genlab.experiment import load
