@@ -36,7 +36,7 @@ class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
     net: Literal["cnn", "mlp", "lenet-300-100", "lenet-5"] = "cnn"
-    images: int = 60_000  # length of a training
+    images: int = 20_000  # length of a training
     seeds: int = 3
     out: Path = Path("runs/cheaper-layers")
 

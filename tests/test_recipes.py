@@ -41,7 +41,7 @@ TINY = {
     "deep_compression": "--images 6000 --rounds 2 --seeds 2 --out {out}",
     "cheaper_layers": "--images 192 --seeds 1 --out {out}",
     "robust_compression": "--images 3000 --rounds 1 --attacked 20 --out {out}",
-    "distillation": "--images 3000 --teacher 16 --student 8 --temperatures 4 --seeds 2 --out {out}",
+    "distillation": "--images 3000 --teacher 16 --student 8 --temperatures 4 --teachers 2 --seeds 2 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 2 --out {out}",
     "data_free": "--images 1000 --gan-images 128 --samples 500 --width 4 --out {out}",
     "early_exit": "--images 3000 --width 4 --thresholds 0.5 1.1 --attacked 30 --out {out}",
@@ -205,7 +205,7 @@ def test_every_stage_of_compression_is_attacked(options, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "rows"),
-    [("distillation", 6), ("lottery_ticket", 4), ("data_free", 5), ("early_exit", 8), ("cheaper_layers", 7)],
+    [("distillation", 8), ("lottery_ticket", 4), ("data_free", 5), ("early_exit", 8), ("cheaper_layers", 7)],
 )
 def test_ways_to_be_small_leave_a_table_and_a_report(name, rows, tmp_path):
     assert "report" in run(name, tmp_path)
