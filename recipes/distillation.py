@@ -60,7 +60,7 @@ def errors(config: Config, known: Images, test: Images, seed: int) -> dict[str, 
     several = [teacher, *(learn() for _ in range(config.teachers - 1))]
     logits["all teachers"] = torch.stack([answers(each, test).softmax(1) for each in several]).mean(0)
     models["distilled, by all"] = teach(several, config.temperatures[-1])
-    logits |= {name: answers(model, test) for name, model in models.items()}
+    logits = {name: answers(model, test) for name, model in models.items()} | logits
     amiss = {name: wrong(each) for name, each in logits.items()}
     amiss[f"of {c}s"] = amiss[f"no {c}, fixed"][test.labels == c]
     return {name: int(each.sum()) for name, each in amiss.items()}
