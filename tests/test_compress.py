@@ -213,6 +213,9 @@ def test_the_error_of_low_rank_is_the_tail_of_the_spectrum():
     model = net(mlp, 32)
     small = factorise(model, 0.5)
     assert parameters(small) < parameters(model) and small(torch.rand(2, *SHAPE)).shape == (2, 3)
+    kept = factorise(nn.Sequential(nn.Linear(30, 20, bias=False)), 1.0, budget=0.5)
+    assert [tuple(layer.weight.shape) for layer in kept[0]] == [(6, 30), (20, 6)]  # 6 * 50 is half of 600
+    assert isinstance(factorise(nn.Sequential(linear), 1.0)[0], nn.Linear)
     with pytest.raises(ValueError, match="ranks 1 to 20, got 0"):
         factors(linear, 0)
 
@@ -307,6 +310,7 @@ def test_an_early_exit_takes_the_first_that_is_sure_and_costs_what_it_needs():
         (lambda: share(net(), 9), "from 1 to 8 bits, got 9"),
         (lambda: round_evenly(net(), 1), "from 2 to 16 bits, got 1"),
         (lambda: factorise(net(), 0.0), r"in \(0, 1\], got 0.0"),
+        (lambda: factorise(net(), 0.9, 1.5), r"may stay, in \(0, 1\], got 1.5"),
         (lambda: prune_neurons(net(), 1.0), r"in \[0, 1\), got 1.0"),
         (lambda: prune_neurons(net(), 0.5, "zeros"), "seen on data, and none were given"),
         (lambda: prune_neurons(nn.ModuleList(), 0.5), "not from ModuleList"),

@@ -57,12 +57,20 @@ def factors(layer: Layer, rank: int) -> nn.Sequential:
     return nn.Sequential(inner, outer).to(layer.weight)
 
 
-def factorise(net: nn.Module, energy: float = 0.9) -> nn.Module:
-    """A copy of `net` in which every layer that gets smaller by it is two of lower rank."""
+def factorise(net: nn.Module, energy: float = 0.9, budget: float = 1.0) -> nn.Module:
+    """A copy of `net` in which every layer that gets smaller by it is two of lower rank: the least rank that keeps
+    `energy`, but at most (and at least one) as many as fit into the share `budget` in (0, 1] of its weights.
+
+    energy = 1: the budget alone decides; budget = 1: the energy alone.
+    """
+    if not 0 < budget <= 1:
+        raise ValueError(f"budget is the share of a layer's weights that may stay, in (0, 1], got {budget}")
 
     def change(layer: Layer) -> nn.Module:
         matrix = layer.weight.detach().flatten(1)
         rank = rank_for(torch.linalg.svdvals(matrix), energy)
+        if budget < 1:
+            rank = min(rank, max(1, int(budget * matrix.numel() / sum(matrix.shape) + 1e-9)))
         plain = isinstance(layer, nn.Linear) or layer.groups == 1
         return factors(layer, rank) if plain and rank * sum(matrix.shape) < matrix.numel() else layer
 
