@@ -1,15 +1,11 @@
-"""Detectors of attacks and of real outliers: areas under the curve, costs, and what an attacker who knows them does.
-
-python recipes/feature_squeezing.py                              # scikit-learn's digits, minutes on one core
-python recipes/feature_squeezing.py --data mnist --data-root DIR --images 75000 --eps 0.3 --models auto-encoder VAE
-"""
+"""Detectors of attacks and of real outliers: areas under the curve, costs, and what an attacker who knows them does."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -26,6 +22,7 @@ from genlab.data.resize import resized
 from genlab.methods.autoencoder import AutoEncoderConfig
 from genlab.methods.autoregressive import AutoregressiveConfig
 from genlab.methods.classifier import ClassifierConfig
+from genlab.methods.flow import FlowConfig
 from genlab.methods.vae import VAEConfig
 
 COSTS = {"miss 1, alarm 1": Costs(), "miss 10, alarm 1": Costs(miss=10), "miss 1, alarm 10": Costs(alarm=10)}
@@ -33,6 +30,7 @@ PIXELS = AutoregressiveConfig(head="logistic", levels=16, layers=3)
 MODELS: dict[str, tuple[Any, Any]] = {
     "auto-encoder": (AutoEncoderConfig(), lambda m: by.ReconstructionError(m.reconstruct)),
     "VAE": (VAEConfig(draws=1), lambda m: by.Unlikely(lambda x: -sum(m.bound(x)))),
+    "flow": (FlowConfig("realnvp"), lambda m: by.Unlikely(lambda x: m.density((255 * x + 0.5) / 256))),
     "PixelCNN": (PIXELS, lambda m: by.Unlikely(Filtered(BitDepth(4), lambda x: m.log_prob_of(15 * x, None), True))),
 }
 
@@ -42,7 +40,7 @@ class Config:
     data: str = "digits"
     data_root: Path | None = None
     images: int = 40_000  # length of every training
-    models: tuple[Literal["auto-encoder", "VAE", "PixelCNN"], ...] = ("auto-encoder", "VAE", "PixelCNN")
+    models: tuple[str, ...] = tuple(MODELS)  # which of them detect
     outliers: tuple[str, ...] = ("letters", "sprites")  # images of no class
     attacks: tuple[str, ...] = ("fgsm", "pgd", "cw-l2", "deepfool")  # the first teaches the detectors "together"
     tested: int = 360  # held-out images; all that is chosen comes from the first half, all figures from the second
@@ -57,7 +55,8 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
-    kinds = {"classifier": ClassifierConfig(), **{name: MODELS[name][0] for name in config.models}}
+    kinds = {name: MODELS[genlab.names.choose(name, MODELS, "model")][0] for name in config.models}
+    kinds = {"classifier": ClassifierConfig(), **kinds}
     made = {k: genlab.Experiment(m, data, options).run(config.out / k, pictures=1) for k, m in kinds.items()}
     net, known, test = made["classifier"].net, data.load("train"), data.load("test").subset(slice(0, config.tested))
     torch.manual_seed(config.seed)

@@ -63,8 +63,8 @@ TINY = {
     "stargan": "--data domains:digits,night:digits --size 8 --images 80 --width 4 --classifier-images 64 --out {out}",
     "benchmark_adversarial": "--steps 1 --repeats 1 --batch 4 --pgd 1 --size 8",
     "benchmark_cyclegan": "--steps 1 --repeats 1 --width 4 --size 32",
-    "feature_squeezing": "--images 320 --models VAE --outliers sprites --attacks fgsm --steps 1 --tested 16 --fpr 0.2"
-    " --out {out}",
+    "feature_squeezing": "--images 320 --models VAE flow --outliers sprites --attacks fgsm --steps 1 --tested 16 "
+    "--fpr 0.2 --out {out}",
     "purify": "--images 64 --models gan auto-encoder pixelcnn --descent 2 --attacked 2 --out {out}",
     "black_box": "--images 128 --attacked 8 --queries 30 60 --out {out}",
 }
@@ -242,7 +242,7 @@ def test_flows_leave_bits_and_grids_by_temperature_and_lose_no_pixel(tmp_path):
 def test_detectors_leave_areas_curves_costs_and_what_passes_them(tmp_path):
     run("feature_squeezing", tmp_path)
     page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
-    names = ["squeezing", "max softmax", "entropy", "Mahalanobis", "VAE", "together"]
+    names = ["squeezing", "max softmax", "entropy", "Mahalanobis", "VAE", "flow", "together"]
     assert [row["detector"] for row in found["areas"]] == [row["detector"] for row in found["evasion"]] == names
     assert all(0 <= row[kind] <= 1 for row in found["areas"] for kind in ("fgsm", "sprites"))
     assert [row["detector"] for row in found["costs"]["fgsm"]] == ["none", *names]
