@@ -68,9 +68,8 @@ def main(config: Config) -> None:
     for each in zip(*found):
         faster = [[1 / row[f"time, batch {batch}"] for row in each] for batch in (1, 256)]
         rows.append(row := [each[0]["network"], mean(r["MACs"] for r in each), mean(r["bytes"] for r in each)])
-        for values in (*faster, [r["error, %"] for r in each]):
-            row += spread(values)
-        text = "{:20} {:9,.0f} MACs {:9,.0f} bytes {:5.2f} ± {:.2f} {:5.2f} ± {:.2f} x faster {:6.2f} ± {:.2f} %"
+        row += [x for values in (*faster, [r["error, %"] for r in each]) for x in spread(values)]
+        text = "{:20}{:10,.0f} MACs{:10,.0f} bytes {:5.2f} ± {:.2f} {:5.2f} ± {:.2f} x faster {:6.2f} ± {:.2f} %"
         print(text.format(*row))
     page = genlab.Report(f"Cheaper layers: {config.net} on {config.data}").table(head, rows)
     write_atomically(config.out / "results.json", json.dumps([dict(zip(head, row)) for row in rows]).encode())

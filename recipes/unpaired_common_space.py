@@ -1,7 +1,4 @@
-"""Two domains without pairs: when do the codes of one mean the same in the other?
-
-python recipes/unpaired_common_space.py                # rendered digits, and others in ink on a blue weave; one core
-"""
+"""Two domains without pairs: when do the codes of one mean the same in the other?"""
 
 from __future__ import annotations
 
