@@ -23,7 +23,10 @@ class Latent(Attack):
     """argmin_z max(0, confidence + margin of classifier(G(z))) + weight |what of G(z) - x is outside the ball|^2.
 
     From every point where the purifier's own descents from x end, for `steps` steps; every G(z), brought into the ball,
-    is shown to the model, and the best is kept. classifier: the network behind the purifier.
+    is shown to the model, and the best is kept: x (N, C, H, W) of the generator's size in [0, 1] -> the same.
+
+    purifier, classifier: those that the attacked model is made of. confidence: lead in logits to be reached. weight: in
+    logits per squared pixel outside the ball. ValueError: steps, weight or confidence below 0.
     """
 
     ball: Ball
