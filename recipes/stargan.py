@@ -1,7 +1,7 @@
 """One generator for several domains: StarGAN between sprites by day, by night and in another style.
 
 A classifier of the domains, trained apart, tells whether each output is in the domain asked for; the true partners,
-which training never sees, tell how far it is from right.
+which training never sees, tell how far it is from right, where there are any.
 
 python recipes/stargan.py
 """
@@ -15,11 +15,13 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import genlab
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import Pair
-from genlab.data.domains import names
+from genlab.data.domains import names, original
 from genlab.methods.stargan import StarGANConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import likeness, preserved
@@ -30,11 +32,9 @@ class Config:
     """Trains StarGAN and measures every direction."""
 
     data: str = "domains:sprites,night:sprites,styled:sprites"
-    """domains, of the same originals"""
+    """domains, of the same originals or of others"""
     data_root: Path | None = None
-    """where downloaded sets lie"""
     size: int | None = 16
-    """height and width in pixels"""
     images: int = 80_000
     """length of training, most of it the critic's"""
     batch: int = 4
@@ -47,7 +47,6 @@ class Config:
     classifier_images: int | None = None
     """length of the classifier's training; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/stargan")
-    """folder of the run and the report"""
     seed: int = 0
 
 
@@ -62,10 +61,11 @@ def main(config: Config) -> None:
     found = []
     for i, j in permutations(range(len(domains)), 2):
         there, back = partial(trained.translate, to=j), partial(trained.translate, to=i)
-        asked = preserved(there, replace(sides[i], labels=sides[j].labels), judge)
-        likely = likeness(there, back, Pair(sides[i], sides[j], aligned=True))
+        asked = preserved(there, replace(sides[i], labels=torch.full_like(sides[i].labels, j)), judge)
+        pair = Pair(sides[i], sides[j], aligned=original(domains[i]) == original(domains[j]))
+        likely = likeness(there, back, pair)
         found.append({"from": domains[i], "to": domains[j], "classified as asked": asked, **likely})
-        print(f"{domains[i]} -> {domains[j]}: {asked:.1%} classified as asked, PSNR {likely['PSNR']:.1f} dB")
+        print(f"{domains[i]} -> {domains[j]}: {asked:.1%} classified as asked, cycle error {likely['cycle error']:.3f}")
     page = genlab.Report(f"StarGAN: {config.data}")
     page.text(f"The classifier that judges is right on {preserved(lambda x: x, test, judge):.2%} of the test images.")
     page.section("Translations", "Rows: the original, then its translation to every domain.")

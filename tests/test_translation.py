@@ -18,8 +18,10 @@ from genlab.experiment import DataOptions, Experiment
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.cyclegan import CycleGAN, CycleGANConfig, Frozen
 from genlab.methods.stargan import StarGAN, StarGANConfig
+from genlab.metrics import similarity as similar
 from genlab.metrics.features import ClassifierFeatures
-from genlab.metrics.translation import DISTURBANCES, hidden, jpeg, likeness, preserved, psnr, rounded, ssim, translation
+from genlab.metrics.similarity import psnr, ssim
+from genlab.metrics.translation import DISTURBANCES, hidden, jpeg, likeness, preserved, rounded, translation
 from genlab.nets.translator import Translator
 from genlab.replay import Replay
 from genlab.train import Options, Update
@@ -72,6 +74,20 @@ def test_one_class_of_a_set_is_a_set():
     assert threes.classes == ("3",) and torch.equal(threes.pixels, everything.pixels[everything.labels == 3])
     with pytest.raises(DataError, match="unknown class of sprites 'ghots': did you mean 'ghost'"):
         load("sprites:ghots")
+
+
+def test_one_class_of_a_folder_is_a_set(tmp_path):
+    for k, kind in enumerate(("cat", "dog") * 3):
+        (tmp_path / kind).mkdir(exist_ok=True)
+        Image.new("RGB", (6, 6), (40 * k, 0, 0)).save(tmp_path / kind / f"{k}.png")
+    dogs = load(f"folder:{tmp_path}:dog", size=4)
+    assert torch.equal(load(f"{tmp_path}:dog", size=4).pixels, dogs.pixels)
+    assert dogs.classes == ("dog",) and dogs.labels.tolist() == [0, 0]
+    assert set(dogs.pixels[:, 0, 0, 0].tolist()) <= {40, 120, 200}
+    pair = load(f"unpaired:{tmp_path}:cat,folder:{tmp_path}:dog", "test", size=4)
+    assert (len(pair.a), len(pair.b), pair.aligned) == (1, 1, False)
+    with pytest.raises(DataError, match="unknown class of folder:.* 'dgo': did you mean 'dog'"):
+        load(f"folder:{tmp_path}:dgo")
 
 
 def test_channels_follow_the_style_unless_asked_for():
@@ -344,12 +360,13 @@ def test_psnr_and_ssim_are_those_of_closed_forms():
         ssim(x, flat(0.2))
 
 
-def test_ssim_agrees_with_scikit_image_where_that_is_installed():
-    structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
-    x, y = torch.rand(2, 1, 20, 20, generator=torch.Generator().manual_seed(0))
-    options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, full=True)
-    _, index = structural_similarity(x[0].double().numpy(), y[0].double().numpy(), **options)
-    assert ssim(x[None], y[None]).item() == pytest.approx(index[5:-5, 5:-5].mean(), abs=1e-6)
+def test_without_scikit_image_its_figures_are_left_out_and_the_log_says_so_once(monkeypatch, caplog):
+    monkeypatch.setattr(similar, "find_spec", lambda name: None)
+    similar._installed.cache_clear()
+    x = torch.rand(2, 3, 16, 16)
+    assert similar.similarity(x, x) == similar.similarity(x, x) == {}
+    assert caplog.text.count("pip install 'genlab[similarity]'") == 1
+    similar._installed.cache_clear()
 
 
 def partners():

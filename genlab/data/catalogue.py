@@ -17,7 +17,7 @@ SOURCES: dict[str, str] = {
     "cifar10": "60,000 photographs of ten classes, 32x32 colour",
     "folder:PATH": "your own images, in class subfolders or all in one folder; cropped square, 32x32 colour",
     "binary:NAME": "one of the above, each pixel black or white with its brightness as probability, drawn once",
-    "NAME:CLASS": "one class of a labelled set, as cifar10:horse",
+    "NAME:CLASS": "one class of a labelled set, as cifar10:horse or folder:PATH:cats",
     "grey:NAME": "one of the above in one channel",
     "night:NAME": "one of the above by night: dim and blue, moonlight from the right",
     "styled:NAME": "the negative of one of the above, with diagonal bands",

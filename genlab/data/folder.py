@@ -20,6 +20,7 @@ from torch import Tensor
 from genlab.data.catalogue import DataError
 from genlab.data.decode import Unreadable, check, decode
 from genlab.data.images import Images, Index, positions
+from genlab.names import unknown
 
 T = TypeVar("T")
 RESIDENT = 1 << 30  # bytes of decoded pixels
@@ -82,19 +83,25 @@ def open_folder(
     channels: int = 3,
     device: torch.device | str = "cpu",
     resident: int = RESIDENT,
+    only: str = "",
 ) -> Images | Folder:
     """PATH/<class>/<image>, or PATH/<image>; PATH/train and PATH/test are used if both exist, else a tenth is the test.
 
-    Sets of at most `resident` bytes once decoded are held in memory.
+    Sets of at most `resident` bytes once decoded are held in memory. `only` leaves one class, by its name.
     """
     base = Path(os.path.expanduser(path))
-    name = f"folder:{path}"
+    name = f"folder:{path}{only and ':'}{only}"
     if not base.is_dir():
         raise DataError(f"{name}: {str(base)!r} is not a folder")
     try:
         files, labels, classes = _list(base, split)
     except OSError as error:
         raise DataError(f"{name}: cannot list it ({error})") from error
+    if only and only not in classes:
+        raise DataError(unknown(only, classes, f"class of folder:{path}"))
+    if only:
+        files = [f for f, label in zip(files, labels) if classes[label] == only]
+        labels, classes = [0] * len(files), (only,)
     found = opened(files, labels, classes, name, size, channels, resident)
     if found is None:
         raise DataError(f"{name}: no readable image for split {split!r} in {str(base)!r}")

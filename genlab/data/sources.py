@@ -128,7 +128,8 @@ def _plain(
     elif name in ("mnist", "fashion", "cifar10"):
         images = vision(name, split, root)
     elif path := _path(name):
-        return open_folder(path, split, size=size, channels=channels, device=device, resident=resident)
+        path, only = _class_of(path)
+        return open_folder(path, split, size=size, channels=channels, device=device, resident=resident, only=only)
     else:
         raise DataError(unknown(name, SOURCES, "data"))
     return resized(images, size, channels).to(device)
@@ -145,4 +146,14 @@ def binarised(images: Images | Folder, g: torch.Generator) -> Images:
 
 def _path(name: str) -> str:
     """The path of `folder:PATH`, or of a folder named by itself; else nothing."""
-    return name.removeprefix("folder:") if name.startswith("folder:") or os.path.isdir(os.path.expanduser(name)) else ""
+    return name.removeprefix("folder:") if name.startswith("folder:") or _is_folder(_class_of(name)[0]) else ""
+
+
+def _class_of(path: str) -> tuple[str, str]:
+    """PATH:CLASS in two, where PATH is a folder and the whole is none."""
+    folder, _, name = path.rpartition(":")
+    return (folder, name) if _is_folder(folder) and not _is_folder(path) else (path, "")
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(os.path.expanduser(path))

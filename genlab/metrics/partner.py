@@ -9,19 +9,19 @@ from genlab.data import Images
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look
-from genlab.metrics.translation import psnr, ssim
+from genlab.metrics.similarity import similarity
 
 
 @torch.no_grad()
 def against_partners(drawn: Tensor, partners: Images, judge: ClassifierFeatures) -> dict[str, float]:
     """Of drawn (N, C, H, W) in [0, 1], image i meant to be image i of `partners`: partner error (their mean absolute
-    difference), PSNR, SSIM, FID, and the share that `judge`, a classifier of such images, assigns to the true class."""
+    difference), their `similarity`, FID, and the share that `judge`, a classifier of such images, assigns to the true
+    class."""
     true = partners.x
     fake, real = (look([x], judge) for x in (drawn, true))
     return {
         "partner error": float((drawn - true).abs().mean()),
-        "PSNR": float(psnr(drawn, true).mean()),
-        "SSIM": float(ssim(drawn, true).mean()),
+        **{name: float(values.mean()) for name, values in similarity(drawn, true).items()},
         **measure("FID", real, fake),
         "class kept": float((judge.logits(fake.features).argmax(1) == partners.labels).float().mean()),
     }

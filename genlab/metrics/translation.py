@@ -2,8 +2,6 @@
 
 `there` and `back` are maps x (N, C, H, W) in [0, 1] -> the same, between the sets a and b of a Pair.
 
-SSIM: Wang et al. 2004 (IEEE Transactions on Image Processing 13), eq. 13, with their constants and Gaussian window of
-11x11 pixels, at the places where the window fits, the mean over channels; smaller images get the largest odd window.
 Hidden information: Chu et al. 2017, arXiv:1712.02950, who add noise to the translated image; here also other
 disturbances.
 """
@@ -16,44 +14,17 @@ from collections.abc import Callable, Iterator
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from genlab.data import Images, Pair, batches
-from genlab.metrics import checks
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look
+from genlab.metrics.similarity import similarity
 
 Map = Callable[[Tensor], Tensor]
 BATCH = 256
-WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
 NOISE = 0.03  # standard deviation
 QUALITY = 75  # of JPEG
-
-
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, (N,), of images (N, C, H, W) in [0, 1]; infinite where they are equal."""
-    _alike(x, y)
-    return -10 * (x.double() - y.double()).square().flatten(1).mean(1).log10()
-
-
-def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity, (N,), 1 where they are equal, of images (N, C, H, W) in [0, 1]."""
-    _alike(x, y)
-    side = min(WINDOW, *x.shape[2:])
-    side -= 1 - side % 2
-    g = torch.exp(-(torch.arange(side, dtype=torch.float64, device=x.device) - side // 2).square() / (2 * SIGMA**2))
-    window = torch.outer(g, g)[None, None] / g.sum() ** 2
-
-    def mean(image: Tensor) -> Tensor:
-        return conv2d(image.flatten(0, 1)[:, None], window)
-
-    a, b = x.double(), y.double()
-    ma, mb = mean(a), mean(b)
-    va, vb, covariance = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
-    c1, c2 = K1**2, K2**2
-    index = (2 * ma * mb + c1) * (2 * covariance + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
-    return index.view(len(x), -1).mean(1)
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -77,14 +48,14 @@ DISTURBANCES: dict[str, Map] = {"8 bits": rounded, f"noise {NOISE}": noisy, f"JP
 
 @torch.no_grad()
 def likeness(there: Map, back: Map, pair: Pair) -> dict[str, float]:
-    """cycle error: mean |back(there(x)) - x|, x of a; of aligned pairs also partner error, mean |there(x) - y|, PSNR
-    and SSIM against the true y; all in pixels of [0, 1]."""
+    """cycle error: mean |back(there(x)) - x|, x of a; of aligned pairs also partner error, mean |there(x) - y|,
+    and the `similarity` to the true y; errors in pixels of [0, 1]."""
     columns: dict[str, list[Tensor]] = {}
     for x, y in _both(pair):
         fake = there(x)
         found = {"cycle error": _error(back(fake), x)}
         if pair.aligned:
-            found |= {"partner error": _error(fake, y), "PSNR": psnr(fake, y), "SSIM": ssim(fake, y)}
+            found |= {"partner error": _error(fake, y), **similarity(fake, y)}
         for name, value in found.items():
             columns.setdefault(name, []).append(value)
     return {name: float(torch.cat(values).mean()) for name, values in columns.items()}
@@ -143,12 +114,6 @@ def _both(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:
 def _error(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute error per image, (N,)."""
     return (x.double() - y.double()).abs().flatten(1).mean(1)
-
-
-def _alike(x: Tensor, y: Tensor) -> None:
-    checks.pixels(x), checks.pixels(y)
-    if x.shape != y.shape:
-        raise ValueError(f"images must have the same shape to be compared, got {tuple(x.shape)} and {tuple(y.shape)}")
 
 
 def _jpeg(image: Tensor, quality: int) -> Tensor:
