@@ -447,6 +447,23 @@ def test_the_hook_logs_figures_and_training_does_not_notice(tmp_path, test_set):
     assert set(rows[0]) == {"images", "FID[pixels]", "precision[pixels]", "recall[pixels]"}
 
 
+def test_the_hook_counts_classes_and_remembers_them_over_a_stop(test_set):
+    class Judge(Pixels):
+        def logits(self, x):
+            return torch.stack([x[:, 0], 0.5 - x[:, 0]], 1)
+
+    class Bright(torch.nn.Module):
+        def sample(self, n):
+            return torch.where(torch.arange(n) % 4 == 0, 0.0, 1.0)[:, None, None, None].expand(n, 1, 8, 8)
+
+    hook = MetricHook(None, Judge(), test_set, ("classes",), n=256)
+    hook(10, Bright()), hook(20, Bright())
+    assert hook.shares == [[0.75, 0.25]] * 2 and [row["images"] for row in hook.rows] == [10, 20]
+    again = MetricHook(None, Judge(), test_set, ("classes",), n=256)
+    again.load_state_dict(hook.state_dict())
+    assert again.rows == hook.rows and again.shares == hook.shares
+
+
 def test_the_command_prints_a_table_and_adds_to_the_run(tmp_path, cache, monkeypatch, capsys):
     import genlab.metrics.features as home
 

@@ -18,6 +18,7 @@ TINY = {
     "benchmark_attacks": "--n 8 --repeats 1 --images 2000 --out {out}",
     "gan_theory": "--gaps 1 2 --steps 4 --frames 2 --out {out}",
     "mode_collapse": "--steps 4 --batch 8 --seeds 2 --looks 2 --out {out}",
+    "mode_collapse_images": "--images 64 --looks 2 --seeds 2 --width 4 --classifier-images 320 --out {out}",
     "benchmark_training": "--steps 5 --repeats 1 --batch 8",
     "benchmark_loader": "--batches 2 --repeats 1",
     "gan_zoo": "--methods lsgan wgan --seeds 1 --images 640 --width 8 --n 100 --out {out}",
@@ -126,6 +127,17 @@ def test_points_leave_a_report_with_curves_and_tables(name, tmp_path):
     assert "report" in run(name, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png") >= 4 and "<table>" in page
+
+
+def test_mode_collapse_on_images_shows_every_class_over_time_and_a_finished_run_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+    run("mode_collapse_images", tmp_path / "out")
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [row[0] for row in rows][:2] == ["plain", "minibatch"] and all(row[1].count("±") == 1 for row in rows)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png") == 2 * len(rows) and "KL to uniform[digits-" in page
+    run("mode_collapse_images", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
 
 
 @pytest.mark.parametrize(("name", "found"), [("universal", "known"), ("black_box", "proxies")])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from genlab.data import Folder, Images
+from genlab.metrics.diversity import class_histogram
 from genlab.metrics.features import Features
 from genlab.metrics.figures import FIGURES, measure
 from genlab.metrics.seen import Seen, look, sampler, samples, some
@@ -17,7 +19,8 @@ from genlab.train import Method
 class MetricHook:
     """Draws n samples, always from the same seed, and logs a row {"images": ..., "FID[digits-cnn]": ...}.
 
-    Training does not notice: the random state is put back, and the method is in eval mode as `fit` passes it.
+    Training does not notice: the random state is put back, and the method is in eval mode as `fit` passes it. `rows`
+    holds what was logged, `shares` the share of each class at the same moments, if the features come with a classifier.
 
     Args:
         run: the run, or the directory that it will have; none: rows are only kept in `rows`.
@@ -45,6 +48,7 @@ class MetricHook:
         self.run, self.features, self.test, self.n, self.seed = run, features, test, n, seed
         self.real: Seen | None = None
         self.rows: list[dict[str, float]] = []
+        self.shares: list[list[float]] = []
 
     def __call__(self, images: int, method: Method) -> None:
         draw = sampler(method)
@@ -55,5 +59,13 @@ class MetricHook:
         for name in self.figures:
             row |= measure(name, self.real, fake)
         self.rows.append(row)
+        if fake.logits is not None:
+            self.shares.append(class_histogram(fake.logits).tolist())
         if self.run is not None:
             (self.run if isinstance(self.run, Run) else Run(self.run)).log(row)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "shares": self.shares}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows, self.shares = state["rows"], state["shares"]
