@@ -9,6 +9,7 @@ from genlab.losses import DIVERGENCES, OBJECTIVES, gradient_penalty, slopes
 from genlab.methods.adversarial import AdversarialConfig
 from genlab.methods.ebgan import EBGANConfig, likeness
 from genlab.methods.gan import GANConfig
+from genlab.methods.ot_gan import OTGAN, OTGANConfig
 from genlab.methods.unrolled import UnrolledConfig
 from genlab.methods.wgan import WGANConfig
 from genlab.methods.wgan_gp import WGANGPConfig
@@ -18,6 +19,7 @@ from genlab.nets.minibatch import MinibatchFeatures
 from genlab.nets.spectral import Spectral, spectral_norm
 from genlab.replay import Replay
 from genlab.train import Options, Update, fit
+from genlab.transport import plan
 
 
 class Linear(nn.Module):
@@ -324,6 +326,22 @@ def test_the_pulling_away_term_is_the_mean_squared_cosine_of_pairs():
     torch.testing.assert_close(likeness(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]])), torch.tensor(1 / 3))
 
 
+def test_batches_are_apart_by_four_cosines_and_a_batch_that_repeats_itself_is_seen_to():
+    method = OTGAN(nn.Identity(), nn.Identity(), 2, blur=0.01, iterations=200)
+    a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
+    mixed, ones = torch.stack([a, b] * 4), a.expand(8, 2)
+    assert method.distance(ones, b.expand(8, 2)).item() == pytest.approx(4)
+    assert method.distance(ones, 3 * ones).item() == pytest.approx(0, abs=1e-6)
+    assert method.distance(mixed, mixed.flip(0)).item() == pytest.approx(0, abs=1e-6)
+    assert method.distance(mixed, ones).item() == pytest.approx(2)  # half of each batch has to turn by 90 degrees
+    torch.manual_seed(0)
+    y = torch.nn.functional.normalize(torch.randn(6, 2, dtype=torch.float64), dim=1)
+    x = torch.nn.functional.normalize(torch.randn(6, 2, dtype=torch.float64), dim=1).requires_grad_()
+    (slope,) = torch.autograd.grad(method.transport(x, y), x)
+    exact = torch.from_numpy(plan((1 - x @ y.T).detach().numpy()))
+    torch.testing.assert_close(slope, -exact @ y, atol=0.02, rtol=0)
+
+
 def test_looking_zero_steps_ahead_is_a_plain_gan():
     weights = []
     plain = GANConfig(objective="minimax", latent=4, width=4)
@@ -358,6 +376,7 @@ def test_combinations_without_sense_are_refused_in_a_sentence():
         (WGANGPConfig(minibatch=True), "one image at a time, not minibatch discrimination"),
         (WGANGPConfig(consistency=2.0), "dropout > 0"),
         (UnrolledConfig(replay=64), "without replay"),
+        (OTGANConfig(blur=0.0), "blur above 0, got 3, 50 and 0.0"),
     ):
         with pytest.raises(ValueError, match=why):
             config.build(SHAPE, 3)

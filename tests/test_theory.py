@@ -17,7 +17,7 @@ from genlab.methods.gan import GAN
 from genlab.nets.mlp import MLP, Critic, Generator
 from genlab.plane import Film, probability, scene, scenes
 from genlab.train import Options, fit
-from genlab.transport import earth_movers, linear_programme, plan
+from genlab.transport import earth_movers, linear_programme, plan, sinkhorn
 
 X = d.line(-30, 30)
 
@@ -42,6 +42,19 @@ def test_a_plan_moves_exactly_the_masses():
     best = plan(rng.random((7, 5)), p, q)
     assert best.min() >= -1e-12
     assert best.sum(1) == pytest.approx(p / p.sum()) and best.sum(0) == pytest.approx(q / q.sum())
+
+
+def test_the_blurred_plan_comes_to_the_exact_one_and_its_blur_solves_the_dual():
+    cost = torch.rand(20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    exact = (torch.from_numpy(plan(cost.numpy())) * cost).sum().item()
+    costs = [(sinkhorn(cost, blur, 2000) * cost).sum().item() for blur in (0.3, 0.05, 0.005)]
+    assert costs[0] > costs[1] > costs[2] > exact and costs[2] == pytest.approx(exact, abs=1e-3)
+    soft = sinkhorn(cost[:, :15], 0.1, 500)
+    torch.testing.assert_close(soft.sum(1), torch.full((20,), 1 / 20, dtype=torch.float64))
+    torch.testing.assert_close(soft.sum(0), torch.full((15,), 1 / 15, dtype=torch.float64))
+    potentials = soft.log() + cost[:, :15] / 0.1  # of the best blurred plan: a sum of a row's and a column's number
+    torch.testing.assert_close(potentials - potentials[:1], (potentials - potentials[:1])[:, :1].expand(-1, 15))
+    assert sinkhorn(3 * cost.float(), 1e-3, 50).isfinite().all()
 
 
 def test_on_the_line_the_distance_is_that_of_the_quantiles():

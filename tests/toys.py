@@ -28,6 +28,7 @@ from genlab.methods.flow import FlowConfig
 from genlab.methods.gan import GANConfig
 from genlab.methods.infogan import InfoGANConfig
 from genlab.methods.loss_sensitive import LossSensitiveConfig
+from genlab.methods.ot_gan import OTGANConfig
 from genlab.methods.pix2pix import Pix2PixConfig
 from genlab.methods.pretraining import PreTrainingConfig
 from genlab.methods.stack_gan import StackGANConfig
@@ -79,6 +80,7 @@ METHODS: dict[str, Config] = {
     "wgan-gp resnet": WGANGPConfig(latent=4, width=4, n_critic=1, net="resnet", attention=True),
     "wgan-gp consistency": WGANGPConfig(latent=4, width=4, n_critic=2, consistency=2.0, dropout=0.2),
     "ebgan": EBGANConfig(latent=4, width=4, code=4, pull_away=0.1),
+    "ot-gan": OTGANConfig(latent=4, width=4, embedding=16, n_generator=1, iterations=10),
     "loss-sensitive": LossSensitiveConfig(latent=4, width=4),
     "unrolled": UnrolledConfig(latent=4, width=4, unroll=2, lr=5e-4, lr_generator=1e-4),
     "infogan": InfoGANConfig(latent=4, width=4, hidden=16),

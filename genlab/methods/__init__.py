@@ -6,6 +6,7 @@ METHODS: dict[str, tuple[str, str]] = {
     "wgan": ("genlab.methods.wgan:WGANConfig", "Wasserstein GAN with weight clipping"),
     "wgan-gp": ("genlab.methods.wgan_gp:WGANGPConfig", "Wasserstein GAN with gradient penalty, CT-GAN"),
     "ebgan": ("genlab.methods.ebgan:EBGANConfig", "energy-based GAN: the discriminator is an auto-encoder"),
+    "ot-gan": ("genlab.methods.ot_gan:OTGANConfig", "GAN whose critic compares batches by optimal transport"),
     "loss-sensitive": ("genlab.methods.loss_sensitive:LossSensitiveConfig", "loss-sensitive GAN"),
     "unrolled": ("genlab.methods.unrolled:UnrolledConfig", "GAN whose generator looks discriminator steps ahead"),
     "infogan": ("genlab.methods.infogan:InfoGANConfig", "GAN whose codes its pictures must tell, without labels"),

@@ -8,14 +8,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from genlab.nets.dcgan import Discriminator, Generator
+from genlab.nets.dcgan import Discriminator, Generator, Norm
 from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
 from genlab.nets.spectral import spectral_norm
 from genlab.train import Config, Method
 
 Critic = Discriminator | ResidualDiscriminator  # x (N, C, H, W) -> (N,), unbounded
 NETWORKS = {"dcgan": (Generator, Discriminator), "resnet": (ResidualGenerator, ResidualDiscriminator)}
-NORMS = {"batch": nn.BatchNorm2d, "layer": lambda channels: nn.GroupNorm(1, channels), "none": lambda _: nn.Identity()}
+NORMS: dict[str, Norm] = {
+    "batch": nn.BatchNorm2d,
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "none": lambda _: nn.Identity(),
+}
 
 
 class Adversarial(Method):
