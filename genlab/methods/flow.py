@@ -100,8 +100,8 @@ class FlowConfig(Config):
     """couplings per level; for nice in all, for realnvp per mask"""
     width: int | None = None
     """hidden channels or units in a coupling"""
-    logit: float = 0.0
-    """alpha: the flow sees logit(alpha / 2 + (1 - alpha) x); 0: it sees x"""
+    logit: float = 1e-3
+    """alpha: the flow sees logit(alpha / 2 + (1 - alpha) x), which draws black and white apart; 0: it sees x"""
     lr: float = 2e-3
     """learning rate of Adam"""
 
