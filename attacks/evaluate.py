@@ -129,6 +129,7 @@ def evaluate(
                     robust_accuracy=(right - wrong) / n,
                     linf=Sizes.of(Linf(0).size(d)[moved]),
                     l2=Sizes.of(L2(0).size(d)[moved]),
+                    relative=Sizes.of((L2(0).size(d) / L2(0).size(x).clamp_min(1e-12))[moved]),
                     forwards=made.forwards,
                     backwards=made.backwards,
                     seconds=made.seconds,

@@ -73,7 +73,8 @@ class Sizes:
 class Row:
     """One attack on one model at one eps, made for the model `source`: itself, or one that the attacker took for it.
 
-    Passes are examples pushed through the source per input.
+    `relative` is L2 as a share of the input's own (rho of DeepFool's paper). Passes are examples pushed through the
+    source per input.
     """
 
     model: str
@@ -88,6 +89,7 @@ class Row:
     robust_accuracy: float
     linf: Sizes
     l2: Sizes
+    relative: Sizes
     forwards: float
     backwards: float
     seconds: float

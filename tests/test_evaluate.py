@@ -106,6 +106,8 @@ def test_every_eps_is_run_and_each_gets_its_own_control() -> None:
     assert row(report, "fgsm", eps=0.0).success.fooled == 0
     last = row(report, "fgsm", eps=0.2)
     assert last.linf.max == pytest.approx(0.2) and 0 < last.linf.median <= last.l2.median  # type: ignore[operator]
+    own = x.double().flatten(1).norm(dim=1)
+    assert last.l2.max / own.max() <= last.relative.max <= last.l2.max / own.min()  # type: ignore[operator]
     assert last.config == repr(FGSM(Linf(0.2)))
     assert [s[0] for s in seen] == list(range(13)) and seen[-1][1] == 12
     assert all(len(e.x) == 3 and e.adversarial.shape == e.x.shape for e in report.examples)
