@@ -17,9 +17,10 @@ from genlab.nets.pixelcnn import Block
 
 def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """One LSTM step: gates (..., 4 width) as output, forget, input, content; c (..., width) -> the new h and c."""
-    o, f, i, g = gates.chunk(4, dim=-1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
+    doors, g = gates.split([gates.shape[-1] // 4 * 3, gates.shape[-1] // 4], dim=-1)
+    o, f, i = doors.sigmoid().chunk(3, dim=-1)
+    c = f * c + i * g.tanh()
+    return o * c.tanh(), c
 
 
 class RowLSTM(Block):
@@ -90,16 +91,15 @@ class DiagonalBiLSTM(Block):
     def forward(self, x: Tensor) -> Tensor:
         n, _, rows, columns = x.shape
         inputs = torch.stack([self.left(x), self.right(x).flip(3)])  # both directions run rightwards
-        inputs = skewed(inputs.permute(0, 1, 3, 4, 2))  # (2, N, H, diagonals, 4 width)
-        inside = skewed(x.new_ones(1, 1, rows, columns, 1))[0]  # off the image a state is zero
-        h = c = inputs.new_zeros(2, n, rows, self.width)
+        diagonals = skewed(inputs.permute(0, 1, 3, 4, 2)).permute(3, 0, 2, 1, 4).flatten(2, 3)
+        h = c = inputs.new_zeros(2, rows * n, self.width)  # left of the image all gates are 0, and so are the states
         states = []
-        for d in range(rows + columns - 1):
-            around = torch.cat([F.pad(h, (0, 0, 1, 0))[:, :, :-1], h], dim=3)
-            gates = inputs[:, :, :, d] + torch.einsum("bnhi,bio->bnho", around, self.state)
-            h, c = (inside[:, :, d] * state for state in cell(gates, c))
+        for gates in diagonals.unbind():  # (2, H N, 4 width)
+            around = torch.cat([F.pad(h, (0, 0, n, 0))[:, :-n], h], dim=2)
+            h, c = cell(torch.baddbmm(gates, around, self.state), c)
             states.append(h)
-        left, right = straight(torch.stack(states, dim=3), columns).permute(0, 1, 4, 2, 3)
+        left, right = straight(torch.stack(states).unflatten(2, (rows, n)).permute(1, 3, 2, 0, 4), columns)
+        left, right = left.permute(0, 3, 1, 2), right.permute(0, 3, 1, 2)
         return self.out(left + F.pad(right.flip(3), (0, 0, 1, 0))[:, :, :-1])
 
     def walk(self, n: int, width: int) -> Walk:
