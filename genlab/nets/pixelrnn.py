@@ -90,17 +90,24 @@ class DiagonalBiLSTM(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, rows, columns = x.shape
-        inputs = torch.stack([self.left(x), self.right(x).flip(3)])  # both directions run rightwards
-        diagonals = skewed(inputs.permute(0, 1, 3, 4, 2)).permute(3, 0, 2, 1, 4).flatten(2, 3)
-        h = c = inputs.new_zeros(2, rows * n, self.width)  # left of the image all gates are 0, and so are the states
+        both = torch.stack([x, x.flip(3)]).permute(0, 1, 3, 4, 2)  # both directions run rightwards
+        both = F.pad(both, (0, 1), value=1.0)  # ones carry the bias: left of the image there is none, states stay 0
+        diagonals = skewed(both).permute(3, 0, 2, 1, 4).flatten(2, 3)  # (diagonals, 2, H N, width + 1)
+        weight = torch.cat([self.inputs(), self.state], dim=1)
+        h = c = x.new_zeros(2, rows * n, self.width)
         states = []
-        for gates in diagonals.unbind():  # (2, H N, 4 width)
-            around = torch.cat([F.pad(h, (0, 0, n, 0))[:, :-n], h], dim=2)
-            h, c = cell(torch.baddbmm(gates, around, self.state), c)
+        for inputs in diagonals.unbind():
+            around = torch.cat([inputs, F.pad(h, (0, 0, n, 0))[:, :-n], h], dim=2)
+            h, c = cell(around @ weight, c)
             states.append(h)
-        left, right = straight(torch.stack(states).unflatten(2, (rows, n)).permute(1, 3, 2, 0, 4), columns)
-        left, right = left.permute(0, 3, 1, 2), right.permute(0, 3, 1, 2)
+        found = straight(torch.stack(states).unflatten(2, (rows, n)).permute(1, 3, 2, 0, 4), columns)
+        left, right = found.permute(0, 1, 4, 2, 3)
         return self.out(left + F.pad(right.flip(3), (0, 0, 1, 0))[:, :, :-1])
+
+    def inputs(self) -> Tensor:
+        """(2, width + 1, 4 width): how a pixel enters the gates of both directions; the last row is the bias."""
+        left, right = (self.left.matrix(), self.left.bias), (self.right.weight.flatten(1).T, self.right.bias)
+        return torch.stack([torch.cat([matrix, bias[None]]) for matrix, bias in (left, right)])  # type: ignore[index]
 
     def walk(self, n: int, width: int) -> Walk:
         return DiagonalWalk(self, n, width)
