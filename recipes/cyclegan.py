@@ -1,9 +1,9 @@
 """What the cycle is for: CycleGAN on two domains whose true partners are known, used only to measure; a
-classifier of the second domain tells whether the class survives.
+classifier of the second domain tells whether the class survives. Of other domains, one tells the two apart.
 
 python recipes/cyclegan.py                                            # rendered digits, plain and on texture
-python recipes/cyclegan.py --data unpaired:mnist,textured:mnist --data-root DIR
 python recipes/cyclegan.py --data unpaired:glyphs,textured:glyphs     # colours that the translation has no place for
+python recipes/cyclegan.py --data unpaired:cifar10:horse,cifar10:deer --size 32 --images 20000
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from genlab.grid import grid_png
 from genlab.methods.cyclegan import CycleGANConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import side_by_side, translation
+from genlab.names import choose
 
 SMALL = CycleGANConfig(blocks=3, levels=1, lr=4e-4)
 VARIANTS = {
@@ -36,32 +37,31 @@ class Config:
     """Trains CycleGAN with and without its cycle and compares translations with the true partners."""
 
     data: str = "unpaired:grey:glyphs,textured:glyphs"
-    """two sets of the same labelled originals"""
+    """two sets"""
     data_root: Path | None = None
-    """where downloaded sets lie"""
     size: int | None = 16
-    """height and width in pixels"""
+    variants: tuple[str, ...] = tuple(VARIANTS)
     images: int = 10_000
     """length of every training"""
     batch: int = 4
     width: int = 16
-    """channels of all networks at the finest level"""
     classifier_images: int | None = None
     """length of the classifier's training; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/cyclegan")
-    """folder of the runs and the report"""
     seed: int = 0
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
     test = data.load("test")
-    second = replace(data, data=names(config.data)[1], size=test.shape[1], channels=test.shape[0])
-    judge = default_features(second, images=config.classifier_images)
+    sides = names(config.data)
+    judged = sides[1] if test.a.classes == test.b.classes else f"domains:{','.join(sides)}"
+    judged = replace(data, data=judged, size=test.shape[1], channels=test.shape[0])
+    judge = default_features(judged, images=config.classifier_images)
     train = genlab.Options(config.images, config.batch, config.seed, schedule="linear")
     page, found = genlab.Report(f"CycleGAN: {config.data}"), {}
-    for name, method in VARIANTS.items():
-        method = replace(method, width=config.width)
+    for name in config.variants:
+        method = replace(VARIANTS[choose(name, VARIANTS, "variant")], width=config.width)
         trained: Any = genlab.Experiment(method, data, train).run(config.out / name.replace(" ", "-"), pictures=4)
         there, back = partial(trained.translate, to=1), partial(trained.translate, to=0)
         found[name] = translation(there, back, test, judge)
@@ -69,7 +69,7 @@ def main(config: Config) -> None:
         page.picture(grid_png(side_by_side(there, back, test)), "to the second domain")
         page.picture(grid_png(side_by_side(back, there, test.swapped())), "to the first domain")
         print(f"{name}: {json.dumps({key: round(value, 4) for key, value in found[name].items()})}")
-    rows = [[figure, *(column[figure] for column in found.values())] for figure in found["cycle"]]
+    rows = [[figure, *(column[figure] for column in found.values())] for figure in found[name]]
     page.section("Figures", "Errors are mean absolute ones in pixels of [0, 1].").table(["figure", *found], rows)
     write_atomically(config.out / "results.json", json.dumps(found, indent=2).encode())
     print(f"report {page.save(config.out / 'report.html')}")

@@ -13,7 +13,7 @@ from toys import CLASSES, SHAPE, images, make, stream
 import genlab
 from genlab.cli import main
 from genlab.data import DataError, Images, Pair, Stream, load
-from genlab.data.domains import STYLES, names, original
+from genlab.data.domains import STYLES, names, of_class, original
 from genlab.experiment import DataOptions, Experiment
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.cyclegan import CycleGAN, CycleGANConfig, Frozen
@@ -423,8 +423,15 @@ def test_class_preserved_is_the_share_whose_class_the_judge_still_sees():
     found = translation(same, same, Pair(x, x, aligned=True), judge)
     assert found["class preserved"] == found["judge's accuracy"] == 1.0
     assert found["FID[rule]"] == pytest.approx(0, abs=1e-6) and found["partner error"] == 0
-    other = Images(x.pixels, x.labels, ("a", "b", "c"), "other")
-    assert "class preserved" not in translation(same, same, Pair(x, other), judge)
+
+
+def test_between_other_classes_the_judge_tells_the_sides_apart():
+    judge = ClassifierFeatures(nn.Sequential(ByBrightness(), nn.Identity()), "rule", SHAPE)
+    x = images(300)
+    dark, grey = (of_class(x, name) for name in x.classes[:2])
+    stays, moves = (translation(there, same, Pair(dark, grey), judge) for there in (same, lambda x: x + 0.3))
+    assert "class preserved" not in stays and stays["judge's accuracy"] == 1
+    assert (stays["seen as the target"], moves["seen as the target"]) == (0, 1)
 
 
 # ---- the command

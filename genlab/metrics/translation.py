@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from genlab.data import Images, Pair, batches
+from genlab.data import Folder, Images, Pair, batches
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look
@@ -77,7 +78,7 @@ def hidden(there: Map, back: Map, pair: Pair) -> dict[str, float]:
 
 
 @torch.no_grad()
-def preserved(there: Map, images: Images, judge: ClassifierFeatures) -> float:
+def preserved(there: Map, images: Images | Folder, judge: ClassifierFeatures) -> float:
     """The share of `images` whose translation the classifier of the target domain assigns to the class they are of."""
     right = [(judge.logits(judge(there(x))).argmax(1) == y).sum() for x, y in batches(images, BATCH)]
     return int(torch.stack(right).sum()) / len(images)
@@ -85,12 +86,13 @@ def preserved(there: Map, images: Images, judge: ClassifierFeatures) -> float:
 
 @torch.no_grad()
 def translation(there: Map, back: Map, pair: Pair, judge: ClassifierFeatures) -> dict[str, float]:
-    """All figures of the way from a to b by name; `judge` is a classifier of b's images. Classes are compared if a and
-    b have the same ones."""
-    found: dict[str, float] = {}
-    if isinstance(pair.a, Images) and isinstance(pair.b, Images) and pair.a.classes == pair.b.classes:
-        found["class preserved"] = preserved(there, pair.a, judge)
-        found["judge's accuracy"] = preserved(lambda y: y, pair.b, judge)
+    """All figures of the way from a to b by name; `judge` is a classifier of b's images, if a and b have the same
+    classes; else one that tells a (0) from b (1), and "seen as the target" is what it takes for b."""
+    a, b, name = pair.a, pair.b, "class preserved"
+    if a.classes != b.classes:
+        a, b = (replace(side, labels=torch.ones_like(side.labels), classes=("a", "b")) for side in (a, b))
+        name = "seen as the target"
+    found = {name: preserved(there, a, judge), "judge's accuracy": preserved(lambda y: y, b, judge)}
     real = look((x for x, _ in batches(pair.b, BATCH)), judge)
     fake = look((there(x) for x, _ in batches(pair.a, BATCH)), judge)
     return found | likeness(there, back, pair) | measure("FID", real, fake) | hidden(there, back, pair)
