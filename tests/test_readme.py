@@ -51,6 +51,11 @@ def test_recipes_that_are_named_exist_and_know_their_options(line, monkeypatch):
         assert re.search(rf"{option}[ ,]", printed.getvalue()), option  # a flag is followed by its --no-
 
 
+def test_every_recipe_is_in_the_table_and_nothing_else():
+    table = README.split("## Recipes\n")[1].split("\n## ")[0].split("|---|---|")[1]
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(path.stem for path in (ROOT / "recipes").glob("*.py"))
+
+
 def test_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
