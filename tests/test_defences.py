@@ -373,7 +373,7 @@ def rows(success):
     for model, (fooled, correct) in success.items():
         rate, nothing = Rate(fooled, correct), Sizes(None, None, None)
         source = "none" if model == "shield" else model
-        found.rows.append(Row(model, source, "pgd", "", "linf", 0.1, 100, rate, 0.9, 0.5, nothing, nothing, 0, 0, 0))
+        found.rows.append(Row(model, source, "pgd", "", "linf", 0.1, 100, rate, 0.9, 0.5, *[nothing] * 3, 0, 0, 0))
         found.worst_case.append(WorstCase(model, source, "linf", 0.1, ("pgd",), rate, 0.5))
     return found
 
