@@ -18,7 +18,7 @@ TINY = {
     "benchmark_attacks": "--n 8 --repeats 1 --images 2000 --out {out}",
     "gan_theory": "--gaps 1 2 --steps 4 --frames 2 --out {out}",
     "mode_collapse": "--steps 4 --batch 8 --seeds 2 --looks 2 --out {out}",
-    "mode_collapse_images": "--images 64 --looks 2 --seeds 2 --width 4 --classifier-images 320 --out {out}",
+    "mode_collapse_images": "--images 64 --looks 2 --seeds 1 --width 4 --classifier-images 320 --out {out}",
     "benchmark_training": "--steps 5 --repeats 1 --batch 8",
     "benchmark_loader": "--batches 2 --repeats 1",
     "gan_zoo": "--methods lsgan wgan --seeds 1 --images 640 --width 8 --n 100 --out {out}",
