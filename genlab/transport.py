@@ -58,9 +58,10 @@ def earth_movers(x: Tensor, y: Tensor, p: Weights | None = None, q: Weights | No
 
 
 def sinkhorn(cost: Tensor, blur: float, iterations: int) -> Tensor:
-    """A plan (n, m) between even masses at `cost` (n, m), on its device: the cheapest with `blur` times its entropy as
-    a bonus, after so many rounds of scaling rows and columns (Cuturi 2013, arXiv:1306.0895). Columns sum to 1 / m
-    exactly, rows to 1 / n in the limit.
+    """A plan (n, m) between even masses at `cost` (n, m), on its device; Cuturi 2013, arXiv:1306.0895.
+
+    The cheapest with `blur` (above 0, in units of the cost) times its entropy as a bonus, after so many rounds of
+    scaling rows and columns: columns sum to 1 / m exactly, rows to 1 / n in the limit.
     """
     n, m = cost.shape
     kernel = ((cost.amin(1, keepdim=True) - cost.double()) / blur).exp()

@@ -53,9 +53,8 @@ def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
     pixels = torch.randint(256, (2048, *SHAPE), dtype=torch.uint8)
     stream = Stream(Images(pixels, torch.zeros(2048, dtype=torch.int64), ("noise",), "noise"), config.batch)
-    method = (
-        FlowConfig(steps=config.couplings, width=config.width).build(SHAPE, 0).to(memory_format=torch.channels_last)
-    )
+    method = FlowConfig(steps=config.couplings, width=config.width, logit=0.0)  # the others have none
+    method = method.build(SHAPE, 0).to(memory_format=torch.channels_last)
     other = Flow(apart(SHAPE, config.couplings, config.width), SHAPE)
     x, options = next(stream)[0], Options(config.steps * config.batch, config.batch, log_every=10**9)
     lab = partial(fit, method, stream, options)

@@ -30,7 +30,7 @@ PIXELS = AutoregressiveConfig(head="logistic", levels=16, layers=3)
 MODELS: dict[str, tuple[Any, Any]] = {
     "auto-encoder": (AutoEncoderConfig(), lambda m: by.ReconstructionError(m.reconstruct)),
     "VAE": (VAEConfig(draws=1), lambda m: by.Unlikely(lambda x: -sum(m.bound(x)))),
-    "flow": (FlowConfig("realnvp"), lambda m: by.Unlikely(lambda x: m.density((255 * x + 0.5) / 256))),
+    "flow": (FlowConfig("realnvp", logit=0.0), lambda m: by.Unlikely(lambda x: m.density((255 * x + 0.5) / 256))),
     "PixelCNN": (PIXELS, lambda m: by.Unlikely(Filtered(BitDepth(4), lambda x: m.log_prob_of(15 * x, None), True))),
 }
 

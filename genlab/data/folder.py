@@ -90,7 +90,7 @@ def open_folder(
     Sets of at most `resident` bytes once decoded are held in memory. `only` leaves one class, by its name.
     """
     base = Path(os.path.expanduser(path))
-    name = f"folder:{path}{only and ':'}{only}"
+    name = f"folder:{path}:{only}" if only else f"folder:{path}"
     if not base.is_dir():
         raise DataError(f"{name}: {str(base)!r} is not a folder")
     try:

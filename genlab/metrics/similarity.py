@@ -53,7 +53,7 @@ def _images(x: Tensor, y: Tensor) -> zip[tuple[np.ndarray, np.ndarray]]:
 
 @cache
 def _installed() -> bool:
-    if found := find_spec("skimage") is not None:
-        return found
-    log.warning("PSNR and SSIM are left out: they need scikit-image (pip install 'genlab[similarity]')")
-    return False
+    found = find_spec("skimage") is not None
+    if not found:
+        log.warning("PSNR and SSIM are left out: they need scikit-image (pip install 'genlab[similarity]')")
+    return found
