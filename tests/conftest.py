@@ -1,5 +1,6 @@
 """Shared by all tests: one thread (tiny tensors are slower with more) and no leftovers in the working directory."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,3 +15,13 @@ torch.set_num_threads(1)
 def elsewhere(tmp_path_factory, monkeypatch):
     """Every test runs in an empty folder of its own."""
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def features_of_this_run(tmp_path_factory):
+    """Features are trained once for all tests of this run, and not into the user's own cache."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENLAB_CACHE", str(folder))
+        yield

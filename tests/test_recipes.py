@@ -129,8 +129,7 @@ def test_points_leave_a_report_with_curves_and_tables(name, tmp_path):
     assert page.count("data:image/png") >= 4 and "<table>" in page
 
 
-def test_mode_collapse_on_images_shows_every_class_over_time_and_a_finished_run_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+def test_mode_collapse_on_images_shows_every_class_over_time_and_a_finished_run_again(tmp_path):
     run("mode_collapse_images", tmp_path / "out")
     rows = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [row[0] for row in rows][:2] == ["plain", "minibatch"] and all(row[1].count("±") == 1 for row in rows)
@@ -272,8 +271,7 @@ def test_purifiers_are_attacked_unaware_and_knowing_and_shown_at_work(tmp_path):
     assert page.count("data:image/png") >= 4 and page.count("<table>") == 3
 
 
-def test_translations_are_compared_with_true_partners(tmp_path, monkeypatch):
-    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+def test_translations_are_compared_with_true_partners(tmp_path):
     run("cyclegan", tmp_path / "cycle")
     found = json.loads((tmp_path / "cycle" / "results.json").read_text())
     assert list(found) == ["cycle", "no cycle", "cycle and identity"]
@@ -295,8 +293,7 @@ def test_translations_are_compared_with_true_partners(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_translations_from_pairs_are_compared_with_their_targets(name, key, rows, tmp_path, monkeypatch):
-    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+def test_translations_from_pairs_are_compared_with_their_targets(name, key, rows, tmp_path):
     run(name, tmp_path / "out")
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [row[key] for row in found] == rows
@@ -306,8 +303,7 @@ def test_translations_from_pairs_are_compared_with_their_targets(name, key, rows
     assert page.count("data:image/png") == (2 if name == "super_resolution" else 1) and "<table>" in page
 
 
-def test_spaces_of_two_domains_are_compared_by_the_classes_that_they_keep(tmp_path, monkeypatch):
-    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+def test_spaces_of_two_domains_are_compared_by_the_classes_that_they_keep(tmp_path):
     run("unpaired_common_space", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [len(row["class kept"]) for row in found.values()] == [2] * 7 + [1] * 2
@@ -315,8 +311,7 @@ def test_spaces_of_two_domains_are_compared_by_the_classes_that_they_keep(tmp_pa
     assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 16
 
 
-def test_one_generator_is_asked_for_every_domain(tmp_path, monkeypatch):
-    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+def test_one_generator_is_asked_for_every_domain(tmp_path):
     assert run("stargan", tmp_path / "star").count("classified as asked") == 2
     rows = json.loads((tmp_path / "star" / "results.json").read_text())
     assert [(row["from"], row["to"]) for row in rows] == [("digits", "night:digits"), ("night:digits", "digits")]

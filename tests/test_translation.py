@@ -360,6 +360,22 @@ def test_psnr_and_ssim_are_those_of_closed_forms():
         ssim(x, flat(0.2))
 
 
+@pytest.mark.parametrize("shape", [(1, 16, 20), (3, 11, 11), (3, 8, 8), (1, 3, 4)])
+def test_ssim_of_many_images_is_that_of_each_alone(shape, monkeypatch):
+    from skimage.metrics import structural_similarity
+
+    monkeypatch.setattr(similar, "AT_ONCE", 2)
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.rand(2, 5, *shape, generator=g)
+    window = {(1, 16, 20): 11, (3, 11, 11): 11, (3, 8, 8): 7, (1, 3, 4): 3}[shape]
+    how = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "win_size": window}
+    alone = [
+        structural_similarity(a.double().numpy(), b.double().numpy(), data_range=1.0, channel_axis=0, **how)
+        for a, b in zip(x, y)
+    ]
+    assert ssim(x, y).tolist() == pytest.approx(alone, rel=1e-12)
+
+
 def test_without_scikit_image_its_figures_are_left_out_and_the_log_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr(similar, "find_spec", lambda name: None)
     similar._installed.cache_clear()

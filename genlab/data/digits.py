@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from genlab.data.images import Images
 
 
+@cache
 def digits(split: str = "train") -> Images:
     """The split is fixed and stratified: 1,437 to train, 360 to test."""
     from sklearn.datasets import load_digits

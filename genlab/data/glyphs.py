@@ -7,7 +7,7 @@ the canvas, its thickness interpolated between two stroke widths, so all factors
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from string import ascii_uppercase
 
 import torch
@@ -26,6 +26,7 @@ NAMES = {"glyphs": "0123456789", "letters": ascii_uppercase}
 COUNTS = {"train": 10_000, "test": 2_000}
 
 
+@lru_cache(4)
 def glyphs(split: str = "train", *, name: str = "glyphs", size: int = 32, channels: int = 3, seed: int = 0) -> Images:
     """factors: class; rotation in degrees, counter-clockwise, ±30; thickness 0 (regular) .. 1 (boldest); size, 1 being
     the font's; foreground and background (N, 3) in [0, 1]. With one channel: white on black."""

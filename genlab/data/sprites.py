@@ -7,6 +7,7 @@ the height from the top, both at pixel centres; a part of a body is a region of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -238,6 +239,7 @@ def mushroom(b: Brush) -> None:
 KINDS: tuple[Callable[[Brush], None], ...] = (blob, crab, bird, robot, cat, ghost, squid, mushroom)
 
 
+@lru_cache(4)
 def sprites(split: str = "train", *, size: int = SIDE, seed: int = 0) -> Images:
     """label: the kind; factors: hue (which of five body colours). At multiples of 20 the pixels just grow: no new
     colours. Other sizes are left to the caller to resize."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from genlab.metrics import checks
 
 WINDOW, SIGMA = 11, 1.5
+AT_ONCE = 256  # images, so that memory does not grow with their number
 log = logging.getLogger("genlab.metrics")
 
 
@@ -31,24 +32,34 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
     from skimage.metrics import peak_signal_noise_ratio
 
     with np.errstate(divide="ignore"):
-        return torch.tensor([peak_signal_noise_ratio(a, b, data_range=1.0) for a, b in _images(x, y)])
+        return torch.tensor([peak_signal_noise_ratio(a, b, data_range=1.0) for a, b in zip(*_arrays(x, y))])
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
     """Structural similarity, (N,), 1 where they are equal, of images (N, C, H, W) in [0, 1]."""
     from skimage.metrics import structural_similarity
 
-    side = min(WINDOW, *x.shape[2:])
+    side, reach = min(WINDOW, *x.shape[2:]), WINDOW // 2
+    window = side - 1 + side % 2
     published = {"gaussian_weights": True, "sigma": SIGMA, "use_sample_covariance": False, "data_range": 1.0}
-    options = {**published, "win_size": side - 1 + side % 2, "channel_axis": 0}
-    return torch.tensor([structural_similarity(a, b, **options) for a, b in _images(x, y)])
+    found = list[Tensor]()
+    for a, b in zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True):
+        # One tall picture of all channels of all images: each mirrored as far as the window reaches, as if alone.
+        n, c, h, w = a.shape
+        frame = ((0, 0), (0, 0), (reach, reach), (reach, reach))
+        tall = [np.pad(t, frame, "symmetric").reshape(-1, w + 2 * reach) for t in _arrays(a, b)]
+        _, each = structural_similarity(*tall, win_size=window, full=True, **published)
+        edge = reach + window // 2
+        fitting = torch.from_numpy(each).view(n, c, h + 2 * reach, w + 2 * reach)[..., edge:-edge, edge:-edge]
+        found.append(fitting.mean((1, 2, 3)))
+    return torch.cat(found)
 
 
-def _images(x: Tensor, y: Tensor) -> zip[tuple[np.ndarray, np.ndarray]]:
+def _arrays(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
     checks.pixels(x), checks.pixels(y)
     if x.shape != y.shape:
         raise ValueError(f"images must have the same shape to be compared, got {tuple(x.shape)} and {tuple(y.shape)}")
-    return zip(x.double().cpu().numpy(), y.double().cpu().numpy())
+    return x.double().cpu().numpy(), y.double().cpu().numpy()
 
 
 @cache
