@@ -21,10 +21,11 @@ def exactly():
 
 
 NETS = ["pixelcnn", "gated", "row-lstm", "diagonal-bilstm"]
+PLACES = pytest.mark.parametrize("places", [False, True], ids=["", "places"])
 
 
-def make(net, head="bernoulli", shape=(1, 6, 5), classes=0, **options):
-    torch.manual_seed(0)
+def make(net, head="bernoulli", shape=(1, 6, 5), classes=0, seed=0, **options):
+    torch.manual_seed(seed)
     config = AutoregressiveConfig(
         net, head, width=12, layers=2, levels=4, mixtures=2, conditional=classes > 0, **options
     )
@@ -36,8 +37,9 @@ def make(net, head="bernoulli", shape=(1, 6, 5), classes=0, **options):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("net", NETS)
-def test_a_pixel_depends_on_those_before_it_alone_in_raster_and_channel_order(net, channels):
-    model = make(net, "softmax", (channels, 5, 4))
+@PLACES
+def test_a_pixel_depends_on_those_before_it_alone_in_raster_and_channel_order(net, channels, places):
+    model = make(net, "softmax", (channels, 5, 4), places=places, seed=1)
     x = torch.rand(1, channels, 5, 4)
     outputs = lambda x: model.net(x).sum(2)[0].movedim(0, 2).flatten()  # in raster order, channels last
     jacobian = torch.autograd.functional.jacobian(outputs, x)[:, 0].movedim(1, 3).flatten(1)
@@ -70,11 +72,22 @@ def test_the_probabilities_of_all_sixteen_pictures_of_four_bits_sum_to_one(net):
     assert p.sum() == pytest.approx(1, abs=1e-6) and p.max() < 0.99 and p.std() > 0.01
 
 
+@pytest.mark.parametrize("net", NETS)
+def test_with_places_a_net_knows_where_it_is_on_an_empty_image(net):
+    outputs = {places: make(net, shape=(1, 24, 24), places=places).net(torch.zeros(1, 1, 24, 24)) for places in (0, 1)}
+    centre = {places: out[0, 0, 0, 14:18, 11:13].std() for places, out in outputs.items()}
+    assert centre[1] > 0.01
+    if net in ("pixelcnn", "gated"):  # which without them know only the borders
+        assert centre[0] < 1e-12
+
+
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("net", NETS)
-def test_the_cached_sampler_draws_the_picture_of_the_naive_one(net, channels, classes):
-    model = make(net, "softmax", (channels, 6, 5), classes)
+@PLACES
+def test_the_cached_sampler_draws_the_picture_of_the_naive_one(net, channels, classes, places):
+    model = make(net, "softmax", (channels, 6, 5), classes, places=places, seed=2)
+    torch.manual_seed(0)
     u = torch.rand(4, channels, 6, 5)
     labels = torch.tensor([0, 1, 2, 1]) if classes else None
     slow = draw_naively(model.net, model.head, u, labels, 0.8)

@@ -158,6 +158,8 @@ class AutoregressiveConfig(Config):
     """layers after the first"""
     kernel: int = 3
     """side of the masked convolutions, odd"""
+    places: bool = False
+    """every place has a bias of its own in the first layer; for what is centred, like digits"""
     conditional: bool = False
     """learn p(image given class)"""
     own: float = 0.0
@@ -177,7 +179,7 @@ class AutoregressiveConfig(Config):
         head = self.pixels(shape[0])
         classes = classes if self.conditional else 0
         own = lambda progress: self.own_from + (self.own - self.own_from) * progress
-        return Autoregressive(self.network(head, classes), head, shape, classes, self.lr, own)
+        return Autoregressive(self.network(head, shape, classes), head, shape, classes, self.lr, own)
 
     def pixels(self, channels: int) -> Head:
         if self.head == "palette":
@@ -188,10 +190,12 @@ class AutoregressiveConfig(Config):
             return Logistic(channels, self.mixtures, self.levels)
         return Bernoulli(channels) if self.head == "bernoulli" else Regression(channels)
 
-    def network(self, head: Head, classes: int) -> CausalNet:
+    def network(self, head: Head, shape: tuple[int, int, int], classes: int) -> CausalNet:
+        places = shape[1:] if self.places else None
         if self.net == "gated":
+            layers = self.layers + 1
             return GatedPixelCNN(
-                head.inputs, head.groups, self.width, self.layers + 1, head.outputs, classes, self.kernel
+                head.inputs, head.groups, self.width, layers, head.outputs, classes, self.kernel, places
             )
         block = {
             "pixelcnn": lambda: Bottleneck(self.width, self.kernel, head.groups),
@@ -199,7 +203,7 @@ class AutoregressiveConfig(Config):
             "diagonal-bilstm": lambda: DiagonalBiLSTM(self.width, head.groups),
         }[self.net]
         blocks = [block() for _ in range(self.layers)]
-        return Stack(head.inputs, head.groups, self.width, blocks, head.outputs, classes)
+        return Stack(head.inputs, head.groups, self.width, blocks, head.outputs, classes, places)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,10 @@
 
 The first stacks masked convolutions, whose field of view has a blind spot to the upper right. The second has two
 stacks without one: a vertical stack that sees all rows above, and a horizontal one that sees the pixels to the left.
+
+`places`, (height, width) of the images, gives every place a bias of its own in the first layer: the location-dependent
+bias of 2016b, eq. 5, learnt instead of computed from a condition. Convolutions do not know where they are, digits are
+centred: on MNIST 12,000 images with it teach a small net as much as 30,000 without.
 """
 
 from __future__ import annotations
@@ -23,15 +27,23 @@ class Block(nn.Module):
 
 
 class Stack(CausalNet):
-    """A large convolution with mask A, residual blocks, and the output; labels, if any, shift the first features."""
+    """A large convolution with mask A, residual blocks, and the output; labels and places shift the first features."""
 
     def __init__(
-        self, inputs: int, groups: int, width: int, blocks: Iterable[Block], parameters: int, classes: int = 0
+        self,
+        inputs: int,
+        groups: int,
+        width: int,
+        blocks: Iterable[Block],
+        parameters: int,
+        classes: int = 0,
+        places: tuple[int, int] | None = None,
     ):
         super().__init__()
         self.groups = groups
         self.first = CausalConv(inputs, width, 7, groups, "A")
         self.labels = nn.Embedding(classes, width) if classes else None
+        self.places = nn.Parameter(torch.zeros(1, width, *places)) if places else None
         self.blocks = nn.ModuleList(blocks)
         self.output = Output(width, parameters, groups)
 
@@ -39,6 +51,8 @@ class Stack(CausalNet):
         h = self.first(x)
         if self.labels is not None:
             h = h + self.labels(labels)[:, :, None, None]
+        if self.places is not None:
+            h = h + self.places
         for block in self.blocks:
             h = h + block(h)
         return self.output(h).unflatten(1, (self.groups, -1))
@@ -52,8 +66,10 @@ class StackWalk(Walk):
         self.first, self.output = stack.first.walk(n, width), stack.output
         self.blocks = [block.walk(n, width) for block in stack.blocks]  # type: ignore[operator]
         self.shift = 0.0 if stack.labels is None else stack.labels(labels)
+        self.rows = iter(()) if stack.places is None else iter(stack.places[0].unbind(1))  # (width, columns) each
 
     def row(self) -> None:
+        self.places = next(self.rows, None)
         for layer in (self.first, *self.blocks):
             layer.row()
 
@@ -62,6 +78,8 @@ class StackWalk(Walk):
 
     def at(self, j: int) -> Tensor:
         h = self.first.at(j) + self.shift
+        if self.places is not None:
+            h = h + self.places[:, j]
         for block in self.blocks:
             block.put(j, h)
             h = h + block.at(j)
@@ -105,10 +123,21 @@ def gate(g: Tensor) -> Tensor:
 class GatedLayer(nn.Module):
     """One layer of both stacks (2016b, figure 2), with labels as in eq. 4; the first has mask A and no residual.
 
+    places: (height, width) of the images, whose every place has a bias of its own in the gates.
     v, h (N, inputs, H, W) -> (N, width, H, W) each. At pixel (i, j), v knows rows up to i, h what precedes the pixel.
     """
 
-    def __init__(self, inputs: int, width: int, kernel: int, groups: int, *, first: bool, classes: int):
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        kernel: int,
+        groups: int,
+        *,
+        first: bool,
+        classes: int,
+        places: tuple[int, int] | None = None,
+    ):
         super().__init__()
         self.first, self.side = first, kernel // 2
         self.vertical = nn.Conv2d(inputs, 2 * width, (kernel // 2 + 1, kernel))
@@ -116,16 +145,21 @@ class GatedLayer(nn.Module):
         self.down = nn.Conv2d(2 * width, 2 * width, 1, bias=False)
         self.out = Pointwise(width, width, groups, bias=False)
         self.labels = nn.Embedding(classes, 4 * width) if classes else None
+        self.places = nn.Parameter(torch.zeros(1, 4 * width, *places)) if places else None
 
     def shifts(self, labels: Tensor | None) -> tuple[Tensor, Tensor] | tuple[float, float]:
-        """What the labels (N,) add to both stacks' gates, (N, 2 width) each."""
-        if self.labels is None:
+        """What labels (N,) and places add to both stacks' gates: (N or 1, 2 width, height or 1, columns or 1) each."""
+        shift = self.places
+        if self.labels is not None:
+            told = self.labels(labels)[:, :, None, None]
+            shift = told if shift is None else shift + told
+        if shift is None:
             return 0.0, 0.0
-        v, h = self.labels(labels).chunk(2, dim=1)
+        v, h = shift.chunk(2, dim=1)
         return v, h
 
     def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        at_v, at_h = (s[:, :, None, None] if isinstance(s, Tensor) else s for s in self.shifts(labels))
+        at_v, at_h = self.shifts(labels)
         seen = self.vertical(F.pad(v, (self.side, self.side, self.side, 0)))
         above = F.pad(seen, (0, 0, 1, 0))[:, :, :-1]  # a row down, so that the rows seen end above the pixel
         out = self.out(gate(self.horizontal(h) + self.down(above) + at_h))
@@ -136,11 +170,19 @@ class GatedPixelCNN(CausalNet):
     """`layers` gated layers of `width` features: 7x7 at first, then `kernel` x `kernel`."""
 
     def __init__(
-        self, inputs: int, groups: int, width: int, layers: int, parameters: int, classes: int = 0, kernel: int = 3
+        self,
+        inputs: int,
+        groups: int,
+        width: int,
+        layers: int,
+        parameters: int,
+        classes: int = 0,
+        kernel: int = 3,
+        places: tuple[int, int] | None = None,
     ):
         super().__init__()
         self.groups, self.inputs = groups, inputs
-        first = GatedLayer(inputs, width, 7, groups, first=True, classes=classes)
+        first = GatedLayer(inputs, width, 7, groups, first=True, classes=classes, places=places)
         rest = [GatedLayer(width, width, kernel, groups, first=False, classes=classes) for _ in range(layers - 1)]
         self.layers = nn.ModuleList([first, *rest])
         self.output = Output(width, parameters, groups)
@@ -181,7 +223,7 @@ class GatedLayerWalk:
     def __init__(self, layer: GatedLayer, n: int, width: int, labels: Tensor | None):
         conv = layer.horizontal
         self.layer, self.left, self.inputs = layer, conv.left, conv.in_channels
-        self.shifts = layer.shifts(labels)
+        self.i, self.shifts = -1, layer.shifts(labels)
         beside = (conv.weight * conv.mask)[:, :, 0]  # (2 width, inputs, taps)
         self.beside = beside.permute(2, 1, 0).reshape(-1, conv.out_channels).contiguous()
         self.out = layer.out.matrix()
@@ -198,19 +240,19 @@ class GatedLayerWalk:
 
     def row(self, v: Tensor | None) -> Tensor | None:
         """v: the vertical stack's input on the row just finished (n, inputs, 1, width), None before the first."""
-        at_v, at_h = self.shifts
-        bias = self.layer.horizontal.bias
+        bias, width, self.i = self.layer.horizontal.bias, self.rows.shape[3], self.i + 1
         assert bias is not None
-        width = self.rows.shape[3]
+        bias = bias + of_row(self.shifts[1], self.i)
         if v is None:
-            self.base = list((bias + at_h).expand(width, len(self.rows), -1))
+            self.base = list(bias.expand(width, len(self.rows), -1))
             return None
         self.rows = torch.cat([self.rows[:, :, 1:], v], dim=2)
         seen = F.conv2d(self.rows, self.layer.vertical.weight, self.layer.vertical.bias, padding=(0, self.layer.side))
         below = self.layer.down(seen).squeeze(2).permute(2, 0, 1)
-        self.base = list((below + bias + at_h).contiguous())
+        self.base = list((below + bias).contiguous())
         self.pixels[:, self.left :] = 0
-        return gate(seen + (at_v[:, :, None, None] if isinstance(at_v, Tensor) else at_v))
+        above = of_row(self.shifts[0], self.i - 1)
+        return gate(seen + (above.permute(1, 2, 0)[:, :, None] if isinstance(above, Tensor) else above))
 
     def at(self, j: int, following: GatedLayerWalk | None) -> Tensor:
         g = torch.addmm(self.base[j], self.windows[j], self.beside)
@@ -220,3 +262,8 @@ class GatedLayerWalk:
         if following is not None:
             following.slots[j].copy_(h)
         return h
+
+
+def of_row(shift: Tensor | float, i: int) -> Tensor | float:
+    """What is added to the gates in row i, (columns or 1, n or 1, 2 width)."""
+    return shift[:, :, i % shift.shape[2]].permute(2, 0, 1) if isinstance(shift, Tensor) else shift
