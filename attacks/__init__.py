@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from attacks.spsa import NES, SPSA
     from attacks.square import Square
     from attacks.transferable import Transferable
-    from attacks.universal import Fixed, PerImage, Universal, UniversalGenerator, UniversalGradient
+    from attacks.universal import Fixed, PerImage, Universal, UniversalGenerator, UniversalGradient, UniversalTargeted
     from attacks.views import Views
 
 _HOME = {
@@ -56,6 +56,7 @@ _HOME = {
     "Universal": "universal",
     "UniversalGenerator": "universal",
     "UniversalGradient": "universal",
+    "UniversalTargeted": "universal",
     "Ball": "ball",
     "L2": "ball",
     "Linf": "ball",
@@ -123,6 +124,7 @@ __all__ = [
     "Universal",
     "UniversalGenerator",
     "UniversalGradient",
+    "UniversalTargeted",
     "Victim",
     "Views",
     "victim",

@@ -36,6 +36,7 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "hopskipjump-linf": ("attacks.hopskipjump:HopSkipJumpLinf", "answers only: to the smallest change of a pixel"),
     "universal": ("attacks.universal:Universal", "one perturbation for all images, summed up by DeepFool"),
     "universal-gradient": ("attacks.universal:UniversalGradient", "one perturbation for all images, by descent"),
+    "universal-targeted": ("attacks.universal:UniversalTargeted", "one perturbation, all images taken for one class"),
     "universal-generator": ("attacks.universal:UniversalGenerator", "one perturbation, drawn by a trained network"),
     "proxy": ("attacks.proxy:Proxy", "PGD on a network of one's own, trained on the target's answers"),
     "deepfool": ("attacks.deepfool:DeepFool", "to the nearest boundary in L2, linear step by linear step"),

@@ -5,6 +5,8 @@ The victim lends its gradients and is no part of the method: no weight of it is 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -77,15 +79,11 @@ class Generated(nn.Module):
 
 
 class Perturb(Method):
-    """net: images -> perturbations, trained to raise a loss of the victim, per image at most `limit`.
+    """net: images -> perturbations, trained to raise a loss of the victim, per image at most `limit`."""
 
-    loss: "cross-entropy", or "margin", the lead of the best wrong logit, which has a slope also far from the boundary.
-    """
-
-    def __init__(self, net: Delta | Generated, f: Victim, ball: Ball, lr: float, limit: float, loss: str) -> None:
+    def __init__(self, net: Delta | Generated, f: Victim, ball: Ball, lr: float, limit: float, loss: Loss) -> None:
         super().__init__()
-        self.loss = {"cross-entropy": cross_entropy_of_each, "margin": lambda z, y: -margin(z, y)}[loss]
-        self.net, self.f, self.ball, self.lr, self.limit = net, f, ball, lr * net.unit, limit
+        self.net, self.f, self.ball, self.lr, self.limit, self.loss = net, f, ball, lr * net.unit, limit, loss
 
     def optimizers(self):
         return {"perturbation": adam(self.net, lr=self.lr)}
@@ -100,8 +98,22 @@ class Perturb(Method):
         return {"loss": loss, "fooled": (logits.argmax(1) != y).float().mean()}
 
 
-def cross_entropy_of_each(logits: Tensor, y: Tensor) -> Tensor:
+Loss = Callable[[Tensor, Tensor], Tensor]  # logits (N, K), labels (N,) -> what is to be raised, (N,)
+
+
+def surprise(logits: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy of each."""
     return cross_entropy(logits, y, reduction="none")
+
+
+def lead(logits: Tensor, y: Tensor) -> Tensor:
+    """How far the best wrong logit is ahead of the label's, which has a slope also far from the boundary."""
+    return -margin(logits, y)
+
+
+def lead_of(target: int) -> Loss:
+    """How far the target's logit is ahead of the best other one; nothing to be raised in images of its class."""
+    return lambda logits, y: margin(logits, torch.full_like(y, target)).masked_fill(y == target, math.inf)
 
 
 def learn(net: Delta | Generated, model: Model, data: Images, ball: Ball, options: Options, **how: Any) -> None:

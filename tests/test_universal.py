@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,8 +13,8 @@ from attacks import universal_method
 from attacks.ball import L2, Ball, Linf
 from attacks.evaluate import Counter, evaluate
 from attacks.model import Attack, Learnt, victim
-from attacks.universal import Fixed, PerImage, Universal, UniversalGenerator, UniversalGradient
-from attacks.universal_method import Delta, Generated, Perturb
+from attacks.universal import Fixed, PerImage, Universal, UniversalGenerator, UniversalGradient, UniversalTargeted
+from attacks.universal_method import Delta, Generated, Perturb, lead
 from genlab.data import Images, Stream
 from genlab.methods.classifier import ClassifierConfig
 from genlab.train import Options, Update, fit
@@ -21,6 +23,7 @@ BALLS: list[Ball] = [Linf(0.1), L2(0.6)]
 FORMS: list[Learnt] = [
     Universal(Linf(0.1), images=20, epochs=2),
     UniversalGradient(Linf(0.1), images=400, batch=20),
+    UniversalTargeted(Linf(0.1), images=400, batch=20),
     UniversalGenerator(Linf(0.1), images=400, batch=20, width=4),
     UniversalGenerator(Linf(0.1), images=400, batch=20, width=4, per_image=True),
 ]
@@ -56,6 +59,24 @@ def test_on_a_plane_and_one_class_it_is_eps_times_the_signs_of_the_normal(kind: 
     assert (model(ready(model, data.x, data.labels)).argmax(1) == 0).all()
     pull = (ready.delta.flatten() @ model.w) / (-0.1 * model.w.abs().sum())
     assert pull > 0.7
+
+
+def test_it_aims_at_the_class_that_is_easiest_to_reach_or_at_the_one_that_is_asked_for() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    pattern = torch.randn(64, generator=torch.Generator().manual_seed(1)).sign()
+    with torch.no_grad():
+        model[1].weight.zero_()[2], model[1].bias[:] = pattern, torch.tensor([0.5, 1.0, 0.0, -9.0])
+        model[1].bias[2] = -0.5 * pattern.sum()  # grey is of class 1, and 6.4 away from class 2
+    data = replace(images(), classes=tuple("abcd"))
+    form = UniversalTargeted(Linf(0.1), images=1000, batch=20)
+    assert form.easiest(model, data) == 2
+    ready = form.prepare(model, data)
+    assert torch.allclose(ready.delta.flatten(), 0.1 * pattern) and repr(form) == repr(replace(form))
+    assert (model(ready(model, data.x, data.labels)).argmax(1) == 2).all()
+    lost = replace(form, target=3).prepare(model, data)
+    assert not (model(lost(model, data.x, data.labels)).argmax(1) == 3).any()
+    with pytest.raises(ValueError, match="4"):
+        replace(form, target=4).prepare(model, data)
 
 
 def test_in_l2_it_points_along_the_normal() -> None:
@@ -135,7 +156,7 @@ def test_what_is_fixed_is_the_same_for_every_image_and_its_size_follows_eps() ->
 def test_the_perturbation_is_all_that_is_trained() -> None:
     model, data = Plane(), images()
     with victim(model, data.x[:1], data.labels[:1]) as f:
-        method = Perturb(Delta(Linf(0.1), data.shape, 0), f, Linf(0.1), 0.1, 9.0, "margin")
+        method = Perturb(Delta(Linf(0.1), data.shape, 0), f, Linf(0.1), 0.1, 9.0, lead)
         assert [name for name, _ in method.named_parameters()] == ["net.delta"] and not list(method.buffers())
         metrics = method.step(Stream(data, 20), Update(method.optimizers()))
     assert set(metrics) == {"loss", "fooled"}
@@ -152,6 +173,7 @@ def test_a_trained_classifier_falls_to_each_form_far_more_often_than_to_noise() 
     attacks: dict[str, Attack] = {
         "sum": Universal(ball, images=60, epochs=1),
         "descent": UniversalGradient(ball, images=10_000),
+        "aimed": UniversalTargeted(ball, images=10_000),
         "drawn": UniversalGenerator(ball, images=10_000, width=8),
         "per image": UniversalGenerator(ball, images=10_000, width=8, per_image=True),
     }
@@ -168,6 +190,7 @@ def test_a_trained_classifier_falls_to_each_form_far_more_often_than_to_noise() 
         (lambda: Universal(Linf(0.1), fooling=0.0), r"fooling must be in \(0, 1\], got 0.0"),
         (lambda: UniversalGradient(Linf(0.1), batch=0), "batch must be >= 1, got 0"),
         (lambda: UniversalGradient(Linf(0.1), lr=-1.0), "lr .* got -1.0"),
+        (lambda: UniversalTargeted(Linf(0.1), target=-1), "target must be >= 0, got -1"),
         (lambda: UniversalGenerator(Linf(0.1), width=0), "width must be >= 1, got 0"),
     ],
 )

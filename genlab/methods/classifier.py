@@ -58,11 +58,14 @@ class FineTuning(Classifier):
         return None
 
 
+NetName = Literal["cnn", "resnet", "mlp", "shallow", "vgg", "lenet-300-100", "lenet-5"]
+
+
 @dataclass(frozen=True)
 class ClassifierConfig(Config):
     """Supervised classification."""
 
-    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg", "lenet-300-100", "lenet-5"] = "cnn"
+    net: NetName = "cnn"
     """architecture"""
     width: int | None = None
     """channels of the first level, or hidden units; none: the architecture's own"""
