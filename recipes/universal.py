@@ -39,7 +39,6 @@ class Config:
     known: tuple[int, ...] = (10, 100, 1000)
     """how many images the attacker has"""
     out: Path = Path("runs/universal")
-    """folder of the runs and the report"""
     seed: int = 0
 
 
@@ -47,9 +46,8 @@ def main(config: Config) -> None:
     training = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
     models: dict[str, Any] = {}
     for net in config.nets:
-        models[net] = genlab.Experiment(ClassifierConfig(net=net), config.data, training).run(
-            config.out / net, pictures=1
-        )
+        experiment = genlab.Experiment(ClassifierConfig(net=net), config.data, training)
+        models[net] = experiment.run(config.out / net, pictures=1)
     first = {config.nets[0]: models[config.nets[0]]}
     train, test = config.data.load("train"), config.data.load("test").subset(slice(0, 500))
     x, y, top, options = test.x, test.labels, Linf(config.eps[-1]), {"images": config.length, "seed": config.seed}
