@@ -1,14 +1,15 @@
 """PixelCNN and its gated successor on black and white digits: exact nats, samples, classes asked for, hidden halves.
 
 python recipes/pixelcnn_mnist.py                                      # scikit-learn's digits, minutes on one core
-python recipes/pixelcnn_mnist.py --data binary:mnist --data-root DIR --nets gated --kernel 5 --layers 5 --images 80000
+python recipes/pixelcnn_mnist.py --data binary:mnist --data-root DIR --nets gated --kernel 5 --layers 5 --places
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,6 +36,8 @@ class Config:
     layers: int = 3
     kernel: int = 3
     """side of the masked convolutions"""
+    places: bool = False
+    """every place of the image has a bias of its own"""
     batch: int = 16
     lr: float = 2e-3
     out: Path = Path("runs/pixelcnn")
@@ -45,27 +48,22 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     test, page, rows = data.load("test"), genlab.Report(f"Pixel after pixel: {config.data}"), []
     train = genlab.Options(config.images, config.batch, config.seed, schedule="cosine", half_life=5000, clip=100.0)
+    plain = AutoregressiveConfig(head="bernoulli", width=config.width, layers=config.layers, kernel=config.kernel)
     for name in [*config.nets, *(["conditional"] if config.conditional else [])]:
-        method = AutoregressiveConfig(
-            "gated" if name == "conditional" else name,  # type: ignore[arg-type]
-            head="bernoulli",
-            width=config.width,
-            layers=config.layers,
-            kernel=config.kernel,
-            conditional=name == "conditional",
-            lr=config.lr,
-        )
+        told = name == "conditional"
+        net: Any = "gated" if told else name
+        method = replace(plain, net=net, conditional=told, places=config.places, lr=config.lr)
         model = genlab.Experiment(method, data, train).run(config.out / name, pictures=1)
         assert isinstance(model, Autoregressive)
         rows.append({"net": name, **genlab.Run(config.out / name).results()})
         torch.manual_seed(config.seed)
-        page.section(name, "Draws, one class a column." if name == "conditional" else "Draws.")
+        page.section(name, "Draws, one class a column." if told else "Draws.")
         page.picture(grid_png(model.sample(100), 10), "temperature 1")
         page.picture(grid_png(model.sample(100, temperature=0.8), 10), "temperature 0.8")
         x = test.x[:10]
         known = torch.ones(1, *test.shape[1:], dtype=torch.bool)
         known[:, test.shape[1] // 2 :] = False
-        labels = test.labels[:10].repeat(3) if name == "conditional" else None
+        labels = test.labels[:10].repeat(3) if told else None
         three = model.complete(x.repeat(3, 1, 1, 1), known, labels)
         page.picture(grid_png(torch.cat([x, x * known, three]), 10), "held out; what was shown; three completions")
     page.section("Figures", "Minus the mean log-likelihood of held-out images, per image and per pixel.")
