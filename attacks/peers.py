@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from time import process_time
 from typing import Any
@@ -25,6 +24,7 @@ from attacks.jsma import JSMA
 from attacks.minimal import size
 from attacks.model import Attack
 from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
+from attacks.universal import UniversalTargeted
 from genlab.data import Images
 
 Run = Callable[[Tensor, Tensor], Tensor]
@@ -33,7 +33,10 @@ Rival = Callable[[nn.Module, Images], Run]
 
 @dataclass(frozen=True)
 class Duel:
-    """An attack of the lab and its rivals: at most n images; `norm` (l0, l1, l2 or linf) is what is kept small."""
+    """An attack of the lab and its rivals: at most n images; `norm` (l0, l1, l2 or linf) is what is kept small.
+
+    What learns beforehand learns on the images that it is judged on, in the measured time, as ART has it.
+    """
 
     ours: Attack
     norm: str
@@ -59,7 +62,7 @@ def contest(duel: Duel, model: nn.Module, data: Images) -> Iterator[Result]:
     data = data.subset(slice(0, duel.n))
     x, y = data.x, data.labels
     correct = model(x).argmax(1) == y
-    ours: Rival = lambda model, _: partial(duel.ours, model)
+    ours: Rival = lambda model, data: lambda x, y: duel.ours.prepare(model, data)(model, x, y)
     for who, rival in {"genlab": ours, **duel.rivals}.items():
         try:
             run = rival(model, data)
@@ -149,6 +152,9 @@ DUELS: dict[str, Duel] = {
         "foolbox": foolbox("L2CarliniWagnerAttack", steps=1000),
     }),
     "EAD": Duel(EAD(), "l1", 16, {"foolbox": foolbox("EADAttack", steps=1000, decision_rule="L1")}),
+    "universal": Duel(UniversalTargeted(Linf(EPS), images=20_000), "linf", 64, {
+        "ART": art("UniversalPerturbation", eps=EPS, max_iter=5, **QUIET),
+    }),
     "JSMA": Duel(JSMA(), "l0", 32, {
         "torchattacks": torchattacks("JSMA", theta=1.0, gamma=0.145),
         "ART": art("SaliencyMapMethod", theta=1.0, gamma=0.145, batch_size=32, **QUIET),
