@@ -4,8 +4,8 @@ The first stacks masked convolutions, whose field of view has a blind spot to th
 stacks without one: a vertical stack that sees all rows above, and a horizontal one that sees the pixels to the left.
 
 `places`, (height, width) of the images, gives every place a bias of its own in the first layer: the location-dependent
-bias of 2016b, eq. 5, learnt instead of computed from a condition. Convolutions do not know where they are, digits are
-centred: on MNIST 12,000 images with it teach a small net as much as 30,000 without.
+bias of 2016b, eq. 5, learnt instead of computed from a condition. Convolutions do not know where they are, and digits
+are centred.
 """
 
 from __future__ import annotations
