@@ -1,4 +1,4 @@
-"""PixelRNN paints creatures: a colour of a palette per pixel is vivid, a regressed colour is grey.
+"""PixelRNN paints creatures: with a colour of a palette per pixel, each is another; regressed, all are one and muddy.
 
 The same network with a softmax over clustered colours, and with squared error on red, green and blue, whose best guess
 is the mean of all that might come. Both complete held-out creatures whose lower half or three quarters are hidden.
