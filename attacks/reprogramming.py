@@ -7,8 +7,9 @@ the program is trained, with the lab's own loop; the victim is borrowed, so no w
 Departures. (1) Pixels are in [0, 1], so the program's are 0.5 + 0.5 tanh(w). (2) Which class stands for which number is
 not class i for i + 1: an assignment that suits the program's first steps best is chosen a few times in the first third
 of the training and then stays (h_g of equation 4 is any fixed one). With a victim that has as many classes as the task
-this matters more than anything else. (3) The squares may stand apart, with the program between them: a small image
-leaves little room around.
+this matters more than anything else. (3) Cross-entropy reads `sharpness` times the logits: only their order counts in
+the end, and ten answers that must follow one another by single squares lie closer together than it would have them.
+(4) The squares may stand apart, with the program between them: a small image leaves little room around.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Program(Method):
         classes: int,
         lr: float = 0.1,
         weight: float = 0.0,
+        sharpness: float = 10.0,
     ) -> None:
         super().__init__()
         (_, height, width), (h, w) = shape, hole.shape[1:]
@@ -81,7 +83,7 @@ class Program(Method):
             raise ValueError(f"the victim's {classes} classes cannot stand for {labels} labels, at least 2.")
         top, left = (height - h) // 2, (width - w) // 2
         self.margins = (left, width - w - left, top, height - h - top)
-        self.model, self.lr, self.weight = (model,), lr, weight
+        self.model, self.lr, self.weight, self.sharpness = (model,), lr, weight, sharpness
         self.w = nn.Parameter(torch.zeros(shape))
         self.register_buffer("mask", 1 - pad(hole.float(), self.margins))
         self.register_buffer("classes", torch.arange(labels))  # that stand for the labels
@@ -105,7 +107,7 @@ class Program(Method):
 
     def step(self, data: Batches, update: Update) -> Metrics:
         x, y = next(data)
-        logits = self.model[0](self.frame(x))
+        logits = self.sharpness * self.model[0](self.frame(x))
         self._assign(logits.detach(), y, update.progress)
         wanted = self.classes[y]
         loss = cross_entropy(logits, wanted)
@@ -141,6 +143,8 @@ class Reprogramming:
     """learning rate of Adam, falling to 0 along a cosine"""
     weight: float = 0.0
     """penalty on |w|^2"""
+    sharpness: float = 10.0
+    """by which the victim's logits are multiplied in the loss"""
     seed: int = 0
 
     def learn(self, model: Model, shape: tuple[int, int, int], data: Images, hole: Tensor | None = None) -> Program:
@@ -152,7 +156,8 @@ class Reprogramming:
         blank = torch.zeros(1, *shape, device=data.device)
         with victim(model, blank, data.labels[:1] * 0) as f:
             classes = f.query(blank).shape[1]
-            program = Program(model, shape, hole, len(data.classes), classes, self.lr, self.weight).to(data.device)
+            program = Program(model, shape, hole, len(data.classes), classes, self.lr, self.weight, self.sharpness)
+            program = program.to(data.device)
             options = Options(self.images, self.batch, self.seed, schedule="cosine")
             fit(program, Stream(data, self.batch, seed=self.seed), options, title="program")
         return program
