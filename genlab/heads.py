@@ -8,7 +8,6 @@ number, so the same numbers draw the same picture whichever way the network was 
 from __future__ import annotations
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -161,6 +160,8 @@ class Palette(Categorical):
         colours, counts = pixels.unique(dim=0, return_counts=True)
         if len(colours) < self.values:
             raise ValueError(f"a palette of {self.values} colours is larger than the {len(colours)} the images have")
+        from sklearn.cluster import KMeans  # takes a second, and only a palette needs it
+
         found = KMeans(self.values, n_init=4, random_state=0).fit(colours.cpu(), sample_weight=counts.cpu())
         self.colours.copy_(torch.from_numpy(found.cluster_centers_) / 255)
         distributed.broadcast([self.colours])

@@ -19,9 +19,10 @@ def elsewhere(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True, scope="session")
 def features_of_this_run(tmp_path_factory):
-    """Features are trained once for all tests of this run, and not into the user's own cache."""
+    """Features are trained once for all tests of this run, a sixth as long, and not into the user's own cache."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENLAB_CACHE", str(folder))
+        patch.setattr("genlab.metrics.features.EPOCHS", 10)
         yield

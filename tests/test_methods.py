@@ -72,7 +72,9 @@ def test_learns_the_toy(name):
     for step in range(200):
         torch.manual_seed(step)
         seen.append(method.step(data, update)[metric].item())
-    first, last = (sum(part) / len(part) for part in (seen[:10], seen[-10:]))
+        first, last = (sum(part) / len(part) for part in (seen[:10], seen[-10:]))
+        if step in (79, 119, 159) and last < factor * first:
+            break  # learnt
     assert last < factor * first, (first, last)
 
 

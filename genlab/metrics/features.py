@@ -23,6 +23,8 @@ from genlab.data import Augment, Folder, Images, Pair
 from genlab.experiment import DataOptions, Experiment, load
 from genlab.train import Options
 
+EPOCHS = 60  # of the default features' training, at most
+
 
 class Features(Protocol):
     """A named map from images (N, C, H, W) in [0, 1] to features (N, d)."""
@@ -76,7 +78,7 @@ def default_features(
 
     Args:
         data: of the set to be judged; its own augmentation plays no part.
-        images: training length, in images; none: 60 epochs, at most 100,000.
+        images: training length, in images; none: EPOCHS epochs, at most 100,000.
 
     Raises:
         ValueError: `data` has fewer than two classes, or the features are missing under `torchrun`, where one process
@@ -90,7 +92,7 @@ def default_features(
     if isinstance(train, Pair) or len(train.classes) < 2:
         raise ValueError(f"{data.data} has no classes to learn features from: use pixels, or bring features")
     training = Options(
-        images=min(100_000, 60 * len(train)) if images is None else images, schedule="cosine", save_every=1_000_000
+        images=min(100_000, EPOCHS * len(train)) if images is None else images, schedule="cosine", save_every=1_000_000
     )
     experiment = Experiment(config, data, training)
     about = experiment.options()
