@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from attacks.plugin import DEFENCES, attack, defence, split
+from attacks.plugin import attack, defence, shields
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Options:
     norm: Literal["linf", "l2"] = "linf"
     """how the size is measured"""
     defence: str = "none"
-    """comma-separated names, with options as in median:k=5"""
+    """comma-separated names, with options as in median:k=5; median+bits is one filter after the other"""
     n: int = 1000
     """how many images to attack"""
 
@@ -39,9 +39,9 @@ def main(arguments: list[str]) -> None:
     from genlab.commands import parse
 
     options = parse(Options, "attack", arguments)
-    names, shields = words(options.attacks), words(options.defence)
-    for shield in shields:
-        split(shield, DEFENCES, "defence")
+    names, behind = words(options.attacks), words(options.defence)
+    for shield in behind:
+        shields(shield)
     sizes = sorted(number(word) for word in words(options.eps))
     if options.n < 1:
         raise ValueError(f"--n must be at least 1, got {options.n}")
@@ -64,8 +64,7 @@ def main(arguments: list[str]) -> None:
     data = data_of(run)
     train, test = data.load("train"), data.load("test")
     test = test.subset(slice(0, options.n))
-    behind = {name: defence(name, model) for name in shields}
-    models, sources = line_up(model, behind)
+    models, sources = line_up(model, {name: defence(name, model) for name in behind})
     with progress() as tell:
         found = evaluate(models, chosen, test.x, test.labels, eps=sizes, sources=sources, data=train, progress=tell)
     Console().print(found.table())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from ast import literal_eval
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -105,9 +106,25 @@ def attack(name: str, eps: float, norm: str = "linf", **options: Any) -> Attack:
 
 
 def defence(name: str, model: nn.Module, **options: Any) -> nn.Module:
-    """The model behind defence `name`; options may stand in the name, as in median:k=5."""
-    word, (name, more) = name, split(name, DEFENCES, "defence")
-    return _built(word, resolve(DEFENCES[name][0]), model, **(options | more))
+    """The model behind defence `name`; options may stand in the name, as in median:k=5.
+
+    Filters one after the other are written median:k=5+bits; the first is nearest to the image.
+    """
+    parts = shields(name)
+    alone = [_built(name, resolve(DEFENCES[part][0]), model, **(options | more)) for part, more in parts]
+    if len(alone) == 1:
+        return alone[0]
+    from attacks.defences.smoothing import Composed, Filtered
+
+    for (part, _), shield in zip(parts, alone):
+        if not isinstance(shield, Filtered):
+            raise ValueError(f"only filters can follow one another, and {part} of {name!r} is none")
+    return Filtered(Composed(*(shield.filter for shield in alone)), model)
+
+
+def shields(word: str) -> list[tuple[str, dict[str, Any]]]:
+    """`median:k=5+bits` -> name and options of each part."""
+    return [split(part, DEFENCES, "defence") for part in re.split(r"\+(?=[a-z])", word)]
 
 
 def undefended(model: nn.Module) -> nn.Module:

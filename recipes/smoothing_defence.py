@@ -16,7 +16,7 @@ import genlab
 from attacks.defences import line_up
 from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluate import evaluate
-from attacks.plugin import DEFENCES, attack, defence, split
+from attacks.plugin import attack, defence, shields
 from attacks.report import add, progress
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
@@ -42,7 +42,7 @@ class Config:
         "tv",
         "resize-pad",
     )
-    """names as `genlab list` tells them, with options as in bits:bits=1"""
+    """names as `genlab list` tells them, with options as in bits:bits=1; median+bits: one after the other"""
     attacks: tuple[str, ...] = ("fgsm", "pgd")  # names as `genlab list` tells them
     eps: tuple[float, ...] = (0.05, 0.1, 0.2)  # L-infinity sizes, in pixels of [0, 1]
     attacked: int = 300  # held-out images to attack
@@ -52,7 +52,7 @@ class Config:
 
 def main(config: Config) -> None:
     for name in config.filters:
-        split(name, DEFENCES, "defence")
+        shields(name)
     attacks = {name: attack(name, max(config.eps)) for name in config.attacks}
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train = genlab.Options(config.images, seed=config.seed, schedule="cosine")

@@ -68,6 +68,8 @@ def test_bit_depth_has_so_many_levels_and_rounds_to_the_nearest(bits: int) -> No
         (lambda: BitDepth(9), "9"),
         (lambda: Median(11)(images()), "11"),
         (lambda: plugin.defence("medan", nn.Identity()), "medan.*median"),
+        (lambda: plugin.defence("median+bitz", nn.Identity()), "bitz.*bits"),
+        (lambda: plugin.defence("median+smoothed", nn.Identity()), "only filters.*smoothed"),
     ],
 )
 def test_bad_settings_are_refused(make: Callable[[], object], value: str) -> None:
@@ -108,3 +110,4 @@ def test_defences_are_built_by_name_and_none_is_the_model_itself() -> None:
         assert plugin.defence(name, model)(x).shape == (3, 3)
     assert plugin.defence("none", model) is model
     assert torch.equal(plugin.defence("median", model, k=5)(x), model(Median(5)(x)))
+    assert torch.equal(plugin.defence("median:k=5+bits:bits=1", model)(x), model(BitDepth(1)(Median(5)(x))))
