@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from attacks.spsa import NES, SPSA
     from attacks.square import Square
     from attacks.transferable import Transferable
-    from attacks.universal import Fixed, PerImage, Universal, UniversalGenerator, UniversalGradient, UniversalTargeted
+    from attacks.universal import (
+        Fixed,
+        PerImage,
+        Universal,
+        UniversalCount,
+        UniversalGenerator,
+        UniversalGradient,
+        UniversalTargeted,
+    )
     from attacks.views import Views
 
 _HOME = {
@@ -57,6 +65,7 @@ _HOME = {
     "UniversalGenerator": "universal",
     "UniversalGradient": "universal",
     "UniversalTargeted": "universal",
+    "UniversalCount": "universal",
     "Ball": "ball",
     "L2": "ball",
     "Linf": "ball",
@@ -124,6 +133,7 @@ __all__ = [
     "Universal",
     "UniversalGenerator",
     "UniversalGradient",
+    "UniversalCount",
     "UniversalTargeted",
     "Victim",
     "Views",

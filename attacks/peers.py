@@ -24,7 +24,7 @@ from attacks.jsma import JSMA
 from attacks.minimal import size
 from attacks.model import Attack
 from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
-from attacks.universal import UniversalTargeted
+from attacks.universal import UniversalCount
 from genlab.data import Images
 
 Run = Callable[[Tensor, Tensor], Tensor]
@@ -152,7 +152,7 @@ DUELS: dict[str, Duel] = {
         "foolbox": foolbox("L2CarliniWagnerAttack", steps=1000),
     }),
     "EAD": Duel(EAD(), "l1", 16, {"foolbox": foolbox("EADAttack", steps=1000, decision_rule="L1")}),
-    "universal": Duel(UniversalTargeted(Linf(EPS), images=20_000), "linf", 64, {
+    "universal": Duel(UniversalCount(Linf(EPS), images=20_000), "linf", 64, {
         "ART": art("UniversalPerturbation", eps=EPS, max_iter=5, **QUIET),
     }),
     "JSMA": Duel(JSMA(), "l0", 32, {

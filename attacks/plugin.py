@@ -38,6 +38,10 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "universal": ("attacks.universal:Universal", "one perturbation for all images, summed up by DeepFool"),
     "universal-gradient": ("attacks.universal:UniversalGradient", "one perturbation for all images, by descent"),
     "universal-targeted": ("attacks.universal:UniversalTargeted", "one perturbation, all images taken for one class"),
+    "universal-count": (
+        "attacks.universal:UniversalCount",
+        "one perturbation, at one class, then at the number fooled",
+    ),
     "universal-generator": ("attacks.universal:UniversalGenerator", "one perturbation, drawn by a trained network"),
     "proxy": ("attacks.proxy:Proxy", "PGD on a network of one's own, trained on the target's answers"),
     "deepfool": ("attacks.deepfool:DeepFool", "to the nearest boundary in L2, linear step by linear step"),

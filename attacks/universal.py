@@ -3,6 +3,7 @@
 Universal: Moosavi-Dezfooli, Fawzi, Fawzi, Frossard 2017, arXiv:1610.08401, Algorithm 1, with DeepFool inside.
 UniversalGradient: Shafahi et al. 2018, arXiv:1811.11304, Algorithm 1: stochastic ascent of a clipped loss.
 UniversalTargeted: the same towards one class, as Poursaeed et al. 2018, section 3.1, have it for generators.
+UniversalCount: both, one after the other; the loss of the second is the share of fooled images itself, smoothed.
 UniversalGenerator: Poursaeed et al. 2018, arXiv:1712.02328: a network turns a fixed pattern, or the image, into it.
 
 Departures. The models always see images clipped to [0, 1]. Algorithm 1 keeps the best perturbation it has passed, not
@@ -22,7 +23,7 @@ from attacks.deepfool import DeepFool
 from attacks.goal import reached
 from attacks.model import Attack, Learnt, Model, Victim, victim
 from attacks.options import above, at_least, positive
-from attacks.universal_method import Delta, Generated, Loss, lead, lead_of, learn, surprise
+from attacks.universal_method import Delta, Generated, Loss, hit, lead, lead_of, learn, surprise
 from genlab.data.seeds import generator
 from genlab.train import Options
 
@@ -149,8 +150,10 @@ class UniversalGradient(Trained):
     def prepare(self, model: Model, data: Images) -> Fixed:
         return self._found(model, data, surprise)
 
-    def _found(self, model: Model, data: Images, loss: Loss) -> Fixed:
+    def _found(self, model: Model, data: Images, loss: Loss, start: Tensor | None = None) -> Fixed:
         delta = Delta(self.ball, data.shape, self.seed).to(data.device)
+        if start is not None:
+            delta.delta.data.copy_(start)
         self._learn(model, data, delta, loss)
         return Fixed(self.ball, delta.delta.detach().clone())
 
@@ -187,6 +190,20 @@ class UniversalTargeted(UniversalGradient):
                 answers = torch.cat([f.query(part.clamp(0, 1)).argmax(1) for part in seen.split(256)])
             shares.append(((answers == target) & (few.labels != target)).float().mean().item())
         return max(range(len(shares)), key=shares.__getitem__)
+
+
+@dataclass(frozen=True)
+class UniversalCount(UniversalTargeted):
+    """Towards one class first, then, for as many images again, wherever the most images are fooled.
+
+    Counting alone finds nothing: where all images stand firm the smoothed count is flat. From where a good part of them
+    have fallen it gains the undecided ones, and no longer pulls at those that are lost or won. Its steps are ten times
+    as long, since the slope is that of a few images.
+    """
+
+    def prepare(self, model: Model, data: Images) -> Fixed:
+        aimed = super().prepare(model, data)
+        return replace(self, lr=10 * self.lr)._found(model, data, hit, aimed.delta)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,11 @@ def lead_of(target: int) -> Loss:
     return lambda logits, y: margin(logits, torch.full_like(y, target)).masked_fill(y == target, math.inf)
 
 
+def hit(logits: Tensor, y: Tensor) -> Tensor:
+    """1 where the label has lost, 0 where it leads, smoothed so little that only the undecided images pull."""
+    return (12 * lead(logits, y)).sigmoid()
+
+
 def learn(net: Delta | Generated, model: Model, data: Images, ball: Ball, options: Options, **how: Any) -> None:
     """Trains `net` in place by `Perturb` with the options `how`; the model is as it was afterwards."""
     start = data.subset(slice(0, 1))

@@ -1,4 +1,4 @@
-"""One perturbation for all images: four ways to learn it, how far it carries, and noise of the same size.
+"""One perturbation for all images: ways to learn it, how far it carries, and noise of the same size.
 
 python recipes/universal.py                                    # scikit-learn's digits, minutes on one core
 python recipes/universal.py --data mnist --data-root DIR --nets lenet-5 cnn mlp --classifier-images 200000
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import genlab
-from attacks import Linf, Noise, Universal, UniversalGenerator, UniversalGradient, UniversalTargeted
+from attacks import Linf, Noise, Universal, UniversalCount, UniversalGenerator, UniversalGradient, UniversalTargeted
 from attacks.evaluate import evaluate
 from attacks.report import add
 from genlab.checkpoint import write_atomically
@@ -44,10 +44,8 @@ class Config:
 
 def main(config: Config) -> None:
     training = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
-    models: dict[str, Any] = {}
-    for net in config.nets:
-        experiment = genlab.Experiment(ClassifierConfig(net=net), config.data, training)
-        models[net] = experiment.run(config.out / net, pictures=1)
+    kinds = {net: genlab.Experiment(ClassifierConfig(net=net), config.data, training) for net in config.nets}
+    models: dict[str, Any] = {net: kind.run(config.out / net, pictures=1) for net, kind in kinds.items()}
     first = {config.nets[0]: models[config.nets[0]]}
     train, test = config.data.load("train"), config.data.load("test").subset(slice(0, 500))
     x, y, top, options = test.x, test.labels, Linf(config.eps[-1]), {"images": config.length, "seed": config.seed}
@@ -55,13 +53,14 @@ def main(config: Config) -> None:
         "algorithm 1": Universal(top, images=min(500, config.length), epochs=2, seed=config.seed),
         "gradient": UniversalGradient(top, **options),
         "gradient, at one class": UniversalTargeted(top, **options),
+        "then at the number fooled": UniversalCount(top, **options),
         "generator": UniversalGenerator(top, **options),
         "generator, per image": UniversalGenerator(top, **options, per_image=True),
     }
     found = evaluate(first, forms, x, y, eps=config.eps, data=train)
     few = {n: forms["gradient"].prepare(first[config.nets[0]], train.subset(slice(0, n))) for n in config.known}
     known = [[n, evaluate(first, {"u": a}, x, y).rows[0].success.value] for n, a in few.items()]
-    fixed = {source: forms["gradient, at one class"].prepare(model, train) for source, model in models.items()}
+    fixed = {source: forms["then at the number fooled"].prepare(model, train) for source, model in models.items()}
     rates = evaluate(models, {**fixed, "noise": Noise(top)}, x, y).rows
     transfer = [[name, *(r.success.value for r in rates if r.attack == name)] for name in [*fixed, "noise"]]
     page = add(genlab.Report(f"Universal perturbations on {config.data.data}"), found)

@@ -13,7 +13,15 @@ from attacks import universal_method
 from attacks.ball import L2, Ball, Linf
 from attacks.evaluate import Counter, evaluate
 from attacks.model import Attack, Learnt, victim
-from attacks.universal import Fixed, PerImage, Universal, UniversalGenerator, UniversalGradient, UniversalTargeted
+from attacks.universal import (
+    Fixed,
+    PerImage,
+    Universal,
+    UniversalCount,
+    UniversalGenerator,
+    UniversalGradient,
+    UniversalTargeted,
+)
 from attacks.universal_method import Delta, Generated, Perturb, lead
 from genlab.data import Images, Stream
 from genlab.methods.classifier import ClassifierConfig
@@ -24,6 +32,7 @@ FORMS: list[Learnt] = [
     Universal(Linf(0.1), images=20, epochs=2),
     UniversalGradient(Linf(0.1), images=400, batch=20),
     UniversalTargeted(Linf(0.1), images=400, batch=20),
+    UniversalCount(Linf(0.1), images=400, batch=20),
     UniversalGenerator(Linf(0.1), images=400, batch=20, width=4),
     UniversalGenerator(Linf(0.1), images=400, batch=20, width=4, per_image=True),
 ]
@@ -77,6 +86,29 @@ def test_it_aims_at_the_class_that_is_easiest_to_reach_or_at_the_one_that_is_ask
     assert not (model(lost(model, data.x, data.labels)).argmax(1) == 3).any()
     with pytest.raises(ValueError, match="4"):
         replace(form, target=4).prepare(model, data)
+
+
+def test_what_one_class_cannot_have_the_count_gives_to_another() -> None:
+    """Images of class 0, bright above, can only be taken for class 2, by a pattern on the left; those of 1 for 3."""
+    left = torch.zeros(8, 8)
+    left[1:, :4] = 1.0
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4)).requires_grad_(False)
+    with torch.no_grad():
+        above = torch.zeros(8, 8)
+        above[0] = 1 / 8  # +-0.4 around grey
+        weight = torch.stack([25 * above, -25 * above, 8 * left + 50 * above, 8 * left.flip(1) - 50 * above])
+        model[1].weight.copy_(weight.flatten(1))
+        model[1].bias.copy_(-0.5 * weight.sum((1, 2)) - torch.tensor([0.0, 0.0, 21.0, 21.0]))
+        for values in model.parameters():
+            values *= 0.02  # nobody is so sure that the count has no slope
+    pixels, labels = torch.full((60, 1, 8, 8), 128).byte(), torch.arange(60) % 2
+    pixels[:, 0, 0] = (230 - 204 * labels[:, None]).byte()
+    data = Images(pixels, labels, tuple("abcd"), "halves")
+    assert (model(data.x).argmax(1) == labels).all()
+    ball, how = Linf(0.1), {"images": 2000, "batch": 20}
+    for kind, share in ((UniversalTargeted, 0.5), (UniversalCount, 1.0)):
+        ready = kind(ball, **how).prepare(model, data)
+        assert (model(ready(model, data.x, labels)).argmax(1) != labels).float().mean() == share, kind
 
 
 def test_in_l2_it_points_along_the_normal() -> None:
@@ -173,7 +205,7 @@ def test_a_trained_classifier_falls_to_each_form_far_more_often_than_to_noise() 
     attacks: dict[str, Attack] = {
         "sum": Universal(ball, images=60, epochs=1),
         "descent": UniversalGradient(ball, images=10_000),
-        "aimed": UniversalTargeted(ball, images=10_000),
+        "counted": UniversalCount(ball, images=10_000),
         "drawn": UniversalGenerator(ball, images=10_000, width=8),
         "per image": UniversalGenerator(ball, images=10_000, width=8, per_image=True),
     }
