@@ -205,7 +205,7 @@ def test_a_trained_classifier_falls_to_each_form_far_more_often_than_to_noise() 
     attacks: dict[str, Attack] = {
         "sum": Universal(ball, images=60, epochs=1),
         "descent": UniversalGradient(ball, images=10_000),
-        "counted": UniversalCount(ball, images=10_000),
+        "counted": UniversalCount(ball, images=4_000),
         "drawn": UniversalGenerator(ball, images=10_000, width=8),
         "per image": UniversalGenerator(ball, images=10_000, width=8, per_image=True),
     }
