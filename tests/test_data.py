@@ -535,6 +535,15 @@ def test_folder_splits_a_tenth_or_uses_the_split_on_disk(tmp_path):
     assert test.labels.tolist() == [1, 1, 1]
 
 
+def test_the_classes_of_a_folder_take_turns_by_their_shares(tmp_path):
+    for k in range(12):
+        save(tmp_path / "given" / "train" / ("cat" if k < 4 else "dog") / f"{k:02}.png", (20 * k, 0, 0))
+    colourful(tmp_path / "given" / "test", 2)
+    train = load(f"folder:{tmp_path / 'given'}", size=4)
+    assert [train.labels[first : first + 3].sum() for first in (0, 3, 6, 9)] == [2] * 4
+    assert all((train.pixels[train.labels == kind][:, 0, 0, 0].diff() > 0).all() for kind in (0, 1))
+
+
 def test_streaming_folder_equals_the_resident_one_batch_for_batch(tmp_path):
     path = colourful(tmp_path, 40)
     resident, streaming = load(f"folder:{path}", size=8), load(f"folder:{path}", size=8, resident=0)

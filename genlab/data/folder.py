@@ -137,7 +137,10 @@ def opened(
 
 
 def _list(base: Path, split: str) -> tuple[list[Path], list[int], tuple[str, ...]]:
-    """Files in a fixed order, their labels, and the names of the classes, the same for both splits."""
+    """Files in a fixed order, their labels, and the names of the classes, the same for both splits.
+
+    The classes take turns by their shares, so that the first n files are of all of them.
+    """
     halves = [base / "train", base / "test"]
     split_on_disk = all(half.is_dir() for half in halves)
     roots = halves if split_on_disk else [base]
@@ -146,8 +149,8 @@ def _list(base: Path, split: str) -> tuple[list[Path], list[int], tuple[str, ...
     groups = [sorted(image_files(wanted / c)) for c in classes] if classes else [sorted(image_files(wanted))]
     if not split_on_disk:
         groups = [_part(group, split) for group in groups]
-    files = [f for group in groups for f in group]
-    return files, [k for k, group in enumerate(groups) for _ in group], tuple(classes or ["images"])
+    turns = sorted((i / len(group), k, f) for k, group in enumerate(groups) for i, f in enumerate(group))
+    return [f for _, _, f in turns], [k for _, k, _ in turns], tuple(classes or ["images"])
 
 
 def _part(group: list[Path], split: str) -> list[Path]:
