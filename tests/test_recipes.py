@@ -15,7 +15,7 @@ import torch
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = {
     "quickstart": "--classifier-images 20000 --gan-images 128 --attacked 20 --eps 0.1 0.3 --out {out}",
-    "benchmark_attacks": "--n 8 --repeats 1 --images 2000 --out {out}",
+    "benchmark_attacks": "--n 8 --repeats 1 --images 640 --out {out}",
     "gan_theory": "--gaps 1 2 --steps 4 --frames 2 --out {out}",
     "mode_collapse": "--steps 4 --batch 8 --seeds 2 --looks 2 --out {out}",
     "mode_collapse_images": "--images 64 --looks 2 --seeds 1 --width 4 --classifier-images 320 --out {out}",
@@ -35,7 +35,7 @@ TINY = {
     "why_attacks_work": "--classifier-images 640 --attacked 10 --eps 0.1 0.2 --out {out}",
     "wgan_gp": "--images 1280 --width 8 --out {out}",
     "universal": "--classifier-images 320 --length 64 --known 10 --eps 0.3 --out {out}",
-    "attack_table": "--images 640 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
+    "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--images 128 --sizes 16 8 --labels 2 --out {out}",
@@ -51,9 +51,9 @@ TINY = {
     "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 1 --n 20 --out {out}",
     "smoothing_defence": "--images 2000 --filters median bits:bits=1 resize-pad --eps 0.2 --attacked 20 --out {out}",
     "certify": "--images 1000 --sigma 0.2 --radii 0.1 0.3 --eps 0.02 --n 20 --attacked 10 --out {out}",
-    "adversarial_training": "--images 640 --rounds 1 --attacked 5 --out {out}",
+    "adversarial_training": "--images 512 --rounds 1 --attacked 5 --out {out}",
     "generated_data": "--images 128 --gan-images 64 --width 4 --known 40 --attacked 5 --seeds 2 --out {out}",
-    "defence_matrix": "--images 640 --filters bits --attacked 5 --queries 5 --out {out}",
+    "defence_matrix": "--images 256 --filters bits --attacked 5 --queries 5 --out {out}",
     "cyclegan": "--data unpaired:digits,night:digits --size 8 --images 16 --width 4 --classifier-images 64 --out {out}",
     "pix2pix": "--data digits --size 8 --task super-resolution:2 --images 16 --width 4 --classifier-images 64 "
     "--out {out}",
