@@ -196,9 +196,8 @@ class UniversalTargeted(UniversalGradient):
 class UniversalCount(UniversalTargeted):
     """Towards one class first, then, for as many images again, wherever the most images are fooled.
 
-    Counting alone finds nothing: where all images stand firm the smoothed count is flat. From where a good part of them
-    have fallen it gains the undecided ones, and no longer pulls at those that are lost or won. Its steps are ten times
-    as long, since the slope is that of a few images.
+    The smoothed count has a slope at undecided images only: none pulls that is lost or won. It gets farther from where
+    many have fallen than from a random start. Its steps are ten times as long, since the slope is that of a few images.
     """
 
     def prepare(self, model: Model, data: Images) -> Fixed:

@@ -117,7 +117,8 @@ def lead_of(target: int) -> Loss:
 
 
 def hit(logits: Tensor, y: Tensor) -> Tensor:
-    """1 where the label has lost, 0 where it leads, smoothed so little that only the undecided images pull."""
+    """logits (N, K), labels y (N,) -> (N,) in [0, 1]: 1 where the label has lost, 0 where it leads, with a slope between
+    them within about half a logit of the boundary."""
     return (12 * lead(logits, y)).sigmoid()
 
 
