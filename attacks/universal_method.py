@@ -117,8 +117,10 @@ def lead_of(target: int) -> Loss:
 
 
 def hit(logits: Tensor, y: Tensor) -> Tensor:
-    """logits (N, K), labels y (N,) -> (N,) in [0, 1]: 1 where the label has lost, 0 where it leads, with a slope between
-    them within about half a logit of the boundary."""
+    """logits (N, K), labels y (N,) -> (N,) in [0, 1]: 1 where the label has lost, 0 where it leads.
+
+    Between them is a slope, within about half a logit of the boundary.
+    """
     return (12 * lead(logits, y)).sigmoid()
 
 
