@@ -160,8 +160,9 @@ def test_spectral_norm_is_the_largest_singular_value_of_the_layer_as_a_map(make,
     assert abs(torch.linalg.svdvals(matrix(net.eval(), shape)).max() - 1) < 1e-3
 
 
-def test_a_trained_spectral_discriminator_has_slope_at_most_one():
-    config = GANConfig(latent=4, width=8, objective="hinge", spectral=True, norm="none", lr=2e-3)
+@pytest.mark.parametrize("hidden", [0, 16])
+def test_a_trained_spectral_discriminator_has_slope_at_most_one(hidden):
+    config = GANConfig(latent=4, width=8, hidden=hidden, objective="hinge", spectral=True, norm="none", lr=2e-3)
     torch.manual_seed(0)
     method = fit(config.build(SHAPE, 3), stream(16), Options(images=1600, batch=16))
     x = torch.rand(100, *SHAPE, requires_grad=True)
@@ -369,6 +370,7 @@ def test_the_unrolled_generator_learns_through_the_steps_of_the_discriminator():
 def test_combinations_without_sense_are_refused_in_a_sentence():
     for config, why in (
         (GANConfig(spectral=True), "batch normalisation undoes the bound"),
+        (GANConfig(net="resnet", hidden=16), "no fully connected hidden layer, got hidden 16"),
         (GANConfig(replay=64, minibatch=True), "mixes past fakes"),
         (GANConfig(generators=0), "generators >= 1, got 0 and 0"),
         (WGANConfig(spectral=True, norm="none"), "clip 0.01 has no effect"),

@@ -70,7 +70,7 @@ METHODS: dict[str, Config] = {
     "classifier shallow": ClassifierConfig(net="shallow", width=4, dropout=0.1, lr=0.02),
     "classifier vgg": ClassifierConfig(net="vgg", width=4, lr=0.02),
     "gan": GANConfig(latent=4, width=4),
-    "gan minimax": GANConfig(latent=4, width=4, objective="minimax", n_discriminator=2),
+    "gan minimax": GANConfig(latent=4, width=4, hidden=16, objective="minimax", n_discriminator=2, lr_generator=1e-3),
     "gan lsgan replay": GANConfig(latent=4, width=4, objective="lsgan", replay=40),
     "gan hinge spectral": GANConfig(latent=4, width=4, objective="hinge", spectral=True, norm="none"),
     "gan kl ensemble": GANConfig(latent=4, width=4, objective="kl", generators=3),
@@ -78,7 +78,9 @@ METHODS: dict[str, Config] = {
     "wgan": WGANConfig(latent=4, width=4, n_critic=2),
     "wgan-gp": WGANGPConfig(latent=4, width=4, n_critic=2, lr=1e-3),
     "wgan-gp resnet": WGANGPConfig(latent=4, width=4, n_critic=1, net="resnet", attention=True),
-    "wgan-gp consistency": WGANGPConfig(latent=4, width=4, n_critic=2, consistency=2.0, dropout=0.2),
+    "wgan-gp consistency": WGANGPConfig(
+        latent=4, width=4, hidden=16, norm="layer", n_critic=2, consistency=2.0, dropout=0.2
+    ),
     "ebgan": EBGANConfig(latent=4, width=4, code=4, pull_away=0.1),
     "ot-gan": OTGANConfig(latent=4, width=4, embedding=16, n_generator=1, iterations=10),
     "loss-sensitive": LossSensitiveConfig(latent=4, width=4),

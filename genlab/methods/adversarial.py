@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class AdversarialConfig(Config):
     """dimensions of z"""
     width: int = 64
     """channels: of the finest level, doubled at every coarser one (dcgan), or of every level (resnet)"""
+    hidden: int = 0
+    """units of a fully connected layer beside the coarsest level of both networks (dcgan); 0: no such layer"""
     norm: Literal["batch", "layer", "none"] = "batch"
     """normalisation in the discriminator; the generator has batch normalisation"""
     spectral: bool = False
@@ -55,8 +57,14 @@ class AdversarialConfig(Config):
 
     alone = False  # does the discriminator have to score every image by itself?
 
+    def layers(self) -> dict[str, Any]:
+        """What both networks have beside their levels."""
+        if self.hidden and self.net == "resnet":
+            raise ValueError(f"residual networks have no fully connected hidden layer, got hidden {self.hidden}")
+        return {"attention": self.attention, **({"hidden": self.hidden} if self.hidden else {})}
+
     def make_generator(self, shape: tuple[int, int, int]) -> nn.Module:
-        return NETWORKS[self.net][0](shape, self.latent, self.width, attention=self.attention)
+        return NETWORKS[self.net][0](shape, self.latent, self.width, **self.layers())
 
     def make_discriminator(self, shape: tuple[int, int, int], dropout: float = 0.0) -> Critic:
         if self.spectral and self.norm != "none":
@@ -65,8 +73,7 @@ class AdversarialConfig(Config):
             which = "batch normalisation" if self.norm == "batch" else "minibatch discrimination"
             raise ValueError(f"a gradient per image needs a critic that sees one image at a time, not {which}")
         kind = NETWORKS[self.net][1]
-        options = {"attention": self.attention, "minibatch": self.minibatch, "dropout": dropout}
-        net = kind(shape, self.width, NORMS[self.norm], **options)
+        net = kind(shape, self.width, NORMS[self.norm], minibatch=self.minibatch, dropout=dropout, **self.layers())
         if self.spectral:
             spectral_norm(net, shape, net.head)
         return net

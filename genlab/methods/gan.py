@@ -36,14 +36,16 @@ class GAN(Adversarial):
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         replay: Replay | None = None,
+        lr_generator: float | None = None,
     ):
         super().__init__(generator, latent)
         self.discriminator, self.replay = discriminator, replay
         self.objective, self.n_discriminator, self.lr, self.betas = objective, n_discriminator, lr, betas
+        self.lr_generator = lr if lr_generator is None else lr_generator
 
     def optimizers(self):
         return {
-            "generator": adam(self.generator, lr=self.lr, betas=self.betas),
+            "generator": adam(self.generator, lr=self.lr_generator, betas=self.betas),
             "discriminator": adam(self.discriminator, lr=self.lr, betas=self.betas),
         }
 
@@ -76,6 +78,8 @@ class GANConfig(AdversarialConfig):
     """discriminator steps per generator step"""
     lr: float = 2e-4
     """learning rate of both Adams"""
+    lr_generator: float | None = None
+    """learning rate of the generator's, if it is another"""
     replay: int = 0
     """past fakes kept to show to the discriminator again; 0: none"""
     generators: int = 1
@@ -97,4 +101,5 @@ class GANConfig(AdversarialConfig):
             self.n_discriminator,
             self.lr,
             replay=Replay(self.replay, shape) if self.replay else None,
+            lr_generator=self.lr_generator,
         )

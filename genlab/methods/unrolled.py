@@ -16,7 +16,6 @@ from torch.func import functional_call
 
 from genlab.losses import OBJECTIVES
 from genlab.methods.gan import GAN, GANConfig
-from genlab.optim import adam
 from genlab.train import Metrics, Stream, Update
 
 
@@ -24,14 +23,8 @@ class UnrolledGAN(GAN):
     """A GAN whose generator plays against the discriminator as it will be after `unroll` more steps."""
 
     def __init__(self, *networks, unroll: int = 5, lr_generator: float = 1e-3, **options):
-        super().__init__(*networks, **options)
-        self.unroll, self.lr_generator = unroll, lr_generator
-
-    def optimizers(self):
-        return {
-            "generator": adam(self.generator, lr=self.lr_generator, betas=self.betas),
-            "discriminator": adam(self.discriminator, lr=self.lr, betas=self.betas),
-        }
+        super().__init__(*networks, lr_generator=lr_generator, **options)
+        self.unroll = unroll
 
     def step(self, data: Stream, update: Update) -> Metrics:
         real, _ = next(data)
@@ -69,8 +62,8 @@ class UnrolledConfig(GANConfig):
 
     lr: float = 1e-4
     """learning rate of the discriminator's Adam"""
-    lr_generator: float = 1e-3
-    """learning rate of the generator's Adam"""
+    lr_generator: float | None = 1e-3
+    """learning rate of the generator's Adam; none: the same"""
     unroll: int = 5
     """discriminator steps to look ahead; 0: a plain GAN"""
 

@@ -73,7 +73,8 @@ class Decoder(nn.Sequential):
         base = (channels[0], shape[1] // 2**n, shape[2] // 2**n)
         layers: list[nn.Module] = [Latent(latent)]
         if hidden:
-            layers += [nn.Linear(latent, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)]
+            layers += [nn.Linear(latent, hidden), nn.Unflatten(1, (hidden, 1, 1)), norm(hidden)]
+            layers += [nn.ReLU(inplace=True), nn.Flatten()]
         layers += [nn.Linear(hidden or latent, base[0] * base[1] * base[2]), nn.Unflatten(1, base)]
         for i, o in zip(channels, [*channels[1:], shape[0]]):
             layers += [norm(i), nn.ReLU(inplace=True)]
@@ -122,7 +123,8 @@ class Encoder(nn.Sequential):
         features = channels[-1] * (shape[1] // 2**n) * (shape[2] // 2**n)
         layers += [nn.Flatten()]
         if hidden:
-            layers += [nn.Linear(features, hidden, bias=False), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [nn.Linear(features, hidden), nn.Unflatten(1, (hidden, 1, 1)), norm(hidden)]
+            layers += [nn.LeakyReLU(0.2, inplace=True), nn.Flatten()]
             features = hidden
         batch = MinibatchFeatures(features) if minibatch else None
         head = nn.Linear(batch.outputs if batch else features, outputs)
