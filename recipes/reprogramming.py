@@ -38,6 +38,7 @@ class Config:
     """side of a square"""
     gap: int = 4
     """pixels between squares, which the program fills"""
+    classifier: ClassifierConfig = ClassifierConfig()
     classifier_images: int = 30_000
     """length of the victim's training"""
     images: int = 30_000
@@ -50,10 +51,10 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
     train = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
-    trained = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "victim")
+    trained = genlab.Experiment(config.classifier, data, train).run(config.out / "victim")
     test = data.load("test")
     torch.manual_seed(config.seed)
-    untrained = ClassifierConfig().build(test.shape, len(test.classes)).eval()
+    untrained = config.classifier.build(test.shape, len(test.classes)).eval()
 
     how = {"cells": config.cells, "pixels": config.pixels, "gap": config.gap, "channels": test.shape[0]}
     learn, held = squares(20_000, **how, seed=config.seed), squares(2_000, **how, seed=config.seed + 1)
