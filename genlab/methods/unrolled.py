@@ -22,8 +22,8 @@ from genlab.train import Metrics, Stream, Update
 class UnrolledGAN(GAN):
     """A GAN whose generator plays against the discriminator as it will be after `unroll` more steps."""
 
-    def __init__(self, *networks, unroll: int = 5, lr_generator: float = 1e-3, **options):
-        super().__init__(*networks, lr_generator=lr_generator, **options)
+    def __init__(self, *networks, unroll: int = 5, **options):
+        super().__init__(*networks, **options)
         self.unroll = unroll
 
     def step(self, data: Stream, update: Update) -> Metrics:
