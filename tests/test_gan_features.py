@@ -40,6 +40,18 @@ def test_matched_accuracy_forgets_names_but_not_mixtures():
     assert matched_accuracy(torch.zeros(6, dtype=torch.int64), labels) == pytest.approx(2 / 6)
 
 
+def test_the_information_of_the_categories_needs_no_label():
+    method, data = build(InfoGANConfig(latent=4, width=4, hidden=16)), images().subset(slice(0, 60))
+    shares = data.labels.bincount(minlength=CLASSES) / 60
+    renamed = (data.labels + 1) % CLASSES
+    for logits, expected in (
+        (100.0 * torch.nn.functional.one_hot(renamed, CLASSES), -(shares * shares.log()).sum().item()),
+        (torch.randn(CLASSES).expand(60, -1), 0.0),
+    ):
+        method.recognise = lambda x, logits=logits: (logits, torch.zeros(60, method.values))
+        assert method.evaluate(data)["category_information"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_infogans_recogniser_reads_the_discriminators_body_and_learns_with_the_generator():
     method = build(InfoGANConfig(latent=4, width=4, hidden=16))
     groups = {name: {p for g in o.param_groups for p in g["params"]} for name, o in method.optimizers().items()}

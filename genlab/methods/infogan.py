@@ -9,6 +9,7 @@ discriminator's step.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -19,6 +20,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from genlab.data import Images, batches
 from genlab.losses import OBJECTIVES
+from genlab.metrics.inception_score import inception_score
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
@@ -104,11 +106,17 @@ class InfoGAN(Method):
     @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
         """category_accuracy: of Q's category on real images, each category naming the class that suits all best;
+        category_information: nats that the category tells of a real image, at most log(categories), by Q alone: it
+        needs no label, so of several starts it tells which one to keep;
         value<i>_<factor>: correlation of the i-th value that Q reads with a known factor of the images."""
         self.eval()
         parts = [self.recognise(x) for x, _ in batches(data, 500)]
         logits, means = (torch.cat(part).float() for part in zip(*parts))
-        found = {"category_accuracy": matched_accuracy(logits.argmax(1), data.labels)}
+        score, _ = inception_score(logits, splits=1)
+        found = {
+            "category_accuracy": matched_accuracy(logits.argmax(1), data.labels),
+            "category_information": math.log(score),
+        }
         for name, factor in data.factors.items():
             if factor.ndim == 1 and factor.is_floating_point():
                 for i, mean in enumerate(means.T, 1):
