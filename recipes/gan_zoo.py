@@ -30,7 +30,7 @@ def zoo(width: int, hidden: int) -> dict[str, genlab.Config]:
     plain = {name: GANConfig(objective=name, lr_generator=1e-3, **nets) for name in games}  # type: ignore[arg-type]
     # Without batch normalisation a bounded discriminator sees no collapse: it compares images in another way.
     spectral = GANConfig(objective="hinge", spectral=True, norm="none", minibatch=True, lr_generator=1e-3, **nets)
-    wasserstein = {"wgan": WGANConfig(lr=1e-3, **nets), "wgan-gp": WGANGPConfig(lr=1e-3, **nets)}
+    wasserstein = {"wgan": WGANConfig(lr=5e-4, **nets), "wgan-gp": WGANGPConfig(lr=1e-3, **nets)}
     return {**plain, "spectral": spectral, **wasserstein, "vae": VAEConfig(**nets)}
 
 

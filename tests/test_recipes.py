@@ -25,7 +25,7 @@ TINY = {
     "vae_latent": "--images 192 --width 4 --components 2 --n 40 --out {out}",
     "flow_mnist": "--images 320 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
-    "infogan_factors": "--images 192 --width 4 --hidden 16 --out {out}",
+    "infogan_factors": "--images 192 --starts 2 --width 4 --hidden 16 --out {out}",
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
     "conditional": "--images 64 --classifier-images 320 --width 4 --stack --out {out}",
     "few_labels": "--images 640 --supervised-images 640 --labels 2 --width 8 --out {out}",
