@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress() -> Iterator[Callable[[int, int, str], None]]:
-    """The `progress` argument of `evaluate`, as a bar."""
+    """The `progress` argument of `evaluate`, as a bar or lines that name the attack."""
     with Progress("attacking", 1, unit="attacks") as bar:
-        yield lambda done, total, what: bar.advance(done, total)
+        yield lambda done, total, what: bar.log(done, what, total)
 
 
 def add(page: genlab.report.Report, found: Report) -> genlab.report.Report:

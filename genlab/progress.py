@@ -81,9 +81,10 @@ class Progress:
                 values=self.values,
             )
 
-    def log(self, done: int, values: dict[str, float]) -> None:
-        self.values = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self.advance(done)
+    def log(self, done: int, values: str, total: int | None = None) -> None:
+        """As `advance`, and tells figures, or what comes next."""
+        self.values = values
+        self.advance(done, total)
         if not self.bar and done < self.total and self.late:
             self._say()
 

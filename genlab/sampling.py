@@ -42,7 +42,7 @@ def draw(
                     drawn = head.draw(outputs, u[:, g : g + 1, i, j], temperature)
                     k[:, g : g + 1, i, j] = torch.where(known[:, :, i, j], k[:, g : g + 1, i, j], drawn)
                     walk.put(j, head.encode(k[:, :, i, j]))
-            progress.log(i + 1, {})
+            progress.log(i + 1, "")
     return k.clone()  # outside of inference mode, so that it can take part in a gradient
 
 

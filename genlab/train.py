@@ -318,7 +318,7 @@ def fit(
             if due(options.log_every):
                 update.check()
                 row = window.means()
-                progress.log(images, row)
+                progress.log(images, "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
                 if run and rank == 0:
                     run.log({"step": state.step, "images": images, **row})
             progress.advance(images)

@@ -15,7 +15,9 @@ from attacks.control import Noise
 from attacks.evaluate import evaluate
 from attacks.model import Attack
 from attacks.pgd import FGSM, IFGSM, PGD
+from attacks.report import progress as tell
 from attacks.results import Report, Row, wilson
+from genlab.progress import Progress
 
 
 class Net(nn.Module):
@@ -282,3 +284,14 @@ def test_targeted_attacks_reserved_names_and_no_inputs_are_refused() -> None:
 def test_intervals_are_wilsons(k: int, n: int) -> None:
     expected = binomtest(k, n).proportion_ci(method="wilson")
     assert wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_long_evaluations_name_the_attack_that_begins(monkeypatch, capsys):
+    monkeypatch.setattr(Progress, "interval", -1.0)  # every line is late
+    x, y = torch.full((2, 1, 2, 2), 0.5), torch.zeros(2, dtype=torch.int64)
+    with tell() as progress:
+        evaluate(
+            {"net": nn.Sequential(nn.Flatten(), nn.Linear(4, 2))}, {"one": FGSM(Linf(0.1))}, x, y, progress=progress
+        )
+    lines = capsys.readouterr().err.splitlines()
+    assert "0/" in lines[0] and lines[0].endswith("one on net") and "done" in lines[-1]
