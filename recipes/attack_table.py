@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import genlab
+from attacks.control import Noise
 from attacks.evaluate import evaluate
 from attacks.model import Learnt
 from attacks.plugin import ATTACKS, attack
@@ -41,7 +42,7 @@ class Config:
     eps: float = 0.1
     """size of the attacks that keep inside a ball, in L-infinity; the others look for the smallest change"""
     attacks: tuple[str, ...] = ()
-    """names as `genlab list` tells them; none: every one that needs no preparation"""
+    """names as `genlab list` tells them; none: every one that needs no preparation. The control is always there"""
     out: Path = Path("runs/attack-table")
     """folder of the run and the report"""
     seed: int = 0
@@ -53,12 +54,13 @@ def main(config: Config) -> None:
     model = genlab.Experiment(ClassifierConfig(width=config.width), data, train).run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.n))
     every = {name: attack(name, config.eps) for name in config.attacks or ATTACKS}
-    chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, Learnt)}
+    chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, Learnt | Noise)}
     with progress() as tell:
         found = evaluate({config.data: model}, chosen, test.x, test.labels, progress=tell)
 
     head = ["attack", "success %", "L2 mean", "median", "relative", "L∞ median", "forward", "backward", "s per 1000"]
-    table, page, rows = Table(*head), genlab.Report(f"Attacks on {config.data}"), []
+    first = Column(head[0], no_wrap=True)
+    table, page, rows = Table(first, *head[1:]), genlab.Report(f"Attacks on {config.data}"), []
     for row in found.rows:
         sizes = row.l2.mean, row.l2.median, row.relative.mean, row.linf.median
         passes = [f"{row.forwards:.0f}", f"{row.backwards:.0f}", f"{1000 * row.seconds / row.n:.1f}"]
