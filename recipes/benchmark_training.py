@@ -63,7 +63,10 @@ def main(config: Config) -> None:
     pixels = torch.randint(256, (2048, *shape), dtype=torch.uint8)
     stream = Stream(Images(pixels, torch.zeros(2048, dtype=torch.int64), ("noise",), "noise"), config.batch)
     options = Options(n, config.batch, log_every=10**9)
-    for name, method, bare in (("DCGAN-32", GANConfig(), bare_gan), ("WGAN-GP-32", WGANGPConfig(), bare_wgan_gp)):
+    for name, method, bare in (
+        ("DCGAN-32", GANConfig(hidden=0), bare_gan),
+        ("WGAN-GP-32", WGANGPConfig(hidden=0), bare_wgan_gp),
+    ):
         gan = method.build(shape, 10).to(memory_format=torch.channels_last)
         works = (partial(bare, gan, next(stream)[0], config.steps), partial(fit, gan, stream, options))
         rounds = seconds(works, config.repeats)

@@ -46,7 +46,9 @@ def main(config: Config) -> None:
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine", clip=1.0)
     teacher = genlab.Experiment(ClassifierConfig(), data, options).run(config.out / "teacher", pictures=1)
     training = genlab.Options(config.gan_images, seed=config.seed, half_life=10_000)
-    gan: Any = genlab.Experiment(GANConfig(width=32), data, training).run(config.out / "gan", pictures=1)
+    gan: Any = genlab.Experiment(GANConfig(width=32, hidden=0, lr_generator=None), data, training).run(
+        config.out / "gan", pictures=1
+    )
 
     def made(x: Tensor, name: str) -> Images:
         page.section(name).picture(grid_png(x[:40], 10))

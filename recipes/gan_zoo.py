@@ -1,7 +1,7 @@
 """Are GANs created equal? Every objective on one data set with the same networks, over seeds.
 
 The table of Lucic et al. 2018, arXiv:1711.10337, with their networks (those of InfoGAN): best, median and worst FID of
-the lab's own classifier, a VAE beside them, and real training images as the floor.
+the lab's own classifier; beside them models with one of the two networks only, and real training images as the floor.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import genlab
 from genlab.cli import start
+from genlab.methods.energy_model import EnergyModelConfig
 from genlab.methods.gan import GANConfig
 from genlab.methods.vae import VAEConfig
 from genlab.methods.wgan import WGANConfig
@@ -27,18 +28,20 @@ from genlab.names import choose
 def zoo(width: int, hidden: int) -> dict[str, genlab.Config]:
     games = ("minimax", "nonsaturating", "lsgan", "hinge", "kl", "reverse-kl", "pearson", "hellinger", "js")
     nets: dict[str, Any] = {"width": width, "hidden": hidden}
-    plain = {name: GANConfig(objective=name, lr_generator=1e-3, **nets) for name in games}  # type: ignore[arg-type]
+    plain = {name: GANConfig(objective=name, **nets) for name in games}  # type: ignore[arg-type]
     # Without batch normalisation a bounded discriminator sees no collapse: it compares images in another way.
-    spectral = GANConfig(objective="hinge", spectral=True, norm="none", minibatch=True, lr_generator=1e-3, **nets)
+    spectral = GANConfig(objective="hinge", spectral=True, norm="none", minibatch=True, **nets)
     wasserstein = {"wgan": WGANConfig(lr=5e-4, **nets), "wgan-gp": WGANGPConfig(lr=1e-3, **nets)}
-    return {**plain, "spectral": spectral, **wasserstein, "vae": VAEConfig(**nets)}
+    likelihood = {"vae": VAEConfig(**nets), "auto-encoder": VAEConfig(beta=0.0, **nets)}  # its decoder, fed with noise
+    return {**plain, "spectral": spectral, **wasserstein, "energy-model": EnergyModelConfig(**nets), **likelihood}
 
 
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
     methods: tuple[str, ...] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
-    """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral wgan wgan-gp vae"""
+    """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral wgan wgan-gp
+    energy-model vae auto-encoder"""
     seeds: int = 3
     training: genlab.Options = genlab.Options(150_000, 32, schedule="cosine", half_life=10_000)
     """images: those that every discriminator sees, whatever its number of steps; seed plays no part"""

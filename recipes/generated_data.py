@@ -58,7 +58,7 @@ def main(config: Config) -> None:
             return genlab.fit(method, wrap(Stream(few, 64, seed=seed)), options, title=f"{seed}: {title}")
 
         many = replace(GANConfig.training, images=config.gan_images, seed=seed)
-        gan = train(GANConfig(width=config.width), many, "GAN")
+        gan = train(GANConfig(width=config.width, hidden=0, lr_generator=None), many, "GAN")
         judge = train(ClassifierConfig(width=config.width), options, "judge")
         draw = lambda n, gan=gan, judge=judge: (x := gan.sample(n), judge(x).argmax(1))
         method = AdversarialTrainingConfig(eps=config.eps, width=config.width)

@@ -22,12 +22,13 @@ from genlab.plots import heat
 from genlab.report import spread
 
 LR = 2e-3  # ten times the usual: the plain GAN begins with few classes. The unrolled one learns at its own rates only
+FAST = {"lr": LR, "lr_generator": LR}
 METHODS: dict[str, Any] = {
-    "plain": GANConfig(lr=LR),
-    "minibatch": GANConfig(lr=LR, minibatch=True),
-    "replay": GANConfig(lr=LR, replay=5000),
+    "plain": GANConfig(**FAST),
+    "minibatch": GANConfig(**FAST, minibatch=True),
+    "replay": GANConfig(**FAST, replay=5000),
     "unrolled": UnrolledConfig(),
-    "ensemble of 4": GANConfig(lr=LR, generators=4),
+    "ensemble of 4": GANConfig(**FAST, generators=4),
     "wgan-gp": WGANGPConfig(lr=LR),
 }
 
@@ -55,7 +56,7 @@ def main(config: Config) -> None:
     page, rows = genlab.Report(f"Mode collapse on {config.data}"), []
     page.text("Rows: classes; columns: images seen. A cell is a class's share of the samples; green: its fair share.")
     for name, method in METHODS.items():
-        method, last = replace(method, width=config.width), []
+        method, last = replace(method, width=config.width, hidden=0), []  # DCGAN's own networks
         for seed in range(config.seeds):
             run = config.out / f"{name.replace(' ', '-')}-{seed}"
             hook = MetricHook(run, judge, test, ("FID", "classes"))

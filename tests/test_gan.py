@@ -223,6 +223,12 @@ def test_networks_fit_images_of_every_size(net, shape):
     torch.testing.assert_close(critic.eval().head(critic.features(x)).squeeze(1), critic(x))
 
 
+def test_a_fully_connected_layer_is_the_rule_where_networks_can_have_one():
+    count = lambda **options: sum(p.numel() for p in AdversarialConfig(**options).make_generator(SHAPE).parameters())
+    assert count() == count(hidden=512) > count(hidden=0)
+    assert count(net="resnet") == count(net="resnet", hidden=0)
+
+
 # --- stabilisers
 
 
@@ -345,7 +351,7 @@ def test_batches_are_apart_by_four_cosines_and_a_batch_that_repeats_itself_is_se
 
 def test_looking_zero_steps_ahead_is_a_plain_gan():
     weights = []
-    plain = GANConfig(objective="minimax", latent=4, width=4)
+    plain = GANConfig(objective="minimax", latent=4, width=4, lr_generator=None)
     for config in (plain, UnrolledConfig(latent=4, width=4, unroll=0, lr=plain.lr, lr_generator=plain.lr)):
         torch.manual_seed(0)
         method = fit(config.build(SHAPE, 3), stream(), Options(images=80, batch=8))

@@ -24,6 +24,7 @@ from genlab.methods.cyclegan import CycleGANConfig, Frozen
 from genlab.methods.deep_infomax import DeepInfoMaxConfig
 from genlab.methods.disentangle import DisentangleConfig
 from genlab.methods.ebgan import EBGANConfig
+from genlab.methods.energy_model import EnergyModelConfig
 from genlab.methods.flow import FlowConfig
 from genlab.methods.gan import GANConfig
 from genlab.methods.infogan import InfoGANConfig
@@ -69,22 +70,23 @@ METHODS: dict[str, Config] = {
     "classifier resnet": ClassifierConfig(net="resnet", width=4, lr=0.02),
     "classifier shallow": ClassifierConfig(net="shallow", width=4, dropout=0.1, lr=0.02),
     "classifier vgg": ClassifierConfig(net="vgg", width=4, lr=0.02),
-    "gan": GANConfig(latent=4, width=4),
-    "gan minimax": GANConfig(latent=4, width=4, hidden=16, objective="minimax", n_discriminator=2, lr_generator=1e-3),
-    "gan lsgan replay": GANConfig(latent=4, width=4, objective="lsgan", replay=40),
-    "gan hinge spectral": GANConfig(latent=4, width=4, objective="hinge", spectral=True, norm="none"),
-    "gan kl ensemble": GANConfig(latent=4, width=4, objective="kl", generators=3),
+    "gan": GANConfig(latent=4, width=4, hidden=0, lr_generator=None),
+    "gan minimax": GANConfig(latent=4, width=4, hidden=16, objective="minimax", n_discriminator=2),
+    "gan lsgan replay": GANConfig(latent=4, width=4, hidden=0, objective="lsgan", replay=40, lr_generator=None),
+    "gan hinge spectral": GANConfig(latent=4, width=4, hidden=0, objective="hinge", spectral=True, norm="none"),
+    "gan kl ensemble": GANConfig(latent=4, width=4, hidden=16, objective="kl", generators=3),
     "gan resnet": GANConfig(latent=4, width=4, net="resnet", attention=True, minibatch=True, norm="layer"),
-    "wgan": WGANConfig(latent=4, width=4, n_critic=2),
-    "wgan-gp": WGANGPConfig(latent=4, width=4, n_critic=2, lr=1e-3),
+    "wgan": WGANConfig(latent=4, width=4, hidden=0, n_critic=2),
+    "wgan-gp": WGANGPConfig(latent=4, width=4, hidden=16, n_critic=2, lr=1e-3),
     "wgan-gp resnet": WGANGPConfig(latent=4, width=4, n_critic=1, net="resnet", attention=True),
     "wgan-gp consistency": WGANGPConfig(
         latent=4, width=4, hidden=16, norm="layer", n_critic=2, consistency=2.0, dropout=0.2
     ),
     "ebgan": EBGANConfig(latent=4, width=4, code=4, pull_away=0.1),
     "ot-gan": OTGANConfig(latent=4, width=4, embedding=16, n_generator=1, iterations=10),
-    "loss-sensitive": LossSensitiveConfig(latent=4, width=4),
-    "unrolled": UnrolledConfig(latent=4, width=4, unroll=2, lr=5e-4, lr_generator=1e-4),
+    "loss-sensitive": LossSensitiveConfig(latent=4, width=4, hidden=0),
+    "unrolled": UnrolledConfig(latent=4, width=4, hidden=0, unroll=2, lr=5e-4, lr_generator=1e-4),
+    "energy-model": EnergyModelConfig(width=4, hidden=0, steps=3, pool=40, rate=10.0, pull=1.0, lr=1e-3),
     "infogan": InfoGANConfig(latent=4, width=4, hidden=16),
     "infogan alone": InfoGANConfig(latent=4, width=4, hidden=16, adversarial=False),
     "conditional-gan": ConditionalGANConfig(latent=4, width=4),

@@ -9,6 +9,10 @@ METHODS: dict[str, tuple[str, str]] = {
     "ot-gan": ("genlab.methods.ot_gan:OTGANConfig", "GAN whose critic compares batches by optimal transport"),
     "loss-sensitive": ("genlab.methods.loss_sensitive:LossSensitiveConfig", "loss-sensitive GAN"),
     "unrolled": ("genlab.methods.unrolled:UnrolledConfig", "GAN whose generator looks discriminator steps ahead"),
+    "energy-model": (
+        "genlab.methods.energy_model:EnergyModelConfig",
+        "the discriminator alone, whose samples climb it",
+    ),
     "infogan": ("genlab.methods.infogan:InfoGANConfig", "GAN whose codes its pictures must tell, without labels"),
     "conditional-gan": ("genlab.methods.conditional_gan:ConditionalGANConfig", "conditional GAN, mismatched pairs"),
     "stack-gan": ("genlab.methods.stack_gan:StackGANConfig", "conditional GAN in two stages, small and large"),

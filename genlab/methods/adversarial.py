@@ -35,36 +35,32 @@ class Adversarial(Method):
 
 
 @dataclass(frozen=True)
-class AdversarialConfig(Config):
-    """The networks of a GAN; the discriminator of some is called critic."""
+class DiscriminatorConfig(Config):
+    """The network that scores images; that of some methods is called critic."""
 
     net: Literal["dcgan", "resnet"] = "dcgan"
-    """architecture of both networks"""
-    latent: int = 64
-    """dimensions of z"""
+    """architecture, also of the generator"""
     width: int = 64
     """channels: of the finest level, doubled at every coarser one (dcgan), or of every level (resnet)"""
-    hidden: int = 0
-    """units of a fully connected layer beside the coarsest level of both networks (dcgan); 0: no such layer"""
+    hidden: int | None = None
+    """units of a fully connected layer beside the coarsest level; 0: no such layer; none: 512 (dcgan), 0 (resnet)"""
     norm: Literal["batch", "layer", "none"] = "batch"
     """normalisation in the discriminator; the generator has batch normalisation"""
     spectral: bool = False
     """spectral normalisation of the discriminator"""
     attention: bool = False
-    """self-attention in both networks, at half of the resolution"""
+    """self-attention, at half of the resolution"""
     minibatch: bool = False
     """minibatch discrimination: the discriminator compares the images of a batch"""
 
     alone = False  # does the discriminator have to score every image by itself?
 
     def layers(self) -> dict[str, Any]:
-        """What both networks have beside their levels."""
+        """What the networks have beside their levels."""
         if self.hidden and self.net == "resnet":
             raise ValueError(f"residual networks have no fully connected hidden layer, got hidden {self.hidden}")
-        return {"attention": self.attention, **({"hidden": self.hidden} if self.hidden else {})}
-
-    def make_generator(self, shape: tuple[int, int, int]) -> nn.Module:
-        return NETWORKS[self.net][0](shape, self.latent, self.width, **self.layers())
+        hidden = 512 if self.hidden is None and self.net == "dcgan" else self.hidden
+        return {"attention": self.attention, **({"hidden": hidden} if hidden else {})}
 
     def make_discriminator(self, shape: tuple[int, int, int], dropout: float = 0.0) -> Critic:
         if self.spectral and self.norm != "none":
@@ -77,3 +73,14 @@ class AdversarialConfig(Config):
         if self.spectral:
             spectral_norm(net, shape, net.head)
         return net
+
+
+@dataclass(frozen=True)
+class AdversarialConfig(DiscriminatorConfig):
+    """The networks of a GAN: a generator of the same kind as the discriminator."""
+
+    latent: int = 64
+    """dimensions of z"""
+
+    def make_generator(self, shape: tuple[int, int, int]) -> nn.Module:
+        return NETWORKS[self.net][0](shape, self.latent, self.width, **self.layers())

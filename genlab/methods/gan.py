@@ -77,9 +77,9 @@ class GANConfig(AdversarialConfig):
     n_discriminator: int = 1
     """discriminator steps per generator step"""
     lr: float = 2e-4
-    """learning rate of both Adams"""
-    lr_generator: float | None = None
-    """learning rate of the generator's, if it is another"""
+    """learning rate of the discriminator's Adam"""
+    lr_generator: float | None = 1e-3
+    """learning rate of the generator's; none: the same"""
     replay: int = 0
     """past fakes kept to show to the discriminator again; 0: none"""
     generators: int = 1

@@ -62,8 +62,6 @@ class UnrolledConfig(GANConfig):
 
     lr: float = 1e-4
     """learning rate of the discriminator's Adam"""
-    lr_generator: float | None = 1e-3
-    """learning rate of the generator's Adam; none: the same"""
     unroll: int = 5
     """discriminator steps to look ahead; 0: a plain GAN"""
 
