@@ -14,8 +14,10 @@ from typing import Any
 
 import genlab
 from genlab.cli import start
+from genlab.methods.ebgan import EBGANConfig
 from genlab.methods.energy_model import EnergyModelConfig
 from genlab.methods.gan import GANConfig
+from genlab.methods.loss_sensitive import LossSensitiveConfig
 from genlab.methods.vae import VAEConfig
 from genlab.methods.wgan import WGANConfig
 from genlab.methods.wgan_gp import WGANGPConfig
@@ -31,17 +33,29 @@ def zoo(width: int, hidden: int) -> dict[str, genlab.Config]:
     plain = {name: GANConfig(objective=name, **nets) for name in games}  # type: ignore[arg-type]
     # Without batch normalisation a bounded discriminator sees no collapse: it compares images in another way.
     spectral = GANConfig(objective="hinge", spectral=True, norm="none", minibatch=True, **nets)
-    wasserstein = {"wgan": WGANConfig(lr=5e-4, **nets), "wgan-gp": WGANGPConfig(lr=1e-3, **nets)}
-    likelihood = {"vae": VAEConfig(**nets), "auto-encoder": VAEConfig(beta=0.0, **nets)}  # its decoder, fed with noise
-    return {**plain, "spectral": spectral, **wasserstein, "energy-model": EnergyModelConfig(**nets), **likelihood}
+    return {
+        **plain,
+        "spectral": spectral,
+        "residual": GANConfig(net="resnet", width=width),
+        "attention": GANConfig(attention=True, **nets),
+        "replay": GANConfig(replay=2000, **nets),
+        "wgan": WGANConfig(lr=5e-4, **nets),
+        "wgan-gp": WGANGPConfig(lr=1e-3, **nets),
+        "ct-gan": WGANGPConfig(lr=1e-3, consistency=2.0, dropout=0.2, **nets),
+        "ebgan": EBGANConfig(width=width, pull_away=0.1),
+        "loss-sensitive": LossSensitiveConfig(**nets),
+        "energy-model": EnergyModelConfig(**nets),
+        "vae": VAEConfig(**nets),
+        "auto-encoder": VAEConfig(beta=0.0, **nets),  # its decoder, fed with noise
+    }
 
 
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
     methods: tuple[str, ...] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
-    """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral wgan wgan-gp
-    energy-model vae auto-encoder"""
+    """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention
+    replay wgan wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
     seeds: int = 3
     training: genlab.Options = genlab.Options(150_000, 32, schedule="cosine", half_life=10_000)
     """images: those that every discriminator sees, whatever its number of steps; seed plays no part"""
