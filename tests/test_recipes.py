@@ -33,6 +33,7 @@ TINY = {
     "reprogramming": "--classifier-images 640 --images 640 --size 12 --pixels 1 --gap 1 --out {out}",
     "physical_patch": "--classifier-images 640 --images 640 --out {out}",
     "why_attacks_work": "--classifier-images 640 --attacked 10 --eps 0.1 0.2 --out {out}",
+    "explanations": "--images 640 --width 4 --n 12 --out {out}",
     "wgan_gp": "--images 1280 --width 8 --out {out}",
     "universal": "--classifier-images 320 --length 64 --known 10 --eps 0.3 --out {out}",
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
@@ -318,6 +319,15 @@ def test_one_generator_is_asked_for_every_domain(tmp_path):
     assert all(0 <= row["classified as asked"] <= 1 and row["PSNR"] > 0 for row in rows)
     page = (tmp_path / "star" / "report.html").read_text()
     assert page.count("data:image/png") == 1 and "<table>" in page
+
+
+def test_explanations_leave_maps_a_deceived_one_a_shortcut_and_what_is_liked(tmp_path):
+    run("explanations", tmp_path)
+    page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
+    assert page.count("data:image/png") == 9 and page.count("<table>") == 4
+    assert len(found["probability left"]) == 9 and len(found["agreed"]) == 3
+    (_, kept, *_), (_, *noise) = found["deceived"]
+    assert kept == 1.0 and all(0 <= value <= 1 for value in noise)
 
 
 def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):

@@ -48,14 +48,15 @@ class BiGAN(Method):
         latent: int,
         gaussian: bool = False,
         lr: float = 2e-4,
+        lr_pair: float = 1e-3,
     ):
         super().__init__()
         self.generator, self.encoder, self.discriminator = generator, encoder, discriminator
-        self.latent, self.gaussian, self.lr = latent, gaussian, lr
+        self.latent, self.gaussian, self.lr, self.lr_pair = latent, gaussian, lr, lr_pair
 
     def optimizers(self):
         return {
-            "pair": adam(self.generator, self.encoder, lr=self.lr, betas=(0.5, 0.999)),
+            "pair": adam(self.generator, self.encoder, lr=self.lr_pair, betas=(0.5, 0.999)),
             "discriminator": adam(self.discriminator, lr=self.lr, betas=(0.5, 0.999)),
         }
 
@@ -109,17 +110,22 @@ class BiGANConfig(Config):
     """dimensions of z"""
     width: int = 64
     """channels at the finest level; doubled at every coarser one"""
+    hidden: int = 512
+    """units of a fully connected layer beside the coarsest level of generator and encoder; 0: no such layer"""
     lr: float = 2e-4
-    """learning rate of both Adams"""
+    """learning rate of the discriminator's Adam"""
+    lr_pair: float = 1e-3
+    """learning rate of the Adam of generator and encoder"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> BiGAN:
         return BiGAN(
-            Generator(shape, self.latent, self.width),
-            Encoder(shape, self.latent * (2 if self.gaussian else 1), self.width),
+            Generator(shape, self.latent, self.width, hidden=self.hidden),
+            Encoder(shape, self.latent * (2 if self.gaussian else 1), self.width, hidden=self.hidden),
             PairDiscriminator(shape, self.latent, self.width),
             self.latent,
             self.gaussian,
             self.lr,
+            self.lr_pair,
         )

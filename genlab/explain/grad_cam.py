@@ -1,0 +1,47 @@
+"""Where a convolution speaks for a class; Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from genlab.edit import evaluating
+from genlab.explain.gradients import spoken
+
+
+def last_convolution(model: nn.Module) -> nn.Module:
+    """The convolution that was built last.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    if not found:
+        raise ValueError(f"Grad-CAM needs a convolution, and this {type(model).__name__} has none")
+    return found[-1]
+
+
+def grad_cam(model: nn.Module, x: Tensor, y: Tensor, layer: nn.Module | None = None) -> Tensor:
+    """(N, H, W): the channels A (N, K, h, w) of a layer, weighted by the mean slope of logit_y, cut below 0, enlarged.
+
+    Args:
+        layer: whose output is A; none: the last convolution.
+    """
+    seen: list[Tensor] = []
+
+    def keep(_layer: nn.Module, _inputs: object, out: Tensor) -> Tensor:
+        seen.append(out)
+        return out.clone()  # the next layer may work in place
+
+    handle = (layer or last_convolution(model)).register_forward_hook(keep)
+    try:
+        with evaluating(model), torch.enable_grad():
+            logit = spoken(model(x.detach().clone().requires_grad_()), y).sum()
+    finally:
+        handle.remove()
+    if not seen or seen[0].ndim != 4:
+        raise ValueError(f"Grad-CAM needs a layer with maps (N, K, h, w), got {[tuple(a.shape) for a in seen]}")
+    (slopes,) = torch.autograd.grad(logit, seen[0])
+    coarse = (slopes.mean((2, 3), keepdim=True) * seen[0]).sum(1, keepdim=True).relu()
+    return interpolate(coarse, x.shape[2:], mode="bilinear").squeeze(1).detach()

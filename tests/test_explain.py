@@ -1,0 +1,212 @@
+"""Explanations against models whose reasons are known, and the attack that moves a map but not the answer."""
+
+import pytest
+import torch
+from torch import nn
+
+from attacks.ball import L2, Linf
+from attacks.control import Noise
+from attacks.explanation import Disguise, smooth
+from genlab import DataOptions
+from genlab.data import Stream
+from genlab.explain.grad_cam import grad_cam
+from genlab.explain.gradients import integrated_gradients, saliency, slope, smooth_grad, spoken
+from genlab.explain.lime import lime, superpixels
+from genlab.explain.maximise import maximise, maximise_through
+from genlab.explain.measure import brightest, deletion, overlap, rank_correlation
+from genlab.explain.occlusion import occlusion
+from genlab.methods.classifier import ClassifierConfig
+from genlab.nets.classifiers import cnn
+from genlab.train import Options, fit
+
+X, Y = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
+
+
+class Linear(nn.Module):
+    """logits = W x"""
+
+    def __init__(self):
+        super().__init__()
+        g = torch.Generator().manual_seed(1)
+        self.weight = nn.Parameter(torch.randn(3, 3, 8, 8, generator=g))
+
+    def forward(self, x):
+        return torch.einsum("kchw,nchw->nk", self.weight, x)
+
+
+def net(classes=3, shape=(3, 8, 8)):
+    torch.manual_seed(0)
+    return cnn(shape, classes, 4)
+
+
+MAPS = {
+    "saliency": saliency,
+    "smooth_grad": lambda *a: smooth_grad(*a, n=3),
+    "integrated_gradients": integrated_gradients,
+    "occlusion": occlusion,
+    "grad_cam": grad_cam,
+    "lime": lambda m, x, y: lime(m, x, y, torch.arange(64).view(8, 8).expand(len(x), 8, 8) // 16, n=40),
+}
+
+
+# --- what every map keeps
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_leave_the_model_as_it_was_and_rows_alone(name):
+    model = nn.Sequential(nn.BatchNorm2d(3), net())
+    model[1].eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    with torch.no_grad():
+        found = MAPS[name](model, X, Y)
+    assert found.shape == (4, 8, 8) and found.isfinite().all() and not found.requires_grad
+    assert model.training and not model[1].training and all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    if name not in ("smooth_grad", "lime"):  # whose noise depends on the place in the batch
+        torch.testing.assert_close(MAPS[name](model, X[2:], Y[2:]), found[2:])
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("y", [torch.tensor([0, 1, 3, 0]), torch.tensor([0, 1, -1, 0])])
+def test_a_class_that_the_model_does_not_have_is_refused(name, y):
+    with pytest.raises(ValueError, match="class below 3"):
+        MAPS[name](net(), X, y)
+
+
+# --- closed forms
+
+
+def test_the_slope_of_a_linear_model_is_its_weight():
+    model = Linear()
+    weight = model.weight.detach()[Y]
+    torch.testing.assert_close(slope(model, X, Y), weight)
+    torch.testing.assert_close(saliency(model, X, Y), weight.abs().amax(1))
+    torch.testing.assert_close(smooth_grad(model, X, Y, n=5), weight.abs().amax(1))
+    torch.testing.assert_close(integrated_gradients(model, X, Y, baseline=0.5), ((X - 0.5) * weight).sum(1))
+
+
+def test_integrated_gradients_are_complete():
+    model = net()
+    with torch.no_grad():
+        rise = spoken(model(X), Y) - spoken(model(torch.zeros_like(X)), Y)
+    torch.testing.assert_close(integrated_gradients(model, X, Y, steps=400).sum((1, 2)), rise, rtol=0.02, atol=1e-4)
+
+
+def test_a_slope_that_has_saturated_says_nothing_but_its_integral_does():
+    model = lambda x: torch.stack([-(0.5 - x.mean((1, 2, 3))).relu(), x.mean((1, 2, 3)) * 0], 1)
+    x, y = torch.full((1, 3, 8, 8), 0.9), torch.tensor([0])
+    assert saliency(model, x, y).abs().max() == 0
+    assert integrated_gradients(model, x, y, steps=90).sum().item() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_occlusion_finds_the_pixel_that_counts_and_black_hides_nothing_on_black():
+    model = lambda x: torch.stack([10 * x[:, 0, 2, 5], torch.full((len(x),), 5.0)], 1)
+    x, y = torch.zeros(1, 1, 8, 8), torch.tensor([0])
+    x[0, 0, 2, 5] = 1.0
+    found = occlusion(model, x, y, size=1, value=0.0)
+    expected = torch.zeros(1, 8, 8)
+    expected[0, 2, 5] = torch.tensor(5.0).sigmoid() - torch.tensor(-5.0).sigmoid()
+    torch.testing.assert_close(found, expected)
+    wide = occlusion(model, x, y, size=3, value=0.0, stride=2)
+    assert wide[0, 2, 5] > 0 and wide[0, 6:].abs().max() == 0
+    assert occlusion(model, 0 * x, y, value=0.0).abs().max() == 0
+    with pytest.raises(ValueError, match=r"side in \[1, 8\] and moves by at least 1, got 9 and 1"):
+        occlusion(model, x, y, size=9)
+
+
+def test_grad_cam_before_a_mean_is_the_class_activation_map():
+    torch.manual_seed(0)
+    layer, head = nn.Conv2d(3, 5, 3, padding=1), nn.Linear(5, 3)
+    model = nn.Sequential(layer, nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    with torch.no_grad():
+        expected = torch.einsum("nk,nkhw->nhw", head.weight[Y] / 64, layer(X)).relu()
+    torch.testing.assert_close(grad_cam(model, X, Y), expected)
+    in_place = nn.Sequential(layer, nn.ReLU(inplace=True), *model[2:])
+    assert not torch.equal(grad_cam(in_place, X, Y), grad_cam(in_place, X, Y, in_place[1]))
+    with pytest.raises(ValueError, match="needs a convolution"):
+        grad_cam(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), X, Y)
+    with pytest.raises(ValueError, match=r"maps \(N, K, h, w\)"):
+        grad_cam(model, X, Y, head)
+
+
+def test_lime_reads_a_model_that_is_linear_in_superpixels():
+    groups = (torch.arange(64).view(8, 8) // 16)[None]  # four stripes
+    adds = torch.tensor([0.3, -0.1, 0.0, 0.2])
+
+    def model(x):
+        p = 0.2 + (x.mean(1).view(len(x), 4, 16).mean(2) * adds).sum(1)
+        return torch.stack([p, 1 - p], 1).log()
+
+    found = lime(model, torch.ones(1, 3, 8, 8), torch.tensor([0]), groups, ridge=1e-6)
+    torch.testing.assert_close(found, adds[groups], atol=1e-4, rtol=1e-3)
+
+
+def test_superpixels_are_connected_by_place_and_colour():
+    x = torch.zeros(1, 8, 8)
+    x[:, :, 4:] = 1.0
+    assert (superpixels(x, 2, colour=5.0) == superpixels(x, 2, colour=5.0)[0, 0]).eq(x[0] == 0).all()
+    assert superpixels(x, 64).unique().tolist() == list(range(64))
+    with pytest.raises(ValueError, match="1 to 64 superpixels, got 65"):
+        superpixels(x, 65)
+
+
+def test_the_liked_picture_of_a_linear_model_is_white_where_the_weight_is_above_the_price():
+    model = Linear()
+    found = maximise(model, Y, torch.full_like(X, 0.5), l1=0.7, steps=60, lr=0.1)
+    assert torch.equal(found, (model.weight.detach()[Y] > 0.7).float())
+
+
+def test_through_a_generator_the_prior_holds_the_latent_back():
+    target = torch.tensor([1.0, -2.0])
+    generator = lambda z: z[:, :, None, None].expand(-1, -1, 2, 2)
+    model = lambda x: -(x[:, :, 0, 0] - target).square().sum(1, keepdim=True)
+    for prior in (0.0, 2.0):
+        found = maximise_through(
+            model, torch.zeros(3, dtype=torch.int64), generator, torch.zeros(3, 2), prior, 400, 0.1
+        )
+        torch.testing.assert_close(found[:, :, 0, 0], (target / (1 + prior / 2)).expand(3, 2), atol=1e-2, rtol=1e-2)
+
+
+def test_maps_are_measured():
+    maps = torch.arange(64.0).view(1, 8, 8)
+    assert brightest(maps, 0.25).flatten().tolist() == [False] * 48 + [True] * 16
+    assert overlap(maps, maps).item() == 1 and overlap(maps, -maps).item() == 0
+    assert rank_correlation(maps, 2 * maps + 1).item() == pytest.approx(1)
+    assert rank_correlation(maps, -maps).item() == pytest.approx(-1)
+    model = lambda x: torch.stack([x.mean((1, 2, 3)).log(), (1 - x.mean((1, 2, 3))).log()], 1)
+    left = deletion(model, torch.full((1, 1, 8, 8), 0.8), torch.tensor([0]), maps, (0.25, 0.5))
+    assert left == pytest.approx([0.6, 0.4])
+    with pytest.raises(ValueError, match=r"lies in \(0, 1\], got 0"):
+        brightest(maps, 0.0)
+
+
+# --- the attack
+
+
+@pytest.mark.parametrize("ball", [Linf(0.1), L2(0.6)])
+def test_the_map_moves_and_the_answer_stays(ball):
+    torch.manual_seed(0)
+    data = DataOptions("digits")
+    train, test = data.load("train"), data.load("test").subset(slice(0, 40))
+    method = ClassifierConfig(width=4).build(train.shape, 10)
+    fit(method, Stream(train, 32), Options(images=9600, batch=32, schedule="cosine"))
+    answer = method(test.x).argmax(1)
+    before = saliency(method, test.x, answer)
+    adv = Disguise(ball, steps=30)(method, test.x, test.labels)
+    assert torch.equal(method(adv).argmax(1), answer)
+    assert (ball.size(adv - test.x) <= ball.eps * (1 + 1e-5)).all()
+    common = lambda x: overlap(before, saliency(method, x, answer)).mean()
+    assert common(adv) < common(Noise(ball)(method, test.x, test.labels)) - 0.15
+
+
+def test_relu_is_softened_only_meanwhile_also_after_an_exception():
+    model, x = net(), torch.rand(2, 3, 8, 8)
+    before = model(x)
+    with pytest.raises(RuntimeError, match="stop"), smooth(model, 1.0):
+        assert not torch.allclose(model(x), before)
+        raise RuntimeError("stop")
+    assert torch.equal(model(x), before)
+    with smooth(model, 1e4):
+        torch.testing.assert_close(model(x), before, atol=1e-3, rtol=1e-3)
