@@ -24,7 +24,7 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import Images, Stream
 from genlab.explain.grad_cam import grad_cam
-from genlab.explain.gradients import integrated_gradients, saliency, smooth_grad
+from genlab.explain.gradients import integrated_gradients, saliency, slope, smooth_grad
 from genlab.explain.lime import lime, superpixels
 from genlab.explain.maximise import maximise, maximise_through
 from genlab.explain.measure import deletion, overlap, rank_correlation
@@ -112,13 +112,13 @@ def shortcut(config: Config, train: Images, test: Images, page: genlab.Report) -
     own, other = (tinted(test, COLOURS[(test.labels + shift) % 10]) for shift in (0, 1))
     ground, rows = (test.x < 0.1)[:, 0], []
     page.section("A shortcut", f"The ground is {float(ground.float().mean()):.0%} of the pixels.")
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    options = genlab.Options(config.images, seed=config.seed, schedule="cosine", warmup=0.1)
     for name, drawn in {"its class": train.labels, "no class": torch.randint(10, (len(train),))}.items():
         torch.manual_seed(config.seed)
         net: Any = ClassifierConfig(width=config.width).build((3, *test.shape[1:]), 10)
         genlab.fit(net, Stream(tinted(train, COLOURS[drawn]), 64, seed=config.seed), options, title=name)
         seen = saliency(net, own.x, test.labels)
-        part = float(((seen * ground).flatten(1).sum(1) / seen.flatten(1).sum(1)).mean())
+        part = float(((seen * ground).flatten(1).sum(1) / seen.flatten(1).sum(1).clamp(min=1e-12)).mean())
         rows.append([name, *(net.evaluate(images)["accuracy"] for images in (own, other)), part])
         pictures = torch.cat([own.x[:10], shown(seen[:10]).expand(-1, 3, -1, -1)])
         page.picture(grid_png(pictures, len(own.x[:10])), f"in training the colour told {name}")
@@ -133,7 +133,7 @@ def like(net: Any, judge: Any, vae: Any, shape: tuple[int, ...], page: genlab.Re
     black, z = 0.1 * torch.rand(len(wanted), *shape), torch.randn(len(wanted), vae.latent)
     pictures = {
         "pixels": maximise(net, wanted, black),
-        "pixels, at a price": maximise(net, wanted, black, l1=0.5),
+        "pixels, at a price": maximise(net, wanted, black, l1=float(slope(net, black, wanted).abs().mean())),
         "through a VAE's decoder": maximise_through(net, wanted, vae.decode, z),
     }
     with torch.no_grad():

@@ -38,8 +38,7 @@ def zoo(width: int, hidden: int) -> dict[str, genlab.Config]:
         "spectral": spectral,
         "residual": GANConfig(net="resnet", width=width),
         "attention": GANConfig(attention=True, **nets),
-        "replay": GANConfig(replay=2000, **nets),
-        "wgan": WGANConfig(lr=5e-4, **nets),
+        "wgan": WGANConfig(lr=5e-4, clip=0.05, n_critic=2, **nets),
         "wgan-gp": WGANGPConfig(lr=1e-3, **nets),
         "ct-gan": WGANGPConfig(lr=1e-3, consistency=2.0, dropout=0.2, **nets),
         "ebgan": EBGANConfig(width=width, pull_away=0.1),
@@ -54,8 +53,8 @@ def zoo(width: int, hidden: int) -> dict[str, genlab.Config]:
 class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
     methods: tuple[str, ...] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
-    """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention
-    replay wgan wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
+    """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention wgan
+    wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
     seeds: int = 3
     training: genlab.Options = genlab.Options(150_000, 32, schedule="cosine", half_life=10_000)
     """images: those that every discriminator sees, whatever its number of steps; seed plays no part"""

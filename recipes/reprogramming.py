@@ -43,6 +43,8 @@ class Config:
     """length of the victim's training"""
     images: int = 30_000
     """length of the program's training"""
+    rate: float = 0.1
+    """learning rate of the program"""
     out: Path = Path("runs/reprogramming")
     """folder of the run and the report"""
     seed: int = 0
@@ -58,7 +60,7 @@ def main(config: Config) -> None:
 
     how = {"cells": config.cells, "pixels": config.pixels, "gap": config.gap, "channels": test.shape[0]}
     learn, held = squares(20_000, **how, seed=config.seed), squares(2_000, **how, seed=config.seed + 1)
-    method = Reprogramming(config.images, seed=config.seed)
+    method = Reprogramming(config.images, lr=config.rate, seed=config.seed)
     accuracy = genlab.Run(config.out / "victim").results()["accuracy"]
     text = f"The victim classifies {accuracy:.2%} of its own held-out images; its weights stay as they are."
     page = genlab.Report(f"Reprogramming a classifier of {config.data}").section("Counting squares", text)
