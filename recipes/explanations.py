@@ -165,7 +165,11 @@ def main(config: Config) -> None:
         "shortcut": shortcut(config, data.load("train"), test, page),
         "agreed": like(net, judge, vae, test.shape, page),
     }
-    print(found)
+    for what, rows in found.items():
+        print(what)
+        for name, *values in [*rows.items()] if isinstance(rows, dict) else rows:
+            numbers = values[0] if isinstance(values[0], list) else values
+            print(f"  {name:32}", *(f"{number:.3f}" for number in numbers))
     write_atomically(config.out / "results.json", json.dumps(found, indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 

@@ -3,9 +3,8 @@
 p(x) is proportional to exp D(x), Algorithm 1. Negatives are mined from the model itself: chains that climb D by
 Langevin's noisy steps, kept in a pool from one training step to the next and now and then started anew from noise.
 
-Departures: each image is in [0, 1] and stays there; step and noise are separate, so that short chains arrive (the
-temperature is far below 1, as in the paper); scores are not bounded by spectral normalisation but, as in the paper's
-equation 3, pulled to 0.
+As in the paper, step and noise are separate, so that short chains arrive (the temperature is far below 1), and scores
+are pulled to 0. Departures: images stay in [0, 1]; spectral normalisation is an option.
 """
 
 from __future__ import annotations
