@@ -97,7 +97,7 @@ class Options:
     seed: int = 0
     """start of every random number: weights, order, noise"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """arithmetic of the forward passes"""
+    """arithmetic of the forward passes; bfloat16 is many times slower on a processor without it (AMX, AVX-512 BF16)"""
     schedule: ScheduleName = "constant"
     """course of the learning rates"""
     warmup: float = 0.0
