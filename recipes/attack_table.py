@@ -59,17 +59,14 @@ def main(config: Config) -> None:
         found = evaluate({config.data: model}, chosen, test.x, test.labels, progress=tell)
 
     head = ["attack", "success %", "L2 mean", "median", "relative", "L∞ median", "forward", "backward", "s per 1000"]
-    first = Column(head[0], no_wrap=True)
-    table, page, rows = Table(first, *head[1:]), genlab.Report(f"Attacks on {config.data}"), []
+    table, page, rows = Table(Column(head[0], no_wrap=True), *head[1:]), genlab.Report(f"Attacks on {config.data}"), []
     for row in found.rows:
         sizes = row.l2.mean, row.l2.median, row.relative.mean, row.linf.median
         passes = [f"{row.forwards:.0f}", f"{row.backwards:.0f}", f"{1000 * row.seconds / row.n:.1f}"]
         rows.append([row.attack, row.success.percent, *("–" if s is None else f"{s:.3f}" for s in sizes), *passes])
         table.add_row(*rows[-1])
     Console().print(table)
-    page.section(
-        "Cost and success", "Passes: images pushed through the model, per image. Relative: L2 over the image's own."
-    ).table(head, rows)
+    page.section("Cost and success", "Passes: per image. Relative: L2 over the image's own.").table(head, rows)
     page.section("Settings").table(["attack", "all its options"], [[row.attack, row.config] for row in found.rows])
     page.warnings(found.warnings).section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
     for example in found.examples:

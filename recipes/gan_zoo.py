@@ -10,43 +10,14 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import genlab
 from genlab.cli import start
-from genlab.methods.ebgan import EBGANConfig
-from genlab.methods.energy_model import EnergyModelConfig
-from genlab.methods.gan import GANConfig
-from genlab.methods.loss_sensitive import LossSensitiveConfig
-from genlab.methods.vae import VAEConfig
-from genlab.methods.wgan import WGANConfig
-from genlab.methods.wgan_gp import WGANGPConfig
+from genlab.methods.zoo import zoo
 from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look, samples, some
 from genlab.names import choose
-
-
-def zoo(width: int, hidden: int) -> dict[str, genlab.Config]:
-    games = ("minimax", "nonsaturating", "lsgan", "hinge", "kl", "reverse-kl", "pearson", "hellinger", "js")
-    nets: dict[str, Any] = {"width": width, "hidden": hidden}
-    plain = {name: GANConfig(objective=name, **nets) for name in games}  # type: ignore[arg-type]
-    # Without batch normalisation a bounded discriminator sees no collapse: it compares images in another way.
-    spectral = GANConfig(objective="hinge", spectral=True, norm="none", minibatch=True, **nets)
-    return {
-        **plain,
-        "spectral": spectral,
-        "residual": GANConfig(net="resnet", width=width),
-        "attention": GANConfig(attention=True, **nets),
-        "wgan": WGANConfig(lr=5e-4, clip=0.05, n_critic=2, **nets),
-        "wgan-gp": WGANGPConfig(lr=1e-3, **nets),
-        "ct-gan": WGANGPConfig(lr=1e-3, consistency=2.0, dropout=0.2, **nets),
-        "ebgan": EBGANConfig(width=width, pull_away=0.1),
-        "loss-sensitive": LossSensitiveConfig(**nets),
-        "energy-model": EnergyModelConfig(**nets),
-        "vae": VAEConfig(**nets),
-        "auto-encoder": VAEConfig(beta=0.0, **nets),  # its decoder, fed with noise
-    }
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,12 @@ from genlab.plots import heat
 from genlab.report import spread
 
 LR = 2e-3  # ten times the usual: the plain GAN begins with few classes. The unrolled one learns at its own rates only
-FAST = {"lr": LR, "lr_generator": LR}
 METHODS: dict[str, Any] = {
-    "plain": GANConfig(**FAST),
-    "minibatch": GANConfig(**FAST, minibatch=True),
-    "replay": GANConfig(**FAST, replay=5000),
+    "plain": GANConfig(lr=LR, lr_generator=LR),
+    "minibatch": GANConfig(lr=LR, lr_generator=LR, minibatch=True),
+    "replay": GANConfig(lr=LR, lr_generator=LR, replay=5000),
     "unrolled": UnrolledConfig(),
-    "ensemble of 4": GANConfig(**FAST, generators=4),
+    "ensemble of 4": GANConfig(lr=LR, lr_generator=LR, generators=4),
     "wgan-gp": WGANGPConfig(lr=LR),
 }
 

@@ -57,7 +57,6 @@ def main(config: Config) -> None:
     test = data.load("test")
     torch.manual_seed(config.seed)
     untrained = config.classifier.build(test.shape, len(test.classes)).eval()
-
     how = {"cells": config.cells, "pixels": config.pixels, "gap": config.gap, "channels": test.shape[0]}
     learn, held = squares(20_000, **how, seed=config.seed), squares(2_000, **how, seed=config.seed + 1)
     method = Reprogramming(config.images, lr=config.rate, seed=config.seed)

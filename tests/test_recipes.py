@@ -33,7 +33,9 @@ TINY = {
     "reprogramming": "--classifier-images 640 --images 640 --size 12 --pixels 1 --gap 1 --out {out}",
     "physical_patch": "--classifier-images 640 --images 640 --out {out}",
     "why_attacks_work": "--classifier-images 640 --attacked 10 --eps 0.1 0.2 --out {out}",
-    "explanations": "--images 640 --width 4 --n 12 --out {out}",
+    "explanations": "--images 640 --n 12 --out {out}",
+    "shortcut": "--images 6400 --n 12 --out {out}",
+    "activation_maximisation": "--images 640 --each 1 --out {out}",
     "wgan_gp": "--images 1280 --width 8 --out {out}",
     "universal": "--classifier-images 320 --length 64 --known 10 --eps 0.3 --out {out}",
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
@@ -321,13 +323,26 @@ def test_one_generator_is_asked_for_every_domain(tmp_path):
     assert page.count("data:image/png") == 1 and "<table>" in page
 
 
-def test_explanations_leave_maps_a_deceived_one_a_shortcut_and_what_is_liked(tmp_path):
+def test_explanations_leave_maps_their_truth_and_a_deceived_one(tmp_path):
     run("explanations", tmp_path)
     page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
-    assert page.count("data:image/png") == 9 and page.count("<table>") == 4
-    assert len(found["probability left"]) == 9 and len(found["agreed"]) == 3
+    assert page.count("data:image/png") == 4 and page.count("<table>") == 2
+    assert len(found["left"]) == 9
     (_, kept, *_), (_, *noise) = found["deceived"]
     assert kept == 1.0 and all(0 <= value <= 1 for value in noise)
+
+
+def test_a_shortcut_is_seen_on_the_ground(tmp_path):
+    run("shortcut", tmp_path)
+    own, none = json.loads((tmp_path / "results.json").read_text())
+    assert own["right"] > own["right with another's colour"] and (tmp_path / "report.html").exists()
+    assert all(0 < row["saliency on the ground"] < 1 for row in (own, none))
+
+
+def test_what_a_class_likes_is_shown_in_three_ways(tmp_path):
+    run("activation_maximisation", tmp_path)
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 3
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 3
 
 
 def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):

@@ -1,0 +1,37 @@
+"""Every objective of the GAN family with the same networks, and models with one of the two networks only, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genlab.methods.ebgan import EBGANConfig
+from genlab.methods.energy_model import EnergyModelConfig
+from genlab.methods.gan import GANConfig
+from genlab.methods.loss_sensitive import LossSensitiveConfig
+from genlab.methods.vae import VAEConfig
+from genlab.methods.wgan import WGANConfig
+from genlab.methods.wgan_gp import WGANGPConfig
+from genlab.train import Config
+
+
+def zoo(width: int, hidden: int) -> dict[str, Config]:
+    """width: channels of the finest level; hidden: units of the fully connected layers, where there are any."""
+    games = ("minimax", "nonsaturating", "lsgan", "hinge", "kl", "reverse-kl", "pearson", "hellinger", "js")
+    nets: dict[str, Any] = {"width": width, "hidden": hidden}
+    plain = {name: GANConfig(objective=name, **nets) for name in games}  # type: ignore[arg-type]
+    # Without batch normalisation a bounded discriminator sees no collapse: it compares images in another way.
+    spectral = GANConfig(objective="hinge", spectral=True, norm="none", minibatch=True, **nets)
+    return {
+        **plain,
+        "spectral": spectral,
+        "residual": GANConfig(net="resnet", width=width),
+        "attention": GANConfig(attention=True, **nets),
+        "wgan": WGANConfig(lr=5e-4, clip=0.05, n_critic=2, **nets),
+        "wgan-gp": WGANGPConfig(lr=1e-3, **nets),
+        "ct-gan": WGANGPConfig(lr=1e-3, consistency=2.0, dropout=0.2, **nets),
+        "ebgan": EBGANConfig(width=width, pull_away=0.1),
+        "loss-sensitive": LossSensitiveConfig(**nets),
+        "energy-model": EnergyModelConfig(**nets),
+        "vae": VAEConfig(**nets),
+        "auto-encoder": VAEConfig(beta=0.0, **nets),  # its decoder, fed with noise
+    }

@@ -1,0 +1,64 @@
+"""What does a class like best? Pictures made pixel by pixel, at a price per bright pixel, and through a decoder.
+
+python recipes/activation_maximisation.py                        # scikit-learn's digits, a minute on one core
+python recipes/activation_maximisation.py --data mnist --data-root DIR
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import genlab
+from genlab.checkpoint import write_atomically
+from genlab.cli import start
+from genlab.explain.gradients import slope
+from genlab.explain.maximise import maximise, maximise_through
+from genlab.grid import grid_png
+from genlab.methods.classifier import ClassifierConfig
+from genlab.methods.vae import VAEConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    data: genlab.DataOptions = genlab.DataOptions()
+    images: int = 60_000  # length of each training
+    each: int = 4  # pictures per class
+    out: Path = Path("runs/activation-maximisation")
+    seed: int = 0
+
+
+def main(config: Config) -> None:
+    def train(name: str, method: genlab.Config, seed: int) -> Any:
+        options = genlab.Options(config.images, seed=seed, schedule="cosine")
+        return genlab.Experiment(method, config.data, options).run(config.out / name, pictures=0)
+
+    net, judge = (train(name, ClassifierConfig(), config.seed + k) for k, name in enumerate(("classifier", "judge")))
+    vae, test = train("vae", VAEConfig(width=32, latent=16), config.seed), config.data.load("test")
+    wanted = torch.arange(len(test.classes)).repeat(config.each)
+    torch.manual_seed(config.seed)
+    black, z = 0.1 * torch.rand(len(wanted), *test.shape), torch.randn(len(wanted), vae.latent)
+    price = float(slope(net, black, wanted).abs().mean())
+    pictures = {
+        "pixels": maximise(net, wanted, black),
+        "pixels, at the price of a mean slope": maximise(net, wanted, black, l1=price),
+        "through a VAE's decoder": maximise_through(net, wanted, vae.decode, z),
+    }
+    page, agreed = genlab.Report("What a class likes best"), {}
+    page.text("A column per class. A network of another training says whether it sees the same class.")
+    for name, x in pictures.items():
+        with torch.no_grad():
+            agreed[name] = float((judge(x).argmax(1) == wanted).float().mean())
+        page.picture(grid_png(x, len(test.classes)), name)
+        print(f"{name}: the other network agrees with {agreed[name]:.1%}")
+    page.table(["made of", "the other network agrees"], agreed.items())
+    write_atomically(config.out / "results.json", json.dumps(agreed, indent=1).encode())
+    print(f"report {page.save(config.out / 'report.html')}")
+
+
+if __name__ == "__main__":
+    start(main, Config)
