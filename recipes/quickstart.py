@@ -35,7 +35,7 @@ class Config:
     """folder of the runs and the report; none: runs/quickstart-DATA"""
     classifier_images: int = 300_000
     """length of the classifier's training"""
-    gan_images: int = 500_000
+    gan_images: int = 250_000
     """length of the GAN's training"""
     gan_width: int = 64
     """channels of the GAN's finest level"""
