@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genlab.edit import evaluating
 
-Model = Callable[[Tensor], Tensor]
+Model = Callable[[Tensor], Tensor]  # x (N, C, H, W) in [0, 1] -> logits (N, K)
 
 
 def spoken(logits: Tensor, y: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class DiscriminatorConfig(Config):
     """The network that scores images; that of some methods is called critic."""
 
     net: Literal["dcgan", "resnet"] = "dcgan"
-    """architecture, also of the generator"""
+    """architecture of the networks"""
     width: int = 64
     """channels: of the finest level, doubled at every coarser one (dcgan), or of every level (resnet)"""
     hidden: int | None = None
