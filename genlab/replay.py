@@ -23,13 +23,23 @@ class Replay(nn.Module):
     @torch.no_grad()
     def swap(self, new: Tensor) -> Tensor:
         """(N, *shape) -> the same, about half of them exchanged for older ones; while there is room they all enter."""
-        if len(new) > len(self.images):
-            raise ValueError(f"a pool of {len(self.images)} images cannot take a batch of {len(new)}")
-        # N different places at random, the empty ones first
-        places = (torch.rand(len(self.filled), device=new.device) + ~self.filled).topk(len(new)).indices
-        column = (-1, *[1] * (new.ndim - 1))
-        old, room = self.images[places], ~self.filled[places].view(column)
-        leave = torch.rand(len(new), device=new.device).view(column) < 0.5
+        places, room = self._places(new)
+        old, leave = self.images[places], torch.rand(len(new), device=new.device).view_as(room) < 0.5
         self.images[places] = torch.where(room | leave, new.to(old.dtype), old)
         self.filled[places] = True
         return torch.where(leave & ~room, old.to(new.dtype), new)
+
+    @torch.no_grad()
+    def exchange(self, new: Tensor) -> Tensor:
+        """(N, *shape) -> as many older ones, whose places the new ones take; while there is room, the new ones."""
+        places, room = self._places(new)
+        old = torch.where(room, new, self.images[places].to(new.dtype))
+        self.images[places], self.filled[places] = new.to(self.images.dtype), True
+        return old
+
+    def _places(self, new: Tensor) -> tuple[Tensor, Tensor]:
+        """N different places at random, the empty ones first; and which of them are empty, to broadcast over images."""
+        if len(new) > len(self.images):
+            raise ValueError(f"a pool of {len(self.images)} images cannot take a batch of {len(new)}")
+        places = (torch.rand(len(self.filled), device=new.device) + ~self.filled).topk(len(new)).indices
+        return places, ~self.filled[places].view(-1, *[1] * (new.ndim - 1))

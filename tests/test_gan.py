@@ -250,6 +250,32 @@ def test_the_pool_fills_then_gives_half_of_it_back():
         pool.swap(torch.zeros(7, 1, 1, 1))
 
 
+def test_the_pool_gives_a_batch_of_older_images_for_every_new_one():
+    pool = Replay(6, (1, 1, 1))
+    batch = lambda first: torch.arange(first, first + 3.0).view(-1, 1, 1, 1)
+    for first in (0, 3):
+        assert torch.equal(pool.exchange(batch(first)), batch(first))  # all enter, and there is nothing older to give
+    for first in range(6, 300, 3):
+        before = set(pool.images.flatten().tolist())
+        old = set(pool.exchange(batch(first)).flatten().tolist())
+        assert len(old) == 3 and old <= before
+        assert set(pool.images.flatten().tolist()) == before - old | set(batch(first).flatten().tolist())
+
+
+def test_past_fakes_are_judged_in_a_batch_of_their_own():
+    """Among old fakes, batch normalisation would not see that all new ones are alike."""
+    gan, data = make("gan lsgan replay"), stream(8)
+    judged: list[torch.Tensor] = []
+    gan.discriminator.register_forward_pre_hook(lambda _, inputs: judged.append(inputs[0].detach()))
+    update = Update(gan.optimizers())
+    for _ in range(6):  # the pool of 40 is full after five
+        start, _ = len(judged), gan.step(data, update)
+        _, fake, old, again = judged[start:]
+        assert torch.equal(fake, again) and len(old) == len(fake)
+    known = torch.cat(judged[1:-4:4]).flatten(1)
+    assert (torch.cdist(old.flatten(1), known).amin(1) < 1e-6).all() and not torch.equal(old, fake)
+
+
 def test_every_place_of_the_pool_is_taken_equally_often():
     pool, places = Replay(5, (1, 1, 1)), torch.zeros(5)
     pool.swap(torch.zeros(5, 1, 1, 1))

@@ -23,7 +23,8 @@ from genlab.train import Metrics, Options, Stream, Update
 class GAN(Adversarial):
     """generator: z (N, latent) -> x (N, C, H, W) in [0, 1];  discriminator: x -> (N,), a score (logit).
 
-    `n_discriminator` is k of Algorithm 1; with `replay` the discriminator also sees past fakes.
+    `n_discriminator` is k of Algorithm 1. With `replay` the discriminator sees past fakes too, in a batch of their own:
+    among them, new fakes that are all alike would not show in the statistics of a batch.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class GAN(Adversarial):
             real, _ = next(data)
             with torch.set_grad_enabled(k == 0):  # the last fakes also teach the generator
                 fake = self.sample(len(real))
-            shown = self.replay.swap(fake.detach()) if self.replay else fake.detach()
-            scores = self.discriminator(real), self.discriminator(shown)
+            shown = [fake.detach(), *([self.replay.exchange(fake.detach())] if self.replay else [])]
+            scores = self.discriminator(real), torch.cat([self.discriminator(batch) for batch in shown])
             discriminator = self.objective.discriminator(*scores)
             update("discriminator", discriminator)
         generator = self.objective.generator(self.discriminator(fake))
