@@ -24,19 +24,26 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def device() -> torch.device:
+    """Where this process works: on a GPU, which it shares if there are fewer than processes, else on the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+
+
 @contextmanager
 def group() -> Iterator[torch.device]:
     """Joins the processes that `torchrun` started, if it did; yields the device of this one."""
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
-    if cuda:
-        torch.cuda.set_device(device)
+    here = device()
+    if here.type == "cuda":
+        torch.cuda.set_device(here)
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
-        yield device
+        yield here
         return
-    dist.init_process_group("nccl" if cuda else "gloo")
+    own = here.type == "cuda" and int(os.environ["LOCAL_WORLD_SIZE"]) <= torch.cuda.device_count()
+    dist.init_process_group("nccl" if own else "gloo")  # NCCL refuses two processes on one GPU
     try:
-        yield device
+        yield here
     finally:
         dist.destroy_process_group()
 

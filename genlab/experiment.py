@@ -35,8 +35,9 @@ class DataOptions:
     augment: Augment = field(default_factory=Augment)
     """random changes to every training image"""
 
-    def load(self, split: str = "train", device: torch.device | str = "cpu") -> Any:
-        """The images of one split, on `device`."""
+    def load(self, split: str = "train", device: torch.device | str | None = None) -> Any:
+        """The images of one split, on `device`; none: where this process works, as with everything trained."""
+        device = device or distributed.device()
         return load_data(self.data, split, size=self.size, channels=self.channels, root=self.data_root, device=device)
 
 
@@ -102,8 +103,10 @@ class Experiment:
 FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
 
 
-def load(run: str | Path | Run, device: torch.device | str = "cpu") -> Method:
+def load(run: str | Path | Run, device: torch.device | str | None = None) -> Method:
     """The method that was trained in `run`, in eval mode, without gradients; its weight average if it has one.
+
+    device: none: where this process works, a GPU if there is one.
 
     Raises:
         RunError: no run there, nothing trained yet, or its method is not installed.
@@ -119,7 +122,7 @@ def load(run: str | Path | Run, device: torch.device | str = "cpu") -> Method:
     if "average" in state:
         weights = {name.removeprefix("method."): value for name, value in state["average"].items()}
     method.load_state_dict(weights)
-    return method.to(device).eval().requires_grad_(False)
+    return method.to(device or distributed.device()).eval().requires_grad_(False)
 
 
 def config_of(run: Run) -> Config:

@@ -65,8 +65,7 @@ def main(arguments: list[str]) -> None:
     if not files:
         raise ValueError(f"{options.images} holds no images")
     run = Run(options.run)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    method = load(run, device)
+    method = load(run)
     translate: Any = getattr(method, "translate", None)
     if translate is None:
         raise ValueError(f"{run.path} holds a {type(method).__name__}, which does not translate images")
@@ -83,7 +82,7 @@ def main(arguments: list[str]) -> None:
                 except Unreadable as reason:
                     skipped.append(f"skipped {str(file)!r}: {reason}")
             if read:
-                x = unit(torch.stack(list(read.values())).permute(0, 3, 1, 2)).to(device)
+                x = unit(torch.stack(list(read.values())).permute(0, 3, 1, 2)).to(method.device)
                 y = translate(x, to=to)
                 options.out.mkdir(parents=True, exist_ok=True)
                 for file, picture in zip(read, y):

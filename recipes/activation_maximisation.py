@@ -39,9 +39,10 @@ def main(config: Config) -> None:
 
     net, judge = (train(name, ClassifierConfig(), config.seed + k) for k, name in enumerate(("classifier", "judge")))
     vae, test = train("vae", VAEConfig(width=32, latent=16), config.seed), config.data.load("test")
-    wanted = torch.arange(len(test.classes)).repeat(config.each)
+    wanted = torch.arange(len(test.classes), device=test.device).repeat(config.each)
     torch.manual_seed(config.seed)
-    black, z = 0.1 * torch.rand(len(wanted), *test.shape), torch.randn(len(wanted), vae.latent)
+    black = 0.1 * torch.rand(len(wanted), *test.shape, device=test.device)
+    z = torch.randn(len(wanted), vae.latent, device=test.device)
     price = float(slope(net, black, wanted).abs().mean())
     pictures = {
         "pixels": maximise(net, wanted, black),

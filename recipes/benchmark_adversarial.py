@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from attacks.defences.adversarial_training import AdversarialTraining, AdversarialTrainingConfig
 from genlab.cli import start
-from genlab.data import Images, Stream
-from genlab.timing import seconds
+from genlab.data import Stream
+from genlab.timing import seconds, static
 from genlab.train import Options, fit
 
 
@@ -46,10 +46,10 @@ def bare(method: AdversarialTraining, x: Tensor, y: Tensor, steps: int, pgd: int
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    pixels = torch.randint(256, (1024, 1, config.size, config.size), dtype=torch.uint8)
-    noise = Images(pixels, torch.randint(10, (1024,)), tuple("0123456789"), "noise")
-    stream, n = Stream(noise, config.batch), config.steps * config.batch
-    method = AdversarialTrainingConfig(steps=config.pgd).build(noise.shape, 10).to(memory_format=torch.channels_last)
+    images = static(1024, (1, config.size, config.size), classes=10)
+    stream, n = Stream(images, config.batch), config.steps * config.batch
+    method = AdversarialTrainingConfig(steps=config.pgd).build(images.shape, 10)
+    method.to(images.device, memory_format=torch.channels_last)
     options = Options(n, config.batch, log_every=10**9)
     works = (
         partial(bare, method, *next(stream), config.steps, config.pgd),

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from genlab.cli import start
-from genlab.data import Images, Pair, Stream
+from genlab.data import Pair, Stream
 from genlab.methods.cyclegan import LSGAN, CycleGAN, CycleGANConfig
-from genlab.timing import seconds
+from genlab.timing import seconds, static
 from genlab.train import Options, fit
 
 
@@ -49,10 +49,10 @@ def bare(gan: CycleGAN, x: Tensor, y: Tensor, steps: int) -> None:
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    pixels = torch.randint(256, (512, 3, config.size, config.size), dtype=torch.uint8)
-    noise = Images(pixels, torch.zeros(512, dtype=torch.int64), ("noise",), "noise")
-    stream, n = Stream(Pair(noise, noise), config.batch), config.steps * config.batch
-    gan = CycleGANConfig(width=config.width).build(noise.shape, 0).to(memory_format=torch.channels_last)
+    images = static(512, (3, config.size, config.size))
+    stream, n = Stream(Pair(images, images), config.batch), config.steps * config.batch
+    gan = CycleGANConfig(width=config.width).build(images.shape, 0)
+    gan.to(images.device, memory_format=torch.channels_last)
     options = Options(n, config.batch, log_every=10**9)
     works = (partial(bare, gan, *next(stream), config.steps), partial(fit, gan, stream, options))
     rounds = seconds(works, config.repeats)

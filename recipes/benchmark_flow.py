@@ -19,12 +19,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from genlab.cli import start
-from genlab.data import Images, Stream
+from genlab.data import Stream
 from genlab.likelihood import dequantise
 from genlab.methods.flow import Flow, FlowConfig
 from genlab.nets.peers import apart, normflows
 from genlab.optim import adam
-from genlab.timing import seconds
+from genlab.timing import seconds, static
 from genlab.train import Options, fit
 
 SHAPE = (1, 28, 28)
@@ -51,11 +51,11 @@ def bare(net: nn.Module, log_prob: Callable[[Tensor], Tensor], x: Tensor, steps:
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    pixels = torch.randint(256, (2048, *SHAPE), dtype=torch.uint8)
-    stream = Stream(Images(pixels, torch.zeros(2048, dtype=torch.int64), ("noise",), "noise"), config.batch)
+    images = static(2048, SHAPE)
+    stream = Stream(images, config.batch)
     method = FlowConfig(steps=config.couplings, width=config.width, logit=0.0)  # the others have none
-    method = method.build(SHAPE, 0).to(memory_format=torch.channels_last)
-    other = Flow(apart(SHAPE, config.couplings, config.width), SHAPE)
+    method = method.build(SHAPE, 0).to(images.device, memory_format=torch.channels_last)
+    other = Flow(apart(SHAPE, config.couplings, config.width), SHAPE).to(images.device)
     x, options = next(stream)[0], Options(config.steps * config.batch, config.batch, log_every=10**9)
     lab = partial(fit, method, stream, options)
     rivals: dict[str, Any] = {
@@ -63,7 +63,7 @@ def main(config: Config) -> None:
         "apart": partial(bare, other, other.log_prob, x.contiguous(), config.steps),
     }
     if config.peers and find_spec("normflows"):
-        peer = normflows(SHAPE, config.couplings, config.width)
+        peer = normflows(SHAPE, config.couplings, config.width).to(images.device)
         rivals["normflows"] = partial(bare, peer, lambda x: -peer(dequantise(x)), x.contiguous(), config.steps)
     elif config.peers:
         print("normflows is not installed and was left out")

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genlab.cli import start
+from genlab.distributed import device
 from genlab.methods.autoregressive import AutoregressiveConfig, NetName
 from genlab.sampling import draw, draw_naively
 from genlab.timing import seconds
@@ -39,17 +40,17 @@ def main(config: Config) -> None:
     torch.manual_seed(0)
     shape, total = (1, config.size, config.size), config.size**2
     options = AutoregressiveConfig(config.net, "bernoulli", width=config.width, layers=config.layers - 1)
-    model = options.build(shape, 0).eval().requires_grad_(False)
-    small = options.build((1, 8, 8), 0).eval().requires_grad_(False).double()
+    model = options.build(shape, 0).to(device()).eval().requires_grad_(False)
+    small = options.build((1, 8, 8), 0).to(device()).eval().requires_grad_(False).double()
     small.load_state_dict(model.state_dict())
     torch.set_default_dtype(torch.float64)
-    u = torch.rand(4, 1, 8, 8)
+    u = torch.rand(4, 1, 8, 8, device=device())
     same = torch.equal(draw(small.net, small.head, u), draw_naively(small.net, small.head, u))
     torch.set_default_dtype(torch.float32)
     print(f"{config.net}, {config.layers} layers of {config.width}; both draw the same 8x8 pictures: {same}")
     table = Table("batch", "naive (floor), s per picture", "cached, s per picture", "times faster")
     for n in config.batches:
-        x, u = torch.zeros(n, *shape), torch.rand(n, *shape)
+        x, u = torch.zeros(n, *shape, device=device()), torch.rand(n, *shape, device=device())
 
         def naive(x: torch.Tensor = x) -> None:
             with torch.no_grad():

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from genlab.cli import start
-from genlab.data import Images, Stream
+from genlab.data import Stream
 from genlab.methods.gan import GAN, GANConfig
 from genlab.methods.wgan_gp import WGANGP, WGANGPConfig
-from genlab.timing import seconds
+from genlab.timing import seconds, static
 from genlab.train import Options, fit
 
 
@@ -37,7 +37,7 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) 
 def bare_gan(gan: GAN, x: Tensor, steps: int) -> None:
     optimizers, discriminator = gan.train().optimizers(), gan.discriminator
     for _ in range(steps):
-        fake = gan.generator(torch.randn(len(x), gan.latent))
+        fake = gan.generator(torch.randn(len(x), gan.latent, device=x.device))
         loss = softplus(-discriminator(x)).mean() + softplus(discriminator(fake.detach())).mean()
         descend(optimizers["discriminator"], loss, discriminator)
         descend(optimizers["generator"], softplus(-discriminator(fake)).mean(), gan.generator)
@@ -47,27 +47,27 @@ def bare_wgan_gp(gan: WGANGP, x: Tensor, steps: int) -> None:
     optimizers, critic = gan.train().optimizers(), gan.critic
     for step in range(steps):
         with torch.no_grad():
-            fake = gan.generator(torch.randn(len(x), gan.latent))
-        mix = torch.lerp(fake, x, torch.rand(len(x), 1, 1, 1)).requires_grad_()
+            fake = gan.generator(torch.randn(len(x), gan.latent, device=x.device))
+        mix = torch.lerp(fake, x, torch.rand(len(x), 1, 1, 1, device=x.device)).requires_grad_()
         (slope,) = torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)
         penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
         descend(optimizers["critic"], critic(fake).mean() - critic(x).mean() + 10 * penalty, critic)
         if step % 5 == 4:
-            loss = -critic(gan.generator(torch.randn(len(x), gan.latent))).mean()
+            loss = -critic(gan.generator(torch.randn(len(x), gan.latent, device=x.device))).mean()
             descend(optimizers["generator"], loss, gan.generator)
 
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
     table, n, shape = Table("images/s", "floor", "lab", "lab / floor"), config.steps * config.batch, (3, 32, 32)
-    pixels = torch.randint(256, (2048, *shape), dtype=torch.uint8)
-    stream = Stream(Images(pixels, torch.zeros(2048, dtype=torch.int64), ("noise",), "noise"), config.batch)
+    images = static(2048, shape)
+    stream = Stream(images, config.batch)
     options = Options(n, config.batch, log_every=10**9)
     for name, method, bare in (
         ("DCGAN-32", GANConfig(hidden=0), bare_gan),
         ("WGAN-GP-32", WGANGPConfig(hidden=0), bare_wgan_gp),
     ):
-        gan = method.build(shape, 10).to(memory_format=torch.channels_last)
+        gan = method.build(shape, 10).to(images.device, memory_format=torch.channels_last)
         works = (partial(bare, gan, next(stream)[0], config.steps), partial(fit, gan, stream, options))
         rounds = seconds(works, config.repeats)
         floor, lab = (n / median(column) for column in zip(*rounds))

@@ -13,8 +13,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 import genlab
 from attacks import L2, PGD, Linf
 from attacks.defences.interval import IntervalTrainingConfig, certified
@@ -58,7 +56,7 @@ def main(config: Config) -> None:
         net = genlab.Experiment(NoiseTrainingConfig(sigma), data, options).run(config.out / f"noise-{sigma}")
         smoothed = Smoothed(net, sigma).eval()
         answer, radius = smoothed.certify(x, config.n, config.alpha, seed=config.seed)
-        sure = certified_accuracy(answer == y, radius, torch.tensor(config.radii)).tolist()
+        sure = certified_accuracy(answer == y, radius, radius.new_tensor(config.radii)).tolist()
         print(f"sigma {sigma}: accuracy {(answer == y).float().mean():.3f}, median radius {radius.median():.3f}")
         compare(f"smoothed {sigma}", smoothed, PGD(L2(1.0), steps=20, random_start=False), config.radii, sure)
     net = genlab.Experiment(IntervalTrainingConfig(max(config.eps)), data, options).run(config.out / "interval")

@@ -52,7 +52,7 @@ def main(config: Config) -> None:
             return net
 
         torch.manual_seed(seed)
-        make = lambda: (NETWORKS | LENETS)[config.net](known.shape, len(known.classes))
+        make = lambda: (NETWORKS | LENETS)[config.net](known.shape, len(known.classes)).to(known.device)
         (net, binary, short, long), n = [make() for _ in range(4)], config.images
         binarise(binary)
         train(net, "dense", n)

@@ -52,7 +52,7 @@ def main(config: Config) -> None:
 
     def made(x: Tensor, name: str) -> Images:
         page.section(name).picture(grid_png(x[:40], 10))
-        return Images((x * 255).round().byte(), torch.zeros(len(x), dtype=torch.int64), known.classes, name)
+        return Images((x * 255).round().byte(), torch.zeros_like(x[:, 0, 0, 0], dtype=torch.int64), known.classes, name)
 
     torch.manual_seed(config.seed)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def main(config: Config) -> None:
     models: dict[str, Any] = {"teacher": teacher}
     for name, images in {"labels alone": known, **sets}.items():
         torch.manual_seed(config.seed)
-        net = cnn(known.shape, len(known.classes), config.width)
+        net = cnn(known.shape, len(known.classes), config.width).to(known.device)
         student = Classifier(net) if name == "labels alone" else Distillation(net, [teacher], 4.0, 1.0)
         models[name] = genlab.fit(student, Stream(images, 64, seed=config.seed), options, title=name)
     found = evaluate(models, {"FGSM": FGSM(Linf(config.eps))}, test.x[:500], test.labels[:500])

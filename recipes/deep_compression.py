@@ -55,7 +55,7 @@ def main(config: Config) -> None:
             genlab.fit(FineTuning(net, config.lr * factor, 1e-4), stream, options, title=f"{options.seed}: {title}")
 
         torch.manual_seed(seed)
-        train(dense := LENETS[config.net](known.shape, len(known.classes)), 1.0, "dense")
+        train(dense := LENETS[config.net](known.shape, len(known.classes)).to(known.device), 1.0, "dense")
         sparse = pruned(dense, goal, config.rounds, train)
         stages = {"dense": dense, "pruned": sparse, "shared and coded": shared(sparse, bits, train)}
         found.append(table(stages, test, config.out / f"files-{seed}"))

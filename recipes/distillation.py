@@ -37,7 +37,7 @@ class Config:
 
 def errors(config: Config, known: Images, test: Images, seed: int) -> dict[str, int]:
     options = genlab.Options(config.images, seed=seed, schedule="cosine", clip=1.0)
-    net = lambda width: mlp(known.shape, len(known.classes), width)
+    net = lambda width: mlp(known.shape, len(known.classes), width).to(known.device)
     wrong = lambda logits, data=test: logits.argmax(1) != data.labels
 
     def train(method: Classifier, title: str, images: Images = known, **how: Augment) -> nn.Module:
@@ -55,13 +55,13 @@ def errors(config: Config, known: Images, test: Images, seed: int) -> dict[str, 
     models |= {f"distilled, T {t:g}": teach([teacher], t) for t in config.temperatures}
     blind = teach([teacher], 8.0, 1.0, known.subset(known.labels != c))
     seen, logits = answers(blind, known), {f"no {c}": answers(blind, test)}  # the fix is chosen on what was seen
-    fix = min((torch.eye(len(known.classes))[c] * b / 4 for b in range(60)), key=lambda b: wrong(seen + b, known).sum())
+    up = torch.eye(len(known.classes)).to(seen)[c] / 4
+    fix = min((b * up for b in range(60)), key=lambda fix: wrong(seen + fix, known).sum())
     logits[f"no {c}, fixed"] = logits[f"no {c}"] + fix
     several = [teacher, *(learn() for _ in range(config.teachers - 1))]
     logits["all teachers"] = torch.stack([answers(each, test).softmax(1) for each in several]).mean(0)
     models["distilled, by all"] = teach(several, config.temperatures[-1])
-    logits = {name: answers(model, test) for name, model in models.items()} | logits
-    amiss = {name: wrong(each) for name, each in logits.items()}
+    amiss = {n: wrong(each) for n, each in ({n: answers(m, test) for n, m in models.items()} | logits).items()}
     amiss[f"of {c}s"] = amiss[f"no {c}, fixed"][test.labels == c]
     return {name: int(each.sum()) for name, each in amiss.items()}
 

@@ -46,7 +46,7 @@ def main(config: Config) -> None:
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
     model = genlab.Experiment(EarlyExitConfig(config.width), data, options).run(config.out / "net", pictures=1)
     assert isinstance(model, EarlyExit)
-    net, costs = model.net, torch.tensor(model.net.costs(test.shape)).float()
+    net, costs = model.net, torch.tensor(model.net.costs(test.shape), device=test.device).float()
     x, y = test.x[: config.attacked], test.labels[: config.attacked]
 
     class Doubt(torch.nn.Module):

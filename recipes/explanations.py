@@ -50,7 +50,7 @@ def main(config: Config) -> None:
     with torch.no_grad():
         y = net(x).argmax(1)  # what it says is what is explained
     side, groups = x.shape[2] // 5, torch.stack([superpixels(image, min(40, x[0, 0].numel() // 4)) for image in x])
-    maps = {"at random": torch.rand(x[:, 0].shape), "saliency": saliency(net, x, y), "Grad-CAM": grad_cam(net, x, y)}
+    maps = {"at random": torch.rand_like(x[:, 0]), "saliency": saliency(net, x, y), "Grad-CAM": grad_cam(net, x, y)}
     maps |= {"SmoothGrad": smooth_grad(net, x, y), "integrated gradients": integrated_gradients(net, x, y)}
     maps |= {f"{s} pixels of {v}": occlusion(net, x, y, s, v) for s, v in ((side, 0.0), (side, 0.5), (2 * side, 0.0))}
     maps |= {"LIME": lime(net, x, y, groups)}

@@ -48,9 +48,9 @@ def main(config: Config) -> None:
         out = config.out / f"triple-{each}"
         triple: Any = genlab.Experiment(method, data, train).run(out, pictures=2)
 
-        pixels = triple.labelled_x[:-1].mul(255).round().byte().cpu()
-        few = Images(pixels, triple.labelled_y.cpu(), test.classes, "few")
-        classifier = ClassifierConfig(width=config.width).build(few.shape, len(few.classes))
+        pixels = triple.labelled_x[:-1].mul(255).round().byte()
+        few = Images(pixels, triple.labelled_y, test.classes, "few")
+        classifier = ClassifierConfig(width=config.width).build(few.shape, len(few.classes)).to(few.device)
         train = genlab.Options(config.supervised_images, seed=config.seed, schedule="cosine")
         genlab.fit(classifier, Stream(few, train.batch, seed=config.seed), train, title=f"{each} labels per class")
 

@@ -54,7 +54,7 @@ def main(config: Config) -> None:
 
         def train(config, options, title, wrap=lambda stream: stream, seed=seed) -> Any:
             torch.manual_seed(seed)
-            method = config.build(few.shape, len(few.classes))
+            method = config.build(few.shape, len(few.classes)).to(few.device)
             return genlab.fit(method, wrap(Stream(few, 64, seed=seed)), options, title=f"{seed}: {title}")
 
         many = replace(GANConfig.training, images=config.gan_images, seed=seed)

@@ -49,7 +49,7 @@ def main(config: Config) -> None:
             found.setdefault((what, left), []).append(accuracy(net.eval(), test))
 
         torch.manual_seed(seed)
-        net = lenet300(known.shape, len(known.classes))
+        net = lenet300(known.shape, len(known.classes)).to(known.device)
         begin = weights(net)
         train(net, "ticket", 1.0)
         for i in range(1, config.rounds + 1):
@@ -57,7 +57,7 @@ def main(config: Config) -> None:
             prune(net, 1 - left)
             rewind(net, begin)
             torch.manual_seed(1000 + seed)
-            other = lenet300(known.shape, len(known.classes))
+            other = lenet300(known.shape, len(known.classes)).to(known.device)
             apply_masks(other, masks(net))
             train(deepcopy(other), "random start", left)
             train(net, "ticket", left)

@@ -48,7 +48,7 @@ def main(config: Config) -> None:
     n, x, draw = config.n, test.x[: config.n], model.decoder
     torch.manual_seed(config.seed)
 
-    code, random = model.encode(x), torch.randn(n, model.latent)
+    code, random = model.encode(x), torch.randn(n, model.latent, device=test.device)
     found = {"optimise z": (random, config.steps), "encode": (code, 0), "encode, then optimise": (code, config.steps)}
     codes = {name: invert(draw, x, start, steps=steps) for name, (start, steps) in found.items()}
     errors = [[name, float(squared_error(draw(z), x).mean())] for name, z in codes.items()]
@@ -57,12 +57,12 @@ def main(config: Config) -> None:
     page.table(["latent by", "mean squared error"], errors)
 
     factor, every, z0 = test.factors[config.attribute], model.encode(test.x), codes["encode, then optimise"]
-    low, high = factor.quantile(torch.tensor([0.25, 0.75]))
+    low, high = factor.quantile(factor.new_tensor([0.25, 0.75]))
     vector = attribute_vector(every[factor >= high], every[factor <= low])
     page.section(f"Attribute: {config.attribute}", "From top to bottom: -1, -1/2, 0, 1/2 and 1 times the vector added.")
     page.picture(grid_png(torch.cat([draw(code + a * vector) for a in (-1.0, -0.5, 0.0, 0.5, 1.0)]), n))
 
-    bar, white = torch.zeros(test.shape), torch.ones(test.shape)
+    bar, white = torch.zeros_like(x[0]), torch.ones_like(x[0])
     bar[:, config.size // 2 - 1 : config.size // 2 + 1, config.size // 4 : -config.size // 4] = 1
     wanted = painted(white, bar)
     edits = {f"near {near}": edit(draw, model.realism, wanted, z0, near=near) for near in (0.1, 0.03, 0.01)}

@@ -61,7 +61,7 @@ def main(config: Config) -> None:
         page.picture(grid_png(model.sample(100), 10), "temperature 1")
         page.picture(grid_png(model.sample(100, temperature=0.8), 10), "temperature 0.8")
         x = test.x[:10]
-        known = torch.ones(1, *test.shape[1:], dtype=torch.bool)
+        known = torch.ones(1, *test.shape[1:], dtype=torch.bool, device=test.device)
         known[:, test.shape[1] // 2 :] = False
         labels = test.labels[:10].repeat(3) if told else None
         three = model.complete(x.repeat(3, 1, 1, 1), known, labels)

@@ -62,11 +62,11 @@ def main(config: Config) -> None:
         page.section(head).picture(grid_png(drawn, 10), "drawn")
         errors = []
         for hidden in (0.5, 0.75):
-            known = (torch.arange(side) < round((1 - hidden) * side))[None, :, None].expand(1, side, side)
+            known = torch.ones_like(x[0, :1], dtype=torch.bool)
+            known[:, round((1 - hidden) * side) :] = False
             done = model.complete(x, known)
             errors.append(float((done - x).square().mean() / (~known).float().mean()))
-            picture = grid_png(torch.cat([x, x * known, done]), 10)
-            page.picture(picture, f"held out; with {hidden:.0%} hidden; completed")
+            page.picture(grid_png(torch.cat([x, x * known, done]), 10), f"held out; {hidden:.0%} hidden; completed")
         rows.append([head, saturation(done), variety(drawn), f"{errors[0]:.3f}, {errors[1]:.3f}"])
     page.section("Figures", "Saturation: (max - min) / max of red, green, blue, of the last completions; 0 is grey.")
     page.table(header := ["pictures", "saturation", "variety", "error with 50 %, 75 % hidden"], rows)

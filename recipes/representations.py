@@ -39,8 +39,8 @@ class Config:
 def inked(split: str) -> Images:
     """Glyphs in one of three inks; the label is the ink, the digit a known factor."""
     grey = genlab.DataOptions("glyphs", size=16, channels=1).load(split)
-    ink = torch.randint(3, (len(grey),), generator=torch.Generator().manual_seed(1))
-    pixels = (grey.pixels * INKS[ink][:, :, None, None]).round().byte()
+    ink = torch.randint(3, (len(grey),), generator=torch.Generator().manual_seed(1)).to(grey.device)
+    pixels = (grey.pixels * INKS.to(grey.device)[ink][:, :, None, None]).round().byte()
     return replace(grey, pixels=pixels, labels=ink, classes=("red", "green", "blue"), factors={"digit": grey.labels})
 
 
@@ -55,7 +55,7 @@ def main(config: Config) -> None:
     for n in config.labels:
         few = known.subset(torch.cat([(known.labels == c).nonzero()[:n, 0] for c in range(len(known.classes))]))
         for name, layers in {"pre-trained": ready, "random": plan.build(known.shape, 0)}.items():
-            net = Classifier(layers.classifier(len(known.classes)).requires_grad_(True), 0.05)
+            net = Classifier(layers.classifier(len(known.classes)).requires_grad_(True), 0.05).to(known.device)
             genlab.fit(net, Stream(few, 50), replace(options, schedule="cosine"), title=f"{name}, {n} labels")
             rows.append([n, name, net.evaluate(test)["accuracy"]])
     page.section("Few labels").table(few_head := ["labels per class", "start", "accuracy"], rows)
@@ -65,7 +65,7 @@ def main(config: Config) -> None:
     styles = {}
     for name, weight in {"with the adversary": 0.05, "without": 0.0}.items():
         torch.manual_seed(config.seed)
-        apart = DisentangleConfig(weight=weight).build((3, 16, 16), 3)
+        apart = DisentangleConfig(weight=weight).build((3, 16, 16), 3).to(known.device)
         genlab.fit(apart, Stream(inks["train"], 64), options, title=name)
         styles[name] = apart.evaluate(inks["test"])
         page.section(f"Content and ink, {name}").table(["figure", "value"], styles[name].items())

@@ -56,9 +56,9 @@ def main(config: Config) -> None:
     trained = genlab.Experiment(config.classifier, data, train).run(config.out / "victim")
     test = data.load("test")
     torch.manual_seed(config.seed)
-    untrained = config.classifier.build(test.shape, len(test.classes)).eval()
+    untrained = config.classifier.build(test.shape, len(test.classes)).to(test.device).eval()
     how = {"cells": config.cells, "pixels": config.pixels, "gap": config.gap, "channels": test.shape[0]}
-    learn, held = squares(20_000, **how, seed=config.seed), squares(2_000, **how, seed=config.seed + 1)
+    learn, held = (squares(n, **how, seed=config.seed + k).to(test.device) for k, n in enumerate((20_000, 2_000)))
     method = Reprogramming(config.images, lr=config.rate, seed=config.seed)
     accuracy = genlab.Run(config.out / "victim").results()["accuracy"]
     text = f"The victim classifies {accuracy:.2%} of its own held-out images; its weights stay as they are."

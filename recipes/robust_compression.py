@@ -55,7 +55,7 @@ def main(config: Config) -> None:
         genlab.fit(hard, Stream(known, 64, seed=config.seed), options, title=title)
 
     torch.manual_seed(config.seed)
-    net = lenet300(known.shape, len(known.classes))
+    net = lenet300(known.shape, len(known.classes)).to(known.device)
     change = (lambda x, y: inner(net, x, y)) if config.robust else None
     student = Distillation(net, [teacher], change=change)
     dense = genlab.fit(student, Stream(known, 64, seed=config.seed), options, title="distilled").net

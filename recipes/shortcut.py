@@ -38,23 +38,24 @@ class Config:
 
 def tinted(images: Images, colours: Tensor) -> Images:
     """White strokes on a ground of one colour per image (N, 3)."""
-    x = torch.lerp(colours[:, :, None, None], torch.ones(3, 1, 1), images.x)
+    x = torch.lerp(colours[:, :, None, None], torch.ones_like(images.x[:1]), images.x)
     return Images((x * 255).round().byte(), images.labels, images.classes, f"{images.name}, tinted")
 
 
 def main(config: Config) -> None:
     data, page = genlab.DataOptions(config.data, channels=1, data_root=config.data_root), genlab.Report("A shortcut")
     train, test, rows = data.load("train"), data.load("test").subset(slice(0, config.n)), []
-    own, other = (tinted(test, COLOURS[(test.labels + shift) % 10]) for shift in (0, 1))
+    colours = COLOURS.to(test.device)
+    own, other = (tinted(test, colours[(test.labels + shift) % 10]) for shift in (0, 1))
     ground = (test.x < 0.1)[:, 0]
     page.text(f"The ground is {float(ground.float().mean()):.0%} of the pixels. Above: images; below: saliency.")
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine", warmup=0.1)
     for name in ("its class", "no class"):
         torch.manual_seed(config.seed)
-        net = ClassifierConfig().build((3, *test.shape[1:]), len(test.classes))
+        net = ClassifierConfig().build((3, *test.shape[1:]), len(test.classes)).to(test.device)
         assert isinstance(net, Classifier)
-        told = train.labels if name == "its class" else torch.randint(10, (len(train),))
-        genlab.fit(net, Stream(tinted(train, COLOURS[told]), 64, seed=config.seed), options, title=name)
+        told = train.labels if name == "its class" else torch.randint_like(train.labels, 10)
+        genlab.fit(net, Stream(tinted(train, colours[told]), 64, seed=config.seed), options, title=name)
         seen = saliency(net, own.x, test.labels)
         part = float(((seen * ground).flatten(1).sum(1) / seen.flatten(1).sum(1).clamp(min=1e-12)).mean())
         rows.append([name, *(net.evaluate(images)["accuracy"] for images in (own, other)), part])

@@ -49,7 +49,7 @@ def main(config: Config) -> None:
     torch.set_grad_enabled(False)
     vae, sure = models["VAE"], lambda x: float(features.logits(features(x)).softmax(1).amax(1).mean())
     two = rates(*vae.posterior(x)).mean(0).argsort(descending=True).tolist()[:2]
-    sliders = vae.decode(sweep(torch.zeros(10), two, plane(10)))
+    sliders = vae.decode(sweep(torch.zeros(10, device=x.device), two, plane(10)))
     page.section("The two of ten dimensions with the highest rate, from -3 to 3").picture(grid_png(sliders, 10))
     a, b = (images[test.labels[: config.n] != test.labels[-config.n :]] for images in (x, test.x[-config.n :]))
     ways = {name: m.decode(interpolate(m.encode(a), m.encode(b), 9)) for name, m in list(models.items())[:2]}
@@ -61,7 +61,7 @@ def main(config: Config) -> None:
     noise = {name: [[row[k] for row in log] for k in ("images", "deviation")] for name, log in logs.items()}
     page.section("Without the penalty the noise goes").picture(curves(noise, x="images", y="deviation", log=True))
     mixture, rows = Mixture.fit(train, config.components, config.covariance), []
-    drawn = {name: m.sample(config.n) for name, m in {**models, "mixture": mixture}.items()}
+    drawn = {name: m.sample(config.n).to(x) for name, m in {**models, "mixture": mixture}.items()}
     spoilt = {"test, shifted": x.roll(1, 3), "test, blurred": (x + x.roll(1, 3)) / 2, "test, VAE": vae.reconstruct(x)}
     near = lambda y: float(nearest_image(y.flatten(1), train, Pixels())[0].median())
     page.section("Samples, and what pixel error does not see", "Nearest: distance to the nearest training image.")

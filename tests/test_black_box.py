@@ -199,7 +199,7 @@ def test_a_proxy_learns_and_what_fools_it_fools_the_target_too(learns: str) -> N
     train, test = data.load("train"), data.load("test").subset(slice(0, 100))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        target = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        target = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).to(train.device)
     with torch.no_grad():  # the class means: a target of another kind than the proxy, right on most digits
         means = torch.stack([train.x[train.labels == k].mean(0).flatten() for k in range(10)])
         target[1].weight.copy_(10 * means)

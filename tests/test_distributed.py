@@ -17,6 +17,8 @@ from genlab.train import Options, fit
 
 def ranks(work, folder, world=2):
     """Runs work(rank) in forked processes that form a gloo group; returns what each saved."""
+    if torch.cuda.is_available():
+        pytest.skip("autograd cannot be forked once it has used a GPU: torchrun's test stays")
 
     def enter(rank):
         dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
@@ -81,6 +83,17 @@ def test_collectives_average_and_agree(tmp_path):
     for mean, highest, word in ranks(work, tmp_path):
         assert (mean[0] == 0.5).all() and mean[0].shape == (2, 2) and mean[1] == 1.5
         assert highest == 15 and word == "from 0"
+
+
+def test_processes_take_the_gpus_in_turn_and_the_cpu_where_there_are_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert distributed.device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for rank, index in ((None, 0), (1, 1), (2, 0)):
+        if rank is not None:
+            monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert distributed.device() == torch.device("cuda", index)
 
 
 def test_torchrun_trains_and_writes_one_run(tmp_path):

@@ -190,7 +190,7 @@ def test_the_map_moves_and_the_answer_stays(ball):
     torch.manual_seed(0)
     data = DataOptions("digits")
     train, test = data.load("train"), data.load("test").subset(slice(0, 40))
-    method = ClassifierConfig(width=4).build(train.shape, 10)
+    method = ClassifierConfig(width=4).build(train.shape, 10).to(train.device)
     fit(method, Stream(train, 32), Options(images=9600, batch=32, schedule="cosine"))
     answer = method(test.x).argmax(1)
     before = saliency(method, test.x, answer)

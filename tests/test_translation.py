@@ -271,8 +271,8 @@ def test_closeness_needs_a_classifier_and_its_features_come_from_that_run(tmp_pa
     run = tmp_path / "net"
     trained = Experiment(ClassifierConfig(width=4), DataOptions(), Options(images=64)).run(run, pictures=1)
     method = CycleGANConfig(cycle=0.0, closeness=1.0, classifier=run, width=4, blocks=1).build((1, 8, 8), 0)
-    x = torch.rand(2, 1, 8, 8)
-    torch.testing.assert_close(trained.net[-1](method.features(x)), trained(x))
+    x = torch.rand(2, 1, 8, 8, device=trained.device)
+    torch.testing.assert_close(trained.net[-1](method.to(x.device).features(x)), trained(x))
     for bad in (CycleGANConfig(closeness=1.0), CycleGANConfig(classifier=run), CycleGANConfig(cycle=-1.0)):
         with pytest.raises(ValueError, match="closeness"):
             bad.build((1, 8, 8), 0)
@@ -488,7 +488,7 @@ def test_translate_writes_every_picture_under_its_name_and_a_grid(runs, pictures
     assert "skipped" in out and "d.jpg" in out and "5 images" in out
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["a.png", "b.bmp.png", "b.png.png", "c.png", "side-by-side.bmp.png", "side-by-side.png"]
-    method = genlab.load(runs / "cycle")
+    method = genlab.load(runs / "cycle", "cpu")
     expected = (method.translate(load("digits", "test").x[:1]) * 255).round().int()
     assert (shown(tmp_path / "out" / "a.png") - expected).abs().max() <= 1
     assert Image.open(tmp_path / "out" / "side-by-side.png").width == 6 * 72 + 8

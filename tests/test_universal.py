@@ -199,7 +199,7 @@ def test_a_trained_classifier_falls_to_each_form_far_more_often_than_to_noise() 
     train, test = source.load("train"), source.load("test").subset(slice(0, 200))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = ClassifierConfig(net="mlp", width=64).build(train.shape, 10)
+        model = ClassifierConfig(net="mlp", width=64).build(train.shape, 10).to(train.device)
     fit(model, Stream(train, 50), Options(images=20_000, schedule="cosine"))
     ball = Linf(0.25)
     attacks: dict[str, Attack] = {

@@ -69,7 +69,7 @@ class DefenseGAN(Filter):
         n, restarts = len(x), len(self.starts)
         targets = x.detach().repeat_interleave(restarts, 0)
         with evaluating(self.generator), torch.no_grad():
-            z = invert(self.generator, targets, self.starts.repeat(n, 1), steps=self.steps, lr=self.lr)
+            z = invert(self.generator, targets, self.starts.to(x.device).repeat(n, 1), steps=self.steps, lr=self.lr)
             images = self.generator(z)
         best = squared_error(images, targets).view(n, restarts).argmin(1)
         return images.view(n, restarts, *x.shape[1:])[torch.arange(n, device=x.device), best].clamp(0, 1)

@@ -58,7 +58,7 @@ class PreTraining(AutoEncoder):
         else:
             error = ERRORS[self.error].cost(self.net(x)[1].float(), x).mean()
         update("layers", error)
-        return {"error": error, "stage": torch.tensor(float(stage))}
+        return {"error": error, "stage": torch.full_like(error.detach(), stage)}
 
     def classifier(self, classes: int) -> nn.Sequential:
         """x (N, C, H, W) -> logits (N, classes): a copy of the encoder and, after it, a new linear layer."""

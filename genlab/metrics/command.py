@@ -38,8 +38,6 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"--n must be at least 2, got {options.n}")
     from dataclasses import replace
 
-    import torch
-
     from genlab.experiment import data_of, load
     from genlab.metrics.evaluate import evaluate
     from genlab.metrics.features import Features, Pixels, default_features
@@ -48,12 +46,11 @@ def main(arguments: list[str]) -> None:
     from genlab.run import Run
 
     run = Run(options.run)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    draw = sampler(load(run, device))
+    draw = sampler(load(run))
     data = data_of(run)
     data = data if options.data_root is None else replace(data, data_root=options.data_root)
-    train, test = (one_set(data.load(split, device)) for split in ("train", "test"))
-    features: Features = Pixels() if options.features == "pixels" else default_features(data, device)
+    train, test = (one_set(data.load(split)) for split in ("train", "test"))
+    features: Features = Pixels() if options.features == "pixels" else default_features(data)
     table = evaluate(draw, test, features, train, options.n, seed=options.seed)
     run.add_results(evaluation=table)
     Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))

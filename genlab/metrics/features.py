@@ -68,7 +68,7 @@ class ClassifierFeatures:
 
 
 def default_features(
-    data: DataOptions, device: torch.device | str = "cpu", images: int | None = None
+    data: DataOptions, device: torch.device | str | None = None, images: int | None = None
 ) -> ClassifierFeatures:
     """The penultimate layer of a small CNN, trained on `data` at its first use and read from the cache afterwards.
 
@@ -78,6 +78,7 @@ def default_features(
 
     Args:
         data: of the set to be judged; its own augmentation plays no part.
+        device: of the features; none: where this process works.
         images: training length, in images; none: EPOCHS epochs, at most 100,000.
 
     Raises:
