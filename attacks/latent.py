@@ -52,7 +52,7 @@ class Latent(Attack):
 
         with evaluating(draw, self.classifier):
             for start in starts:
-                z = invert(draw, x, start.expand(len(x), -1), steps=self.purifier.steps, lr=lr)
+                z = invert(draw, x, start.to(x.device).expand(len(x), -1), steps=self.purifier.steps, lr=lr)
                 found = inside(draw(descend(cost, z, self.steps, lr))).detach()
                 logits = f.query(found)
                 best.offer(slice(None), found, reached(logits, y), -margin(logits, y))

@@ -148,45 +148,52 @@ class Update:
     def __init__(self, optimizers: dict[str, Optimizer], clip: float | None = None):
         self.optimizers, self.clip = optimizers, clip
         self.progress = 0.0  # of training, in [0, 1]
-        self.failed: Tensor | None = None  # on the device: 1.0 once something was not finite
+        some = next((p for o in optimizers.values() for group in o.param_groups for p in group["params"]), None)
+        device = "cpu" if some is None else some.device
+        self.failed, self.one = torch.zeros((), device=device), torch.ones((), device=device)
 
     def __call__(self, name: str, loss: Tensor, leaves: Sequence[Tensor] = ()) -> None:
         """Backpropagates `loss` (a scalar) into the parameters of optimizer `name` alone, and into `leaves`; steps.
 
         Raises:
-            NonFinite: before the step, if the loss or the norm of the gradient is NaN or infinite.
+            NonFinite: before the step, if the loss or a gradient is NaN or infinite.
         """
         optimizer = self.optimizers[name]
         params = [p for group in optimizer.param_groups for p in group["params"]]
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(loss.device.type, enabled=False):
             loss.float().backward(inputs=[*params, *leaves])
-        touched = [p for p in params if p.grad is not None] if distributed.world_size() == 1 else params
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in touched]
-        *grads, mean = distributed.average([*grads, loss.detach().float()])
-        for p, grad in zip(touched, grads):
-            p.grad = grad
-        norm = nn.utils.get_total_norm(grads)
+        value = loss.detach().float().clone()
+        if distributed.world_size() > 1:
+            grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+            *grads, value = distributed.average([*grads, value])
+            for p, grad in zip(params, grads):
+                p.grad = grad
+        self.guard(name, optimizer, [value, *(p.grad for p in params if p.grad is not None)])
         if self.clip is not None:
-            nn.utils.clip_grads_with_norm_(touched, self.clip, norm)
-        self.guard(name, optimizer, bad=~(mean * 0 + norm).isfinite())
+            nn.utils.clip_grad_norm_(params, self.clip)
         optimizer.step()
         torch.clear_autocast_cache()  # else the next forward reuses the old half-precision copies
 
-    def guard(self, name: str, optimizer: Optimizer, bad: Tensor) -> None:
-        """Keeps a step with `bad` numbers from happening: at once on the CPU, without a wait on a GPU."""
-        if bad.is_cuda and getattr(optimizer, "_step_supports_amp_scaling", False):
-            self.defer(optimizer, bad)
-        elif bad:
+    def guard(self, name: str, optimizer: Optimizer, numbers: list[Tensor]) -> None:
+        """Keeps a step with a number that is not finite from happening: at once on the CPU, without a wait on a GPU.
+
+        `failed` is 1 from the first such number on. One kernel looks at all of them: that of torch.amp.GradScaler,
+        which also multiplies them, here by 1.
+        """
+        torch._amp_foreach_non_finite_check_and_unscale_(numbers, self.failed, self.one)
+        if self.deferred(optimizer):
+            optimizer.found_inf = self.failed  # type: ignore[attr-defined]  # read by the fused kernels
+        elif self.failed:
             raise NonFinite(f"the loss or gradient of {name!r} is not finite")
 
-    def defer(self, optimizer: Optimizer, bad: Tensor) -> None:
-        self.failed = bad.float() if self.failed is None else torch.maximum(self.failed, bad.float())
-        optimizer.found_inf = self.failed  # type: ignore[attr-defined]  # read by the fused kernels
+    def deferred(self, optimizer: Optimizer) -> bool:
+        """Does the optimizer read the verdict on the device?"""
+        return self.failed.is_cuda and getattr(optimizer, "_step_supports_amp_scaling", False)
 
     def check(self) -> None:
         """Raises NonFinite if a deferred guard has tripped; waits for the device."""
-        if self.failed is not None and self.failed.item():
+        if self.failed:
             raise NonFinite(f"the loss or gradient of one of {sorted(self.optimizers)} is not finite")
 
 
@@ -278,6 +285,7 @@ def fit(
         parts["average"] = average
     parts |= {f"hook {i}": hook for i, (_, hook) in enumerate(hooks) if hasattr(hook, "state_dict")}
     state = State(parts, run)
+    method.train()
     data.images = state.load()
     if run and rank == 0:
         run.forget_after(data.images)
@@ -298,8 +306,9 @@ def fit(
             for name, optimizer in optimizers.items():
                 for group, lr in zip(optimizer.param_groups, base[name]):
                     group["lr"] = lr * options.learning_rate(update.progress)
-            method.train()
-            reseed(options.seed, state.step, rank, world)
+            if not method.training:  # a hook has looked at it
+                method.train()
+            reseed(options.seed, state.step, rank, world, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
                 metrics = method.step(data, update)
             metrics = {name: value.detach() for name, value in metrics.items()}  # or the graph outlives the step
@@ -338,22 +347,29 @@ class Window:
     """Means of the metrics since the last line of the log; summed on the device, fetched at once."""
 
     def __init__(self) -> None:
-        self.sums: Metrics = {}
+        self.names: list[str] = []  # the same at every step
+        self.sums: Tensor | float = 0.0
         self.steps = 0
 
     @torch.no_grad()
     def add(self, metrics: Metrics) -> None:
-        self.sums = {name: value.detach().float() + self.sums.get(name, 0.0) for name, value in metrics.items()}
-        self.steps += 1
+        self.names, self.steps = list(metrics), self.steps + 1
+        if metrics:
+            self.sums = torch.stack([value.detach().float() for value in metrics.values()]) + self.sums
 
     def means(self) -> dict[str, float]:
         """Name -> mean, and starts anew."""
-        values = (torch.stack(list(self.sums.values())) / self.steps).tolist() if self.sums else []
-        row = dict(zip(self.sums, values))
-        self.sums, self.steps = {}, 0
-        return row
+        values = (self.sums / self.steps).tolist() if isinstance(self.sums, Tensor) else []
+        self.sums, self.steps = 0.0, 0
+        return dict(zip(self.names, values))
 
 
-def reseed(seed: int, step: int, rank: int, world: int) -> None:
-    """Makes the noise of a step depend on (seed, step, rank) alone: resuming is exact, and hooks cannot disturb it."""
-    torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step * world + rank) % 2**63)
+def reseed(seed: int, step: int, rank: int, world: int, device: torch.device) -> None:
+    """Makes the noise of a step depend on (seed, step, rank) alone: resuming is exact, and hooks cannot disturb it.
+
+    As torch.manual_seed, which takes a millisecond for the devices that are not there.
+    """
+    number = (seed * 0x9E3779B97F4A7C15 + step * world + rank) % 2**63
+    torch.default_generator.manual_seed(number)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(number)

@@ -55,17 +55,19 @@ class GAN(Adversarial):
             real, _ = next(data)
             with torch.set_grad_enabled(k == 0):  # the last fakes also teach the generator
                 fake = self.sample(len(real))
-            shown = [fake.detach(), *([self.replay.exchange(fake.detach())] if self.replay else [])]
-            scores = self.discriminator(real), torch.cat([self.discriminator(batch) for batch in shown])
-            discriminator = self.objective.discriminator(*scores)
+            score_real, score_fake = self.discriminator(real), self.discriminator(fake.detach())
+            if self.replay:
+                past = self.replay.exchange(fake.detach())
+                score_fake = torch.cat([score_fake, self.discriminator(past)])
+            discriminator = self.objective.discriminator(score_real, score_fake)
             update("discriminator", discriminator)
         generator = self.objective.generator(self.discriminator(fake))
         update("generator", generator)
         return {
             "discriminator": discriminator,
             "generator": generator,
-            "score_real": scores[0].mean(),
-            "score_fake": scores[1].mean(),
+            "score_real": score_real.mean(),
+            "score_fake": score_fake.mean(),
         }
 
 
