@@ -20,17 +20,16 @@ from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
 class PairDiscriminator(nn.Module):
-    """x (N, C, H, W) in [0, 1] and z (N, latent) -> (N, 1), a logit."""
+    """x (N, C, H, W) in [0, 1] and z (N, latent) -> (N, 1), a logit.
 
-    def __init__(self, shape: tuple[int, int, int], latent: int, width: int, hidden: int = 256):
+    Two layers look at image and latent together, with batch normalisation: without it the game collapses.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], latent: int, width: int, hidden: int = 1024):
         super().__init__()
-        self.body = Encoder(shape, hidden, width)
-        self.head = nn.Sequential(
-            nn.LeakyReLU(0.2),
-            nn.Linear(hidden + latent, hidden),
-            nn.LeakyReLU(0.2),
-            nn.Linear(hidden, 1),
-        )
+        self.body = nn.Sequential(Encoder(shape, hidden, width), nn.LeakyReLU(0.2))
+        joint = lambda inputs: [nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2)]
+        self.head = nn.Sequential(*joint(hidden + latent), *joint(hidden), nn.Linear(hidden, 1))
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         return self.head(torch.cat([self.body(x), z], 1))
