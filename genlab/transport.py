@@ -58,18 +58,18 @@ def earth_movers(x: Tensor, y: Tensor, p: Weights | None = None, q: Weights | No
 
 
 def sinkhorn(cost: Tensor, blur: float, iterations: int) -> Tensor:
-    """A plan (n, m) between even masses at `cost` (n, m), on its device; Cuturi 2013, arXiv:1306.0895.
+    """A plan (..., n, m) between even masses at `cost` (..., n, m), on its device; Cuturi 2013, arXiv:1306.0895.
 
     The cheapest with `blur` (above 0, in units of the cost) times its entropy as a bonus, after so many rounds of
     scaling rows and columns: columns sum to 1 / m exactly, rows to 1 / n in the limit.
     """
-    n, m = cost.shape
-    kernel = ((cost.amin(1, keepdim=True) - cost.double()) / blur).exp()
-    columns = kernel.new_ones(m)
+    n, m = cost.shape[-2:]
+    kernel = ((cost.amin(-1, keepdim=True) - cost.double()) / blur).exp()
+    columns = kernel.new_ones(*kernel.shape[:-2], m, 1)
     for _ in range(iterations):
         rows = 1 / (n * (kernel @ columns))
-        columns = 1 / (m * (rows @ kernel)).clamp_min(torch.finfo(kernel.dtype).tiny)
-    return (rows[:, None] * kernel * columns).to(cost.dtype)
+        columns = 1 / (m * (kernel.mT @ rows)).clamp_min(torch.finfo(kernel.dtype).tiny)
+    return (rows * kernel * columns.mT).to(cost.dtype)
 
 
 def _masses(weights: Weights | None, n: int) -> np.ndarray:

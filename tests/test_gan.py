@@ -370,7 +370,7 @@ def test_batches_are_apart_by_four_cosines_and_a_batch_that_repeats_itself_is_se
     torch.manual_seed(0)
     y = torch.nn.functional.normalize(torch.randn(6, 2, dtype=torch.float64), dim=1)
     x = torch.nn.functional.normalize(torch.randn(6, 2, dtype=torch.float64), dim=1).requires_grad_()
-    (slope,) = torch.autograd.grad(method.transport(x, y), x)
+    (slope,) = torch.autograd.grad(method.transport(x[None], y[None]).sum(), x)
     exact = torch.from_numpy(plan((1 - x @ y.T).detach().numpy()))
     torch.testing.assert_close(slope, -exact @ y, atol=0.02, rtol=0)
 
@@ -403,7 +403,6 @@ def test_combinations_without_sense_are_refused_in_a_sentence():
     for config, why in (
         (GANConfig(spectral=True), "batch normalisation undoes the bound"),
         (GANConfig(net="resnet", hidden=16), "no fully connected hidden layer, got hidden 16"),
-        (GANConfig(replay=64, minibatch=True), "mixes past fakes"),
         (GANConfig(generators=0), "generators >= 1, got 0 and 0"),
         (WGANConfig(spectral=True, norm="none"), "clip 0.01 has no effect"),
         (WGANGPConfig(norm="batch"), "one image at a time, not batch normalisation"),

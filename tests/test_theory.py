@@ -55,6 +55,8 @@ def test_the_blurred_plan_comes_to_the_exact_one_and_its_blur_solves_the_dual():
     potentials = soft.log() + cost[:, :15] / 0.1  # of the best blurred plan: a sum of a row's and a column's number
     torch.testing.assert_close(potentials - potentials[:1], (potentials - potentials[:1])[:, :1].expand(-1, 15))
     assert sinkhorn(3 * cost.float(), 1e-3, 50).isfinite().all()
+    pair = torch.stack([cost, cost.T])
+    torch.testing.assert_close(sinkhorn(pair, 0.1, 20), torch.stack([sinkhorn(c, 0.1, 20) for c in pair]))
 
 
 def test_on_the_line_the_distance_is_that_of_the_quantiles():

@@ -93,8 +93,6 @@ class GANConfig(AdversarialConfig):
     def build(self, shape: tuple[int, int, int], classes: int) -> GAN:
         if self.replay < 0 or self.generators < 1:
             raise ValueError(f"replay must be >= 0 and generators >= 1, got {self.replay} and {self.generators}")
-        if self.replay and self.minibatch:
-            raise ValueError("minibatch discrimination judges a batch as a whole, replay mixes past fakes into it")
         generators = [self.make_generator(shape) for _ in range(self.generators)]
         return GAN(
             generators[0] if self.generators == 1 else Ensemble(generators),

@@ -34,7 +34,7 @@ class OTGAN(Adversarial):
         n_generator: int = 3,
         blur: float = 0.02,
         iterations: int = 50,
-        lr: float = 3e-4,
+        lr: float = 1e-3,
     ):
         super().__init__(generator, latent)
         self.critic, self.n_generator, self.lr = critic, n_generator, lr
@@ -45,16 +45,16 @@ class OTGAN(Adversarial):
         return {name: adam(net, lr=self.lr, betas=(0.5, 0.999)) for name, net in nets.items()}
 
     def transport(self, x: Tensor, y: Tensor) -> Tensor:
-        """W between sets of embeddings of length 1, (N, d) and (M, d); the plan is taken as given (eq. 4)."""
-        cost = 1 - x @ y.T
-        return (sinkhorn(cost.detach(), self.blur, self.iterations) * cost).sum()
+        """W (B,) between sets of embeddings of length 1, (B, N, d) and (B, M, d); the plan is taken as given (eq. 4)."""
+        cost = 1 - x @ y.mT
+        return (sinkhorn(cost.detach(), self.blur, self.iterations) * cost).sum((1, 2))
 
     def distance(self, real: Tensor, fake: Tensor) -> Tensor:
         """The minibatch energy distance (eq. 7) of two batches (2 N, C, H, W), each taken as two."""
         embedded = normalize(self.critic(torch.cat([real, fake])).float(), dim=1)
         (x, x_), (y, y_) = (half.chunk(2) for half in embedded.split([len(real), len(fake)]))
-        between = self.transport(x, y) + self.transport(x, y_) + self.transport(x_, y) + self.transport(x_, y_)
-        return between - 2 * self.transport(x, x_) - 2 * self.transport(y, y_)
+        distances = self.transport(torch.stack([x, x, x_, x_, x, y]), torch.stack([y, y_, y, y_, x_, y_]))
+        return distances[:4].sum() - 2 * distances[4:].sum()
 
     def step(self, data: Stream, update: Update) -> Metrics:
         for _ in range(self.n_generator):
@@ -85,10 +85,10 @@ class OTGANConfig(Config):
     """entropy's weight in the transport; the smaller, the nearer to the exact plan"""
     iterations: int = 50
     """of Sinkhorn's algorithm"""
-    lr: float = 3e-4
+    lr: float = 1e-3
     """learning rate of both Adams"""
 
-    training = Options(images=3_000_000, batch=256, half_life=50_000)
+    training = Options(images=1_000_000, batch=128, half_life=50_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> OTGAN:
         if min(self.n_generator, self.iterations) < 1 or not self.blur > 0:
