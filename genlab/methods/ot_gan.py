@@ -45,7 +45,7 @@ class OTGAN(Adversarial):
         return {name: adam(net, lr=self.lr, betas=(0.5, 0.999)) for name, net in nets.items()}
 
     def transport(self, x: Tensor, y: Tensor) -> Tensor:
-        """W (B,) between sets of embeddings of length 1, (B, N, d) and (B, M, d); the plan is taken as given (eq. 4)."""
+        """W (B,) between sets of embeddings of length 1, (B, N, d) and (B, M, d), the plan taken as given (eq. 4)."""
         cost = 1 - x @ y.mT
         return (sinkhorn(cost.detach(), self.blur, self.iterations) * cost).sum((1, 2))
 
