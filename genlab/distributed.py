@@ -40,7 +40,8 @@ def group() -> Iterator[torch.device]:
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield here
         return
-    own = here.type == "cuda" and int(os.environ["LOCAL_WORLD_SIZE"]) <= torch.cuda.device_count()
+    here_all = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))  # processes on this machine
+    own = here.type == "cuda" and here_all <= torch.cuda.device_count()
     dist.init_process_group("nccl" if own else "gloo")  # NCCL refuses two processes on one GPU
     try:
         yield here
