@@ -479,6 +479,11 @@ def test_the_command_prints_a_table_and_adds_to_the_run(tmp_path, cache, monkeyp
     assert "evaluation.samples.FID[digits-cnn]" in (run / "report.html").read_text()
     assert main(["evaluate", str(run), "--n", "50", "--features", "pixels"]) == 0
     assert "FID[pixels]" in capsys.readouterr().out
+    run = tmp_path / "bigan"  # which reconstructs, too
+    Experiment(METHODS["bigan"], DataOptions(), Options(images=64)).run(run, pictures=1)
+    assert main(["evaluate", str(run), "--n", "60"]) == 0
+    found = json.loads((run / "results.json").read_text())["evaluation"]
+    assert found["samples"]["class kept[digits-cnn]"] < 0.3 and found["train"]["class kept[digits-cnn]"] > 0.8
 
 
 def test_the_command_meets_bad_input_with_one_sentence(tmp_path, capsys):

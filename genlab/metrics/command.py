@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
@@ -15,7 +15,8 @@ from rich.table import Table
 class Evaluate:
     """Measures the samples of a run against its held-out images; adds to results.json and report.html.
 
-    The second column is the floor: real training images, measured alike.
+    The second column is the floor: real training images, measured alike. Of a method that reconstructs images, also the
+    share of held-out ones whose class a classifier still sees afterwards.
     """
 
     run: tyro.conf.Positional[Path]
@@ -39,19 +40,25 @@ def main(arguments: list[str]) -> None:
     from dataclasses import replace
 
     from genlab.experiment import data_of, load
+    from genlab.metrics.accuracy import accuracy
     from genlab.metrics.evaluate import evaluate
-    from genlab.metrics.features import Features, Pixels, default_features
+    from genlab.metrics.features import ClassifierFeatures, Features, Pixels, default_features
     from genlab.metrics.seen import one_set, sampler
     from genlab.report import Report
     from genlab.run import Run
 
     run = Run(options.run)
-    draw = sampler(load(run))
+    method: Any = load(run)
+    draw = sampler(method)
     data = data_of(run)
     data = data if options.data_root is None else replace(data, data_root=options.data_root)
     train, test = (one_set(data.load(split)) for split in ("train", "test"))
     features: Features = Pixels() if options.features == "pixels" else default_features(data)
     table = evaluate(draw, test, features, train, options.n, seed=options.seed)
+    if hasattr(method, "reconstruct") and isinstance(features, ClassifierFeatures):
+        kept, judge = f"class kept[{features.name}]", features.classify
+        table["samples"][kept] = accuracy(lambda x: judge(method.reconstruct(x)), test)
+        table["train"][kept] = accuracy(judge, test)  # of the images themselves
     run.add_results(evaluation=table)
     Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
     print(Report(run.path.name).run(run).save(run.file("report.html")))
