@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 
 class Replay(nn.Module):
-    """Keeps `size` images (or points) of `shape` on the device, in buffers: they survive a restart."""
+    """Keeps `size` images (or points) of `shape` on the device, in buffers: they survive a restart.
+
+    A batch of more than `size` is a ValueError.
+    """
 
     images: Tensor
     filled: Tensor

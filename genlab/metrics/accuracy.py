@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genlab.data import Folder, Images, batches
+from genlab.data import Images, batches
 
 
 @torch.no_grad()
@@ -17,7 +17,7 @@ def answers(model: Callable[[Tensor], Tensor], data: Images) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(model: Callable[[Tensor], Tensor], data: Images | Folder) -> float:
+def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
     """The fraction of `data` that a model (x -> logits, in eval mode) classifies correctly."""
     right = torch.stack([(model(x).argmax(1) == y).sum() for x, y in batches(data, 500)]).sum()
     return int(right) / len(data)

@@ -40,10 +40,10 @@ def main(arguments: list[str]) -> None:
     from dataclasses import replace
 
     from genlab.experiment import data_of, load
-    from genlab.metrics.accuracy import accuracy
     from genlab.metrics.evaluate import evaluate
     from genlab.metrics.features import ClassifierFeatures, Features, Pixels, default_features
     from genlab.metrics.seen import one_set, sampler
+    from genlab.metrics.translation import preserved
     from genlab.report import Report
     from genlab.run import Run
 
@@ -56,9 +56,8 @@ def main(arguments: list[str]) -> None:
     features: Features = Pixels() if options.features == "pixels" else default_features(data)
     table = evaluate(draw, test, features, train, options.n, seed=options.seed)
     if hasattr(method, "reconstruct") and isinstance(features, ClassifierFeatures):
-        kept, judge = f"class kept[{features.name}]", features.classify
-        table["samples"][kept] = accuracy(lambda x: judge(method.reconstruct(x)), test)
-        table["train"][kept] = accuracy(judge, test)  # of the images themselves
+        for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # the images as they are
+            table[column][f"class preserved[{features.name}]"] = preserved(way, test, features)
     run.add_results(evaluation=table)
     Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
     print(Report(run.path.name).run(run).save(run.file("report.html")))

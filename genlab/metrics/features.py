@@ -66,10 +66,6 @@ class ClassifierFeatures:
         """features (N, d) -> logits (N, classes)."""
         return self.head(features)
 
-    def classify(self, x: Tensor) -> Tensor:
-        """x (N, C, H, W) in [0, 1] -> logits (N, classes)."""
-        return self.logits(self(x))
-
 
 def default_features(
     data: DataOptions, device: torch.device | str | None = None, images: int | None = None
