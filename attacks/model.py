@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
+from genlab.ranges import check as check_options
+
 if TYPE_CHECKING:
     from genlab.data import Images
 
@@ -111,6 +113,9 @@ class Attack(ABC):
     model: x (N, ...) in [0, 1] -> logits (N, K); y: (N,) int64, the true labels or, for a targeted attack, the wanted
     ones. A subclass writes `run`; a field named `ball` says what the result promises, and the evaluator checks it.
     """
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     @abstractmethod
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:

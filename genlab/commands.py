@@ -14,6 +14,7 @@ from rich.table import Table
 
 from genlab.cli import gather
 from genlab.names import choose, resolve
+from genlab.ranges import OutOfRange, check
 
 
 def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
@@ -22,7 +23,12 @@ def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
     `command` is that of `genlab`; none: a script of its own.
     """
     name = None if command is None else f"genlab {command}"
-    return tyro.cli(kind, prog=name, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+    try:
+        options = tyro.cli(kind, prog=name, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+        check(options)
+    except OutOfRange as error:
+        raise ValueError(f"--{error.option.replace('_', '-')} {error.text}") from None
+    return options
 
 
 def methods() -> dict[str, tuple[str, str]]:

@@ -10,7 +10,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from genlab import distributed
 from genlab.interrupt import Interrupt
 from genlab.progress import Progress
+from genlab.ranges import Count, Positive, Range, Seed, check
 from genlab.schedules import SCHEDULES, ScheduleName, warm_up
 
 if TYPE_CHECKING:
@@ -90,36 +91,29 @@ class Method(nn.Module):
 class Options:
     """How long and how to train."""
 
-    images: int = 600_000
+    images: Count = 600_000
     """training length, in images"""
-    batch: int = 64
+    batch: Count = 64
     """images per batch, over all ranks"""
-    seed: int = 0
+    seed: Seed = 0
     """start of every random number: weights, order, noise"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """arithmetic of the forward passes; bfloat16 is many times slower on a processor without it (AMX, AVX-512 BF16)"""
     schedule: ScheduleName = "constant"
     """course of the learning rates"""
-    warmup: float = 0.0
+    warmup: Annotated[float, Range(0, 1, below=True)] = 0.0
     """fraction of training over which the learning rates rise from 0"""
-    clip: float | None = None
+    clip: Positive | None = None
     """largest gradient norm per optimizer"""
-    half_life: float | None = None
+    half_life: Positive | None = None
     """half-life of the weight average (EMA), in images; none: no average"""
-    save_every: int = 100_000
+    save_every: Count = 100_000
     """images between checkpoints"""
-    log_every: int = 10_000
+    log_every: Count = 10_000
     """images between lines of the log"""
 
     def __post_init__(self) -> None:
-        for name in ("images", "batch", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("clip", "half_life"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
-        warm_up(SCHEDULES[self.schedule], self.warmup)
+        check(self)
 
     def learning_rate(self, progress: float) -> float:
         """The factor on every learning rate at `progress` in [0, 1]."""
@@ -132,6 +126,9 @@ class Config:
 
     training: ClassVar[Options] = Options()
     """how this method is trained unless the user says otherwise"""
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Method:
         """The method, untrained, for images of `shape` (C, H, W) in so many classes."""

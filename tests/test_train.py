@@ -37,8 +37,8 @@ class Scalar(Method):
 
 
 def test_options_refuse_nonsense_by_name():
-    for bad, words in [({"images": 0}, "images must be at least 1, got 0"), ({"clip": -1.0}, "clip must be positive"),
-                       ({"half_life": 0.0}, "half_life"), ({"warmup": 1.5}, r"\[0, 1\), got 1.5")]:  # fmt: skip
+    for bad, words in [({"images": 0}, "images must be at least 1 .*, got 0"), ({"clip": -1.0}, "clip must be above 0"),
+                       ({"half_life": 0.0}, "half_life"), ({"warmup": 1.5}, "below 1, got 1.5")]:  # fmt: skip
         with pytest.raises(ValueError, match=words):
             Options(**bad)
 

@@ -1,0 +1,112 @@
+"""What the options of a dataclass may be, said where they are declared: `width: Annotated[int, Range(1, 4096)] = 64`.
+
+`check` holds every value against its annotation. Configs, attacks and the command line all call it, so a value is
+refused in the same words wherever it comes from.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`, both included unless `above` leaves out `low` or `below` leaves out `high`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.above else self.low <= value) and (
+            value < self.high if self.below else value <= self.high
+        )
+
+    def __str__(self) -> str:
+        low = "" if self.low == -math.inf else f"{'above' if self.above else 'at least'} {self.low:,g}"
+        high = "" if self.high == math.inf else f"{'below' if self.below else 'at most'} {self.high:,g}"
+        return " and ".join(filter(None, (low, high))) or "a finite number"
+
+
+Count = Annotated[int, Range(1, 10**12)]  # of images, pixels, queries: what only time limits
+Steps = Annotated[int, Range(1, 10**6)]  # of a loop within one step or one attack
+Width = Annotated[int, Range(1, 2**16)]  # of a layer: channels, units, dimensions of a code
+Layers = Annotated[int, Range(1, 1000)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]
+Positive = Annotated[float, Range(0, 1e9, above=True)]
+Weight = Annotated[float, Range(0, 1e9)]  # of a term of a loss
+Share = Annotated[float, Range(0, 1)]
+LearningRate = Annotated[float, Range(0, 1e4, above=True)]
+
+
+class OutOfRange(ValueError):
+    """An option has a value that it may not have; `option` is its name, the text goes on behind it."""
+
+    def __init__(self, option: str, text: str):
+        super().__init__(f"{option} {text}")
+        self.option, self.text = option, text
+
+
+def check(options: Any) -> None:
+    """Holds every field of the dataclass instance `options`, and of dataclasses within it, against its annotation.
+
+    Raises:
+        OutOfRange: a value is not of the annotated type, not in its Range, or NaN or infinite.
+    """
+    hints = _hints(type(options))
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            check(value)
+        elif wrong := _wrong(value, hints[field.name]):
+            raise OutOfRange(field.name, f"must be {wrong}, got {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "a number of more than 30 digits"
+    return text if len(text := repr(value)) <= 200 else text[:200] + " ..."
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _wrong(value: Any, hint: Any) -> str:
+    """What `value` should be by `hint`; empty if it is, or if the annotation says nothing that can be checked."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        wrong = _wrong(value, parts[0])
+        allowed = next((part for part in parts[1:] if isinstance(part, Range)), None)
+        if allowed is None or (not wrong and value in allowed):
+            return wrong
+        return f"{wrong}, {allowed}" if wrong else str(allowed)
+    if origin in (Union, UnionType):
+        found = [_wrong(value, part) for part in parts if part is not NoneType or value is None]
+        return "" if "" in found else " or ".join(dict.fromkeys(found))
+    if origin is Literal:
+        return "" if value in parts else f"one of {', '.join(map(repr, parts))}"
+    if origin is tuple:
+        if not isinstance(value, tuple | list):
+            return "a tuple"
+        kinds = [parts[0]] * len(value) if parts[1:] == (...,) else parts
+        if len(kinds) != len(value):
+            return f"a tuple of {len(kinds)}"
+        return next((f"a tuple of numbers, each {wrong}" for wrong in map(_wrong, value, kinds) if wrong), "")
+    if hint is bool:
+        return "" if isinstance(value, bool) else "True or False"
+    if hint is int:
+        return "" if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+    if hint is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return "" if number and abs(value) < math.inf else "a finite number"
+    if hint in (str, Path):
+        return "" if isinstance(value, hint) else {str: "text", Path: "a path"}[hint]
+    return ""
