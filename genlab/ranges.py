@@ -59,7 +59,7 @@ def check(options: Any) -> None:
     Raises:
         OutOfRange: a value is not of the annotated type, not in its Range, or NaN or infinite.
     """
-    hints = _hints(type(options))
+    hints = _hints(options.__class__)
     for field in fields(options):
         value = getattr(options, field.name)
         if is_dataclass(value) and not isinstance(value, type):
@@ -75,7 +75,7 @@ def _short(value: Any) -> str:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
@@ -107,6 +107,8 @@ def _wrong(value: Any, hint: Any) -> str:
     if hint is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return "" if number and abs(value) < math.inf else "a finite number"
-    if hint in (str, Path):
-        return "" if isinstance(value, hint) else {str: "text", Path: "a path"}[hint]
+    if hint is str:
+        return "" if isinstance(value, str) else "text"
+    if hint is Path:
+        return "" if isinstance(value, str | Path) else "a path"  # text in a config.json
     return ""
