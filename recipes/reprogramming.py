@@ -1,7 +1,7 @@
 """Reprogramming: a learned frame makes a frozen classifier count squares; the control is an untrained victim.
 
 python recipes/reprogramming.py                                  # scikit-learn's digits, minutes on one core
-python recipes/reprogramming.py --data folder:DIR --size 32 --pixels 4 --gap 3     # counts best: README, with lengths
+python recipes/reprogramming.py --data folder:DIR --size 32 --pixels 4 --gap 3     # counts best: results/attacks.md
 """
 
 from __future__ import annotations
