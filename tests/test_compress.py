@@ -1,5 +1,9 @@
 """Compression: pruning, sharing, files, low rank, exits and teachers, against closed forms."""
 
+import hashlib
+import json
+import os
+import zlib
 from copy import deepcopy
 from math import log2
 
@@ -196,6 +200,107 @@ def test_a_damaged_file_is_refused_by_name(tmp_path):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
         with pytest.raises(file.FileError, match="net.gl"):
             file.load(path)
+
+
+HOSTILE = [None, True, -1, 0, 1, 7, 2**31, 2**63, 10**40, 1.5, float("nan"), "", "w", "plain", "sparse", [], [-1], [0],
+           [2**40], [10**30, 0], [[1]], {}, {"a": 1}]  # fmt: skip
+
+
+def taken_apart(path):
+    """The head of a compressed file as values, and its payload."""
+    body = path.read_bytes()[39:]
+    size = int.from_bytes(body[:4], "big")
+    return json.loads(zlib.decompress(body[4 : 4 + size])), body[4 + size :]
+
+
+def sealed(path, head, payload):
+    """Writes a file of any head (bytes are taken for the packed ones) under a checksum that fits."""
+    packed = head if isinstance(head, bytes) else zlib.compress(json.dumps(head).encode())
+    body = len(packed).to_bytes(4, "big") + packed + payload
+    path.write_bytes(b"genlab\1" + hashlib.sha256(body).digest() + body)
+
+
+def places(value, way=()):
+    """The way to every value within lists."""
+    yield way
+    for k, inner in enumerate(value if isinstance(value, list) else []):
+        yield from places(inner, (*way, k))
+
+
+def altered(value, way, new):
+    if not way:
+        return new
+    return [altered(inner, way[1:], new) if k == way[0] else inner for k, inner in enumerate(value)]
+
+
+def loads_or_refuses(path):
+    try:
+        state, _ = file.load(path)
+        assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
+    except file.FileError as error:
+        assert str(path) in str(error) and "\n" not in str(error) and len(str(error)) < 400
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A file with a tensor of every kind."""
+    g = torch.Generator().manual_seed(0)
+    few = torch.randint(0, 3, (9, 7), generator=g).float()
+    spaced = torch.zeros(2000).index_fill(0, torch.tensor([3, 700, 701]), 2.5)
+    many = torch.zeros(5000).index_copy(0, torch.arange(0, 4000, 13), torch.randn(308, generator=g))
+    state = {"plain": torch.randn(4, 3, generator=g), "few": few, "spaced": spaced, "many": many, "n": torch.tensor(5)}
+    path = tmp_path_factory.mktemp("stored") / "net.gl"
+    file.save(state | {"flag": torch.tensor([True, False])}, path, ["about"])
+    assert {row[1] for row in taken_apart(path)[0][1]} == {"plain", "table", "sparse", "spaced"}
+    return path
+
+
+def test_a_file_with_a_hostile_head_and_a_fitting_checksum_is_refused_by_name(stored, tmp_path):
+    head, payload = taken_apart(stored)
+    path, rng = tmp_path / "hostile.gl", np.random.default_rng(0)
+    cases = [(way, value) for way in places(head) for value in HOSTILE]
+    for k in rng.choice(len(cases), 250, replace=False):
+        sealed(path, altered(head, *cases[k]), payload)
+        loads_or_refuses(path)
+    for way, wrong in (((1, 0, 3), [3, 5]), ((1, 0, 4), [47]), ((1, 1, 5), 64), ((1, 2, 5), [10**9, 4])):
+        sealed(path, altered(head, way, wrong), payload)
+        with pytest.raises(file.FileError, match="hostile.gl is not as genlab writes it"):
+            file.load(path)
+
+
+def test_a_file_with_changed_bytes_and_a_fitting_checksum_is_read_or_refused_by_name(stored, tmp_path):
+    head, payload = taken_apart(stored)
+    packed, path, rng = zlib.compress(json.dumps(head).encode()), tmp_path / "flipped.gl", np.random.default_rng(1)
+    for k in range(300):
+        parts = [bytearray(packed), bytearray(payload)]
+        part = parts[k % 4 > 0]
+        for place in rng.integers(len(part), size=rng.integers(1, 4)):
+            part[place] = rng.integers(256)
+        sealed(path, bytes(parts[0]), bytes(parts[1]))
+        loads_or_refuses(path)
+
+
+def test_bombs_and_what_is_no_file_are_refused_by_name(stored, tmp_path):
+    head, payload = taken_apart(stored)
+    path = tmp_path / "bomb.gl"
+    bombs = [zlib.compress(b" " * 10**8), zlib.compress(b"[" * 10**6), zlib.compress(b"[0,[]]")[:-1], b"", b"\0" * 9]
+    gaps = [0, [["w", "sparse", "torch.float32", [10**9], [4, 1, 1, 19, 8], [10**9, 60]]]]
+    for bomb, rest in [*((bomb, b"") for bomb in bombs), (gaps, bytes(33)), (head, payload + b"x"), (head, b"")]:
+        sealed(path, bomb, rest)
+        with pytest.raises(file.FileError, match="bomb.gl"):
+            file.load(path)
+    os.mkfifo(tmp_path / "fifo")
+    for place in (tmp_path / "fifo", tmp_path):
+        with pytest.raises(file.FileError, match="is not a file"):
+            file.load(place)
+    with pytest.raises(file.FileError, match="take more than"):
+        file.save({}, path, "x" * file.HEAD)
+
+
+def test_zeros_at_the_end_are_coded_so_that_the_file_can_justify_them(tmp_path):
+    state = {"w": torch.zeros(10**6).index_fill(0, torch.tensor([0]), 1.0)}
+    assert file.save(state, tmp_path / "net.gl") < 1000
+    assert torch.equal(file.load(tmp_path / "net.gl")[0]["w"], state["w"])
 
 
 def test_the_error_of_low_rank_is_the_tail_of_the_spectrum():

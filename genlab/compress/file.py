@@ -6,16 +6,20 @@ taken.
 
     b"genlab", format (1 byte), SHA-256 of the rest (32 bytes), length of the head (4 bytes), head, payload
 
-The head is JSON under zlib: what the file is about, and for every tensor its name, kind, shape and the length of its
-parts.
+The head is JSON under zlib: what the file is about, and for every tensor its name, kind, type, shape, the length of its
+parts and what its kind needs besides. A reader trusts none of it: every figure is checked against the length of the
+file before anything is made of that size. A byte of a file can justify 8 bits, and a bit, as the code of a gap, GAP
+zeros.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Mapping
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,8 @@ from genlab.checkpoint import write_atomically
 from genlab.compress import huffman
 
 MAGIC, FORMAT = b"genlab", 1
+HEAD = 1 << 22  # bytes of an unpacked head
+DIMENSIONS = 64
 MOST = 256  # values that a table may have
 GAP = 255  # a longer run of zeros is cut: this symbol means so many zeros and no value
 KINDS = {"torch.float32": torch.float32, "torch.int64": torch.int64, "torch.bool": torch.bool}
@@ -45,7 +51,10 @@ def save(state: Mapping[str, Tensor], path: str | Path, about: Any = None) -> in
         kind, parts, more = smallest(tensor.detach().cpu())
         rows.append([name, kind, str(tensor.dtype), list(tensor.shape), [len(part) for part in parts], more])
         payload += b"".join(parts)
-    head = zlib.compress(json.dumps([about, rows], separators=(",", ":")).encode(), 9)
+    plain = json.dumps([about, rows], separators=(",", ":")).encode()
+    if len(plain) > HEAD:
+        raise FileError(f"what {path} is about and the names of its tensors take more than {HEAD} bytes")
+    head = zlib.compress(plain, 9)
     body = len(head).to_bytes(4, "big") + head + payload
     content = MAGIC + bytes([FORMAT]) + hashlib.sha256(body).digest() + body
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -57,8 +66,10 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Any]:
     """The tensors and what the file is about.
 
     Raises:
-        FileError: it is no such file, of an unknown format, or a single bit of it has changed.
+        FileError: it is no such file, of an unknown format, a single bit of it has changed, or its head does not fit.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise FileError(f"{path} is not a file")
     content = Path(path).read_bytes()
     start = len(MAGIC) + 1
     if content[: len(MAGIC)] != MAGIC:
@@ -68,16 +79,67 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Any]:
     body = content[start + 32 :]
     if hashlib.sha256(body).digest() != content[start : start + 32]:
         raise FileError(f"{path} is damaged: its checksum does not fit")
+    try:
+        return parse(body)
+    except (ValueError, RecursionError) as error:  # JSON nested too deep
+        raise FileError(f"{path} is not as genlab writes it: {str(error)[:200]}") from None
+    except MemoryError:
+        raise FileError(f"{path} holds more than fits into memory") from None
+
+
+def parse(body: bytes) -> tuple[dict[str, Tensor], Any]:
+    """What follows the checksum of a file.
+
+    Raises:
+        ValueError: a figure of the head does not fit the others, or the length of the file.
+    """
     size = int.from_bytes(body[:4], "big")
-    about, rows = json.loads(zlib.decompress(body[4 : 4 + size]))
-    state, at = {}, 4 + size
-    for name, kind, dtype, shape, sizes, more in rows:
-        parts = []
-        for size in sizes:
-            parts.append(body[at : at + size])
-            at += size
-        state[name] = WAYS[kind][1](parts, more, KINDS[dtype]).view(shape)
-    return state, about
+    payload = memoryview(body)[4 + size :]
+    need(4 + size <= len(body), "its head ends behind the file")
+    head = json.loads(inflated(body[4 : 4 + size], HEAD).decode())
+    need(isinstance(head, list) and len(head) == 2 and isinstance(head[1], list), "its head is no list of tensors")
+    state: dict[str, Tensor] = {}
+    at = elements = 0
+    for row in head[1]:
+        need(isinstance(row, list) and len(row) == 6, "a tensor is not described by six fields")
+        name, kind, dtype, shape, sizes, more = row
+        need(isinstance(name, str) and name not in state, "a tensor has no name, or that of another")
+        need(isinstance(kind, str) and kind in WAYS, f"{name!r} is stored in an unknown way")
+        need(isinstance(dtype, str) and dtype in KINDS, f"{name!r} has an unknown type")
+        need(counts(shape) and len(shape) <= DIMENSIONS, f"{name!r} has no shape")
+        need(math.prod(max(1, side) for side in shape) < 2**62, f"{name!r} is too large")
+        need(counts(sizes), f"{name!r} has parts without a length")
+        ends = list(accumulate(sizes, initial=at))
+        need(ends[-1] <= len(payload), f"{name!r} ends behind the file")
+        n = math.prod(shape)
+        elements += n
+        need(elements <= 8 * GAP * len(body), f"{name!r} has more elements than the file can hold")
+        parts = [bytes(payload[a:b]) for a, b in pairwise(ends)]
+        state[name] = WAYS[kind][1](parts, more, KINDS[dtype], n).view(shape)
+        at = ends[-1]
+    need(at == len(payload), "there are bytes behind the last tensor")
+    return state, head[0]
+
+
+def need(fits: bool, otherwise: str) -> None:
+    if not fits:
+        raise ValueError(otherwise)
+
+
+def counts(values: Any) -> bool:
+    """Whether `values` is a list of integers from 0."""
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def inflated(packed: bytes, most: int) -> bytes:
+    """What zlib made `packed` of, if it is at most `most` bytes long."""
+    try:
+        unpacker = zlib.decompressobj()
+        found = unpacker.decompress(packed, most)
+    except zlib.error as error:
+        raise ValueError(f"zlib: {error}") from None
+    need(unpacker.eof and not unpacker.unused_data, f"a packed part is cut short, or longer than {most} bytes")
+    return found
 
 
 def smallest(tensor: Tensor) -> tuple[str, list[bytes], Any]:
@@ -95,7 +157,9 @@ def write_plain(tensor: Tensor) -> tuple[list[bytes], Any]:
     return [tensor.contiguous().numpy().tobytes()], None
 
 
-def read_plain(parts: list[bytes], more: Any, dtype: torch.dtype) -> Tensor:
+def read_plain(parts: list[bytes], more: Any, dtype: torch.dtype, n: int) -> Tensor:
+    need(len(parts) == 1 and len(parts[0]) == n * dtype.itemsize, "a plain tensor has not the bytes of its shape")
+    need(dtype != torch.bool or parts[0].count(0) + parts[0].count(1) == n, "a bool is neither 0 nor 1")
     return torch.frombuffer(bytearray(parts[0]), dtype=dtype) if parts[0] else torch.empty(0, dtype=dtype)
 
 
@@ -110,9 +174,22 @@ def write_table(tensor: Tensor) -> tuple[list[bytes], Any] | None:
     return [values.tobytes(), sizes, coded], tensor.numel()
 
 
-def read_table(parts: list[bytes], more: Any, dtype: torch.dtype) -> Tensor:
-    values = np.frombuffer(parts[0], dtype=np.uint32)
-    return torch.from_numpy(values[huffman.decode(parts[2], list(parts[1]), more)].view(np.float32).copy())
+def read_table(parts: list[bytes], more: Any, dtype: torch.dtype, n: int) -> Tensor:
+    need(len(parts) == 3 and dtype == torch.float32 and more == n, "a table does not fit its tensor")
+    return torch.from_numpy(looked_up(parts, n).view(np.float32))
+
+
+def looked_up(parts: list[bytes], n: int) -> Any:
+    """n values, from a table, the lengths of the codes of its rows, and the coded rows."""
+    values = words(parts[0])
+    need(len(values) == len(parts[1]) <= MOST, "a table has not as many values as codes")
+    return values[huffman.decode(parts[2], list(parts[1]), n)]
+
+
+def words(part: bytes) -> Any:
+    """The bits of float32 values."""
+    need(len(part) % 4 == 0, "values of 4 bytes are cut short")
+    return np.frombuffer(part, dtype=np.uint32)
 
 
 def write_sparse(tensor: Tensor) -> tuple[list[bytes], Any] | None:
@@ -127,9 +204,16 @@ def write_sparse(tensor: Tensor) -> tuple[list[bytes], Any] | None:
     return [values.tobytes(), sizes, coded, *parts], more
 
 
-def read_sparse(parts: list[bytes], more: Any, dtype: torch.dtype) -> Tensor:
-    flat, where = read_gaps(parts[3:], more)
-    flat[where] = np.frombuffer(parts[0], dtype=np.uint32)[huffman.decode(parts[2], list(parts[1]), len(where))]
+def read_sparse(parts: list[bytes], more: Any, dtype: torch.dtype, n: int) -> Tensor:
+    need(len(parts) == 5 and dtype == torch.float32, "a sparse tensor has not its five parts")
+    where = read_gaps(parts[3:], more, n)
+    return spread(looked_up(parts[:3], len(where)), where, n)
+
+
+def spread(values: Any, where: Any, n: int) -> Tensor:
+    """n zeros, but `values` at the places `where`."""
+    flat = np.zeros(n, dtype=np.uint32)
+    flat[where] = values
     return torch.from_numpy(flat.view(np.float32))
 
 
@@ -141,28 +225,34 @@ def write_spaced(tensor: Tensor) -> tuple[list[bytes], Any] | None:
     return [flat[flat != 0].tobytes(), *parts], more
 
 
-def read_spaced(parts: list[bytes], more: Any, dtype: torch.dtype) -> Tensor:
-    flat, where = read_gaps(parts[1:], more)
-    flat[where] = np.frombuffer(parts[0], dtype=np.uint32)
-    return torch.from_numpy(flat.view(np.float32))
+def read_spaced(parts: list[bytes], more: Any, dtype: torch.dtype, n: int) -> Tensor:
+    need(len(parts) == 3 and dtype == torch.float32, "a spaced tensor has not its three parts")
+    where, values = read_gaps(parts[1:], more, n), words(parts[0])
+    need(len(where) == len(values), "there are not as many values as places")
+    return spread(values, where, n)
 
 
 def write_gaps(flat: Any) -> tuple[list[bytes], Any]:
-    """Where `flat` is not zero: the Huffman-coded number of zeros before each such place."""
+    """Where `flat` is not zero: the Huffman-coded number of zeros before each such place, and of those at the end in
+    whole runs of GAP."""
     (where,) = flat.nonzero()
     gaps = np.diff(where, prepend=-1) - 1
-    runs = np.full(int((gaps // GAP + 1).sum()), GAP)
-    runs[np.cumsum(gaps // GAP + 1) - 1] = gaps % GAP
+    ends = np.cumsum(gaps // GAP + 1)
+    runs = np.full(int(ends[-1]) + (len(flat) - 1 - int(where[-1])) // GAP, GAP)
+    runs[ends - 1] = gaps % GAP
     coded, sizes = coded_with(runs, GAP + 1)
     return [zlib.compress(sizes, 9), coded], [len(flat), len(runs)]
 
 
-def read_gaps(parts: list[bytes], more: Any) -> tuple[Any, Any]:
-    """Zeros as long as what was written, and the places that were not."""
-    n, runs = more
-    gaps = huffman.decode(parts[1], list(zlib.decompress(parts[0])), runs)
-    ends = np.cumsum(np.where(gaps == GAP, GAP, gaps + 1)) - 1  # a run without value ends on a zero
-    return np.zeros(n, dtype=np.uint32), ends[gaps != GAP]
+def read_gaps(parts: list[bytes], more: Any, n: int) -> Any:
+    """The places of n that are not zero, in order."""
+    need(counts(more) and len(more) == 2 and more[0] == n, "the length of a tensor is not that of its shape")
+    sizes = inflated(parts[0], GAP + 1)
+    need(len(sizes) == GAP + 1, "there is not a code for every gap")
+    gaps = huffman.decode(parts[1], list(sizes), more[1])
+    ends = np.cumsum(np.where(gaps == GAP, GAP, gaps + 1))  # a run without value ends on a zero
+    need(len(ends) == 0 or ends[-1] <= n, "gaps lead out of their tensor")
+    return (ends - 1)[gaps != GAP]
 
 
 def bits_of(tensor: Tensor) -> Any:

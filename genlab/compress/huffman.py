@@ -49,10 +49,15 @@ def decode(coded: bytes, sizes: list[int], n: int) -> Symbols:
     """The first `n` symbols.
 
     Raises:
-        ValueError: the bits end too early, or are no code.
+        ValueError: `sizes` are those of no code, the bits end too early, or are no code.
     """
+    longest = max(sizes, default=0)
+    if sum(1 << (longest - size) for size in sizes if size) > 1 << longest:  # Kraft's inequality
+        raise ValueError("lengths that the words of no code have")
+    if n > 8 * len(coded):
+        raise ValueError(f"{n} symbols were announced, {len(coded)} bytes cannot hold them")
     known = {(size, code): symbol for symbol, (size, code) in enumerate(zip(sizes, codes(sizes))) if size}
-    longest, found, size, code = max(sizes, default=0), [], 0, 0
+    found, size, code = [], 0, 0
     for bit in np.unpackbits(np.frombuffer(coded, dtype=np.uint8)).tolist() if n else []:
         size, code = size + 1, code << 1 | bit
         symbol = known.get((size, code))
