@@ -56,7 +56,8 @@ class Run:
         experiment = json.loads(json.dumps(experiment))
         if (path / "config.json").exists():
             old, new = flatten(cls(path).experiment), flatten(experiment)
-            other = [k for k in sorted(old.keys() | new.keys()) if k not in may_differ and old.get(k) != new.get(k)]
+            keys = sorted(old.keys() | new.keys(), key=lambda k: ("." not in k, k))  # what follows from options last
+            other = [k for k in keys if k not in may_differ and old.get(k) != new.get(k)]
             if other:
                 raise RunError(
                     f"{path} holds another run: {other[0]} is {old.get(other[0])!r} there and "

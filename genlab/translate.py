@@ -48,10 +48,11 @@ def main(arguments: list[str]) -> None:
     import torch
 
     from genlab.checkpoint import write_atomically
-    from genlab.data.decode import Unreadable, decode
+    from genlab.data.decode import Decoder, Unreadable
     from genlab.data.domains import names
-    from genlab.data.folder import image_files
     from genlab.data.images import unit
+    from genlab.data.listing import scan
+    from genlab.data.passed import Passed
     from genlab.experiment import load
     from genlab.grid import grid_png
     from genlab.progress import Progress
@@ -61,9 +62,11 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"{options.images} is not a folder of images")
     if options.out.exists() and (not options.out.is_dir() or options.out.samefile(options.images)):
         raise ValueError(f"--out {options.out} must be a folder of its own, not a file or the folder of the images")
-    files = sorted(image_files(options.images))
+    passed = Passed(options.images)
+    files, folders = scan(options.images, passed)
+    passed.add("folders", *folders)
     if not files:
-        raise ValueError(f"{options.images} holds no images")
+        raise ValueError(f"{options.images} holds no images{f'; not used: {passed}' if len(passed) else ''}")
     run = Run(options.run)
     method = load(run)
     translate: Any = getattr(method, "translate", None)
@@ -72,13 +75,14 @@ def main(arguments: list[str]) -> None:
     to = 0 if options.back else number(options.to, names(run.experiment["data"]["data"]))
     channels, size, _ = run.experiment["shape"]
     called, skipped = targets(files), list[str]()
+    decode = Decoder(str(options.images), options.images, files, size, channels)
     shown: list[torch.Tensor] = []
     with torch.no_grad(), Progress(f"translating {options.images}", len(files)) as progress:
         for start in range(0, len(files), BATCH):
             read = {}
             for file in files[start : start + BATCH]:
                 try:
-                    read[file] = decode(file, size, channels)
+                    read[file] = decode(file)
                 except Unreadable as reason:
                     skipped.append(f"skipped {str(file)!r}: {reason}")
             if read:
@@ -92,6 +96,8 @@ def main(arguments: list[str]) -> None:
             progress.advance(min(start + BATCH, len(files)))
     for line in skipped:
         print(line)
+    if len(passed):
+        print(f"not used: {passed}")
     if not shown:
         raise ValueError(f"{options.images} holds no readable image")
     sides = torch.cat(shown)

@@ -1,6 +1,7 @@
 """Unpaired translation: domains with known partners, the translator, CycleGAN, StarGAN, their measures and command."""
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -483,9 +484,10 @@ def shown(path):
 
 
 def test_translate_writes_every_picture_under_its_name_and_a_grid(runs, pictures, tmp_path, capsys):
+    os.mkfifo(pictures / "fifo.png")
     assert main(["translate", str(runs / "cycle"), "--images", str(pictures), "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
-    assert "skipped" in out and "d.jpg" in out and "5 images" in out
+    assert "skipped" in out and "d.jpg" in out and "5 images" in out and "1 no regular files ('fifo.png')" in out
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["a.png", "b.bmp.png", "b.png.png", "c.png", "side-by-side.bmp.png", "side-by-side.png"]
     method = genlab.load(runs / "cycle", "cpu")

@@ -15,10 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genlab.data.catalogue import DataError
-from genlab.data.folder import Folder, image_files, opened
+from genlab.data.catalogue import SOURCES, DataError
+from genlab.data.decode import Decoder
+from genlab.data.folder import Folder, opened
 from genlab.data.images import Images, Pair, unit
+from genlab.data.listing import TEST, part, scan
 from genlab.data.pairs import luma
+from genlab.data.passed import Passed, warn_once
 from genlab.names import unknown
 
 MOON = torch.tensor([0.36, 0.44, 0.72])  # what night leaves of red, green and blue
@@ -78,9 +81,36 @@ def of_class(images: Images, name: str) -> Images:
 def names(data: str) -> tuple[str, ...]:
     """The domains of `unpaired:A,B` and `domains:A,B,...`, A and B of `unpaired:FOLDER`; the name itself of one set."""
     kind, _, rest = data.partition(":")
-    if kind == "unpaired" and "," not in rest:
-        return "A", "B"
-    return tuple(rest.split(",")) if kind in ("unpaired", "domains") else (data,)
+    if kind not in ("unpaired", "domains"):
+        return (data,)
+    found = tuple(parts(rest))
+    return ("A", "B") if kind == "unpaired" and len(found) == 1 else found
+
+
+def parts(text: str) -> list[str]:
+    """`text` at its commas, but not at those within the path of a folder that is there."""
+    words = text.split(",")
+    return _known_parts(words) or words
+
+
+def _known_parts(words: list[str]) -> list[str]:
+    """`words`, neighbours joined where that makes the name of a set; nothing if some belong to no set."""
+    for n in range(1, len(words) + 1):
+        if _known(name := ",".join(words[:n])):
+            rest = _known_parts(words[n:])
+            if rest or n == len(words):
+                return [name, *rest]
+    return []
+
+
+def _known(name: str) -> bool:
+    plain = original(name).removeprefix("folder:")
+    rendered = "," not in plain and plain.partition(":")[0] in SOURCES
+    return rendered or is_folder(plain) or is_folder(plain.rpartition(":")[0])
+
+
+def is_folder(path: str) -> bool:
+    return os.path.isdir(os.path.expanduser(path))
 
 
 def original(name: str) -> str:
@@ -107,22 +137,42 @@ def together(sets: Sequence[Images | Folder], sides: Sequence[str]) -> Images:
 
 
 def open_sides(path: str, split: str, *, size: int, channels: int, device: torch.device | str, resident: int) -> Pair:
-    """PATH/trainA, trainB, testA and testB, each with pictures of any size, grey or in colour."""
-    base = Path(os.path.expanduser(path))
-    wanted = [f"{half}{side}" for half in ("train", "test") for side in "AB"]
-    missing = [name for name in wanted if not (base / name).is_dir() or not any(image_files(base / name))]
+    """PATH/trainA, trainB, testA and testB, each with pictures of any size, grey or in colour. The test sides may also
+    be valA and valB; without any, a tenth of the training sides is held out."""
+    base, name = Path(os.path.expanduser(path)), f"unpaired:{path}"
+    found: list[Images | Folder] = []
+    for side, (train, test) in zip("AB", _sides(base, name)):
+        files = train if split == "train" else test
+        decoder = Decoder(f"{name}, {side}", base, sorted({*train, *test}), size, channels)
+        images = opened(files, [0] * len(files), (side,), f"{path}/{split}{side}", decoder, resident)
+        if images is None:
+            raise DataError(f"{name}: no readable image in {str(files[0].parent)!r}")
+        found.append(images.to(device))
+    return Pair(found[0], found[1])
+
+
+def _sides(base: Path, name: str) -> list[tuple[list[Path], list[Path]]]:
+    """The images to train and to test on of A and of B, which warnings call `name`."""
+    passed, notes = Passed(base), list[str]()
+    inside = {folder.name: scan(folder, passed)[0] for folder in scan(base, passed)[1]}
+    held_out = next((half for half in TEST if any(inside.get(f"{half}{side}") for side in "AB")), None)
+    wanted = [f"{half}{side}" for half in ("train", held_out or "test") for side in "AB"]
+    missing = [side for side in wanted if not inside.get(side)]
+    if missing and missing != ["testA", "testB"]:
+        raise DataError(f"{name} needs pictures in {', '.join(wanted)}; there are none in {', '.join(missing)}")
     if missing:
-        raise DataError(
-            f"unpaired:{path} needs pictures in {', '.join(wanted)}; there are none in {', '.join(missing)}"
-        )
-    sides: list[Images | Folder] = []
-    for side in "AB":
-        files = sorted(image_files(base / f"{split}{side}"))
-        found = opened(files, [0] * len(files), (side,), f"{path}/{split}{side}", size, channels, resident)
-        if found is None:
-            raise DataError(f"unpaired:{path}: no readable image in {str(base / f'{split}{side}')!r}")
-        sides.append(found.to(device))
-    return Pair(sides[0], sides[1])
+        notes.append("it has no testA and testB, so the test split is a tenth of trainA and trainB")
+    elif held_out != "test":
+        notes.append(f"it has no testA and testB, so {held_out}A and {held_out}B are the test split")
+    passed.add("in none of these folders", *(f for side in inside if side not in wanted for f in inside[side]))
+    if len(passed):
+        notes.append(f"not used: {passed}")
+    if notes:
+        warn_once(f"{name}: {'; '.join(notes)}")
+    trains = [inside[f"train{side}"] for side in "AB"]
+    if missing:
+        return [(part(train, "train"), part(train, "test") or train) for train in trains]
+    return list(zip(trains, [inside[side] for side in wanted[2:]]))
 
 
 def _places(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,14 +16,14 @@ import torch
 from torch import Tensor
 
 from genlab.data.catalogue import DataError
-from genlab.data.decode import Unreadable, check, decode
+from genlab.data.decode import Decoder, Unreadable
 from genlab.data.images import Images, Index, positions
+from genlab.data.listing import listed
+from genlab.data.passed import NAMED, Passed, log, warn_once
 from genlab.names import unknown
 
 T = TypeVar("T")
 RESIDENT = 1 << 30  # bytes of decoded pixels
-NAMED = 5  # skipped files that get a line of their own
-log = logging.getLogger("genlab.data")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +37,7 @@ class Folder:
     labels: Tensor = field(repr=False)
     classes: tuple[str, ...]
     name: str
-    size: int = 32
-    channels: int = 3
+    decoder: Decoder = field(repr=False)
     device: torch.device = torch.device("cpu")
     broken: dict[Path, str] = field(default_factory=dict, repr=False)
 
@@ -49,7 +46,7 @@ class Folder:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.channels, self.size, self.size
+        return self.decoder.channels, self.decoder.size, self.decoder.size
 
     def to(self, device: torch.device | str) -> Folder:
         return replace(self, device=torch.device(device))
@@ -69,7 +66,7 @@ class Folder:
         for step in range(len(self)):
             where = (start + step) % len(self)
             try:
-                return where, decode(self.files[where], self.size, self.channels)
+                return where, self.decoder(self.files[where])
             except Unreadable as reason:
                 _report_late(self.broken, self.files[where], str(reason))
         raise DataError(f"{self.name}: no file is readable any more")
@@ -85,26 +82,25 @@ def open_folder(
     resident: int = RESIDENT,
     only: str = "",
 ) -> Images | Folder:
-    """PATH/<class>/<image>, or PATH/<image>; PATH/train and PATH/test are used if both exist, else a tenth is the test.
+    """The images of PATH as `genlab.data.listing` finds them; without a split on disk, a tenth is the test.
 
-    Sets of at most `resident` bytes once decoded are held in memory. `only` leaves one class, by its name.
+    Sets of at most `resident` bytes once decoded are held in memory. `only` leaves one class, by its name. The classes
+    take turns by their shares, so that the first n images are of all of them.
     """
     base = Path(os.path.expanduser(path))
     name = f"folder:{path}:{only}" if only else f"folder:{path}"
     if not base.is_dir():
         raise DataError(f"{name}: {str(base)!r} is not a folder")
-    try:
-        files, labels, classes = _list(base, split)
-    except OSError as error:
-        raise DataError(f"{name}: cannot list it ({error})") from error
+    listing = listed(base, name, only)
+    classes, groups = listing.classes, listing.test if split == "test" else listing.train
     if only and only not in classes:
         raise DataError(unknown(only, classes, f"class of folder:{path}"))
-    if only:
-        files = [f for f, label in zip(files, labels) if classes[label] == only]
-        labels, classes = [0] * len(files), (only,)
-    found = opened(files, labels, classes, name, size, channels, resident)
+    turns = sorted((i / len(group), k, f) for k, group in enumerate(groups) for i, f in enumerate(group))
+    decoder = Decoder(name, base, listing.files, size, channels)
+    found = opened([f for _, _, f in turns], [k for _, k, _ in turns], classes, name, decoder, resident)
     if found is None:
-        raise DataError(f"{name}: no readable image for split {split!r} in {str(base)!r}")
+        aside = f"; not used: {listing.passed}" if len(listing.passed) else ""
+        raise DataError(f"{name}: no readable image for split {split!r} in {str(base)!r}{aside}")
     return found.to(device)
 
 
@@ -113,67 +109,32 @@ def opened(
     labels: Sequence[int],
     classes: tuple[str, ...],
     name: str,
-    size: int,
-    channels: int,
+    decoder: Decoder,
     resident: int = RESIDENT,
 ) -> Images | Folder | None:
     """The readable ones of `files` as a set of images, in memory if they take at most `resident` bytes; None if there
-    is none."""
-    small = len(files) * size * size * channels <= resident
-    task: Callable[[Path], Tensor | None] = partial(decode, size=size, channels=channels) if small else check
+    is none. Says which ones are not readable, and whether some are cut much."""
+    small = len(files) * decoder.size**2 * decoder.channels <= resident
+    task: Callable[[Path], Tensor | None] = decoder if small else decoder.check
     results: list[Tensor | None | Unreadable] = []
     with _quiet():
         results.extend(_pool().map(_caught(task), files))
-    bad = [(f, r) for f, r in zip(files, results, strict=True) if isinstance(r, Unreadable)]
     good = [i for i, r in enumerate(results) if not isinstance(r, Unreadable)]
-    _report(bad)
+    bad = Passed(decoder.base)
+    for file, result in zip(files, results, strict=True):
+        if isinstance(result, Unreadable):
+            bad.add(str(result), file)
+    if len(bad):
+        warn_once(f"{decoder.name}: skipped {len(bad)} of {len(files)} images: {bad}")
+    if decoder.wide:
+        warn_once(f"{decoder.name}: images are cut square about their centre, and some lose more than a third by it")
     if not good:
         return None
     y = torch.tensor(labels)[good]
     if not small:
-        return Folder(tuple(files[i] for i in good), y, classes, name, size, channels)
+        return Folder(tuple(files[i] for i in good), y, classes, name, decoder)
     pixels = torch.stack([r for r in results if isinstance(r, Tensor)])
     return Images(pixels.permute(0, 3, 1, 2), y, classes, name)
-
-
-def _list(base: Path, split: str) -> tuple[list[Path], list[int], tuple[str, ...]]:
-    """Files in a fixed order, their labels, and the names of the classes, the same for both splits.
-
-    The classes take turns by their shares, so that the first n files are of all of them.
-    """
-    halves = [base / "train", base / "test"]
-    split_on_disk = all(half.is_dir() for half in halves)
-    roots = halves if split_on_disk else [base]
-    classes = sorted({d.name for root in roots for d in _visible(root) if d.is_dir() and any(image_files(d))})
-    wanted = base / split if split_on_disk else base
-    groups = [sorted(image_files(wanted / c)) for c in classes] if classes else [sorted(image_files(wanted))]
-    if not split_on_disk:
-        groups = [_part(group, split) for group in groups]
-    turns = sorted((i / len(group), k, f) for k, group in enumerate(groups) for i, f in enumerate(group))
-    return [f for _, _, f in turns], [k for _, k, _ in turns], tuple(classes or ["images"])
-
-
-def _part(group: list[Path], split: str) -> list[Path]:
-    """A tenth of each class is the test split, chosen by a hash of the file names: no run of a camera stays whole."""
-    shuffled = sorted(group, key=lambda f: hashlib.blake2b(os.fsencode(f.name)).digest())
-    n = min(max(1, round(len(group) / 10)), len(group) - 1) if group else 0
-    return sorted(shuffled[:n] if split == "test" else shuffled[n:])
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    return (p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else iter(())
-
-
-def image_files(folder: Path) -> Iterator[Path]:
-    """The pictures in `folder`, by their suffix, in no order."""
-    return (p for p in _visible(folder) if p.suffix.lower() in _suffixes() and p.is_file())
-
-
-@cache
-def _suffixes() -> frozenset[str]:
-    from PIL import Image
-
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
 @cache
@@ -198,13 +159,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _report(bad: Sequence[tuple[Path, Unreadable]]) -> None:
-    for path, reason in bad[:NAMED]:
-        log.warning("skipped %r: %s", str(path), reason)
-    if len(bad) > NAMED:
-        log.warning("and %d more", len(bad) - NAMED)
 
 
 def _report_late(broken: dict[Path, str], path: Path, reason: str) -> None:

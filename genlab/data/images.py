@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from genlab.data.levels import Levels, Spread
+from genlab.data.passed import warn_once
 
 if TYPE_CHECKING:
     from genlab.data.folder import Folder
@@ -16,8 +19,16 @@ Index = Tensor | Sequence[int] | slice
 
 
 def unit(pixels: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 [0, 1]; 255 becomes exactly 1. Float images pass unchanged."""
-    return pixels if pixels.is_floating_point() else pixels.to(torch.float32).div_(255)
+    """uint8 0..255 -> float32 [0, 1]; 255 becomes exactly 1. Float images pass unchanged.
+
+    Raises:
+        ValueError: they are integers of another type, whose white is not known.
+    """
+    if pixels.is_floating_point():
+        return pixels
+    if pixels.dtype != torch.uint8:
+        raise ValueError(f"pixels must be uint8 or float, not {pixels.dtype}; Images.of finds the range of others")
+    return pixels.to(torch.float32).div_(255)
 
 
 def positions(index: Index, n: int, device: torch.device | str = "cpu") -> Tensor:
@@ -41,7 +52,7 @@ class Images:
     def __post_init__(self) -> None:
         p, y = self.pixels, self.labels
         if p.dtype != torch.uint8 or p.ndim != 4:
-            raise ValueError(f"pixels must be uint8 (N, C, H, W), not {p.dtype} {tuple(p.shape)}")
+            raise ValueError(f"pixels must be uint8 (N, C, H, W), not {p.dtype} {tuple(p.shape)}; Images.of takes more")
         if y.dtype != torch.int64 or y.shape != p.shape[:1]:
             raise ValueError(f"labels must be int64 ({len(p)},), not {y.dtype} {tuple(y.shape)}")
         if y.device != p.device:
@@ -52,6 +63,35 @@ class Images:
             if value.shape[:1] != p.shape[:1]:
                 raise ValueError(f"factor {key!r} has shape {tuple(value.shape)} for {len(p)} images")
         object.__setattr__(self, "pixels", p.contiguous(memory_format=torch.channels_last))
+
+    @classmethod
+    def of(cls, x: Any, y: Any = None, classes: Sequence[str] = (), name: str = "images") -> Images:
+        """A set from a tensor or array of any real type.
+
+        Args:
+            x: (N, C, H, W), (N, H, W, C) or (N, H, W), C = 1 or 3. uint8 and bool have their whole range. Of others
+                the range is taken from type and content: floats are in [0, 1] or [-1, 1] (a little more is clipped),
+                integers and other floats in 0..255, 0..4095 or 0..65535, whichever is the least that holds them. A
+                warning says so, unless it is the whole range of the type or [0, 1].
+            y: labels (N,), integers from 0; none: all 0.
+            classes: their names; none: the numbers.
+
+        Raises:
+            ValueError: pixels are NaN or infinite, or fit no such range; shapes do not fit.
+        """
+        x = torch.as_tensor(x)
+        if x.ndim == 3:
+            x = x[:, None]
+        if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
+            x = x.permute(0, 3, 1, 2)
+        if x.ndim != 4 or x.shape[1] not in (1, 3) or x.is_complex():
+            raise ValueError(f"{name}: images must be real, of 1 or 3 channels, not {x.dtype} {tuple(x.shape)}")
+        y = torch.zeros(len(x), dtype=torch.int64) if y is None else torch.as_tensor(y)
+        if y.is_floating_point() or y.is_complex():
+            raise ValueError(f"{name}: labels must be integers, not {y.dtype}")
+        y = y.to(x.device, torch.int64)
+        classes = tuple(classes) or tuple(str(k) for k in range(int(y.max()) + 1 if len(y) else 1))
+        return cls(_bytes(x, name), y, classes, name)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -85,6 +125,26 @@ class Images:
         pixels, labels = self.gather(where)
         factors = {key: value[where.to(value.device)] for key, value in self.factors.items()}
         return replace(self, pixels=pixels, labels=labels, factors=factors)
+
+
+def _bytes(x: Tensor, name: str) -> Tensor:
+    """Pixels of any type as uint8."""
+    if x.dtype == torch.uint8:
+        return x
+    if x.dtype == torch.bool:
+        return x.to(torch.uint8) * 255
+    values = x.detach().cpu()
+    numbers = (values.float() if values.is_floating_point() else values).numpy()
+    try:
+        spread = Spread.of(numbers)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    levels = Levels.known(spread)
+    if levels is None:
+        raise ValueError(f"{name}: {x.dtype} pixels {spread} fit no usual range; bring them to [0, 1]")
+    if not levels.hold(spread) or levels != (Levels(0, 1) if spread.floating else Levels(0, 65535)):
+        warn_once(f"{name}: {x.dtype} pixels {spread} are read with {levels}")
+    return torch.from_numpy(levels.bytes(numbers)).to(x.device)
 
 
 @dataclass(frozen=True, eq=False)

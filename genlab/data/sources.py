@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from genlab.data.domains import (
     STYLES,
     disjoint,
     in_style,
+    is_folder,
     of_class,
     open_sides,
     original,
+    parts,
     together,
 )
 from genlab.data.folder import RESIDENT, Folder, open_folder
@@ -66,7 +67,7 @@ def load(
     kind, _, rest = name.partition(":")
     if kind not in ("unpaired", "domains"):
         return _single(name, split, size, channels, **where)
-    sides = rest.split(",")
+    sides = parts(rest)
     if kind == "unpaired" and len(sides) == 1 and (path := _path(rest)):
         size, channels = size or FOLDER[0], channels or FOLDER[1]
         return open_sides(path, split, size=size, channels=channels, device=device, resident=resident)
@@ -146,14 +147,10 @@ def binarised(images: Images | Folder, g: torch.Generator) -> Images:
 
 def _path(name: str) -> str:
     """The path of `folder:PATH`, or of a folder named by itself; else nothing."""
-    return name.removeprefix("folder:") if name.startswith("folder:") or _is_folder(_class_of(name)[0]) else ""
+    return name.removeprefix("folder:") if name.startswith("folder:") or is_folder(_class_of(name)[0]) else ""
 
 
 def _class_of(path: str) -> tuple[str, str]:
     """PATH:CLASS in two, where PATH is a folder and the whole is none."""
     folder, _, name = path.rpartition(":")
-    return (folder, name) if _is_folder(folder) and not _is_folder(path) else (path, "")
-
-
-def _is_folder(path: str) -> bool:
-    return os.path.isdir(os.path.expanduser(path))
+    return (folder, name) if is_folder(folder) and not is_folder(path) else (path, "")
