@@ -127,7 +127,7 @@ class Decoder:
     def _found(self) -> dict[str, Levels]:
         """The levels of every kind of deep picture in the folder."""
         spreads = defaultdict(list)
-        for path in self.files[:: -(-len(self.files) // SAMPLE)]:
+        for path in self.files[:: max(1, -(-len(self.files) // SAMPLE))]:
             try:
                 with _opened(path, self.size, decoding=True) as picture:
                     if kind := _kind(picture):
