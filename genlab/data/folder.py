@@ -99,8 +99,10 @@ def open_folder(
     decoder = Decoder(name, base, listing.files, size, channels)
     found = opened([f for _, _, f in turns], [k for _, k, _ in turns], classes, name, decoder, resident)
     if found is None:
-        aside = f"; not used: {listing.passed}" if len(listing.passed) else ""
-        raise DataError(f"{name}: no readable image for split {split!r} in {str(base)!r}{aside}")
+        notes = f"; {listing.notes}" if listing.notes else ""
+        raise DataError(f"{name}: no readable image for split {split!r} in {str(base)!r}{notes}")
+    if listing.notes:
+        warn_once(f"{name}: {listing.notes}")
     return found.to(device)
 
 

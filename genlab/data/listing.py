@@ -1,4 +1,4 @@
-"""Which files of a folder are the images of which split and class; what is passed over is said.
+"""Which files of a folder are the images of which split and class, and what is passed over.
 
 PATH/<class>/<image> or PATH/<image>; or either of them under PATH/train, with PATH/test or a validation folder beside.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from genlab.data.catalogue import DataError
 from genlab.data.decode import suffixes
-from genlab.data.passed import Passed, warn_once
+from genlab.data.passed import Passed
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")  # the first of them that is there is the test split
@@ -28,12 +28,13 @@ Groups = list[list[Path]]  # the images of each class
 
 @dataclass(frozen=True)
 class Listing:
-    """The names of the classes, and the images of each, in the order of their names, in either split."""
+    """The names of the classes, and the images of each, in the order of their names, in either split; in `notes`, what
+    was passed over and what was not as usual."""
 
     classes: tuple[str, ...]
     train: Groups
     test: Groups
-    passed: Passed
+    notes: str
 
     @property
     def files(self) -> list[Path]:
@@ -42,7 +43,7 @@ class Listing:
 
 
 def listed(base: Path, name: str, only: str = "") -> Listing:
-    """The images in `base`, which warnings call `name`; of the class `only`, if there is such.
+    """The images in `base`, which errors call `name`; of the class `only`, if there is such.
 
     Raises:
         DataError: `base` cannot be listed, or has a test or validation folder and nothing to train on.
@@ -76,9 +77,7 @@ def listed(base: Path, name: str, only: str = "") -> Listing:
             notes.append("too few images to hold one out, so both splits are the same")
     if len(passed):
         notes.append(f"not used: {passed}")
-    if notes:
-        warn_once(f"{name}: {'; '.join(notes)}")
-    return Listing(classes or ("images",), groups[0], groups[1], passed)
+    return Listing(classes or ("images",), groups[0], groups[1], "; ".join(notes))
 
 
 def scan(folder: Path, passed: Passed) -> tuple[list[Path], list[Path]]:
