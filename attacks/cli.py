@@ -10,6 +10,7 @@ from typing import Literal
 import tyro
 
 from attacks.plugin import attack, defence, shields
+from genlab.ranges import Count
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Options:
     """how the size is measured"""
     defence: str = "none"
     """comma-separated names, with options as in median:k=5; median+bits is one filter after the other"""
-    n: int = 1000
+    n: Count = 1000
     """how many images to attack"""
 
 
@@ -43,8 +44,6 @@ def main(arguments: list[str]) -> None:
     for shield in behind:
         shields(shield)
     sizes = sorted(number(word) for word in words(options.eps))
-    if options.n < 1:
-        raise ValueError(f"--n must be at least 1, got {options.n}")
 
     from rich.console import Console
 

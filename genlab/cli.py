@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from genlab.names import choose, resolve
 
@@ -24,6 +26,24 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("genlab.commands:report", "write the HTML report of a run again"),
     "list": ("genlab.commands:listing", "name methods, data and all that plugins add"),
 }
+
+LARGE = {  # the options of each command that decide how much memory it takes
+    "train": "--batch, --width or --size",
+    "sample": "--n",
+    "evaluate": "--n",
+    "attack": "--n",
+}
+SIZES = ("batch", "width", "hidden", "size", "n", "attacked", "samples")  # the same of a recipe
+ALL_LARGE = "--batch, --width, --size or --n"
+NO_MEMORY = (
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "ALLOC_FAILED",
+    "size calculation overflowed",
+    "multiplication overflow",
+)
 
 
 def plugins() -> list[ModuleType]:
@@ -48,36 +68,84 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = gather("COMMANDS", COMMANDS)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage(commands))
-        return 0
+        return guarded(lambda: print(usage(commands)))
     if arguments[0] == "--version":
         from genlab import __version__
 
-        print(f"genlab {__version__}")
-        return 0
-    return guarded(lambda: resolve(commands[choose(arguments[0], commands, "command")][0])(arguments[1:]))
+        return guarded(lambda: print(f"genlab {__version__}"))
+    work = lambda: resolve(commands[choose(arguments[0], commands, "command")][0])(arguments[1:])
+    return guarded(work, LARGE.get(arguments[0], ALL_LARGE))
 
 
-def guarded(work: Any) -> int:
+def guarded(work: Callable[[], object], large: str = ALL_LARGE) -> int:
     """Calls `work` and turns what a user can mend into one sentence and an exit status.
 
-    GENLAB_TRACEBACK=1 shows where it came from.
+    `large` names the options to make smaller when memory is short. GENLAB_TRACEBACK=1 shows where it came from.
     """
     try:
-        work()
+        try:
+            work()
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
         return 0
-    except (ValueError, ArithmeticError, OSError) as error:
-        if os.environ.get("GENLAB_TRACEBACK"):
-            raise
-        print(f"genlab: {error}", file=sys.stderr)
-        return 2
+    except BrokenPipeError:  # who read the output has seen enough
+        discard(sys.stdout)
+        return 128 + 13
     except KeyboardInterrupt as error:
-        print(f"genlab: {error}" if str(error) else "genlab: stopped", file=sys.stderr)
+        tell(f"genlab: {error}" if str(error) else "genlab: stopped")
         return 128 + getattr(error, "signal", 2)
+    except Exception as error:
+        sentence = mendable(error, large)
+        if sentence is None or os.environ.get("GENLAB_TRACEBACK"):
+            raise
+        tell(f"genlab: {sentence}")
+        return 2
+
+
+def mendable(error: Exception, large: str) -> str | None:
+    """The sentence about an error that a user can mend; None for the others."""
+    if out_of_memory(error):
+        return f"out of memory: make {large} smaller"
+    if isinstance(error, OSError) and error.filename is None and discard(sys.stdout):
+        return f"standard output: {error.strerror}"
+    return str(error) if isinstance(error, ValueError | ArithmeticError | OSError | RecursionError) else None
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Also by the words of torch, whose own kinds of errors need not be imported here."""
+    torchs = isinstance(error, RuntimeError | OSError) and any(word in str(error) for word in NO_MEMORY)
+    return isinstance(error, MemoryError) or torchs
+
+
+def tell(sentence: str) -> None:
+    """Prints to the standard error, if that takes anything."""
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> bool:
+    """If `stream` takes no more, sends what is left in it nowhere, so that Python does not complain when it exits."""
+    try:
+        stream.flush()
+        return False
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return True
 
 
 def start(main: Callable[[Any], None], config: type) -> NoReturn:
     """Runs a recipe: `main` with the options of dataclass `config` from the command line; exits as `genlab` does."""
     from genlab.commands import parse
+    from genlab.outputs import check_folder
 
-    sys.exit(guarded(lambda: main(parse(config, None, sys.argv[1:]))))
+    def work() -> None:
+        options = parse(config, None, sys.argv[1:])
+        if isinstance(out := getattr(options, "out", None), Path):
+            check_folder(out)
+        main(options)
+
+    own = [f"--{f.name.replace('_', '-')}" for f in fields(config) if f.name in SIZES]
+    sys.exit(guarded(work, " or ".join(own) or ALL_LARGE))

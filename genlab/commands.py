@@ -5,26 +5,56 @@ from __future__ import annotations
 from dataclasses import dataclass, field, make_dataclass
 from functools import partial
 from inspect import signature
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.table import Table
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from genlab.cli import gather
 from genlab.names import choose, resolve
-from genlab.ranges import OutOfRange, check
+from genlab.outputs import check_file, check_folder
+from genlab.ranges import OutOfRange, Positive, Range, Seed, check, deferred
+
+NUMBERS = ConstructorRegistry()
+
+
+@NUMBERS.primitive_rule
+def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A word that is no number is kept, for `check` to refuse in the words of the option's range."""
+    if info.type not in (int, float):
+        return None
+
+    def read(words: list[str]) -> Any:
+        try:
+            return info.type(words[0])
+        except ValueError:
+            return words[0]
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=info.type.__name__.upper(),
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, int | float),
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
     """Options of dataclass `kind` from the command line; tyro prints help and suggestions, and exits with status 2.
 
     `command` is that of `genlab`; none: a script of its own.
+
+    Raises:
+        ValueError: a value is out of its range, or several do not go together.
     """
     name = None if command is None else f"genlab {command}"
+    with deferred():
+        options = tyro.cli(kind, prog=name, args=arguments, config=(tyro.conf.OmitArgPrefixes,), registry=NUMBERS)
     try:
-        options = tyro.cli(kind, prog=name, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
         check(options)
     except OutOfRange as error:
         raise ValueError(f"--{error.option.replace('_', '-')} {error.text}") from None
@@ -55,6 +85,8 @@ def train(arguments: list[str]) -> None:
     kind = make_dataclass("Train", fields)
     kind.__doc__ = method.__doc__
     options = parse(kind, f"train {name}", arguments[1:])
+    if options.out is not None:
+        check_folder(options.out)
     plain = "".join(c if c.isalnum() else "-" for c in options.data.data)
     out = options.out or Path("runs") / f"{name}-{plain}"
     Experiment(options.method, options.data, options.training).run(out)
@@ -67,24 +99,25 @@ class Sample:
 
     run: tyro.conf.Positional[Path]
     """run directory"""
-    n: int = 64
+    n: Annotated[int, Range(1, 10_000)] = 64
     """number of images"""
     out: Path = Path("grid.png")
     """where the grid goes"""
-    seed: int = 0
+    seed: Seed = 0
     """of the latents"""
-    temperature: float | None = None
+    temperature: Positive | None = None
     """below 1: likelier and less varied; for methods that have one (PixelCNN, flows, VQ-VAE)"""
 
 
 def sample(arguments: list[str]) -> None:
     options = parse(Sample, "sample", arguments)
-    if not 1 <= options.n <= 10_000:
-        raise ValueError(f"--n must be from 1 to 10000, got {options.n}")
+    check_file(options.out)
     import torch
 
     from genlab.experiment import load
     from genlab.grid import save_grid
+    from genlab.memory import FLOAT, require
+    from genlab.run import Run
 
     method = load(options.run)
     draw: Any = getattr(method, "sample", None)
@@ -94,6 +127,8 @@ def sample(arguments: list[str]) -> None:
         if "temperature" not in signature(draw).parameters:
             raise ValueError(f"--temperature {options.temperature}: a {type(method).__name__} has no temperature")
         draw = partial(draw, temperature=options.temperature)
+    shape = Run(options.run).experiment["shape"]
+    require(options.n * prod(shape) * FLOAT, f"{options.n:,} images {tuple(shape)}", "--n")
     torch.manual_seed(options.seed)
     with torch.no_grad():
         images = torch.cat([draw(min(256, options.n - i)) for i in range(0, options.n, 256)])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from genlab import distributed
+from genlab import distributed, memory
 from genlab.data import Augment, Stream
 from genlab.data import load as load_data
 from genlab.grid import save_grid
+from genlab.ranges import Side, check
 from genlab.report import Report
 from genlab.run import Run, RunError
 from genlab.train import Config, Hook, Method, Options, fit
@@ -26,14 +27,17 @@ class DataOptions:
 
     data: str = "digits"
     """digits, glyphs, sprites, mnist, ..., folder:PATH or unpaired:A,B; `genlab list` names all"""
-    size: int | None = None
+    size: Side | None = None
     """height and width in pixels; none: the set's own"""
-    channels: int | None = None
+    channels: Literal[1, 3] | None = None
     """1 (grey) or 3 (colour); none: the set's own"""
     data_root: Path | None = None
     """where downloaded sets lie"""
     augment: Augment = field(default_factory=Augment)
     """random changes to every training image"""
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def load(self, split: str = "train", device: torch.device | str | None = None) -> Any:
         """The images of one split, on `device`; none: where this process works, as with everything trained."""
@@ -66,12 +70,10 @@ class Experiment:
             with distributed.first_rank_first():  # it may have to download
                 data, test = (self.data.load(split, device) for split in ("train", "test"))
             classes = len(getattr(data, "classes", ()))
+            memory.check_training(self.method, data.shape, classes, training, device)
             torch.manual_seed(training.seed)
             method = self.method.build(data.shape, classes).to(device)
             first = distributed.rank() == 0
-            about = {**self.options(), "shape": list(data.shape), "classes": classes}
-            run = Run.create(out, about, may_differ=FREE) if first else None
-            run = distributed.broadcast_object(run)
             stream = Stream(
                 data,
                 training.batch,
@@ -80,6 +82,9 @@ class Experiment:
                 rank=distributed.rank(),
                 world=distributed.world_size(),
             )
+            about = {**self.options(), "shape": list(data.shape), "classes": classes}
+            run = Run.create(out, about, may_differ=FREE) if first else None  # from here on there are files
+            run = distributed.broadcast_object(run)
 
             def picture(images: int, method: Method) -> None:
                 with torch.random.fork_rng():
@@ -98,6 +103,21 @@ class Experiment:
                 title = f"{run.path.name}: {type(method).__name__} on {self.data.data}"
                 Report(title).run(run).save(run.file("report.html"))
             return method
+
+
+def check_all(experiments: Iterable[Experiment]) -> None:
+    """Refuses what `run` would refuse before it trains: data, networks, memory. Nothing is written.
+
+    For who trains several, and should hear of the last one's faults before the first one is trained.
+
+    Raises:
+        ValueError: as `run`.
+    """
+    sets: dict[DataOptions, Any] = {}
+    for each in experiments:
+        data = sets[each.data] = sets.get(each.data) or each.data.load()
+        classes = len(getattr(data, "classes", ()))
+        memory.check_training(each.method, data.shape, classes, each.training, distributed.device())
 
 
 FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume

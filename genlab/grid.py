@@ -12,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
+from genlab.checkpoint import write_atomically
+
 
 def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int = 64) -> Image.Image:
     """Tiles images (N, C, H, W) in [0, 1], C = 1 or 3, row by row; values outside are clipped.
@@ -46,8 +48,7 @@ def grid_png(images: Tensor, columns: int | None = None, **how: int) -> bytes:
 def save_grid(images: Tensor, path: str | Path, columns: int | None = None, **how: int) -> Path:
     """Writes `grid(images, columns)` as PNG."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(grid_png(images, columns, **how))
+    write_atomically(path, grid_png(images, columns, **how))
     return path
 
 

@@ -1,17 +1,20 @@
 """What the options of a dataclass may be, said where they are declared: `width: Annotated[int, Range(1, 4096)] = 64`.
 
 `check` holds every value against its annotation. Configs, attacks and the command line all call it, so a value is
-refused in the same words wherever it comes from.
+refused in the same words wherever it comes from. What several options say together is checked by the method
+`check_relations` of their class, if it has one; it raises a ValueError.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,45 @@ class Range:
         )
 
     def __str__(self) -> str:
-        low = "" if self.low == -math.inf else f"{'above' if self.above else 'at least'} {self.low:,g}"
-        high = "" if self.high == math.inf else f"{'below' if self.below else 'at most'} {self.high:,g}"
+        low = "" if self.low == -math.inf else f"{'above' if self.above else 'at least'} {_plain(self.low)}"
+        high = "" if self.high == math.inf else f"{'below' if self.below else 'at most'} {_plain(self.high)}"
         return " and ".join(filter(None, (low, high))) or "a finite number"
+
+
+class NotEmpty:
+    """At least one of them."""
+
+    def __contains__(self, values: tuple[Any, ...] | list[Any]) -> bool:
+        return len(values) > 0
+
+    def __str__(self) -> str:
+        return "at least one value"
+
+
+def _plain(bound: float) -> str:
+    return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
 
 
 Count = Annotated[int, Range(1, 10**12)]  # of images, pixels, queries: what only time limits
 Steps = Annotated[int, Range(1, 10**6)]  # of a loop within one step or one attack
 Width = Annotated[int, Range(1, 2**16)]  # of a layer: channels, units, dimensions of a code
 Layers = Annotated[int, Range(1, 1000)]
+Halvings = Annotated[int, Range(0, 12)]  # of an image's sides
+Units = Annotated[int, Range(0, 2**16)]  # of a layer that 0 leaves out
+Side = Annotated[int, Range(1, 2**13)]  # of an image or a part of it, in pixels
+Repeats = Annotated[int, Range(1, 1000)]  # of a whole training or measurement
+Threads = Annotated[int, Range(1, 1024)]
 Seed = Annotated[int, Range(0, 2**63 - 1)]
 Positive = Annotated[float, Range(0, 1e9, above=True)]
 Weight = Annotated[float, Range(0, 1e9)]  # of a term of a loss
 Share = Annotated[float, Range(0, 1)]
+Fraction = Annotated[float, Range(0, 1, below=True)]  # a share that is never all
+Eps = Annotated[float, Range(0, 1)]  # L-infinity size of a perturbation, in pixels of [0, 1]
 LearningRate = Annotated[float, Range(0, 1e4, above=True)]
+
+
+T = TypeVar("T")
+Some = Annotated[tuple[T, ...], NotEmpty()]  # Some[Share]: one or more
 
 
 class OutOfRange(ValueError):
@@ -53,12 +81,29 @@ class OutOfRange(ValueError):
         self.option, self.text = option, text
 
 
+_deferred = False
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Within it `check` lets everything pass: for who gathers values first and checks all of them afterwards."""
+    global _deferred
+    _deferred = True
+    try:
+        yield
+    finally:
+        _deferred = False
+
+
 def check(options: Any) -> None:
     """Holds every field of the dataclass instance `options`, and of dataclasses within it, against its annotation.
 
     Raises:
         OutOfRange: a value is not of the annotated type, not in its Range, or NaN or infinite.
+        ValueError: the values are allowed each, but not together.
     """
+    if _deferred:
+        return
     hints = _hints(options.__class__)
     for field in fields(options):
         value = getattr(options, field.name)
@@ -66,6 +111,7 @@ def check(options: Any) -> None:
             check(value)
         elif wrong := _wrong(value, hints[field.name]):
             raise OutOfRange(field.name, f"must be {wrong}, got {_short(value)}")
+    getattr(options, "check_relations", lambda: None)()
 
 
 def _short(value: Any) -> str:
@@ -84,7 +130,7 @@ def _wrong(value: Any, hint: Any) -> str:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         wrong = _wrong(value, parts[0])
-        allowed = next((part for part in parts[1:] if isinstance(part, Range)), None)
+        allowed = next((part for part in parts[1:] if isinstance(part, Range | NotEmpty)), None)
         if allowed is None or (not wrong and value in allowed):
             return wrong
         return f"{wrong}, {allowed}" if wrong else str(allowed)

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from genlab.checkpoint import Checkpoints, write_atomically
+from genlab.checkpoint import Checkpoints, naming, write_atomically
 
 
 class RunError(ValueError):
@@ -88,7 +88,7 @@ class Run:
 
     def log(self, row: dict[str, Any]) -> None:
         """Appends a line to metrics.jsonl."""
-        with open(self.path / "metrics.jsonl", "a") as file:
+        with naming(path := self.path / "metrics.jsonl"), open(path, "a") as file:
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:

@@ -21,15 +21,16 @@ from genlab.explain.maximise import maximise, maximise_through
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.vae import VAEConfig
+from genlab.ranges import Count, Seed
 
 
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = genlab.DataOptions()
-    images: int = 60_000  # length of each training
-    each: int = 4  # pictures per class
+    images: Count = 60_000  # length of each training
+    each: Count = 4  # pictures per class
     out: Path = Path("runs/activation-maximisation")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

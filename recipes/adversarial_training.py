@@ -21,6 +21,7 @@ from genlab.cli import start
 from genlab.data import Images, Stream
 from genlab.methods.classifier import ClassifierConfig, FineTuning
 from genlab.plots import curves
+from genlab.ranges import Count, Eps, Repeats, Seed, Share
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Config:
 
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
-    images: int = 60_000  # length of every training, and of every round
-    rounds: int = 3  # T: rounds of attacking the whole training set with FGSM and training on all that was made so far
-    eps: float = 0.15  # L-infinity radius of training and attacks, in pixels of [0, 1]
-    rise: float = 0.0  # share of training over which the radius rises from 0
-    attacked: int = 300  # held-out images to attack
+    images: Count = 60_000  # length of every training, and of every round
+    rounds: Repeats = 3  # T: rounds of attacking the training set with FGSM and training on all that was made so far
+    eps: Eps = 0.15  # L-infinity radius of training and attacks, in pixels of [0, 1]
+    rise: Share = 0.0  # share of training over which the radius rises from 0
+    attacked: Count = 300  # held-out images to attack
     out: Path = Path("runs/adversarial-training")  # folder of the runs and the report
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -23,6 +23,7 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
+from genlab.ranges import Count, Eps, Seed, Width
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,19 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    images: int = 100_000
+    images: Count = 100_000
     """length of the classifier's training"""
-    width: int = 32
+    width: Width = 32
     """channels of the classifier's finest level"""
-    n: int = 16
+    n: Count = 16
     """held-out images to attack"""
-    eps: float = 0.1
+    eps: Eps = 0.1
     """size of the attacks that keep inside a ball, in L-infinity; the others look for the smallest change"""
     attacks: tuple[str, ...] = ()
     """names as `genlab list` tells them; none: every one that needs no preparation. The control is always there"""
     out: Path = Path("runs/attack-table")
     """folder of the run and the report"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

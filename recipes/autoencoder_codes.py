@@ -20,6 +20,7 @@ from genlab.cli import start
 from genlab.codes import farness, over, scatter, search, squared_error
 from genlab.grid import grid_png
 from genlab.methods.autoencoder import AutoEncoderConfig
+from genlab.ranges import Count, Seed, Weight, Width
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class Config:
 
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
-    code: int = 8  # dimensions of the codes that are compared
-    hidden: tuple[int, ...] = (256, 128)  # units of the deep encoders' layers before the code
-    images: int = 150_000  # length of every training
-    l2: float = 0.1  # weight of the code's squared length, where it is penalised
+    code: Width = 8  # dimensions of the codes that are compared
+    hidden: tuple[Width, ...] = (256, 128)  # units of the deep encoders' layers before the code
+    images: Count = 150_000  # length of every training
+    l2: Weight = 0.1  # weight of the code's squared length, where it is penalised
     out: Path = Path("runs/autoencoder-codes")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -15,18 +15,19 @@ from torch.nn.functional import cross_entropy
 from attacks.defences.adversarial_training import AdversarialTraining, AdversarialTrainingConfig
 from genlab.cli import start
 from genlab.data import Stream
+from genlab.ranges import Count, Repeats, Side, Steps, Threads
 from genlab.timing import seconds, static
 from genlab.train import Options, fit
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = 20  # per measurement
-    repeats: int = 5
-    batch: int = 64
-    pgd: int = 7  # steps of the attack
-    size: int = 28
-    threads: int = 1
+    steps: Steps = 20  # per measurement
+    repeats: Repeats = 5
+    batch: Count = 64
+    pgd: Steps = 7  # steps of the attack
+    size: Side = 28
+    threads: Threads = 1
 
 
 def bare(method: AdversarialTraining, x: Tensor, y: Tensor, steps: int, pgd: int) -> None:

@@ -24,6 +24,7 @@ from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
 from attacks.peers import DUELS, contest
 from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
+from genlab.ranges import Count, Repeats, Threads
 from genlab.timing import seconds
 
 ATTACKS = [FGSM(Linf(0.3)), IFGSM(Linf(0.3)), PGD(Linf(0.3)), MIFGSM(Linf(0.3)), PGD(L2(2.0))]
@@ -32,11 +33,11 @@ ATTACKS = [FGSM(Linf(0.3)), IFGSM(Linf(0.3)), PGD(Linf(0.3)), MIFGSM(Linf(0.3)),
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = field(default_factory=lambda: genlab.DataOptions("digits", size=28))
-    n: int = 100
+    n: Count = 100
     """images attacked at once"""
-    repeats: int = 5
-    threads: int = 1
-    images: int = 50_000
+    repeats: Repeats = 5
+    threads: Threads = 1
+    images: Count = 50_000
     """length of the classifier's training"""
     peers: bool = False
     """compare with other libraries"""

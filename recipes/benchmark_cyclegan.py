@@ -15,18 +15,19 @@ from torch.nn.functional import l1_loss
 from genlab.cli import start
 from genlab.data import Pair, Stream
 from genlab.methods.cyclegan import LSGAN, CycleGAN, CycleGANConfig
+from genlab.ranges import Count, Repeats, Side, Steps, Threads, Width
 from genlab.timing import seconds, static
 from genlab.train import Options, fit
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = 10  # per measurement
-    repeats: int = 5
-    batch: int = 1
-    width: int = 32
-    size: int = 64
-    threads: int = 1
+    steps: Steps = 10  # per measurement
+    repeats: Repeats = 5
+    batch: Count = 1
+    width: Width = 32
+    size: Side = 64
+    threads: Threads = 1
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *networks: nn.Module) -> None:

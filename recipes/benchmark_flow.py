@@ -24,6 +24,7 @@ from genlab.likelihood import dequantise
 from genlab.methods.flow import Flow, FlowConfig
 from genlab.nets.peers import apart, normflows
 from genlab.optim import adam
+from genlab.ranges import Count, Layers, Repeats, Steps, Threads, Width
 from genlab.timing import seconds, static
 from genlab.train import Options, fit
 
@@ -32,13 +33,13 @@ SHAPE = (1, 28, 28)
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = 20  # updates per measurement
-    repeats: int = 5
-    batch: int = 64
-    couplings: int = 8  # per level
-    width: int = 32  # channels in a coupling
+    steps: Steps = 20  # updates per measurement
+    repeats: Repeats = 5
+    batch: Count = 64
+    couplings: Layers = 8  # per level
+    width: Width = 32  # channels in a coupling
     peers: bool = False
-    threads: int = 1
+    threads: Threads = 1
 
 
 def bare(net: nn.Module, log_prob: Callable[[Tensor], Tensor], x: Tensor, steps: int) -> None:

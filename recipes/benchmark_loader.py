@@ -13,16 +13,17 @@ from torchvision.transforms import ToTensor
 
 from genlab.cli import start
 from genlab.data import Stream
+from genlab.ranges import Count, Repeats, Threads
 from genlab.timing import seconds, static
 
 
 @dataclass(frozen=True)
 class Config:
-    batches: int = 40
+    batches: Count = 40
     """batches that torchvision delivers per measurement; the lab delivers fifty times as many"""
-    repeats: int = 5
-    batch: int = 128
-    threads: int = 1
+    repeats: Repeats = 5
+    batch: Count = 128
+    threads: Threads = 1
 
 
 def main(config: Config) -> None:

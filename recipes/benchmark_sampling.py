@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import median
+from typing import Annotated
 
 import torch
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.table import Table
 from genlab.cli import start
 from genlab.distributed import device
 from genlab.methods.autoregressive import AutoregressiveConfig, NetName
+from genlab.ranges import Count, Range, Repeats, Side, Threads
 from genlab.sampling import draw, draw_naively
 from genlab.timing import seconds
 
@@ -24,15 +26,15 @@ class Config:
     """Times an untrained network: its weights do not change the work."""
 
     net: NetName = "gated"
-    layers: int = 10
-    width: int = 128
-    size: int = 28
+    layers: Annotated[int, Range(2, 1000)] = 10
+    width: Annotated[int, Range(3, 2**16)] = 128
+    size: Side = 28
     """height and width of the images"""
-    batches: tuple[int, ...] = (1, 64)
-    pixels: int = 4
+    batches: tuple[Count, ...] = (1, 64)
+    pixels: Count = 4
     """passes of the naive sampler that are timed"""
-    repeats: int = 3
-    threads: int = 1
+    repeats: Repeats = 3
+    threads: Threads = 1
 
 
 def main(config: Config) -> None:

@@ -16,16 +16,17 @@ from genlab.cli import start
 from genlab.data import Stream
 from genlab.methods.gan import GAN, GANConfig
 from genlab.methods.wgan_gp import WGANGP, WGANGPConfig
+from genlab.ranges import Count, Repeats, Steps, Threads
 from genlab.timing import seconds, static
 from genlab.train import Options, fit
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = 20  # discriminator steps per measurement, a multiple of 5
-    repeats: int = 5
-    batch: int = 64
-    threads: int = 1
+    steps: Steps = 20  # discriminator steps per measurement, a multiple of 5
+    repeats: Repeats = 5
+    batch: Count = 64
+    threads: Threads = 1
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
@@ -21,6 +21,7 @@ from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
 from genlab.nets.classifiers import NETWORKS
 from genlab.plots import curves
+from genlab.ranges import Count, Eps, Range, Seed
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,17 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    images: int = 15_000
+    images: Count = 15_000
     """length of each training"""
-    eps: float = 0.2
+    eps: Eps = 0.2
     """size of the perturbation, in pixels of [0, 1]"""
-    queries: tuple[int, ...] = (100, 300, 1000)
+    queries: tuple[Annotated[int, Range(10, 10**9)], ...] = (100, 300, 1000)
     """budgets per image"""
-    attacked: int = 200
+    attacked: Count = 200
     """held-out images for transfer; a quarter of them for the query attacks"""
     out: Path = Path("runs/black-box")
     """folder of the runs and the report"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

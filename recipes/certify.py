@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import genlab
 from attacks import L2, PGD, Linf
@@ -21,6 +22,7 @@ from attacks.evaluate import evaluate
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.plots import curves
+from genlab.ranges import Count, Eps, Positive, Range, Seed
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,15 @@ class Config:
 
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
-    images: int = 200_000  # length of every training
-    sigma: tuple[float, ...] = (0.12, 0.25)  # standard deviations of the noise, in pixels
-    radii: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.6)  # L2 sizes of the attacks on the smoothed models
-    eps: tuple[float, ...] = (0.02, 0.05, 0.1)  # L-infinity sizes of bounds and attacks; the last is trained for
-    n: int = 2000  # draws of noise per certificate
-    alpha: float = 0.001  # chance that a certificate is wrong
-    attacked: int = 200  # held-out images
+    images: Count = 200_000  # length of every training
+    sigma: tuple[Positive, ...] = (0.12, 0.25)  # standard deviations of the noise, in pixels
+    radii: tuple[Positive, ...] = (0.1, 0.2, 0.3, 0.4, 0.6)  # L2 sizes of the attacks on the smoothed models
+    eps: tuple[Eps, ...] = (0.02, 0.05, 0.1)  # L-infinity sizes of bounds and attacks; the last is trained for
+    n: Count = 2000  # draws of noise per certificate
+    alpha: Annotated[float, Range(0, 1, above=True, below=True)] = 0.001  # chance that a certificate is wrong
+    attacked: Count = 200  # held-out images
     out: Path = Path("runs/certify")  # folder of the runs and the report
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -28,6 +28,7 @@ from genlab.compress.table import table
 from genlab.data import Stream
 from genlab.methods.classifier import FineTuning
 from genlab.nets.classifiers import LENETS, NETWORKS
+from genlab.ranges import Count, Repeats
 from genlab.report import spread
 
 
@@ -36,8 +37,8 @@ class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
     net: Literal["cnn", "mlp", "lenet-300-100", "lenet-5"] = "cnn"
-    images: int = 20_000  # length of a training
-    seeds: int = 3
+    images: Count = 20_000  # length of a training
+    seeds: Repeats = 3
     out: Path = Path("runs/cheaper-layers")
 
 

@@ -16,6 +16,7 @@ from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.conditional_gan import ConditionalGANConfig, Heads, obedience
 from genlab.methods.stack_gan import StackGANConfig
+from genlab.ranges import Count, Seed, Side, Width
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,19 @@ class Config:
     """labelled images: glyphs, digits, mnist, fashion, ..."""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    size: int | None = 16
+    size: Side | None = 16
     """height and width in pixels; none: the set's own"""
-    images: int = 60_000
+    images: Count = 60_000
     """length of every GAN's training"""
-    classifier_images: int = 60_000
+    classifier_images: Count = 60_000
     """length of the classifier's training"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level"""
     stack: bool = False
     """train the two-stage StackGAN, too"""
     out: Path = Path("runs/conditional")
     """folder of the runs and the report"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

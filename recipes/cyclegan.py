@@ -23,6 +23,7 @@ from genlab.methods.cyclegan import CycleGANConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import side_by_side, translation
 from genlab.names import choose
+from genlab.ranges import Count, Seed, Side, Width
 
 SMALL = CycleGANConfig(blocks=3, levels=1, lr=4e-4)
 VARIANTS = {
@@ -39,16 +40,16 @@ class Config:
     data: str = "unpaired:grey:glyphs,textured:glyphs"
     """two sets"""
     data_root: Path | None = None
-    size: int | None = 16
+    size: Side | None = 16
     variants: tuple[str, ...] = tuple(VARIANTS)
-    images: int = 10_000
+    images: Count = 10_000
     """length of every training"""
-    batch: int = 4
-    width: int = 16
-    classifier_images: int | None = None
+    batch: Count = 4
+    width: Width = 16
+    classifier_images: Count | None = None
     """length of the classifier's training; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/cyclegan")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -25,19 +25,20 @@ from genlab.methods.classifier import Classifier, ClassifierConfig
 from genlab.methods.gan import GANConfig
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import cnn
+from genlab.ranges import Count, Eps, Seed, Width
 
 
 @dataclass(frozen=True)
 class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
-    images: int = 60_000  # length of every classifier's training
-    gan_images: int = 150_000  # length of the GAN's
-    samples: int = 10_000  # images in the transfer sets that are made
-    width: int = 8  # channels of the students; the teacher and the GAN have 32
-    eps: float = 0.1  # L-infinity size of FGSM, in pixels of [0, 1]
+    images: Count = 60_000  # length of every classifier's training
+    gan_images: Count = 150_000  # length of the GAN's
+    samples: Count = 10_000  # images in the transfer sets that are made
+    width: Width = 8  # channels of the students; the teacher and the GAN have 32
+    eps: Eps = 0.1  # L-infinity size of FGSM, in pixels of [0, 1]
     out: Path = Path("runs/data-free")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

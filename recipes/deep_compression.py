@@ -23,6 +23,7 @@ from genlab.compress.table import table
 from genlab.data import Stream
 from genlab.methods.classifier import FineTuning
 from genlab.nets.classifiers import LENETS
+from genlab.ranges import Count, LearningRate, Repeats
 from genlab.report import spread
 
 
@@ -34,12 +35,12 @@ class Config:
     data_root: Path | None = None
     """where downloaded sets lie"""
     net: Literal["lenet-300-100", "lenet-5"] = "lenet-300-100"
-    images: int = 60_000
+    images: Count = 60_000
     """length of every training: of the dense network, of each round of pruning, of sharing"""
-    rounds: int = 4
+    rounds: Repeats = 4
     """of pruning"""
-    lr: float = 0.05
-    seeds: int = 3
+    lr: LearningRate = 0.05
+    seeds: Repeats = 3
     out: Path = Path("runs/deep-compression")
 
 

@@ -26,6 +26,7 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
 from genlab.plots import heat
+from genlab.ranges import Count, Eps, Seed
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class Config:
 
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
-    images: int = 60_000  # length of every training
-    eps: float = 0.1  # L-infinity radius of attacks and trainings, in pixels of [0, 1]
+    images: Count = 60_000  # length of every training
+    eps: Eps = 0.1  # L-infinity radius of attacks and trainings, in pixels of [0, 1]
     filters: tuple[str, ...] = ("median", "bits", "jpeg", "resize-pad")  # names as `genlab list` tells them
-    attacked: int = 200  # held-out images to attack
-    queries: int = 300  # of the attack without gradients
+    attacked: Count = 200  # held-out images to attack
+    queries: Count = 300  # of the attack without gradients
     out: Path = Path("runs/defence-matrix")  # folder of the runs and the report
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from genlab.data import Augment, Images, Stream
 from genlab.methods.classifier import Classifier
 from genlab.metrics.accuracy import answers
 from genlab.nets.classifiers import mlp
+from genlab.ranges import Count, Positive, Range, Repeats, Width
 from genlab.report import spread
 
 
@@ -24,14 +26,14 @@ from genlab.report import spread
 class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
-    teacher: int = 600  # units in each of two layers
-    student: int = 30
-    images: int = 100_000  # length of every training
-    shift: int = 1  # the teacher's images move by up to so many pixels
-    temperatures: tuple[float, ...] = (1.0, 4.0, 10.0, 20.0)
-    omitted: int = 3  # the class that is never shown
-    teachers: int = 3  # that speak together to the last student, at the last temperature
-    seeds: int = 3
+    teacher: Width = 600  # units in each of two layers
+    student: Width = 30
+    images: Count = 100_000  # length of every training
+    shift: Annotated[int, Range(0, 1000)] = 1  # the teacher's images move by up to so many pixels
+    temperatures: tuple[Positive, ...] = (1.0, 4.0, 10.0, 20.0)
+    omitted: Annotated[int, Range(0, 10**6)] = 3  # the class that is never shown
+    teachers: Repeats = 3  # that speak together to the last student, at the last temperature
+    seeds: Repeats = 3
     out: Path = Path("runs/distillation")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from attacks import PGD, Linf
 from genlab.cli import start
 from genlab.compress.early_exit import EarlyExit, EarlyExitConfig
 from genlab.plots import curves
+from genlab.ranges import Count, Eps, Range, Seed, Width
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,17 @@ class Config:
     data: str = "digits"
     data_root: Path | None = None
     """where downloaded sets lie"""
-    width: int = 16
-    images: int = 100_000
+    width: Width = 16
+    images: Count = 100_000
     """length of training"""
-    thresholds: tuple[float, ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
+    thresholds: tuple[Annotated[float, Range(0, 2)], ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
     """probabilities at which an image leaves; above 1 none does before the end"""
-    eps: float = 0.05
+    eps: Eps = 0.05
     """L-infinity size of the attacks, in pixels of [0, 1]"""
-    attacked: int = 300
+    attacked: Count = 300
     """test images that are attacked"""
     out: Path = Path("runs/early-exit")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

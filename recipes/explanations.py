@@ -28,6 +28,7 @@ from genlab.explain.pictures import shown
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.plots import curves
+from genlab.ranges import Count, Eps, Seed
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)
 
@@ -35,11 +36,11 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = genlab.DataOptions()
-    images: int = 60_000  # length of the classifier's training
-    n: int = 100  # held-out images to explain
-    eps: float = 0.1  # L-infinity size of what deceives a map, in pixels of [0, 1]
+    images: Count = 60_000  # length of the classifier's training
+    n: Count = 100  # held-out images to explain
+    eps: Eps = 0.1  # L-infinity size of what deceives a map, in pixels of [0, 1]
     out: Path = Path("runs/explanations")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

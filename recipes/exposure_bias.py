@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
@@ -19,6 +20,7 @@ from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look, samples, some
+from genlab.ranges import Count, Layers, Range, Repeats, Share
 from genlab.report import spread
 
 
@@ -29,14 +31,14 @@ class Config:
     data: str = "binary:digits"
     data_root: Path | None = None
     """where downloaded sets lie"""
-    share: float = 0.3
+    share: Share = 0.3
     """of the pixels fed that are the model's own"""
-    images: int = 40_000
+    images: Count = 40_000
     """length of every training"""
-    seeds: int = 3
-    width: int = 24
-    layers: int = 3
-    n: int = 500
+    seeds: Repeats = 3
+    width: Annotated[int, Range(3, 2**16)] = 24
+    layers: Layers = 3
+    n: Annotated[int, Range(2, 10**7)] = 500
     """samples per FID"""
     out: Path = Path("runs/exposure-bias")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -24,6 +24,7 @@ from genlab.methods.autoregressive import AutoregressiveConfig
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.flow import FlowConfig
 from genlab.methods.vae import VAEConfig
+from genlab.ranges import Count, Eps, Range, Seed, Share, Steps
 
 COSTS = {"miss 1, alarm 1": Costs(), "miss 10, alarm 1": Costs(miss=10), "miss 1, alarm 10": Costs(alarm=10)}
 PIXELS = AutoregressiveConfig(head="logistic", levels=16, layers=3)
@@ -39,17 +40,17 @@ MODELS: dict[str, tuple[Any, Any]] = {
 class Config:
     data: str = "digits"
     data_root: Path | None = None
-    images: int = 40_000  # length of every training
+    images: Count = 40_000  # length of every training
     models: tuple[str, ...] = tuple(MODELS)  # which of them detect
     outliers: tuple[str, ...] = ("letters", "sprites")  # images of no class
     attacks: tuple[str, ...] = ("fgsm", "pgd", "cw-l2", "deepfool")  # the first teaches the detectors "together"
-    tested: int = 360  # held-out images; all that is chosen comes from the first half, all figures from the second
-    eps: float = 0.2  # L-infinity size of FGSM and PGD, in pixels of [0, 1]
-    steps: int = 40  # of the PGD that knows the detector
-    bits: int = 1  # per pixel that one squeezer leaves; the other are non-local means
-    fpr: float = 0.05  # share of false alarms that a threshold may raise
+    tested: Count = 360  # held-out images; all that is chosen comes from the first half, all figures from the second
+    eps: Eps = 0.2  # L-infinity size of FGSM and PGD, in pixels of [0, 1]
+    steps: Steps = 40  # of the PGD that knows the detector
+    bits: Annotated[int, Range(1, 8)] = 1  # per pixel that one squeezer leaves; the other are non-local means
+    fpr: Share = 0.05  # share of false alarms that a threshold may raise
     out: Path = Path("runs/feature-squeezing")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -16,6 +16,7 @@ from genlab.data import Images, Stream
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.triple_gan import TripleGANConfig
+from genlab.ranges import Count, Seed, Width
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,17 @@ class Config:
     """labelled images, of whose labels few are used"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    labels: tuple[int, ...] = (5, 10)
+    labels: tuple[Count, ...] = (5, 10)
     """labelled images per class"""
-    images: int = 80_000
+    images: Count = 80_000
     """length of Triple GAN's training"""
-    supervised_images: int = 30_000
+    supervised_images: Count = 30_000
     """length of the supervised training"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level"""
     out: Path = Path("runs/few-labels")
     """folder of the runs and the report"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

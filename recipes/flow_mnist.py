@@ -18,6 +18,7 @@ from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.flow import FlowConfig
 from genlab.nets.glow import FlowName
+from genlab.ranges import Count, LearningRate, Positive, Seed
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,16 @@ class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
     nets: tuple[FlowName, ...] = ("nice", "realnvp", "glow")
     """which"""
-    images: int = 40_000
+    images: Count = 40_000
     """length of each training"""
-    batch: int = 32
-    lr: float = 2e-3
+    batch: Count = 32
+    lr: LearningRate = 2e-3
     """learning rate of Adam"""
-    temperatures: tuple[float, ...] = (0.5, 0.7, 1.0)
+    temperatures: tuple[Positive, ...] = (0.5, 0.7, 1.0)
     """standard deviations of the latents that are drawn"""
     out: Path = Path("runs/flows")
     """folder of the runs and the report"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

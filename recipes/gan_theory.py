@@ -18,15 +18,16 @@ from genlab.methods.wgan import WGAN
 from genlab.nets.mlp import Critic, Generator
 from genlab.plane import Film, add_sweep, play
 from genlab.plots import curves
+from genlab.ranges import Positive, Repeats, Seed, Steps
 from genlab.transport import earth_movers
 
 
 @dataclass(frozen=True)
 class Config:
-    gaps: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)  # between Gaussians of std 1, and between segments
-    steps: int = 600  # batches of 256 for each method; the animated GAN has three times as many
-    frames: int = 45
-    seed: int = 0  # of the networks
+    gaps: tuple[Positive, ...] = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)  # between Gaussians of std 1, and between segments
+    steps: Steps = 600  # batches of 256 for each method; the animated GAN has three times as many
+    frames: Repeats = 45
+    seed: Seed = 0  # of the networks
     out: Path = Path("runs/gan_theory")
 
 

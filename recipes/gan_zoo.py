@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
+from typing import Annotated
 
 import genlab
 from genlab.cli import start
@@ -18,6 +19,7 @@ from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look, samples, some
 from genlab.names import choose
+from genlab.ranges import Range, Repeats, Units, Width
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,14 @@ class Config:
     methods: tuple[str, ...] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
     """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention wgan
     wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
-    seeds: int = 3
+    seeds: Repeats = 3
     training: genlab.Options = genlab.Options(150_000, 32, schedule="cosine", half_life=10_000)
     """images: those that every discriminator sees, whatever its number of steps; seed plays no part"""
-    width: int = 32
+    width: Width = 32
     """channels of the networks' finest level"""
-    hidden: int = 512
+    hidden: Units = 512
     """units of their fully connected layers"""
-    n: int = 2000
+    n: Annotated[int, Range(2, 10**7)] = 2000
     """samples per FID"""
     out: Path = Path("runs/gan-zoo")
 

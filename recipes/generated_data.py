@@ -25,6 +25,7 @@ from genlab.data.mixed import Mixed
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.gan import GANConfig
+from genlab.ranges import Count, Eps, Repeats, Share, Width
 from genlab.report import spread
 
 
@@ -34,14 +35,14 @@ class Config:
 
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
-    known: int = 300  # real training images
-    share: float = 0.5  # of generated images in a batch
-    images: int = 60_000  # length of the classifiers' trainings
-    gan_images: int = 150_000  # length of the GAN's
-    width: int = 32  # channels of all networks
-    eps: float = 0.1  # L-infinity radius, in pixels of [0, 1]
-    attacked: int = 300  # held-out images
-    seeds: int = 3
+    known: Count = 300  # real training images
+    share: Share = 0.5  # of generated images in a batch
+    images: Count = 60_000  # length of the classifiers' trainings
+    gan_images: Count = 150_000  # length of the GAN's
+    width: Width = 32  # channels of all networks
+    eps: Eps = 0.1  # L-infinity radius, in pixels of [0, 1]
+    attacked: Count = 300  # held-out images
+    seeds: Repeats = 3
     out: Path = Path("runs/generated-data")  # folder of the report
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import genlab
 from genlab.cli import start
 from genlab.methods.infogan import InfoGANConfig
+from genlab.ranges import Count, Repeats, Seed, Side, Units, Width
 
 VARIANTS = {
     "infogan": InfoGANConfig(weight_category=0.1, lr_generator=3e-3),
@@ -32,22 +33,22 @@ class Config:
     """glyphs, letters, mnist, ...; correlations need known factors"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    size: int | None = 16
+    size: Side | None = 16
     """height and width in pixels"""
-    values: int = 3
+    values: Width = 3
     """continuous codes"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level"""
-    hidden: int = 256
+    hidden: Units = 256
     """units of the fully connected layers"""
-    images: int = 160_000
+    images: Count = 160_000
     """length of InfoGAN's training; the others have a quarter"""
-    batch: int = 32
+    batch: Count = 32
     out: Path = Path("runs/infogan-factors")
     """folder of the runs and the report"""
-    starts: int = 3
+    starts: Repeats = 3
     """InfoGANs to train, with seeds that follow one another"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

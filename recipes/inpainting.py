@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -23,6 +23,7 @@ from genlab.methods.autoregressive import AutoregressiveConfig
 from genlab.methods.pix2pix import Pix2PixConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.partner import against_partners
+from genlab.ranges import Count, Seed, Side, Width
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,20 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    size: int | None = 16
-    channels: int | None = 1
-    hole: int = 8
+    size: Side | None = 16
+    channels: Literal[1, 3] | None = 1
+    hole: Side = 8
     """side of the hole, in pixels"""
-    images: int = 16_000
+    images: Count = 16_000
     """length of every training"""
-    width: int = 16
+    width: Width = 16
     """channels of pix2pix at the finest level; the PixelCNN has twice as many"""
-    n: int = 500
+    n: Count = 500
     """held-out images"""
-    classifier_images: int | None = None
+    classifier_images: Count | None = None
     """training length of the classifier that judges; none: as always"""
     out: Path = Path("runs/inpainting")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

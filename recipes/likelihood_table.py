@@ -25,6 +25,7 @@ from genlab.methods.flow import FlowConfig
 from genlab.methods.vae import VAEConfig
 from genlab.methods.vq_vae import VQVAEConfig
 from genlab.mixture import Mixture
+from genlab.ranges import Count, Seed, Width
 
 WAYS = {
     "PixelCNN": ("exact", AutoregressiveConfig("pixelcnn", "softmax", lr=2e-3), 1.0),
@@ -42,10 +43,10 @@ class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
     models: tuple[str, ...] = tuple(WAYS)  # which
-    images: int = 30_000  # length of a training; those of VAE and VQ-VAE, whose steps are cheap, are four times as long
-    components: int = 10  # of the Gaussian mixture
+    images: Count = 30_000  # length of a training; those of VAE and VQ-VAE are four times as long
+    components: Width = 10  # of the Gaussian mixture
     out: Path = Path("runs/likelihood-table")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -23,6 +23,7 @@ from genlab.methods.classifier import FineTuning
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import lenet300
 from genlab.plots import curves
+from genlab.ranges import Count, Repeats
 from genlab.report import spread
 
 
@@ -30,9 +31,9 @@ from genlab.report import spread
 class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
-    images: int = 30_000  # length of every training
-    rounds: int = 7  # of pruning, each of which takes a fifth of the weights; after seven 21 % are left
-    seeds: int = 3
+    images: Count = 30_000  # length of every training
+    rounds: Repeats = 7  # of pruning, each of which takes a fifth of the weights; after seven 21 % are left
+    seeds: Repeats = 3
     out: Path = Path("runs/lottery-ticket")
 
 

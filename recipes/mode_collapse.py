@@ -18,16 +18,17 @@ from genlab.nets.ensemble import Ensemble
 from genlab.nets.mlp import BatchCritic, Critic, Generator
 from genlab.plane import Modes, play, scenes
 from genlab.plots import curves
+from genlab.ranges import Count, LearningRate, Repeats, Steps
 from genlab.replay import Replay
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = 1000  # batches seen by each method
-    batch: int = 128
-    seeds: int = 3
-    looks: int = 5  # how often a generator is measured, on 2000 points
-    lr: float = 2e-3
+    steps: Steps = 1000  # batches seen by each method
+    batch: Count = 128
+    seeds: Repeats = 3
+    looks: Repeats = 5  # how often a generator is measured, on 2000 points
+    lr: LearningRate = 2e-3
     out: Path = Path("runs/mode_collapse")
 
 

@@ -19,6 +19,7 @@ from genlab.methods.wgan_gp import WGANGPConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.hook import MetricHook
 from genlab.plots import heat
+from genlab.ranges import Count, Repeats, Width
 from genlab.report import spread
 
 LR = 2e-3  # ten times the usual: the plain GAN begins with few classes. The unrolled one learns at its own rates only
@@ -39,13 +40,13 @@ class Config:
     data: str = "digits"
     """labelled images"""
     data_root: Path | None = None
-    images: int = 30_000
+    images: Count = 30_000
     """length of each training"""
-    width: int = 16
-    looks: int = 8
+    width: Width = 16
+    looks: Repeats = 8
     """how often each generator is looked at, by 1000 samples"""
-    seeds: int = 3
-    classifier_images: int | None = None
+    seeds: Repeats = 3
+    classifier_images: Count | None = None
     out: Path = Path("runs/mode-collapse-images")
 
 

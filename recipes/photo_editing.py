@@ -16,6 +16,7 @@ from genlab.cli import start
 from genlab.edit import attribute_vector, edit, invert, painted, squared_error
 from genlab.grid import grid_png
 from genlab.methods.vae_gan import VAEGANConfig
+from genlab.ranges import Count, Seed, Side, Steps
 
 
 @dataclass(frozen=True)
@@ -24,19 +25,19 @@ class Config:
 
     data: str = "glyphs"
     """images with a known factor"""
-    size: int = 16
+    size: Side = 16
     """height and width in pixels"""
     attribute: str = "thickness"
     """the factor to change; its highest and lowest quarter are the images with and without it"""
-    images: int = 60_000
+    images: Count = 60_000
     """length of training"""
-    n: int = 12
+    n: Count = 12
     """held-out pictures to edit"""
-    steps: int = 200
+    steps: Steps = 200
     """descent steps per picture"""
     out: Path = Path("runs/photo-editing")
     """folder of the run and the report"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

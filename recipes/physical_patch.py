@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from rich import print
 from rich.table import Table
@@ -22,6 +22,7 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
+from genlab.ranges import Count, Range
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,15 @@ class Config:
     """digits, mnist, fashion, folder:PATH, ..."""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    target: int = 3
+    target: Annotated[int, Range(0, 10**6)] = 3
     """the class to be seen"""
-    size: float = 0.6
+    size: Annotated[float, Range(0, 1, above=True)] = 0.6
     """side of the patch, as a share of the image's"""
     shapes: tuple[Literal["square", "disc", "glasses"], ...] = ("square", "glasses")
     """outlines; glasses are as wide as the image"""
-    classifier_images: int = 100_000
+    classifier_images: Count = 100_000
     """length of the classifier's training"""
-    images: int = 30_000
+    images: Count = 30_000
     """length of each patch's training"""
     out: Path = Path("runs/physical-patch")
     """folder of the run and the report"""

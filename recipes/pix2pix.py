@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -22,6 +22,7 @@ from genlab.methods.pix2pix import Pix2PixConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.partner import against_partners
 from genlab.nets.patch import deepest, receptive_field
+from genlab.ranges import Count, Halvings, Seed, Side, Width
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,21 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    size: int | None = 16
-    channels: int | None = 1
+    size: Side | None = 16
+    channels: Literal[1, 3] | None = 1
     task: str = "super-resolution:4"
     """what the pairs are, as in `genlab train pix2pix --help`"""
-    layers: int = 1
+    layers: Halvings = 1
     """how often the discriminator halves: 1 for patches of 16x16; at the end other sizes are tried, too"""
-    images: int = 16_000
+    images: Count = 16_000
     """length of every training"""
-    width: int = 16
+    width: Width = 16
     """channels at the finest level"""
-    classifier_images: int | None = None
+    classifier_images: Count | None = None
     """training length of the classifier that judges; none: as always"""
     out: Path = Path("runs/pix2pix")
     """folder of the runs and the report"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

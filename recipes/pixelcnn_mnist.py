@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -17,6 +17,7 @@ import genlab
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig, NetName
+from genlab.ranges import Count, Layers, LearningRate, Range, Seed
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,18 @@ class Config:
     nets: tuple[NetName, ...] = ("pixelcnn", "gated", "row-lstm", "diagonal-bilstm")
     conditional: bool = True
     """also a gated net that is told the class"""
-    images: int = 20_000
+    images: Count = 20_000
     """length of every training; the digits, which are few, are learnt by heart in three times as much"""
-    width: int = 32
-    layers: int = 3
-    kernel: int = 3
+    width: Annotated[int, Range(3, 2**16)] = 32
+    layers: Layers = 3
+    kernel: Annotated[int, Range(1, 99)] = 3
     """side of the masked convolutions"""
     places: bool = False
     """every place of the image has a bias of its own"""
-    batch: int = 16
-    lr: float = 2e-3
+    batch: Count = 16
+    lr: LearningRate = 2e-3
     out: Path = Path("runs/pixelcnn")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

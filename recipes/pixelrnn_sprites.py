@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ import genlab
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig, HeadName, NetName
+from genlab.ranges import Count, Layers, Range, Seed, Side
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,17 @@ class Config:
     data: str = "sprites"
     data_root: Path | None = None
     """where downloaded sets lie"""
-    size: int | None = None
+    size: Side | None = None
     """height and width in pixels; none: the set's own"""
     net: NetName = "row-lstm"
-    colours: int = 15
+    colours: Annotated[int, Range(2, 256)] = 15
     """of the palette, clustered by k-means"""
-    width: int = 48
-    layers: int = 3
-    images: int = 16_000
+    width: Annotated[int, Range(3, 2**16)] = 48
+    layers: Layers = 3
+    images: Count = 16_000
     """length of both trainings"""
     out: Path = Path("runs/pixelrnn-sprites")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def saturation(x: Tensor) -> float:

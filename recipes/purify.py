@@ -25,6 +25,7 @@ from genlab.methods.autoregressive import AutoregressiveConfig
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.gan import GANConfig
 from genlab.methods.vae import VAEConfig
+from genlab.ranges import Count, Eps, Seed, Steps
 
 DCGAN = GANConfig(width=32, hidden=0, lr_generator=None)
 MODELS: dict[str, tuple[Any, Any]] = {
@@ -40,13 +41,13 @@ MODELS: dict[str, tuple[Any, Any]] = {
 class Config:
     data: str = "digits"
     data_root: Path | None = None
-    images: int = 40_000  # length of every training; the GAN's is four times as long
+    images: Count = 40_000  # length of every training; the GAN's is four times as long
     models: tuple[Literal["gan", "vae", "auto-encoder", "pixelcnn"], ...] = ("gan", "vae", "auto-encoder", "pixelcnn")
-    eps: float = 0.2  # L-infinity size of the attacks, in pixels of [0, 1]; PixelDefend moves pixels as far
-    descent: int = 60  # steps of Defense-GAN from each of its four starts
-    attacked: int = 100  # held-out images to attack; MagNet's thresholds come from the others
+    eps: Eps = 0.2  # L-infinity size of the attacks, in pixels of [0, 1]; PixelDefend moves pixels as far
+    descent: Steps = 60  # steps of Defense-GAN from each of its four starts
+    attacked: Count = 100  # held-out images to attack; MagNet's thresholds come from the others
     out: Path = Path("runs/purify")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 
@@ -21,6 +22,7 @@ from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.gan import GANConfig
+from genlab.ranges import Count, Eps, Positive, Range, Seed, Width
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,21 @@ class Config:
     """where downloaded sets lie"""
     out: Path | None = None
     """folder of the runs and the report; none: runs/quickstart-DATA"""
-    classifier_images: int = 300_000
+    classifier_images: Count = 300_000
     """length of the classifier's training"""
-    gan_images: int = 250_000
+    gan_images: Count = 250_000
     """length of the GAN's training"""
-    gan_width: int = 64
+    gan_width: Width = 64
     """channels of the GAN's finest level"""
-    eps: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
+    eps: tuple[Eps, ...] = (0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
-    attacked: int = 1000
+    attacked: Count = 1000
     """held-out images to attack"""
-    sigma: float = 0.5
+    sigma: Positive = 0.5
     """width of the Gaussian filter, in pixels"""
-    bits: int = 1
+    bits: Annotated[int, Range(1, 8)] = 1
     """bits per pixel that the other filter leaves"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -21,6 +21,7 @@ from genlab.methods.classifier import Classifier
 from genlab.methods.deep_infomax import DeepInfoMaxConfig
 from genlab.methods.disentangle import DisentangleConfig
 from genlab.methods.pretraining import PreTraining, PreTrainingConfig
+from genlab.ranges import Count, Seed, Width
 
 INKS = torch.tensor([[1.0, 0.3, 0.2], [0.2, 0.9, 0.3], [0.3, 0.4, 1.0]])
 
@@ -29,11 +30,11 @@ INKS = torch.tensor([[1.0, 0.3, 0.2], [0.2, 0.9, 0.3], [0.3, 0.4, 1.0]])
 class Config:
     data: str = "digits"  # of the first two
     data_root: Path | None = None  # where downloaded sets lie
-    sizes: tuple[int, ...] = (256, 256, 128)  # units of the layers that are pre-trained
-    labels: tuple[int, ...] = (2, 5, 10)  # per class
-    images: int = 60_000  # length of every training
+    sizes: tuple[Width, ...] = (256, 256, 128)  # units of the layers that are pre-trained
+    labels: tuple[Count, ...] = (2, 5, 10)  # per class
+    images: Count = 60_000  # length of every training
     out: Path = Path("runs/representations")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def inked(split: str) -> Images:

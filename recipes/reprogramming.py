@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from rich.console import Console
@@ -20,6 +21,7 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
+from genlab.ranges import Count, LearningRate, Range, Seed, Side
 
 
 @dataclass(frozen=True)
@@ -30,24 +32,24 @@ class Config:
     """what the victim classifies, in ten classes"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    size: int = 28
+    size: Side = 28
     """height and width of the victim's images"""
-    cells: int = 4
+    cells: Annotated[int, Range(1, 256)] = 4
     """the small picture is a grid of so many by so many cells"""
-    pixels: int = 2
+    pixels: Annotated[int, Range(1, 256)] = 2
     """side of a square"""
-    gap: int = 4
+    gap: Annotated[int, Range(0, 256)] = 4
     """pixels between squares, which the program fills"""
     classifier: ClassifierConfig = ClassifierConfig()
-    classifier_images: int = 30_000
+    classifier_images: Count = 30_000
     """length of the victim's training"""
-    images: int = 30_000
+    images: Count = 30_000
     """length of the program's training"""
-    rate: float = 0.1
+    rate: LearningRate = 0.1
     """learning rate of the program"""
     out: Path = Path("runs/reprogramming")
     """folder of the run and the report"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

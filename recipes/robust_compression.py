@@ -27,19 +27,20 @@ from genlab.compress.variants import variants
 from genlab.data import Stream
 from genlab.methods.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import lenet300
+from genlab.ranges import Count, Eps, Repeats, Seed
 
 
 @dataclass(frozen=True)
 class Config:
     data: str = "digits"
     data_root: Path | None = None
-    images: int = 60_000  # length of every training
-    rounds: int = 4  # of pruning
-    eps: float = 0.1  # L-infinity size of the attacks, in pixels of [0, 1]
-    attacked: int = 300
+    images: Count = 60_000  # length of every training
+    rounds: Repeats = 4  # of pruning
+    eps: Eps = 0.1  # L-infinity size of the attacks, in pixels of [0, 1]
+    attacked: Count = 300
     robust: bool = False  # adversarial training and robust distillation
     out: Path = Path("runs/robust-compression")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -22,6 +22,7 @@ from genlab.explain.gradients import saliency
 from genlab.explain.pictures import shown
 from genlab.grid import grid_png
 from genlab.methods.classifier import Classifier, ClassifierConfig
+from genlab.ranges import Count, Seed
 
 COLOURS = torch.tensor([hsv_to_rgb(k / 10, 1.0, 0.6) for k in range(10)])
 
@@ -30,10 +31,10 @@ COLOURS = torch.tensor([hsv_to_rgb(k / 10, 1.0, 0.6) for k in range(10)])
 class Config:
     data: str = "digits"  # labelled grey images in at most ten classes
     data_root: Path | None = None  # where downloaded sets lie
-    images: int = 60_000  # length of each training
-    n: int = 100  # held-out images
+    images: Count = 60_000  # length of each training
+    n: Count = 100  # held-out images
     out: Path = Path("runs/shortcut")  # folder of the report
-    seed: int = 0
+    seed: Seed = 0
 
 
 def tinted(images: Images, colours: Tensor) -> Images:

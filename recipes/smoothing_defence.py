@@ -22,6 +22,7 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
+from genlab.ranges import Count, Eps, Seed
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Config:
 
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
-    images: int = 100_000  # length of the classifier's training
+    images: Count = 100_000  # length of the classifier's training
     filters: tuple[str, ...] = (
         "mean",
         "gaussian",
@@ -44,10 +45,10 @@ class Config:
     )
     """names as `genlab list` tells them, with options as in bits:bits=1; median+bits: one after the other"""
     attacks: tuple[str, ...] = ("fgsm", "pgd")  # names as `genlab list` tells them
-    eps: tuple[float, ...] = (0.05, 0.1, 0.2)  # L-infinity sizes, in pixels of [0, 1]
-    attacked: int = 300  # held-out images to attack
+    eps: tuple[Eps, ...] = (0.05, 0.1, 0.2)  # L-infinity sizes, in pixels of [0, 1]
+    attacked: Count = 300  # held-out images to attack
     out: Path = Path("runs/smoothing-defence")  # folder of the run and the report
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -25,6 +25,7 @@ from genlab.data.domains import names, original
 from genlab.methods.stargan import StarGANConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import likeness, preserved
+from genlab.ranges import Count, Layers, LearningRate, Seed, Side, Width
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,20 @@ class Config:
     data: str = "domains:sprites,night:sprites,styled:sprites"
     """domains, of the same originals or of others"""
     data_root: Path | None = None
-    size: int | None = 16
-    images: int = 80_000
+    size: Side | None = 16
+    images: Count = 80_000
     """length of training, most of it the critic's"""
-    batch: int = 4
-    width: int = 16
+    batch: Count = 4
+    width: Width = 16
     """channels of both networks at the finest level"""
-    blocks: int = 3
+    blocks: Layers = 3
     """residual blocks of the generator"""
-    lr: float = 4e-4
+    lr: LearningRate = 4e-4
     """learning rate of both Adams"""
-    classifier_images: int | None = None
+    classifier_images: Count | None = None
     """length of the classifier's training; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/stargan")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

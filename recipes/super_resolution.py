@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch.nn.functional import avg_pool2d, interpolate
@@ -22,6 +22,7 @@ from genlab.grid import grid_png
 from genlab.methods.pix2pix import Pix2PixConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.partner import against_partners
+from genlab.ranges import Count, Range, Seed, Side, Width
 
 
 @dataclass(frozen=True)
@@ -32,19 +33,19 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    size: int | None = 16
-    channels: int | None = 1
-    factors: tuple[int, ...] = (2, 4)
+    size: Side | None = 16
+    channels: Literal[1, 3] | None = 1
+    factors: tuple[Annotated[int, Range(2, 64)], ...] = (2, 4)
     """how many pixels of a side become one"""
-    images: int = 16_000
+    images: Count = 16_000
     """length of every training"""
-    width: int = 16
+    width: Width = 16
     """channels at the finest level"""
-    classifier_images: int | None = None
+    classifier_images: Count | None = None
     """training length of the classifier that judges; none: as always"""
     out: Path = Path("runs/super-resolution")
     """folder of the runs and the report"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -21,6 +21,7 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig, NetName
+from genlab.ranges import Count, Eps, Seed
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,16 @@ class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
     nets: tuple[NetName, ...] = ("cnn", "resnet", "mlp")
     """classifiers; the first is attacked in every way, the others for the transfer"""
-    classifier_images: int = 20_000
+    classifier_images: Count = 20_000
     """length of each classifier's training"""
-    length: int = 10_000
+    length: Count = 10_000
     """length of each perturbation's training"""
-    eps: tuple[float, ...] = (0.1, 0.2, 0.3)
+    eps: tuple[Eps, ...] = (0.1, 0.2, 0.3)
     """sizes in pixels of [0, 1]; transfer and pictures are at the last"""
-    known: tuple[int, ...] = (10, 100, 1000)
+    known: tuple[Count, ...] = (10, 100, 1000)
     """how many images the attacker has"""
     out: Path = Path("runs/universal")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import genlab
 from genlab.cli import start
@@ -14,6 +14,7 @@ from genlab.methods.cogan import CoGANConfig, agreement
 from genlab.methods.common_space import CommonSpaceConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import preserved
+from genlab.ranges import Count, Seed, Side, Width
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,15 @@ class Config:
     """labelled images of the first domain; those of the second are of the same classes"""
     b: str = "textured:glyphs"
     data_root: Path | None = None
-    size: int | None = 16
-    channels: int | None = 3
-    images: int = 8_000
+    size: Side | None = 16
+    channels: Literal[1, 3] | None = 3
+    images: Count = 8_000
     """length of every auto-encoder's training"""
-    gan_images: int = 24_000
-    width: int = 12
-    classifier_images: int | None = None
+    gan_images: Count = 24_000
+    width: Width = 12
+    classifier_images: Count | None = None
     out: Path = Path("runs/common-space")
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

@@ -24,6 +24,7 @@ from genlab.metrics.memorisation import nearest_image
 from genlab.metrics.sharpness import sharpness
 from genlab.mixture import Mixture
 from genlab.plots import curves
+from genlab.ranges import Count, Width
 
 METHODS = {"VAE": {}, "auto-encoder": {"beta": 0.0}, "Gaussian VAE": {"pixels": "gaussian"}}
 
@@ -31,11 +32,11 @@ METHODS = {"VAE": {}, "auto-encoder": {"beta": 0.0}, "Gaussian VAE": {"pixels": 
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    images: int = 120_000  # length of each training
-    width: int = 16  # channels at the finest level
-    components: int = 10  # Gaussians in the mixture
+    images: Count = 120_000  # length of each training
+    width: Width = 16  # channels at the finest level
+    components: Width = 10  # Gaussians in the mixture
     covariance: Literal["full", "diag"] = "full"  # of the mixture
-    n: int = 300  # samples and pairs that are measured
+    n: Count = 300  # samples and pairs that are measured
     out: Path = Path("runs/vae-latent")
 
 

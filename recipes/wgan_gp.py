@@ -19,6 +19,7 @@ from genlab.cli import start
 from genlab.losses import slopes
 from genlab.methods.wgan_gp import WGANGPConfig
 from genlab.plots import curves
+from genlab.ranges import Count, LearningRate, Seed, Width
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Config:
     """folder of the runs and the report; none: runs/wgan-gp-DATA"""
     nets: tuple[Literal["dcgan", "resnet"], ...] = ("dcgan", "resnet")
     """architectures to train"""
-    images: int = 100_000
+    images: Count = 100_000
     """length of the training of each, in real images"""
-    width: int = 32
+    width: Width = 32
     """channels of the networks"""
-    lr: float = 5e-4
+    lr: LearningRate = 5e-4
     """learning rate of both Adams"""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def main(config: Config) -> None:

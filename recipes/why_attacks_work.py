@@ -23,6 +23,7 @@ from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.plots import curves
+from genlab.ranges import Count, Eps
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class Config:
     """digits, mnist, fashion, folder:PATH, ..."""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    eps: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.3)
+    eps: tuple[Eps, ...] = (0.02, 0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
-    classifier_images: int = 100_000
+    classifier_images: Count = 100_000
     """length of the classifier's training"""
-    attacked: int = 300
+    attacked: Count = 300
     """held-out images to attack"""
     out: Path = Path("runs/why-attacks-work")
     """folder of the run and the report"""

@@ -76,6 +76,16 @@ def test_list_names_methods_data_attacks_and_defences(capsys):
         (["attack", "x", "--defence", "medain"], "did you mean 'median'"),
         (["attack", "x", "--eps", "big"], "eps must be numbers, got 'big'"),
         (["attack", "x", "--eps", "-1"], "eps must be a finite number >= 0, got -1.0"),
+        (["train", "gan", "--images", "0"], "--images must be at least 1 and at most 1,000,000,000,000, got 0"),
+        (["train", "gan", "--width=-1"], "--width must be at least 1 and at most 65,536, got -1"),
+        (["train", "gan", "--lr", "nan"], "--lr must be a finite number, above 0 and at most 10,000, got nan"),
+        (
+            ["train", "gan", "--width", "abc"],
+            "--width must be a whole number, at least 1 and at most 65,536, got 'abc'",
+        ),
+        (["train", "gan", "--crop", "-1"], "--crop must be at least 0 and at most 1,000, got -1"),
+        (["sample", "run", "--temperature", "nan"], "--temperature must be a finite number, above 0"),
+        (["evaluate", "run", "--n", "1000000000000"], "--n must be at least 2 and at most 10,000,000"),
         (["list", "all"], "takes no options"),
     ],
 )
@@ -90,7 +100,6 @@ def test_bad_input_gets_one_sentence_and_status_2(arguments, words, capsys):
     [
         (["train", "gan", "--imges", "5"], "--images"),
         (["train", "gan", "--image", "5"], "--images"),  # no abbreviations
-        (["train", "gan", "--images", "0"], "images must be at least 1"),
         (["train", "gan", "--precision", "half"], "bfloat16"),
         (["sample", "run", "--sed", "1"], "--seed"),
     ],

@@ -108,7 +108,7 @@ def test_pictures_show_original_own_and_other_domain_and_the_partner_of_aligned_
 
 
 def test_what_cannot_be_is_refused_by_name():
-    with pytest.raises(ValueError, match="weight semantic must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="semantic must be at least 0 .*, got -1.0"):
         CommonSpaceConfig(semantic=-1.0)
     with pytest.raises(ValueError, match="multiples of 4 and at least 8, got 8x10"):
         CommonSpaceConfig().build((1, 8, 10), 3)

@@ -67,8 +67,8 @@ def test_samples_are_different_chains_as_long_as_there_are_any():
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"restart": 1.5}, r"chance in \[0, 1\], got 1.5"),
-        ({"pool": 0}, "at least 1, got 0"),
+        ({"restart": 1.5}, "restart must be at least 0 and at most 1, got 1.5"),
+        ({"pool": 0}, "pool must be at least 1 .*, got 0"),
         ({"norm": "batch"}, "one image at a time, not batch"),
         ({"minibatch": True}, "not minibatch"),
     ],

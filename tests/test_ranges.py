@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from genlab.ranges import LearningRate, OutOfRange, Range, Seed, Share, Width, check
+from genlab.ranges import LearningRate, OutOfRange, Range, Seed, Share, Some, Width, check
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Options:
     seed: Seed = 0
     norm: Literal["linf", "l2"] = "linf"
     shares: tuple[Share, ...] = (0.5,)
+    sizes: Some[Width] = (8,)
     betas: tuple[float, float] = (0.5, 0.999)
     start: bool = True
     inner: Inner = field(default_factory=Inner)
@@ -39,6 +40,8 @@ class Options:
         ({"seed": 2**63}, "seed must be"),
         ({"norm": "l3"}, "norm must be one of 'linf', 'l2', got 'l3'"),
         ({"shares": (0.5, 2.0)}, "shares must be a tuple of numbers, each at least 0 and at most 1"),
+        ({"sizes": ()}, "sizes must be at least one value, got ()"),
+        ({"sizes": (0,)}, "sizes must be a tuple of numbers, each at least 1 and at most 65,536, at least one value"),
         ({"betas": (0.5,)}, "betas must be a tuple of 2"),
         ({"betas": (0.5, math.inf)}, "each a finite number"),
         ({"start": "maybe"}, "start must be True or False, got 'maybe'"),

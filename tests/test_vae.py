@@ -177,11 +177,11 @@ def test_sharpness_falls_with_blur_and_does_not_see_where_things_are():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (dict(beta=-1.0), "beta=-1.0"),
-        (dict(importance=0), "importance=0"),
+        (dict(beta=-1.0), "beta must be at least 0 .*, got -1.0"),
+        (dict(importance=0), "importance must be at least 1 .*, got 0"),
         (dict(importance=5, beta=2.0), "5 importance weights leave the rate whole, got beta=2.0"),
         (dict(sigma=0.1), "Bernoulli pixels have no sigma, got 0.1"),
-        (dict(pixels="gaussian", sigma=-1.0), "sigma is positive, got -1.0"),
+        (dict(pixels="gaussian", sigma=-1.0), "sigma must be above 0 .*, got -1.0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_in_a_sentence(options, sentence):

@@ -96,7 +96,7 @@ METHODS: dict[str, Config] = {
     "vae-gan three": VAEGANConfig(latent=4, width=4, kinds=3),
     "bigan": BiGANConfig(latent=4, width=4),
     "bigan gaussian": BiGANConfig(latent=4, width=4, gaussian=True),
-    "triple-gan": TripleGANConfig(labels_per_class=3, latent=4, width=4, warmup=0.0),
+    "triple-gan": TripleGANConfig(labels_per_class=3, latent=4, width=4, pseudo_start=0.0),
     "pix2pix": Pix2PixConfig("inpainting:4", width=4, lr=2e-3),
     "pix2pix l1": Pix2PixConfig("super-resolution:2", gan=0.0, width=4, norm="batch"),
     "pix2pix gan": Pix2PixConfig("partner:night", l1=0.0, width=4, layers=0, noise=0.0),

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from genlab.metrics.accuracy import accuracy
 from genlab.names import resolve
 from genlab.nets.classifiers import NETWORKS
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Range, Share, Steps, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 MEASURED = 500  # held-out images that are attacked for `robust_accuracy`
@@ -168,25 +169,25 @@ class AdversarialTrainingConfig(Config):
 
     scheme: Literal["pgd", "fgsm", "fast", "free", "trades"] = "pgd"
     """how the images are made: PGD (Madry), FGSM, FGSM from a random point, with the weights' own gradient, TRADES"""
-    eps: float = 0.1
+    eps: Annotated[float, Range(0, 1000)] = 0.1
     """radius of the ball, in pixels of [0, 1]"""
     norm: Literal["linf", "l2"] = "linf"
     """how the radius is measured"""
-    steps: int = 7
+    steps: Steps = 7
     """of PGD and TRADES"""
-    replays: int = 4
+    replays: Steps = 4
     """free: times that every batch is used"""
-    beta: float = 6.0
+    beta: Weight = 6.0
     """trades: weight of the divergence"""
-    rise: float = 0.0
+    rise: Share = 0.0
     """share of training over which the radius rises from 0"""
     others: tuple[Path, ...] = ()
     """run directories of classifiers, fixed, for which images are made as well; pgd, fgsm and fast"""
     net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
     """architecture"""
-    width: int | None = None
+    width: Width | None = None
     """channels of the first level, or hidden units; none: the architecture's own"""
-    lr: float = 2e-3
+    lr: LearningRate = 2e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine", warmup=0.05)

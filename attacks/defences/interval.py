@@ -17,6 +17,7 @@ from attacks.defences.adversarial_training import RobustTraining
 from attacks.options import not_negative, within
 from genlab.data import Images, batches
 from genlab.nets.classifiers import NETWORKS, Normalise
+from genlab.ranges import Eps, LearningRate, Share, Width
 from genlab.train import Config, Metrics, Options, Stream, Update
 
 MONOTONE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity, Normalise)
@@ -104,17 +105,17 @@ class IntervalTraining(RobustTraining):
 class IntervalTrainingConfig(Config):
     """Classifier trained to be certified by interval bounds."""
 
-    eps: float = 0.1
+    eps: Eps = 0.1
     """L-infinity radius, in pixels of [0, 1]"""
-    rise: float = 0.5
+    rise: Share = 0.5
     """share of training over which the radius rises from 0 and the bound gets its weight"""
-    kappa: float = 0.5
+    kappa: Share = 0.5
     """weight of the clean images at the end"""
     net: Literal["cnn", "mlp", "shallow"] = "cnn"
     """architecture"""
-    width: int | None = None
+    width: Width | None = None
     """channels of the first level, or hidden units; none: the architecture's own"""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=600_000, batch=64, schedule="cosine", clip=1.0)

@@ -25,6 +25,7 @@ from attacks.options import at_least, positive
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import NETWORKS
+from genlab.ranges import LearningRate, Positive, Width
 from genlab.train import Config, Metrics, Options, Stream, Update
 
 ABSTAIN = -1
@@ -139,13 +140,13 @@ class NoiseTraining(RobustTraining):
 class NoiseTrainingConfig(Config):
     """Classifier trained under Gaussian noise, to be smoothed."""
 
-    sigma: float = 0.25
+    sigma: Positive = 0.25
     """standard deviation of the noise, in pixels of [0, 1]"""
     net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
     """architecture"""
-    width: int | None = None
+    width: Width | None = None
     """channels of the first level, or hidden units; none: the architecture's own"""
-    lr: float = 2e-3
+    lr: LearningRate = 2e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from genlab.methods.classifier import Classifier, ClassifierConfig
+from genlab.ranges import Positive, Share
 from genlab.train import Metrics, Options, Stream, Update
 
 Teacher = Callable[[Tensor], Tensor]  # x (N, C, H, W) in [0, 1] -> logits (N, classes)
@@ -84,9 +85,9 @@ class DistillationConfig(ClassifierConfig):
 
     teachers: tuple[Path, ...] = ()
     """run directories of classifiers"""
-    temperature: float = 4.0
+    temperature: Positive = 4.0
     """T, by which all logits are divided"""
-    weight: float = 0.9
+    weight: Share = 0.9
     """of the teachers' answers; the labels have the rest"""
 
     training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine", clip=1.0)

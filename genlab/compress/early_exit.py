@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from genlab.compress.count import macs
 from genlab.data import Images, batches
 from genlab.methods.classifier import Classifier
 from genlab.nets.classifiers import Normalise
+from genlab.ranges import LearningRate, Range, Weight, Width
 from genlab.train import Config, Metrics, Options, Stream, Update
 
 
@@ -121,13 +122,13 @@ class EarlyExit(Classifier):
 class EarlyExitConfig(Config):
     """Classifier with an exit after each of three stages."""
 
-    width: int = 16
+    width: Width = 16
     """channels of the first stage, doubled at each"""
-    threshold: float = 0.9
-    """probability at which an image leaves"""
-    weights: tuple[float, ...] = (0.3, 0.3, 1.0)
+    threshold: Annotated[float, Range(0, 2)] = 0.9
+    """probability at which an image leaves; above 1 none does before the end"""
+    weights: tuple[Weight, ...] = (0.3, 0.3, 1.0)
     """of the exits in training"""
-    lr: float = 0.05
+    lr: LearningRate = 0.05
     """learning rate of SGD with Nesterov momentum 0.9"""
 
     training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from genlab.data.images import unit
+from genlab.ranges import Fraction, Range, Share, check
 
 COLUMNS = ("flip", "top", "left", "angle", "factor", "right", "down")
 
@@ -25,18 +27,13 @@ class Augment:
     """
 
     flip: bool = False
-    crop: int = 0
-    rotate: float = 0.0
-    scale: float = 0.0
-    shift: float = 0.0
+    crop: Annotated[int, Range(0, 1000)] = 0
+    rotate: Annotated[float, Range(0, 360)] = 0.0
+    scale: Fraction = 0.0
+    shift: Share = 0.0
 
     def __post_init__(self) -> None:
-        if self.crop < 0:
-            raise ValueError(f"crop must be at least 0 pixels, not {self.crop}")
-        if not 0 <= self.scale < 1:
-            raise ValueError(f"scale must lie in [0, 1), not {self.scale}")
-        if self.rotate < 0 or self.shift < 0:
-            raise ValueError(f"rotate and shift must not be negative, not {self.rotate} and {self.shift}")
+        check(self)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """-> float32 (n, 7), see COLUMNS: 0 or 1; pixels, 0..2·crop; degrees; factor; fractions of the size."""

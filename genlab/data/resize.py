@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genlab.data.images import Images, unit
+from genlab.memory import require
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -19,6 +20,7 @@ def resized(images: Images, size: int | None = None, channels: int | None = None
     if channels is not None and channels != images.shape[0]:
         pixels = recoloured(pixels)
     if size is not None and (size, size) != images.shape[1:]:
+        require(len(pixels) * pixels.shape[1] * size**2, f"{len(pixels):,} images of {size}x{size} pixels", "--size")
         pixels = torch.cat([_scaled(part, size) for part in pixels.split(1024)])
     return images if pixels is images.pixels else replace(images, pixels=pixels)
 

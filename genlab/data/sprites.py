@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from genlab.data.images import Images
 from genlab.data.seeds import generator
+from genlab.memory import require
 
 SIDE = 20
 COUNTS = {"train": 4_000, "test": 1_000}
@@ -244,6 +245,7 @@ def sprites(split: str = "train", *, size: int = SIDE, seed: int = 0) -> Images:
     """label: the kind; factors: hue (which of five body colours). At multiples of 20 the pixels just grow: no new
     colours. Other sizes are left to the caller to resize."""
     n = COUNTS[split]
+    require(8 * n * size**2, f"{n:,} sprites of {size}x{size} pixels", "--size")
     g = generator("sprites", split, seed)
     labels = (torch.arange(n) % len(KINDS))[torch.randperm(n, generator=g)]
     cells, hue = torch.empty(n, SIDE, SIDE, dtype=torch.int64), torch.empty(n, dtype=torch.int64)

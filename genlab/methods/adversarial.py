@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genlab.nets.dcgan import Discriminator, Generator, Norm
 from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
 from genlab.nets.spectral import spectral_norm
+from genlab.ranges import Units, Width
 from genlab.train import Config, Method
 
 Critic = Discriminator | ResidualDiscriminator  # x (N, C, H, W) -> (N,), unbounded
@@ -40,9 +41,9 @@ class DiscriminatorConfig(Config):
 
     net: Literal["dcgan", "resnet"] = "dcgan"
     """architecture of the networks"""
-    width: int = 64
+    width: Width = 64
     """channels: of the finest level, doubled at every coarser one (dcgan), or of every level (resnet)"""
-    hidden: int | None = None
+    hidden: Units | None = None
     """units of a fully connected layer beside the coarsest level; 0: no such layer; none: 512 (dcgan), 0 (resnet)"""
     norm: Literal["batch", "layer", "none"] = "batch"
     """normalisation in the discriminator; the generator has batch normalisation"""
@@ -79,7 +80,7 @@ class DiscriminatorConfig(Config):
 class AdversarialConfig(DiscriminatorConfig):
     """The networks of a GAN: a generator of the same kind as the discriminator."""
 
-    latent: int = 64
+    latent: Width = 64
     """dimensions of z"""
 
     def make_generator(self, shape: tuple[int, int, int]) -> nn.Module:

@@ -24,6 +24,7 @@ from genlab.data import Images
 from genlab.latents import plane
 from genlab.nets.autoencoder import ActivationName, Convolutional, Dense, Net, Unpooling
 from genlab.optim import adam
+from genlab.ranges import Fraction, LearningRate, Weight, Width, check
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 Penalty = Callable[[Any, Tensor, Tensor], Tensor]  # net, the x it was shown, its code -> (N,)
@@ -87,12 +88,11 @@ PENALTIES: dict[str, Penalty] = {"sparse": sparse, "contractive": contractive, "
 class Spoil:
     """x -> x with Gaussian noise of std `noise`, then a share `mask` of its pixels black; kept within [0, 1]."""
 
-    noise: float = 0.0
-    mask: float = 0.0
+    noise: Weight = 0.0
+    mask: Fraction = 0.0
 
     def __post_init__(self) -> None:
-        if self.noise < 0 or not 0 <= self.mask < 1:
-            raise ValueError(f"noise is at least 0 and mask in [0, 1), got {self.noise} and {self.mask}")
+        check(self)
 
     def __bool__(self) -> bool:
         return self.noise > 0 or self.mask > 0
@@ -184,9 +184,9 @@ class AutoEncoderConfig(Config):
 
     net: Literal["dense", "conv"] = "dense"
     """fully connected, or convolutions with pooling and unpooling"""
-    hidden: tuple[int, ...] = (1000, 500, 250)
+    hidden: tuple[Width, ...] = (1000, 500, 250)
     """dense: units of the encoder's layers before the code; none (with linear activations): as PCA"""
-    code: int = 30
+    code: Width = 30
     """dimensions of the code"""
     tied: bool = False
     """dense: the decoder's weights are the encoder's, transposed"""
@@ -194,32 +194,29 @@ class AutoEncoderConfig(Config):
     """dense: what follows the hidden layers"""
     code_activation: ActivationName = "linear"
     """dense: what follows the code's layer"""
-    width: int = 16
+    width: Width = 16
     """conv: channels at the finest level; doubled at every coarser one"""
     unpool: Unpooling = "copy"
     """conv: a value goes back to where the maximum was, or to all four places"""
     error: ErrorName = "squared"
     """squared error of sigmoids or of linear outputs, or cross-entropy of Bernoulli pixels"""
-    noise: float = 0.0
+    noise: Weight = 0.0
     """denoising: standard deviation of the noise on the images shown, in pixels of [0, 1]"""
-    mask: float = 0.0
+    mask: Fraction = 0.0
     """denoising: share of the pixels shown black"""
-    sparse: float = 0.0
+    sparse: Weight = 0.0
     """weight of the code's L1 norm"""
-    contractive: float = 0.0
+    contractive: Weight = 0.0
     """weight of the squared Frobenius norm of the encoder's Jacobian"""
-    l2: float = 0.0
+    l2: Weight = 0.0
     """weight of the code's squared length"""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=600_000, batch=64, schedule="cosine")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> AutoEncoder:
         weights = {name: getattr(self, name) for name in PENALTIES}
-        for name, weight in weights.items():
-            if weight < 0:
-                raise ValueError(f"the weight of the penalty {name!r} is at least 0, got {weight}")
         net: nn.Module
         if self.net == "conv":
             net = Convolutional(shape, self.code, self.width, self.unpool)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import Bottleneck, GatedPixelCNN, Stack
 from genlab.nets.pixelrnn import DiagonalBiLSTM, RowLSTM
 from genlab.optim import adam
+from genlab.ranges import Layers, LearningRate, Range, Share
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 KNOWN_BEFORE = 64  # images from which a palette is made
@@ -146,36 +147,32 @@ class AutoregressiveConfig(Config):
     """gated PixelCNN; PixelCNN with its blind spot; PixelRNN by rows or by diagonals"""
     head: HeadName = "softmax"
     """what a pixel may be: black or white; one of `levels`; a mixture of logistics; one of `colours`; a mere guess"""
-    levels: int = 256
+    levels: Annotated[int, Range(2, 256)] = 256
     """levels of brightness of the softmax"""
-    colours: int = 15
+    colours: Annotated[int, Range(2, 256)] = 15
     """colours of the palette"""
-    mixtures: int = 10
+    mixtures: Annotated[int, Range(1, 1000)] = 10
     """parts of the logistic mixture"""
-    width: int = 32
+    width: Annotated[int, Range(3, 2**16)] = 32
     """features per pixel"""
-    layers: int = 6
+    layers: Layers = 6
     """layers after the first"""
-    kernel: int = 3
+    kernel: Annotated[int, Range(1, 99)] = 3
     """side of the masked convolutions, odd"""
     places: bool = False
     """every place has a bias of its own in the first layer; for what is centred, like digits"""
     conditional: bool = False
     """learn p(image given class)"""
-    own: float = 0.0
+    own: Share = 0.0
     """share of the pixels that the net is fed with from its own draws, at the end of training"""
-    own_from: float = 0.0
+    own_from: Share = 0.0
     """the same at the start; the share grows evenly in between"""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=300_000, batch=32, schedule="cosine", warmup=0.02, clip=100.0)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Autoregressive:
-        if self.width < 3 or self.layers < 1:
-            raise ValueError(f"width must be at least 3 and layers at least 1, got {self.width} and {self.layers}")
-        if not (0 <= self.own <= 1 and 0 <= self.own_from <= 1):
-            raise ValueError(f"own and own_from are shares in [0, 1], got {self.own} and {self.own_from}")
         head = self.pixels(shape[0])
         classes = classes if self.conditional else 0
         own = lambda progress: self.own_from + (self.own - self.own_from) * progress
@@ -212,5 +209,5 @@ class PixelRNNConfig(AutoregressiveConfig):
 
     net: NetName = "diagonal-bilstm"
     """PixelRNN by diagonals or by rows; gated PixelCNN; PixelCNN with its blind spot"""
-    layers: int = 3
+    layers: Layers = 3
     """layers after the first"""

@@ -16,6 +16,7 @@ from genlab.data import Images, batches
 from genlab.losses import OBJECTIVES
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Units, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -106,15 +107,15 @@ class BiGANConfig(Config):
 
     gaussian: bool = False
     """a Gaussian encoder (ALI) in place of a deterministic one"""
-    latent: int = 32
+    latent: Width = 32
     """dimensions of z"""
-    width: int = 64
+    width: Width = 64
     """channels at the finest level; doubled at every coarser one"""
-    hidden: int = 512
+    hidden: Units = 512
     """units of a fully connected layer beside the coarsest level of generator and encoder; 0: no such layer"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of the discriminator's Adam"""
-    lr_pair: float = 1e-3
+    lr_pair: LearningRate = 1e-3
     """learning rate of the Adam of generator and encoder"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64)

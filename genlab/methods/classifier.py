@@ -13,6 +13,7 @@ from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import LENETS, NETWORKS
 from genlab.optim import sgd
+from genlab.ranges import Fraction, LearningRate, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -67,15 +68,15 @@ class ClassifierConfig(Config):
 
     net: NetName = "cnn"
     """architecture"""
-    width: int | None = None
+    width: Width | None = None
     """channels of the first level, or hidden units; none: the architecture's own"""
-    lr: float = 0.05
+    lr: LearningRate = 0.05
     """learning rate of SGD with Nesterov momentum 0.9"""
-    weight_decay: float = 5e-4
+    weight_decay: Weight = 5e-4
     """weight decay"""
-    smoothing: float = 0.0
+    smoothing: Fraction = 0.0
     """label smoothing in [0, 1)"""
-    dropout: float = 0.0
+    dropout: Fraction = 0.0
     """chance that an input of the last layer is left out, in [0, 1)"""
 
     training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")
@@ -85,8 +86,6 @@ class ClassifierConfig(Config):
             raise ValueError(f"a classifier needs at least 2 classes, the data have {classes}")
         width = {} if self.width is None else {"width": self.width}
         net = (NETWORKS | LENETS)[self.net](shape, classes, **width)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.dropout:
             net = nn.Sequential(*net[:-1], nn.Dropout(self.dropout), net[-1])
         return Classifier(net, self.lr, self.weight_decay, self.smoothing)

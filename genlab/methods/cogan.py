@@ -19,6 +19,7 @@ from genlab.losses import OBJECTIVES
 from genlab.metrics.features import ClassifierFeatures
 from genlab.nets.dcgan import Discriminator, Generator
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 GAME = OBJECTIVES["nonsaturating"]
@@ -73,11 +74,11 @@ class CoGANConfig(Config):
 
     tied: bool = True
     """share layers; without, there are two GANs that have nothing to do with each other"""
-    latent: int = 64
+    latent: Width = 64
     """dimensions of z"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level; doubled at every coarser one"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
     training: ClassVar[Options] = Options(images=600_000, batch=32, half_life=10_000)

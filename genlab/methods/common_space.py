@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -31,6 +31,7 @@ from genlab.metrics.translation import likeness
 from genlab.nets.common import Closing, CodeDiscriminator, Lower, Opening, Upper
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Weight, Width, check
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 GAME = OBJECTIVES["lsgan"]
@@ -41,25 +42,23 @@ NOISE = 0.3  # standard deviation of z given x
 class Weights:
     """The parts of the loss; those of weight 0 are left out."""
 
-    fidelity: float = 10.0
+    fidelity: Weight = 10.0
     """weight of |x - the picture of its code|"""
-    rate: float = 0.01
+    rate: Weight = 0.01
     """weight of the squared code"""
-    own: float = 1.0
+    own: Weight = 1.0
     """weight of the game over pictures of a domain's own codes"""
-    other: float = 0.0
+    other: Weight = 0.0
     """weight of the game over pictures of the other domain's codes: translations"""
-    cycle: float = 0.0
+    cycle: Weight = 0.0
     """weight of |x - its translation, translated back|"""
-    semantic: float = 0.0
+    semantic: Weight = 0.0
     """weight of |code of x - code of its translation|"""
-    confusion: float = 0.0
+    confusion: Weight = 0.0
     """weight of the encoders' game against a critic that tells the domain of a code"""
 
     def __post_init__(self) -> None:
-        for field in fields(Weights):
-            if getattr(self, field.name) < 0:
-                raise ValueError(f"the weight {field.name} must be at least 0, got {getattr(self, field.name)}")
+        check(self)
 
 
 class CommonSpace(Method):
@@ -170,11 +169,11 @@ class CommonSpaceConfig(Config, Weights):
     """the last layers of the encoders and the first of the decoders are common"""
     alike: bool = False
     """both domains start from equal weights, as tied ones always do"""
-    latent: int = 16
+    latent: Width = 16
     """channels of a code"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level, doubled at the two coarser ones"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of all Adams"""
 
     training: ClassVar[Options] = Options(images=400_000, batch=16, half_life=5_000)

@@ -18,6 +18,7 @@ from torch.nn.functional import one_hot, softplus
 from genlab.data import Images
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 Heads = Literal["joint", "separate"]
@@ -129,11 +130,11 @@ class ConditionalGANConfig(Config):
     """joint: one score for a pair; separate: one for the image and one for the match"""
     mismatched: bool = True
     """real images with a wrong label are bad pairs, too"""
-    latent: int = 64
+    latent: Width = 64
     """dimensions of z"""
-    width: int = 64
+    width: Width = 64
     """channels at the finest level; doubled at every coarser one"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64, half_life=10_000)

@@ -25,6 +25,7 @@ from genlab.metrics.translation import likeness, side_by_side
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.translator import Translator
 from genlab.optim import adam
+from genlab.ranges import Count, Halvings, Layers, LearningRate, Weight, Width
 from genlab.replay import Replay
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
@@ -132,25 +133,25 @@ class CycleGAN(Method):
 class CycleGANConfig(Config):
     """CycleGAN: translation between two sets of images without pairs."""
 
-    cycle: float = 10.0
+    cycle: Weight = 10.0
     """weight of the way there and back; 0: the direct transformation, without a tie to its input"""
-    identity: float = 0.0
+    identity: Weight = 0.0
     """weight of leaving images alone that are in the domain already; the paper's: half of the cycle's"""
-    closeness: float = 0.0
+    closeness: Weight = 0.0
     """weight of keeping the features of a trained classifier"""
     classifier: Path | None = None
     """run directory of that classifier"""
-    width: int = 64
+    width: Width = 64
     """channels of all networks at the finest level"""
-    blocks: int = 6
+    blocks: Layers = 6
     """residual blocks of the generators"""
-    levels: int = 2
+    levels: Halvings = 2
     """how often the generators halve their images"""
-    layers: int | None = None
+    layers: Halvings | None = None
     """how often the discriminators do: 3 for patches of 70x70, 2: 34x34, 1: 16x16; none: as fits the image"""
-    pool: int = 50
+    pool: Count = 50
     """past translations kept for each discriminator"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
     training: ClassVar[Options] = Options(images=200_000, batch=1, schedule="linear")
@@ -158,9 +159,6 @@ class CycleGANConfig(Config):
     def build(self, shape: tuple[int, int, int], classes: int) -> CycleGAN:
         if classes:
             raise ValueError(f"CycleGAN learns from two sets, as in --data unpaired:A,B, got one of {classes} classes")
-        if min(self.cycle, self.identity, self.closeness) < 0 or self.pool < 1:
-            weights = f"{self.cycle}, {self.identity}, {self.closeness} and {self.pool}"
-            raise ValueError(f"cycle, identity and closeness must be >= 0 and pool >= 1, got {weights}")
         if (self.closeness > 0) != (self.classifier is not None):
             raise ValueError(
                 f"closeness needs a classifier and a classifier needs closeness > 0, got {self.closeness} and "

@@ -23,6 +23,7 @@ from genlab.codes import over, probe, search
 from genlab.data import Images
 from genlab.losses import cross_entropy_of_discriminator
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Units, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -138,25 +139,25 @@ class DeepInfoMax(Method):
 class DeepInfoMaxConfig(Config):
     """Deep InfoMax: an encoder whose codes tell their images from others, without a decoder."""
 
-    code: int = 32
+    code: Width = 32
     """dimensions of the code"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level; doubled at every coarser one"""
-    hidden: int = 256
+    hidden: Units = 256
     """units of the fully connected layer, and of the discriminators' hidden layers"""
-    weight_global: float = 1.0
+    weight_global: Weight = 1.0
     """weight of the information about the whole image: 1 in the paper's DIM(G), 0 in DIM(L)"""
-    weight_local: float = 0.0
+    weight_local: Weight = 0.0
     """weight of the information about its places: 0 in DIM(G), 1 in DIM(L); most places of a digit are just black"""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=300_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> DeepInfoMax:
         weights = {"global": self.weight_global, "local": self.weight_local}
-        if min(weights.values()) < 0 or not any(weights.values()):
-            raise ValueError(f"the weights of the information are at least 0 and not all 0, got {weights}")
+        if not any(weights.values()):
+            raise ValueError(f"weight_global and weight_local must not both be 0, got {weights}")
         encoder = Summary(shape, self.code, self.width, self.hidden)
         kinds = {"global": global_judge, "local": local_judge}
         judges = {name: kinds[name](encoder.places, self.code, self.hidden) for name in weights if weights[name]}

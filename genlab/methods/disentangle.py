@@ -22,6 +22,7 @@ from genlab.nets.adain import StyledDecoder
 from genlab.nets.dcgan import Encoder
 from genlab.nets.spatial import encoder, map_shape
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Steps, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -112,26 +113,26 @@ class Disentangle(Method):
 class DisentangleConfig(Config):
     """Disentangling: one code that does not know the label, and one with all that is left."""
 
-    content: int = 8
+    content: Width = 8
     """channels of the content code, a quarter as wide and high as the image"""
-    style: int = 8
+    style: Width = 8
     """dimensions of the style code"""
-    width: int = 32
+    width: Width = 32
     """channels of the networks"""
-    weight: float = 0.05
+    weight: Weight = 0.05
     """weight of the adversary's confusion; 0: it only watches"""
-    noise: float = 0.3
+    noise: Weight = 0.3
     """standard deviation of the noise on the content code, whose own is 1"""
-    n_adversary: int = 2
+    n_adversary: Steps = 2
     """adversary steps per step of the auto-encoder"""
-    lr: float = 5e-4
+    lr: LearningRate = 5e-4
     """learning rate of the auto-encoder's Adam; the adversary's is twice as high"""
 
     training: ClassVar[Options] = Options(images=300_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Disentangle:
-        if classes < 2 or self.n_adversary < 1:
-            raise ValueError(f"2 styles and 1 adversary step are the least, got {classes} and {self.n_adversary}")
+        if classes < 2:
+            raise ValueError(f"an adversary needs at least 2 classes to tell apart, the data have {classes}")
         h, w = map_shape(shape)
         if h * w < 2:
             raise ValueError(f"instance normalisation needs more than one place, got {h}x{w} of images {shape}")

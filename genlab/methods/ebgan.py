@@ -13,6 +13,7 @@ from torch.nn.functional import cosine_similarity, relu
 from genlab.methods.adversarial import Adversarial
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Weight, Width
 from genlab.train import Config, Metrics, Options, Stream, Update
 
 
@@ -67,17 +68,17 @@ def likeness(codes: Tensor) -> Tensor:
 class EBGANConfig(Config):
     """Energy-based GAN: the discriminator is an auto-encoder."""
 
-    latent: int = 64
+    latent: Width = 64
     """dimensions of z"""
-    width: int = 64
+    width: Width = 64
     """channels at the finest level; doubled at every coarser one"""
-    code: int = 32
+    code: Width = 32
     """dimensions of the auto-encoder's code"""
-    margin: float | None = 0.05
+    margin: Weight | None = 0.05
     """mean squared error up to which fakes are pushed; none: without limit"""
-    pull_away: float = 0.0
+    pull_away: Weight = 0.0
     """weight of the pulling-away term (the paper's: 0.1)"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
     training = Options(images=1_000_000, batch=64, half_life=10_000)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genlab.methods.adversarial import Critic, DiscriminatorConfig
 from genlab.optim import adam
+from genlab.ranges import Count, LearningRate, Share, Steps, Weight
 from genlab.train import Method, Metrics, Options, Stream, Update
 
 
@@ -96,29 +97,25 @@ class EnergyModelConfig(DiscriminatorConfig):
 
     norm: Literal["batch", "layer", "none"] = "none"
     """normalisation in the discriminator, where batch normalisation is refused"""
-    steps: int = 10
+    steps: Steps = 10
     """steps of Langevin per training step"""
-    rate: float = 10.0
+    rate: Weight = 10.0
     """size of a step, by the slope of the score"""
-    noise: float = 0.005
+    noise: Weight = 0.005
     """deviation of the noise in every step, and on real images"""
-    restart: float = 0.05
+    restart: Share = 0.05
     """chance that a chain begins again from noise, in [0, 1]"""
-    pool: int = 4096
+    pool: Count = 4096
     """chains"""
-    pull: float = 0.1
+    pull: Weight = 0.1
     """weight of the squared scores in the loss"""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
     alone = True
     training = Options(images=300_000, batch=64, half_life=10_000, clip=0.1)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> EnergyModel:
-        if not 0 <= self.restart <= 1:
-            raise ValueError(f"restart is a chance in [0, 1], got {self.restart}")
-        if self.pool < 1 or self.steps < 1:
-            raise ValueError(f"pool and steps must be at least 1, got {self.pool} and {self.steps}")
         discriminator = self.make_discriminator(shape)
         chains = self.pool, self.steps, self.rate, self.noise, self.restart
         return EnergyModel(discriminator, shape, *chains, self.pull, self.lr)

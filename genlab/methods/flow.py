@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log, pi, prod
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from genlab.likelihood import dequantise, discrete, likelihood
 from genlab.nets.flow import Affine, Chain, Layer, Logit
 from genlab.nets.glow import SIZES, FlowName, flow
 from genlab.optim import adam
+from genlab.ranges import Fraction, Layers, LearningRate, Range, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -94,15 +95,15 @@ class FlowConfig(Config):
 
     net: FlowName = "glow"
     """architecture"""
-    levels: int | None = None
+    levels: Annotated[int, Range(1, 12)] | None = None
     """scales, each half as high and wide as the one before; none: the architecture's own, as for the next two"""
-    steps: int | None = None
+    steps: Layers | None = None
     """couplings per level; for nice in all, for realnvp per mask"""
-    width: int | None = None
+    width: Width | None = None
     """hidden channels or units in a coupling"""
-    logit: float = 1e-3
+    logit: Fraction = 1e-3
     """alpha: the flow sees logit(alpha / 2 + (1 - alpha) x), which draws black and white apart; 0: it sees x"""
-    lr: float = 2e-3
+    lr: LearningRate = 2e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=600_000, batch=32, schedule="cosine", warmup=0.02, clip=1.0)

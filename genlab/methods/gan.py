@@ -7,7 +7,7 @@ learns from the fakes that the discriminator was just trained on, which saves on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from genlab.losses import OBJECTIVES, Objective, ObjectiveName
 from genlab.methods.adversarial import Adversarial, AdversarialConfig
 from genlab.nets.ensemble import Ensemble
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Range, Steps
 from genlab.replay import Replay
 from genlab.train import Metrics, Options, Stream, Update
 
@@ -77,22 +78,20 @@ class GANConfig(AdversarialConfig):
 
     objective: ObjectiveName = "nonsaturating"
     """the game: cross-entropy (two generators' losses), least squares, hinge, or an f-divergence"""
-    n_discriminator: int = 1
+    n_discriminator: Steps = 1
     """discriminator steps per generator step"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of the discriminator's Adam"""
-    lr_generator: float | None = 1e-3
+    lr_generator: LearningRate | None = 1e-3
     """learning rate of the generator's; none: the same"""
-    replay: int = 0
+    replay: Annotated[int, Range(0, 10**9)] = 0
     """past fakes kept to show to the discriminator again; 0: none"""
-    generators: int = 1
+    generators: Annotated[int, Range(1, 1000)] = 1
     """size of the ensemble of generators that share the work"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> GAN:
-        if self.replay < 0 or self.generators < 1:
-            raise ValueError(f"replay must be >= 0 and generators >= 1, got {self.replay} and {self.generators}")
         generators = [self.make_generator(shape) for _ in range(self.generators)]
         return GAN(
             generators[0] if self.generators == 1 else Ensemble(generators),

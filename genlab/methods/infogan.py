@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -23,6 +23,7 @@ from genlab.losses import OBJECTIVES
 from genlab.metrics.inception_score import inception_score
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Range, Units, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -150,25 +151,25 @@ def matched_accuracy(found: Tensor, labels: Tensor) -> float:
 class InfoGANConfig(Config):
     """InfoGAN: codes that the pictures must tell, found without labels."""
 
-    categories: int | None = None
+    categories: Annotated[int, Range(2, 2**16)] | None = None
     """values of the categorical code; none: as many as the data have classes"""
-    values: int = 2
+    values: Units = 2
     """continuous codes"""
-    latent: int = 62
+    latent: Width = 62
     """dimensions of the noise z"""
-    width: int = 64
+    width: Width = 64
     """channels at the finest level; doubled at every coarser one"""
-    hidden: int = 1024
+    hidden: Units = 1024
     """units of the fully connected layer in both networks"""
-    weight_category: float = 1.0
+    weight_category: Weight = 1.0
     """weight of the information about the category"""
-    weight_values: float = 0.1
+    weight_values: Weight = 0.1
     """weight of the information about the continuous codes"""
     adversarial: bool = True
     """no: no discriminator, the generator only makes its codes readable"""
-    lr_generator: float = 1e-3
+    lr_generator: LearningRate = 1e-3
     """learning rate of the generator's and recogniser's Adam"""
-    lr_discriminator: float = 2e-4
+    lr_discriminator: LearningRate = 2e-4
     """learning rate of the discriminator's Adam"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64)

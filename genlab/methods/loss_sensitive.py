@@ -12,6 +12,7 @@ from torch.nn.functional import leaky_relu
 
 from genlab.methods.adversarial import Adversarial, AdversarialConfig
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Share, Weight
 from genlab.train import Metrics, Options, Stream, Update
 
 
@@ -56,11 +57,11 @@ class LossSensitiveGAN(Adversarial):
 class LossSensitiveConfig(AdversarialConfig):
     """Loss-sensitive GAN: bad fakes must lose by a larger margin than good ones."""
 
-    margin: float = 0.2
+    margin: Weight = 0.2
     """of the loss, per unit of L1 distance in pixels"""
-    slope: float = 0.0
+    slope: Share = 0.0
     """weight of pairs that are far enough apart, from 0 (LS-GAN) to 1 (WGAN)"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
     training = Options(images=1_000_000, batch=64, half_life=10_000)

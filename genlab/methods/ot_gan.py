@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 from genlab.methods.adversarial import NORMS, Adversarial
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Positive, Steps, Width
 from genlab.train import Config, Metrics, Options, Stream, Update
 from genlab.transport import sinkhorn
 
@@ -73,27 +74,24 @@ class OTGAN(Adversarial):
 class OTGANConfig(Config):
     """GAN whose critic compares batches by optimal transport."""
 
-    latent: int = 64
+    latent: Width = 64
     """dimensions of z"""
-    width: int = 64
+    width: Width = 64
     """channels at the finest level; doubled at every coarser one"""
-    embedding: int = 256
+    embedding: Width = 256
     """numbers by which the critic describes an image"""
-    n_generator: int = 3
+    n_generator: Steps = 3
     """generator steps per critic step"""
-    blur: float = 0.02
+    blur: Positive = 0.02
     """entropy's weight in the transport; the smaller, the nearer to the exact plan"""
-    iterations: int = 50
+    iterations: Steps = 50
     """of Sinkhorn's algorithm"""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """learning rate of both Adams"""
 
     training = Options(images=1_000_000, batch=128, half_life=50_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> OTGAN:
-        if min(self.n_generator, self.iterations) < 1 or not self.blur > 0:
-            got = f"{self.n_generator}, {self.iterations} and {self.blur}"
-            raise ValueError(f"n_generator and iterations are at least 1 and blur above 0, got {got}")
         generator = Generator(shape, self.latent, self.width)
         critic = Encoder(shape, self.embedding, self.width, NORMS["layer"])
         return OTGAN(generator, critic, self.latent, self.n_generator, self.blur, self.iterations, self.lr)

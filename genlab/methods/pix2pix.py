@@ -7,7 +7,7 @@ Departure: the pairs are made from single images by a task, such as hiding a par
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from genlab.losses import OBJECTIVES
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.unet import UNet
 from genlab.optim import adam
+from genlab.ranges import Fraction, Halvings, LearningRate, Range, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 GAME = OBJECTIVES["nonsaturating"]
@@ -91,28 +92,28 @@ class Pix2PixConfig(Config):
 
     task: str = "inpainting:8"
     """what the pairs are: super-resolution:FACTOR, inpainting:SIDE, edges:PERCENT, partner:STYLE or colour"""
-    gan: float = 1.0
+    gan: Weight = 1.0
     """weight of the game; 0: no discriminator"""
-    l1: float = 100.0
+    l1: Weight = 100.0
     """weight of the L1 distance from the target"""
-    width: int = 64
+    width: Width = 64
     """channels of both networks at the finest level; doubled at every coarser one"""
-    layers: int | None = None
+    layers: Halvings | None = None
     """how often the discriminator halves: 3 for patches of 70x70, 2: 34x34, 1: 16x16, 0: pixels; none: as fits"""
-    levels: int | None = None
+    levels: Annotated[int, Range(1, 12)] | None = None
     """how often the U-Net halves; none: as often as the image allows"""
     norm: Literal["instance", "batch"] = "instance"
     """normalisation in the U-Net"""
-    noise: float = 0.5
+    noise: Fraction = 0.5
     """dropout in the U-Net's decoder, also after training; 0: one output per input"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
     training: ClassVar[Options] = Options(images=400_000, batch=16, half_life=5_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Pix2Pix:
-        if self.gan < 0 or self.l1 < 0 or self.gan + self.l1 == 0:
-            raise ValueError(f"gan and l1 are weights of at least 0, not both 0, got {self.gan} and {self.l1}")
+        if self.gan == self.l1 == 0:
+            raise ValueError("the weights gan and l1 must not both be 0")
         pairs = task(self.task)
         pairs(torch.zeros(1, *shape))  # a task that these images do not allow is refused before training
         layers = deepest(shape) if self.layers is None else self.layers

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from genlab.methods.autoencoder import ERRORS, AutoEncoder, ErrorName, Spoil
 from genlab.nets.autoencoder import ActivationName, Dense
 from genlab.optim import adam
+from genlab.ranges import Count, Fraction, LearningRate, Width
 from genlab.train import Config, Metrics, Options, Stream, Update
 
 
@@ -32,8 +33,6 @@ class PreTraining(AutoEncoder):
 
     def __init__(self, net: Dense, each: int, error: ErrorName = "squared", mask: float = 0.25, lr: float = 1e-3):
         super().__init__(net, error, lr=lr)
-        if each < 1:
-            raise ValueError(f"every layer needs at least 1 image to learn from, got {each}")
         self.layers, self.each, self.mask = len(net.up), each, Spoil(mask=mask).mask
 
     def optimizers(self):
@@ -69,7 +68,7 @@ class PreTraining(AutoEncoder):
 class PreTrainingConfig(Config):
     """A deep auto-encoder, trained layer by layer; or the first layers of a classifier, from images without labels."""
 
-    sizes: tuple[int, ...] = (1000, 1000, 500)
+    sizes: tuple[Width, ...] = (1000, 1000, 500)
     """units of the encoder's layers, the code's last"""
     tied: bool = True
     """the decoder's weights are the encoder's, transposed"""
@@ -79,11 +78,11 @@ class PreTrainingConfig(Config):
     """what follows the last one"""
     error: ErrorName = "squared"
     """that of pixels: squared error of sigmoids or of linear outputs, or cross-entropy"""
-    mask: float = 0.25
+    mask: Fraction = 0.25
     """share of a layer's inputs that are zeroed while it learns"""
-    each: int = 100_000
+    each: Count = 100_000
     """images from which every layer learns alone; what is left of training is for all together"""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=600_000, batch=64)

@@ -21,6 +21,7 @@ from genlab.methods.conditional_gan import PairGame, asked
 from genlab.nets.classifiers import Block, cnn
 from genlab.nets.dcgan import Encoder
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -126,13 +127,13 @@ class StackGAN(Method):
 class StackGANConfig(Config):
     """StackGAN: a conditional GAN in two stages, small pictures and then large ones."""
 
-    latent: int = 64
+    latent: Width = 64
     """dimensions of z"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level of every network"""
-    consistency: float = 30.0
+    consistency: Weight = 30.0
     """weight of the squared error between the large picture, made small, and the small one"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of all Adams"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64, half_life=10_000)

@@ -19,6 +19,7 @@ from genlab.losses import gradient_penalty, slopes
 from genlab.nets.dcgan import Encoder
 from genlab.nets.translator import Translator
 from genlab.optim import adam
+from genlab.ranges import Halvings, Layers, LearningRate, Steps, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -105,28 +106,28 @@ class StarGAN(Method):
 class StarGANConfig(Config):
     """StarGAN: translation between any two of several domains by one generator."""
 
-    classify: float = 1.0
+    classify: Weight = 1.0
     """weight of the classification of domains"""
-    reconstruct: float = 10.0
+    reconstruct: Weight = 10.0
     """weight of the way there and back"""
-    penalty: float = 10.0
+    penalty: Weight = 10.0
     """weight of the gradient penalty"""
-    n_critic: int = 5
+    n_critic: Steps = 5
     """critic steps per generator step"""
-    width: int = 64
+    width: Width = 64
     """channels of both networks at the finest level"""
-    blocks: int = 6
+    blocks: Layers = 6
     """residual blocks of the generator"""
-    levels: int = 2
+    levels: Halvings = 2
     """how often the generator halves its images"""
-    lr: float = 1e-4
+    lr: LearningRate = 1e-4
     """learning rate of both Adams"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=16, schedule="linear")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> StarGAN:
-        if classes < 2 or self.n_critic < 1:
-            raise ValueError(f"StarGAN needs 2 domains and 1 critic step at least, got {classes} and {self.n_critic}")
+        if classes < 2:
+            raise ValueError(f"StarGAN needs at least 2 domains, as in --data domains:A,B, got {classes}")
         return StarGAN(
             Translator(shape, self.width, self.blocks, self.levels, conditions=classes),
             Encoder(shape, 1 + classes, self.width, nn.Identity),

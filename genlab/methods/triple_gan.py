@@ -23,6 +23,7 @@ from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import cnn
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
+from genlab.ranges import Count, LearningRate, Share, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -46,13 +47,13 @@ class TripleGAN(Method):
         alpha: float = 0.5,
         game: float = 0.01,
         pseudo: float = 1.0,
-        warmup: float = 0.2,
+        pseudo_start: float = 0.2,
         lr: float = 2e-4,
     ):
         super().__init__()
         self.classifier, self.generator, self.discriminator = classifier, generator, discriminator
         self.classes, self.latent, self.each = classes, latent, each
-        self.alpha, self.game, self.pseudo, self.warmup, self.lr = alpha, game, pseudo, warmup, lr
+        self.alpha, self.game, self.pseudo, self.pseudo_start, self.lr = alpha, game, pseudo, pseudo_start, lr
         self.register_buffer("labelled_x", torch.zeros(classes * each + 1, *shape))  # the last row is a spare
         self.register_buffer("labelled_y", torch.arange(classes).repeat_interleave(each))
         self.register_buffer("known", torch.zeros(classes, dtype=torch.int64))  # labelled images found, per class
@@ -103,7 +104,7 @@ class TripleGAN(Method):
         supervised = cross_entropy(self.classifier(x_l), y_l)
         game = -(belief * softplus(self.discriminator(x).detach())).sum(1).mean()
         taught = cross_entropy(self.classifier(x_g.detach()), y_g)
-        trust = self.pseudo if update.progress >= self.warmup else 0.0
+        trust = self.pseudo if update.progress >= self.pseudo_start else 0.0
         update("classifier", supervised + self.game * game + trust * taught)
 
         generator = softplus(-score(x_g, y_g)).mean()
@@ -125,30 +126,28 @@ class TripleGAN(Method):
 class TripleGANConfig(Config):
     """Triple GAN: a classifier from few labels, and a conditional generator beside it."""
 
-    labels_per_class: int = 10
+    labels_per_class: Count = 10
     """images of a class whose label is used"""
-    alpha: float = 0.5
+    alpha: Share = 0.5
     """share of the classifier's pairs among the discriminator's fakes, the rest is the generator's"""
-    game: float = 0.01
+    game: Weight = 0.01
     """weight of the game in the classifier's loss"""
-    pseudo: float = 1.0
+    pseudo: Weight = 1.0
     """weight of the generator's pictures among the classifier's examples"""
-    warmup: float = 0.2
+    pseudo_start: Share = 0.2
     """fraction of training before the classifier sees them"""
-    latent: int = 64
+    latent: Width = 64
     """dimensions of z"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level of every network"""
-    lr: float = 3e-4
+    lr: LearningRate = 3e-4
     """learning rate of all Adams"""
 
     training: ClassVar[Options] = Options(images=500_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> TripleGAN:
-        if classes < 2 or self.labels_per_class < 1:
-            raise ValueError(
-                f"Triple GAN needs 2 classes and a label in each, got {classes} with {self.labels_per_class}"
-            )
+        if classes < 2:
+            raise ValueError(f"Triple GAN needs at least 2 classes, the data have {classes}")
         return TripleGAN(
             cnn(shape, classes, self.width),
             Generator(shape, self.latent + classes, self.width),
@@ -160,6 +159,6 @@ class TripleGANConfig(Config):
             self.alpha,
             self.game,
             self.pseudo,
-            self.warmup,
+            self.pseudo_start,
             self.lr,
         )

@@ -9,6 +9,7 @@ that looks ahead starts afresh, and the size of its steps counts as a constant.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch.func import functional_call
 
 from genlab.losses import OBJECTIVES
 from genlab.methods.gan import GAN, GANConfig
+from genlab.ranges import LearningRate, Range
 from genlab.train import Metrics, Stream, Update
 
 
@@ -60,9 +62,9 @@ class UnrolledGAN(GAN):
 class UnrolledConfig(GANConfig):
     """GAN whose generator looks several discriminator steps ahead."""
 
-    lr: float = 1e-4
+    lr: LearningRate = 1e-4
     """learning rate of the discriminator's Adam"""
-    unroll: int = 5
+    unroll: Annotated[int, Range(0, 10**6)] = 5
     """discriminator steps to look ahead; 0: a plain GAN"""
 
     def build(self, shape: tuple[int, int, int], classes: int) -> UnrolledGAN:

@@ -20,6 +20,7 @@ from genlab.nets.dcgan import Decoder, Encoder
 from genlab.nets.mlp import ImageMLP, PixelMLP
 from genlab.observation import Bernoulli, Gaussian, Observation
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Positive, Steps, Units, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 ROWS = 2048  # decoded at a time when a bound is measured
@@ -49,9 +50,6 @@ class VAE(Method):
         super().__init__()
         if importance > 1 and (beta != 1 or free_bits):
             raise ValueError(f"{importance} importance weights leave the rate whole, got {beta=} and {free_bits=}")
-        if beta < 0 or free_bits < 0 or importance < 1 or draws < 1:
-            got = f"{beta=}, {free_bits=}, {importance=}, {draws=}"
-            raise ValueError(f"beta and free bits are at least 0, importance and draws at least 1, got {got}")
         self.encoder, self.decoder, self.latent, self.beta, self.lr = encoder, decoder, latent, beta, lr
         self.observation, self.free_bits, self.importance, self.draws = observation, free_bits, importance, draws
 
@@ -147,25 +145,25 @@ class VAEConfig(Config):
 
     net: Literal["conv", "mlp"] = "conv"
     """networks: strided convolutions, or two hidden layers"""
-    latent: int = 16
+    latent: Width = 16
     """dimensions of z"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level, doubled at every coarser one; mlp: hidden units"""
-    hidden: int = 0
+    hidden: Units = 0
     """units of a fully connected layer between convolutions and z; 0: no such layer"""
     pixels: Literal["bernoulli", "gaussian"] = "bernoulli"
     """distribution of a pixel given z; gaussian: a bound of 8-bit images, in nats and bits/dim"""
-    sigma: float | None = None
+    sigma: Positive | None = None
     """standard deviation of gaussian pixels, in [0, 1]; none: the decoder gives it"""
-    beta: float = 1.0
+    beta: Weight = 1.0
     """weight of the rate; 0: an ordinary auto-encoder"""
-    free_bits: float = 0.0
+    free_bits: Weight = 0.0
     """nats of rate per dimension of z that cost nothing"""
-    importance: int = 1
+    importance: Steps = 1
     """draws of z per image in the bound that is trained"""
-    draws: int = 64
+    draws: Steps = 64
     """draws of z per image in the bound that is measured"""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64, schedule="cosine")

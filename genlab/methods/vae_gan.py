@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from genlab.data import Images, batches
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
+from genlab.ranges import LearningRate, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -98,15 +99,15 @@ class VAEGANConfig(Config):
 
     kinds: Literal[2, 3] = 2
     """classes of the discriminator: real or not; or real, reconstruction and sample"""
-    latent: int = 32
+    latent: Width = 32
     """dimensions of z"""
-    width: int = 32
+    width: Width = 32
     """channels at the finest level; doubled at every coarser one"""
-    fidelity: float = 10.0
+    fidelity: Weight = 10.0
     """weight of the squared error between the discriminator's features"""
-    beta: float = 0.01
+    beta: Weight = 0.01
     """weight of the rate"""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
     training: ClassVar[Options] = Options(images=1_000_000, batch=64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log, prod
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from genlab.nets.pixelcnn import GatedPixelCNN
 from genlab.nets.spatial import decoder, encoder, map_shape
 from genlab.observation import Bernoulli, Observation
 from genlab.optim import adam
+from genlab.ranges import Fraction, Layers, LearningRate, Range, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 
@@ -64,10 +65,10 @@ class Codebook(nn.Module):
     sums: Tensor
 
     def __init__(self, size: int, dim: int, decay: float = 0.99, dead: float = 0.05):
-        super().__init__()
         if size < 2 or dim < 1 or not 0 <= decay < 1 or not 0 <= dead < 1:
             got = f"{size=}, {dim=}, {decay=}, {dead=}"
             raise ValueError(f"a codebook has 2 vectors of 1 number or more, decay and dead in [0, 1), got {got}")
+        super().__init__()
         self.size, self.decay, self.dead = size, decay, dead
         self.register_buffer("vectors", torch.randn(size, dim))
         self.register_buffer("counts", torch.zeros(size))  # nobody chose them yet: the first batch replaces them
@@ -210,25 +211,25 @@ class VQVAE(Method):
 class VQVAEConfig(Config):
     """VQ-VAE: a small map of discrete codes for every image."""
 
-    codes: int = 128
+    codes: Annotated[int, Range(2, 2**16)] = 128
     """vectors in the codebook, K"""
-    dim: int = 32
+    dim: Width = 32
     """numbers in each"""
-    width: int = 64
+    width: Width = 64
     """channels of the coarse level, twice those of the fine one"""
     pixels: Literal["logistic", "bernoulli"] = "logistic"
     """likelihood: of 8-bit pixels, or of black and white ones (`--data binary:mnist`)"""
-    commitment: float = 0.25
+    commitment: Weight = 0.25
     """weight of what keeps the encoder near its codes"""
-    prior_width: int = 64
+    prior_width: Width = 64
     """features per code in the prior, a gated PixelCNN"""
-    prior_layers: int = 4
+    prior_layers: Layers = 4
     """layers of the prior"""
-    decay: float = 0.99
+    decay: Fraction = 0.99
     """of the moving averages that are the codebook, per step"""
-    dead: float = 0.05
+    dead: Fraction = 0.05
     """a code used less than this share of an even part starts anew"""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
     training: ClassVar[Options] = Options(images=600_000, batch=64, schedule="cosine")

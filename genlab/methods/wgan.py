@@ -12,13 +12,14 @@ from torch import nn
 
 from genlab.methods.adversarial import Adversarial, AdversarialConfig
 from genlab.optim import rmsprop
+from genlab.ranges import LearningRate, Positive, Steps
 from genlab.train import Metrics, Options, Stream, Update
 
 
 class WGAN(Adversarial):
     """generator: z (N, latent) -> x (N, C, H, W) in [0, 1];  critic: x -> (N,), unbounded.
 
-    `clip` is c of the paper; None leaves the critic unconstrained: it diverges, and distance means nothing.
+    `weight_clip` is c of the paper; None leaves the critic unconstrained: it diverges, and distance means nothing.
     """
 
     def __init__(
@@ -26,12 +27,12 @@ class WGAN(Adversarial):
         generator: nn.Module,
         critic: nn.Module,
         latent: int,
-        clip: float | None = 0.01,
+        weight_clip: float | None = 0.01,
         n_critic: int = 5,
         lr: float = 5e-5,
     ):
         super().__init__(generator, latent)
-        self.critic, self.clip, self.n_critic, self.lr = critic, clip, n_critic, lr
+        self.critic, self.weight_clip, self.n_critic, self.lr = critic, weight_clip, n_critic, lr
 
     def optimizers(self):
         return {"generator": rmsprop(self.generator, lr=self.lr), "critic": rmsprop(self.critic, lr=self.lr)}
@@ -43,10 +44,10 @@ class WGAN(Adversarial):
                 fake = self.sample(len(real))
             distance = self.critic(real).mean() - self.critic(fake).mean()
             update("critic", -distance)
-            if self.clip is not None:
+            if self.weight_clip is not None:
                 with torch.no_grad():
                     for weight in self.critic.parameters():
-                        weight.clamp_(-self.clip, self.clip)
+                        weight.clamp_(-self.weight_clip, self.weight_clip)
         generator = -self.critic(self.sample(len(real))).mean()
         update("generator", generator)
         return {"distance": distance, "generator": generator}
@@ -56,17 +57,19 @@ class WGAN(Adversarial):
 class WGANConfig(AdversarialConfig):
     """Wasserstein GAN with weight clipping."""
 
-    clip: float | None = 0.01
+    weight_clip: Positive | None = 0.01
     """largest magnitude of a weight of the critic; none: unconstrained"""
-    n_critic: int = 5
+    n_critic: Steps = 5
     """critic steps per generator step"""
-    lr: float = 5e-5
+    lr: LearningRate = 5e-5
     """learning rate of both RMSProps"""
 
     training = Options(images=3_000_000, batch=64, half_life=50_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> WGAN:
-        if self.spectral and self.clip is not None:
-            raise ValueError(f"clip {self.clip} has no effect under spectral normalisation: use clip none")
+        if self.spectral and self.weight_clip is not None:
+            raise ValueError(
+                f"weight_clip {self.weight_clip} has no effect under spectral normalisation: use weight_clip none"
+            )
         critic = self.make_discriminator(shape)
-        return WGAN(self.make_generator(shape), critic, self.latent, self.clip, self.n_critic, self.lr)
+        return WGAN(self.make_generator(shape), critic, self.latent, self.weight_clip, self.n_critic, self.lr)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from genlab.losses import gradient_penalty, slopes
 from genlab.methods.adversarial import Adversarial, AdversarialConfig, Critic
 from genlab.optim import adam
+from genlab.ranges import Fraction, LearningRate, Steps, Weight
 from genlab.train import Metrics, Options, Stream, Update
 
 
@@ -64,15 +65,15 @@ class WGANGPConfig(AdversarialConfig):
 
     norm: Literal["batch", "layer", "none"] = "none"
     """normalisation in the critic, where batch normalisation is refused"""
-    penalty: float = 10.0
+    penalty: Weight = 10.0
     """weight of the gradient penalty"""
-    n_critic: int = 5
+    n_critic: Steps = 5
     """critic steps per generator step"""
-    lr: float = 1e-4
+    lr: LearningRate = 1e-4
     """learning rate of both Adams"""
-    consistency: float = 0.0
+    consistency: Weight = 0.0
     """weight of the consistency term (the paper's: 2); needs dropout"""
-    dropout: float = 0.0
+    dropout: Fraction = 0.0
     """dropout in the critic"""
 
     alone = True

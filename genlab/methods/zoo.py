@@ -26,7 +26,7 @@ def zoo(width: int, hidden: int) -> dict[str, Config]:
         "spectral": spectral,
         "residual": GANConfig(net="resnet", width=width),
         "attention": GANConfig(attention=True, **nets),
-        "wgan": WGANConfig(lr=5e-4, clip=0.05, n_critic=2, **nets),
+        "wgan": WGANConfig(lr=5e-4, weight_clip=0.05, n_critic=2, **nets),
         "wgan-gp": WGANGPConfig(lr=1e-3, **nets),
         "ct-gan": WGANGPConfig(lr=1e-3, consistency=2.0, dropout=0.2, **nets),
         "ebgan": EBGANConfig(width=width, pull_away=0.1),

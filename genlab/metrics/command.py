@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.table import Table
+
+from genlab.ranges import Range, Seed
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,13 @@ class Evaluate:
 
     run: tyro.conf.Positional[Path]
     """run directory of a generative model"""
-    n: int = 5000
+    n: Annotated[int, Range(2, 10**7)] = 5000
     """samples to draw"""
     features: Literal["classifier", "pixels"] = "classifier"
     """what is compared; the classifier is trained at its first use and cached"""
     data_root: Path | None = None
     """where downloaded sets lie; none: where the run found them"""
-    seed: int = 0
+    seed: Seed = 0
     """of the latents"""
 
 
@@ -35,11 +38,10 @@ def main(arguments: list[str]) -> None:
     from genlab.commands import parse
 
     options: Evaluate = parse(Evaluate, "evaluate", arguments)
-    if options.n < 2:
-        raise ValueError(f"--n must be at least 2, got {options.n}")
     from dataclasses import replace
 
     from genlab.experiment import data_of, load
+    from genlab.memory import FLOAT, require
     from genlab.metrics.evaluate import evaluate
     from genlab.metrics.features import ClassifierFeatures, Features, Pixels, default_features
     from genlab.metrics.seen import one_set, sampler
@@ -48,6 +50,8 @@ def main(arguments: list[str]) -> None:
     from genlab.run import Run
 
     run = Run(options.run)
+    shape = run.experiment["shape"]
+    require(options.n * prod(shape) * FLOAT, f"{options.n:,} samples {tuple(shape)}", "--n")
     method: Any = load(run)
     draw = sampler(method)
     data = data_of(run)
