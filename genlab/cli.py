@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from errno import ENOSPC
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -107,7 +108,8 @@ def mendable(error: Exception, large: str) -> str | None:
     """The sentence about an error that a user can mend; None for the others."""
     if out_of_memory(error):
         return f"out of memory: make {large} smaller"
-    if isinstance(error, OSError) and error.filename is None and discard(sys.stdout):
+    if isinstance(error, OSError) and error.errno == ENOSPC and error.filename is None:  # files have a name
+        discard(sys.stdout)
         return f"standard output: {error.strerror}"
     return str(error) if isinstance(error, ValueError | ArithmeticError | OSError | RecursionError) else None
 
@@ -126,14 +128,9 @@ def tell(sentence: str) -> None:
         discard(sys.stderr)
 
 
-def discard(stream: TextIO) -> bool:
-    """If `stream` takes no more, sends what is left in it nowhere, so that Python does not complain when it exits."""
-    try:
-        stream.flush()
-        return False
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return True
+def discard(stream: TextIO) -> None:
+    """Sends nowhere what is left in a stream that takes no more, so that Python does not complain when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def start(main: Callable[[Any], None], config: type) -> NoReturn:

@@ -7,7 +7,7 @@ python recipes/activation_maximisation.py --data mnist --data-root DIR
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 import genlab
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.explain.gradients import slope
 from genlab.explain.maximise import maximise, maximise_through
 from genlab.grid import grid_png
@@ -34,12 +35,15 @@ class Config:
 
 
 def main(config: Config) -> None:
-    def train(name: str, method: genlab.Config, seed: int) -> Any:
-        options = genlab.Options(config.images, seed=seed, schedule="cosine")
-        return genlab.Experiment(method, config.data, options).run(config.out / name, pictures=0)
-
-    net, judge = (train(name, ClassifierConfig(), config.seed + k) for k, name in enumerate(("classifier", "judge")))
-    vae, test = train("vae", VAEConfig(width=32, latent=16), config.seed), config.data.load("test")
+    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    plan = {
+        "classifier": genlab.Experiment(ClassifierConfig(), config.data, options),
+        "judge": genlab.Experiment(ClassifierConfig(), config.data, replace(options, seed=config.seed + 1)),
+        "vae": genlab.Experiment(VAEConfig(width=32, latent=16), config.data, options),
+    }
+    check_all(plan.values())
+    models: dict[str, Any] = {name: each.run(config.out / name, pictures=0) for name, each in plan.items()}
+    net, judge, vae, test = models["classifier"], models["judge"], models["vae"], config.data.load("test")
     wanted = torch.arange(len(test.classes), device=test.device).repeat(config.each)
     torch.manual_seed(config.seed)
     black = 0.1 * torch.rand(len(wanted), *test.shape, device=test.device)

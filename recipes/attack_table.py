@@ -50,12 +50,12 @@ class Config:
 
 
 def main(config: Config) -> None:
+    every = {name: attack(name, config.eps) for name in config.attacks or ATTACKS}
+    chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, Learnt | Noise)}
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train = genlab.Options(config.images, seed=config.seed, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(width=config.width), data, train).run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.n))
-    every = {name: attack(name, config.eps) for name in config.attacks or ATTACKS}
-    chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, Learnt | Noise)}
     with progress() as tell:
         found = evaluate({config.data: model}, chosen, test.x, test.labels, progress=tell)
 

@@ -45,9 +45,9 @@ def main(config: Config) -> None:
     def learn(name: str, **options: Any) -> Any:
         return genlab.Experiment(AutoEncoderConfig(**options), data, train).run(config.out / name, pictures=1)
 
+    baselines = {"PCA": pca(known, k), "NMF": nmf(known.subset(slice(0, 10_000)), k)}
     deep = learn("deep", hidden=config.hidden, code=k)
-    models = {"deep": deep, "linear": learn("linear", hidden=(), code=k, error="linear", lr=3e-3)}
-    models |= {"PCA": pca(known, k), "NMF": nmf(known.subset(slice(0, 10_000)), k)}
+    models = {"deep": deep, "linear": learn("linear", hidden=(), code=k, error="linear", lr=3e-3), **baselines}
     rows = [["pixels", 0.0, 0.0, search(test.x, test.labels)]]
     for name, model in models.items():
         errors = (squared_error(model.reconstruct, images) for images in (known, test))

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 import genlab
 from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
 from attacks.peers import DUELS, contest
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.methods.classifier import ClassifierConfig
 from genlab.ranges import Count, Repeats, Threads
@@ -74,7 +75,7 @@ def main(config: Config) -> None:
             print(f"{name:12} {found.who:14} success {found.success:6.1%}  median {duel.norm} {found.size:7.3f}"
                   f"  {found.seconds:8.1f} s per 1000", flush=True)  # fmt: skip
             figures.append({"attack": name, **vars(found)})
-    (config.out / "figures.json").write_text(json.dumps(figures, indent=1))
+    write_atomically(config.out / "figures.json", json.dumps(figures, indent=1).encode())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ python recipes/black_box.py [--data mnist --data-root DIR --images 100000]
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +18,11 @@ from attacks.evaluate import evaluate
 from attacks.report import add
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.methods.classifier import ClassifierConfig
 from genlab.nets.classifiers import NETWORKS
 from genlab.plots import curves
-from genlab.ranges import Count, Eps, Range, Seed
+from genlab.ranges import Count, Eps, Range, Seed, Some
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Config:
     """length of each training"""
     eps: Eps = 0.2
     """size of the perturbation, in pixels of [0, 1]"""
-    queries: tuple[Annotated[int, Range(10, 10**9)], ...] = (100, 300, 1000)
+    queries: Some[Annotated[int, Range(20, 10**9)]] = (100, 300, 1000)
     """budgets per image"""
-    attacked: Count = 200
+    attacked: Annotated[int, Range(4, 10**9)] = 200
     """held-out images for transfer; a quarter of them for the query attacks"""
     out: Path = Path("runs/black-box")
     """folder of the runs and the report"""
@@ -47,11 +48,17 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    ball, models, twins = Linf(config.eps), dict[str, Any](), dict[str, Any]()
-    for net in NETWORKS:  # a twin has the same architecture and other random numbers
-        for seed, kept in ((config.seed, models), (config.seed + 1, twins)):
-            training = genlab.Options(config.images, seed=seed, schedule="cosine")
-            kept[net] = genlab.Experiment(ClassifierConfig(net=net), data, training).run(config.out / f"{net}-{seed}")
+    ball, options = Linf(config.eps), genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    asking: Any = {f"{kind.__name__} {n}": kind(ball, queries=n, **({} if kind is Square else {"samples": 10}))
+              for kind in (Square, SPSA, NES) for n in config.queries}  # fmt: skip
+    asking |= {f"{k.__name__} {n}": k(queries=n) for k in (HopSkipJump, HopSkipJumpLinf) for n in config.queries}
+    plan = {net: genlab.Experiment(ClassifierConfig(net=net), data, options) for net in NETWORKS}
+    check_all(plan.values())
+    models: dict[str, Any] = {net: each.run(config.out / f"{net}-{config.seed}") for net, each in plan.items()}
+    twin = replace(options, seed=config.seed + 1)  # the same architectures, other random numbers
+    twins: dict[str, Any] = {
+        net: replace(each, training=twin).run(config.out / f"{net}-{twin.seed}") for net, each in plan.items()
+    }
     train, test = data.load("train"), data.load("test").subset(slice(0, config.attacked))
     x, y, few, inner = test.x, test.labels, config.attacked // 4, MIFGSM(ball, steps=10)
     made = evaluate(models, {net: Transfer(inner, twin) for net, twin in twins.items()}, x, y).rows
@@ -63,9 +70,6 @@ def main(config: Config) -> None:
                   for net in ("cnn", "mlp") for how in ("data", "queries")}  # fmt: skip
     proxies = [[r.attack, r.success.value] for r in evaluate({"cnn": models["cnn"]}, kinds, x, y, data=train).rows]
     page.section("Proxies of the cnn").table(["proxy", "success"], proxies)
-    asking = {f"{kind.__name__} {n}": kind(ball, queries=n, **({} if kind is Square else {"samples": 10}))
-              for kind in (Square, SPSA, NES) for n in config.queries}  # fmt: skip
-    asking |= {f"{k.__name__} {n}": k(queries=n) for k in (HopSkipJump, HopSkipJumpLinf) for n in config.queries}
     found = evaluate({"cnn": models["cnn"]}, asking, x[:few], y[:few])
     rates = {r.attack: r.success.value or 0 for r in found.rows}
     lines = {k: (config.queries, [rates[f"{k} {n}"] for n in config.queries]) for k in ("Square", "SPSA", "NES")}

@@ -22,7 +22,7 @@ from attacks.evaluate import evaluate
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.plots import curves
-from genlab.ranges import Count, Eps, Positive, Range, Seed
+from genlab.ranges import Count, Eps, Positive, Range, Seed, Some
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Config:
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
     images: Count = 200_000  # length of every training
-    sigma: tuple[Positive, ...] = (0.12, 0.25)  # standard deviations of the noise, in pixels
-    radii: tuple[Positive, ...] = (0.1, 0.2, 0.3, 0.4, 0.6)  # L2 sizes of the attacks on the smoothed models
-    eps: tuple[Eps, ...] = (0.02, 0.05, 0.1)  # L-infinity sizes of bounds and attacks; the last is trained for
+    sigma: Some[Positive] = (0.12, 0.25)  # standard deviations of the noise, in pixels
+    radii: Some[Positive] = (0.1, 0.2, 0.3, 0.4, 0.6)  # L2 sizes of the attacks on the smoothed models
+    eps: Some[Eps] = (0.02, 0.05, 0.1)  # L-infinity sizes of bounds and attacks; the last is trained for
     n: Count = 2000  # draws of noise per certificate
     alpha: Annotated[float, Range(0, 1, above=True, below=True)] = 0.001  # chance that a certificate is wrong
     attacked: Count = 200  # held-out images

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import genlab
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.conditional_gan import ConditionalGANConfig, Heads, obedience
 from genlab.methods.stack_gan import StackGANConfig
@@ -44,8 +45,6 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, channels=1, data_root=config.data_root)
-    train = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
-    classifier = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier")
     methods: dict[str, Any] = {
         f"{heads}, mismatched pairs" if mismatched else f"{heads}, no mismatched pairs": ConditionalGANConfig(
             heads, mismatched, width=config.width
@@ -55,13 +54,18 @@ def main(config: Config) -> None:
     if config.stack:
         methods["stack"] = StackGANConfig(width=config.width)
     train = genlab.Options(config.images, batch=32, seed=config.seed, half_life=5_000)
+    plan = {name: genlab.Experiment(method, data, train) for name, method in methods.items()}
+    train = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
+    judge = genlab.Experiment(ClassifierConfig(), data, train)
+    check_all([judge, *plan.values()])
+    classifier = judge.run(config.out / "classifier")
     accuracy = genlab.Run(config.out / "classifier").results()["accuracy"]
     page = genlab.Report(f"Conditional GANs on {config.data}")
     page.text(f"The classifier that judges them is right on {accuracy:.2%} of the held-out images.")
     rows = []
-    for name, method in methods.items():
+    for name, each in plan.items():
         out = config.out / name.replace(", ", "-").replace(" ", "-")
-        trained: Any = genlab.Experiment(method, data, train).run(out, pictures=2)
+        trained: Any = each.run(out, pictures=2)
         rows.append([name, obedience(trained, classifier)])
         page.section(name, "A row per class asked for.").picture(genlab.Run(out).samples()[-1], "samples")
         print(f"{name}: {rows[-1][1]:.1%} of the samples are classified as asked")

@@ -18,12 +18,13 @@ import genlab
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data.domains import names
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.cyclegan import CycleGANConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import side_by_side, translation
 from genlab.names import choose
-from genlab.ranges import Count, Seed, Side, Width
+from genlab.ranges import Count, Seed, Side, Some, Width
 
 SMALL = CycleGANConfig(blocks=3, levels=1, lr=4e-4)
 VARIANTS = {
@@ -41,7 +42,7 @@ class Config:
     """two sets"""
     data_root: Path | None = None
     size: Side | None = 16
-    variants: tuple[str, ...] = tuple(VARIANTS)
+    variants: Some[str] = tuple(VARIANTS)
     images: Count = 10_000
     """length of every training"""
     batch: Count = 4
@@ -54,16 +55,18 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
+    train = genlab.Options(config.images, config.batch, config.seed, schedule="linear")
+    methods = {name: VARIANTS[choose(name, VARIANTS, "variant")] for name in config.variants}
+    plan = {name: genlab.Experiment(replace(m, width=config.width), data, train) for name, m in methods.items()}
+    check_all(plan.values())
     test = data.load("test")
     sides = names(config.data)
     judged = sides[1] if test.a.classes == test.b.classes else f"domains:{','.join(sides)}"
     judged = replace(data, data=judged, size=test.shape[1], channels=test.shape[0])
     judge = default_features(judged, images=config.classifier_images)
-    train = genlab.Options(config.images, config.batch, config.seed, schedule="linear")
     page, found = genlab.Report(f"CycleGAN: {config.data}"), {}
-    for name in config.variants:
-        method = replace(VARIANTS[choose(name, VARIANTS, "variant")], width=config.width)
-        trained: Any = genlab.Experiment(method, data, train).run(config.out / name.replace(" ", "-"), pictures=4)
+    for name, each in plan.items():
+        trained: Any = each.run(config.out / name.replace(" ", "-"), pictures=4)
         there, back = partial(trained.translate, to=1), partial(trained.translate, to=0)
         found[name] = translation(there, back, test, judge)
         page.section(name, "Original, translation, translated back, true partner; twice a row.")

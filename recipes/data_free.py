@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.distil import Distillation
 from genlab.data import Images, Stream
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.classifier import Classifier, ClassifierConfig
 from genlab.methods.gan import GANConfig
@@ -43,13 +44,15 @@ class Config:
 
 def main(config: Config) -> None:
     data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Distillation without data")
-    known, test = data.load("train"), data.load("test")
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine", clip=1.0)
-    teacher = genlab.Experiment(ClassifierConfig(), data, options).run(config.out / "teacher", pictures=1)
     training = genlab.Options(config.gan_images, seed=config.seed, half_life=10_000)
-    gan: Any = genlab.Experiment(GANConfig(width=32, hidden=0, lr_generator=None), data, training).run(
-        config.out / "gan", pictures=1
-    )
+    plan = {
+        "teacher": genlab.Experiment(ClassifierConfig(), data, options),
+        "gan": genlab.Experiment(GANConfig(width=32, hidden=0, lr_generator=None), data, training),
+    }
+    check_all(plan.values())
+    known, test = data.load("train"), data.load("test")
+    teacher, gan = (cast(Any, each.run(config.out / name, pictures=1)) for name, each in plan.items())
 
     def made(x: Tensor, name: str) -> Images:
         page.section(name).picture(grid_png(x[:40], 10))

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.deep import SETTINGS, pruned, shared
 from genlab.compress.table import table
@@ -68,7 +69,9 @@ def main(config: Config) -> None:
         rows.append([stage[0]["network"], mean(sizes), *times, *spread(errors), stage[0]["non-zeros"]])
     page.text(f"{config.seeds} seeds; bytes of the file with its header, and how often it goes into the dense weights.")
     page.table(header := ["stage", "bytes", "times smaller", "±", "error, %", "± ", "non-zeros"], rows)
-    (config.out / "results.json").write_text(json.dumps([dict(zip(header, row)) for row in rows], indent=1))
+    write_atomically(
+        config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
+    )
     for row in rows:
         print("{:18} {:12,.0f} bytes  {:5.1f} ± {:.1f} x smaller  error {:.2f} ± {:.2f} %".format(*row))
     print(f"report {page.save(config.out / 'report.html')}")

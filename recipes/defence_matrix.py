@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from rich.console import Console
 from torch import nn
@@ -24,9 +25,12 @@ from attacks.plugin import defence
 from attacks.report import add, progress
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.methods.classifier import ClassifierConfig
 from genlab.plots import heat
-from genlab.ranges import Count, Eps, Seed
+from genlab.ranges import Count, Range, Seed
+
+ROBUST: tuple[Literal["fgsm", "pgd", "trades"], ...] = ("fgsm", "pgd", "trades")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Config:
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
     images: Count = 60_000  # length of every training
-    eps: Eps = 0.1  # L-infinity radius of attacks and trainings, in pixels of [0, 1]
+    eps: Annotated[float, Range(0, 0.5, above=True)] = 0.1  # L-infinity radius of attacks and trainings, in pixels
     filters: tuple[str, ...] = ("median", "bits", "jpeg", "resize-pad")  # names as `genlab list` tells them
     attacked: Count = 200  # held-out images to attack
     queries: Count = 300  # of the attack without gradients
@@ -46,22 +50,32 @@ class Config:
 
 def main(config: Config) -> None:
     data, ball = genlab.DataOptions(config.data, data_root=config.data_root), Linf(config.eps)
-    test = data.load("test").subset(slice(0, config.attacked))
+    for name in config.filters:
+        defence(name, nn.Identity())
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine", warmup=0.05)
 
-    def train(name, method):
-        return genlab.Experiment(method, data, options).run(config.out / name, pictures=1)
-
-    model, heavy = (train(f"decay-{decay}", ClassifierConfig(weight_decay=decay)) for decay in (5e-4, 5e-3))
+    attacks = {"FGSM": FGSM(ball), "PGD": PGD(ball), "APGD": AutoPGD(ball), "Square": Square(ball, config.queries)}
+    methods: dict[str, genlab.Config] = {
+        "decay-0.0005": ClassifierConfig(weight_decay=5e-4),
+        "decay-0.005": ClassifierConfig(weight_decay=5e-3),
+        "dropout": ClassifierConfig(dropout=0.5),
+        "resnet": ClassifierConfig("resnet"),
+        "noise": NoiseTrainingConfig(2 * config.eps),
+        **{name: AdversarialTrainingConfig(name, eps=config.eps) for name in ROBUST},
+    }
+    plan = {name: genlab.Experiment(method, data, options) for name, method in methods.items()}
+    check_all(plan.values())
+    trained = {name: each.run(config.out / name, pictures=1) for name, each in plan.items()}
+    model, heavy = trained["decay-0.0005"], trained["decay-0.005"]
     shields: dict[str, nn.Module] = {
         "weight decay": heavy,
-        "dropout": train("dropout", ClassifierConfig(dropout=0.5)),
-        "three networks": Committee([model, heavy, train("resnet", ClassifierConfig("resnet"))]),
+        "dropout": trained["dropout"],
+        "three networks": Committee([model, heavy, trained["resnet"]]),
         **{name: defence(name, model) for name in config.filters},
-        "smoothed": Smoothed(train("noise", NoiseTrainingConfig(2 * config.eps)), 2 * config.eps),
-        **{name: train(name, AdversarialTrainingConfig(name, eps=config.eps)) for name in ("fgsm", "pgd", "trades")},
+        "smoothed": Smoothed(trained["noise"], 2 * config.eps),
+        **{name: trained[name] for name in ROBUST},
     }
-    attacks = {"FGSM": FGSM(ball), "PGD": PGD(ball), "APGD": AutoPGD(ball), "Square": Square(ball, config.queries)}
+    test = data.load("test").subset(slice(0, config.attacked))
     models, sources = line_up(model, shields)
     with progress() as tell:
         found = evaluate(models, attacks, test.x, test.labels, sources=sources, progress=tell)

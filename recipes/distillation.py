@@ -18,7 +18,7 @@ from genlab.data import Augment, Images, Stream
 from genlab.methods.classifier import Classifier
 from genlab.metrics.accuracy import answers
 from genlab.nets.classifiers import mlp
-from genlab.ranges import Count, Positive, Range, Repeats, Width
+from genlab.ranges import Count, Positive, Range, Repeats, Some, Width
 from genlab.report import spread
 
 
@@ -30,7 +30,7 @@ class Config:
     student: Width = 30
     images: Count = 100_000  # length of every training
     shift: Annotated[int, Range(0, 1000)] = 1  # the teacher's images move by up to so many pixels
-    temperatures: tuple[Positive, ...] = (1.0, 4.0, 10.0, 20.0)
+    temperatures: Some[Positive] = (1.0, 4.0, 10.0, 20.0)
     omitted: Annotated[int, Range(0, 10**6)] = 3  # the class that is never shown
     teachers: Repeats = 3  # that speak together to the last student, at the last temperature
     seeds: Repeats = 3
@@ -70,6 +70,8 @@ def errors(config: Config, known: Images, test: Images, seed: int) -> dict[str, 
 
 def main(config: Config) -> None:
     known, test = (genlab.DataOptions(config.data, data_root=config.data_root).load(part) for part in ("train", "test"))
+    if config.omitted >= len(known.classes):
+        raise ValueError(f"--omitted must be a class, from 0 to {len(known.classes) - 1}, got {config.omitted}")
     found = [errors(config, known, test, seed) for seed in range(config.seeds)]
     rows = [[name, *spread(row[name] for row in found)] for name in found[0]]
     page = genlab.Report(f"Distillation: {config.data}").table(header := ["network", "errors", "±"], rows)

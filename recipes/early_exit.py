@@ -16,10 +16,11 @@ from torch import Tensor
 
 import genlab
 from attacks import PGD, Linf
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.early_exit import EarlyExit, EarlyExitConfig
 from genlab.plots import curves
-from genlab.ranges import Count, Eps, Range, Seed, Width
+from genlab.ranges import Count, Eps, Range, Seed, Some, Width
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Config:
     width: Width = 16
     images: Count = 100_000
     """length of training"""
-    thresholds: tuple[Annotated[float, Range(0, 2)], ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
+    thresholds: Some[Annotated[float, Range(0, 2)]] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
     """probabilities at which an image leaves; above 1 none does before the end"""
     eps: Eps = 0.05
     """L-infinity size of the attacks, in pixels of [0, 1]"""
@@ -73,7 +74,9 @@ def main(config: Config) -> None:
     }
     page.picture(curves(lines, x="multiplications, of all", y="accuracy"))
     page.table(header := ["threshold", "images", "accuracy", "multiplications, of all"], rows)
-    (config.out / "results.json").write_text(json.dumps([dict(zip(header, row)) for row in rows], indent=1))
+    write_atomically(
+        config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
+    )
     print(*("{:7.3f} {:8} accuracy {:.4f}  multiplications {:.3f} of all".format(*row) for row in rows), sep="\n")
     print(f"report {page.save(config.out / 'report.html')}")
 

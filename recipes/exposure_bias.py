@@ -14,7 +14,9 @@ from typing import Annotated
 import torch
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig
 from genlab.metrics.features import default_features
@@ -51,13 +53,15 @@ def main(config: Config) -> None:
         "its own, ever more": replace(plain, own=config.share),
         "its own from the start": replace(plain, own=config.share, own_from=config.share),
     }
+    train = genlab.Options(config.images, 16, schedule="cosine", clip=100.0)
+    check_all(genlab.Experiment(method, data, train) for method in ways.values())
     features, page, rows = default_features(data), genlab.Report(f"Exposure bias: {config.data}"), []
     real = look(some(data.load("test")), features)
     for name, method in ways.items():
         nats, distances = [], []
         for seed in range(config.seeds):
-            run, train = config.out / f"{name}-{seed}".replace(" ", "-"), genlab.Options(config.images, 16, seed)
-            model = genlab.Experiment(method, data, replace(train, schedule="cosine", clip=100.0)).run(run, pictures=1)
+            run = config.out / f"{name}-{seed}".replace(" ", "-")
+            model = genlab.Experiment(method, data, replace(train, seed=seed)).run(run, pictures=1)
             assert isinstance(model, Autoregressive)
             torch.manual_seed(seed)
             nats.append(genlab.Run(run).results()["nats"])
@@ -66,7 +70,9 @@ def main(config: Config) -> None:
         rows.append([name, *spread(nats), *spread(distances)])
     page.section("Figures", f"Mean and standard deviation over {config.seeds} seeds; nats are of held-out images.")
     page.table(header := ["fed with", "nats", "±", "FID", "± "], rows)
-    (config.out / "results.json").write_text(json.dumps([dict(zip(header, row)) for row in rows], indent=1))
+    write_atomically(
+        config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
+    )
     for row in rows:
         print("{:24} nats {:.2f} ± {:.2f}   FID {:.2f} ± {:.2f}".format(*row))
     print(f"report {page.save(config.out / 'report.html')}")

@@ -17,14 +17,16 @@ from attacks.defences.denoising import NonLocalMeans
 from attacks.defences.roc import Costs
 from attacks.defences.smoothing import BitDepth, Filtered
 from attacks.plugin import attack
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data.resize import resized
+from genlab.experiment import check_all
 from genlab.methods.autoencoder import AutoEncoderConfig
 from genlab.methods.autoregressive import AutoregressiveConfig
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.flow import FlowConfig
 from genlab.methods.vae import VAEConfig
-from genlab.ranges import Count, Eps, Range, Seed, Share, Steps
+from genlab.ranges import Count, Eps, Range, Seed, Share, Some, Steps
 
 COSTS = {"miss 1, alarm 1": Costs(), "miss 10, alarm 1": Costs(miss=10), "miss 1, alarm 10": Costs(alarm=10)}
 PIXELS = AutoregressiveConfig(head="logistic", levels=16, layers=3)
@@ -43,8 +45,9 @@ class Config:
     images: Count = 40_000  # length of every training
     models: tuple[str, ...] = tuple(MODELS)  # which of them detect
     outliers: tuple[str, ...] = ("letters", "sprites")  # images of no class
-    attacks: tuple[str, ...] = ("fgsm", "pgd", "cw-l2", "deepfool")  # the first teaches the detectors "together"
-    tested: Count = 360  # held-out images; all that is chosen comes from the first half, all figures from the second
+    attacks: Some[str] = ("fgsm", "pgd", "cw-l2", "deepfool")  # the first teaches the detectors "together"
+    tested: Annotated[int, Range(4, 10**9)] = 360
+    """held-out images; all that is chosen comes from the first half, all figures from the second"""
     eps: Eps = 0.2  # L-infinity size of FGSM and PGD, in pixels of [0, 1]
     steps: Steps = 40  # of the PGD that knows the detector
     bits: Annotated[int, Range(1, 8)] = 1  # per pixel that one squeezer leaves; the other are non-local means
@@ -56,22 +59,26 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    attacks = {name: attack(name, config.eps) for name in config.attacks}
     kinds = {name: MODELS[genlab.names.choose(name, MODELS, "model")][0] for name in config.models}
     kinds = {"classifier": ClassifierConfig(), **kinds}
-    made = {k: genlab.Experiment(m, data, options).run(config.out / k, pictures=1) for k, m in kinds.items()}
+    plan = {name: genlab.Experiment(method, data, options) for name, method in kinds.items()}
+    check_all(plan.values())
+    channels, size, _ = data.load("test").shape
+    others = {k: genlab.DataOptions(k, channels=channels, data_root=config.data_root) for k in config.outliers}
+    odd = {k: resized(v.load("test"), size).x[: config.tested] for k, v in others.items()}
+    made = {name: each.run(config.out / name, pictures=1) for name, each in plan.items()}
     net, known, test = made["classifier"].net, data.load("train"), data.load("test").subset(slice(0, config.tested))
     torch.manual_seed(config.seed)
-    attacks = {name: attack(name, config.eps) for name in config.attacks}
     clean, suspects = halves(test.x), successes(net, attacks, test.x, test.labels)
-    others = {k: genlab.DataOptions(k, channels=test.shape[0], data_root=config.data_root) for k in config.outliers}
-    suspects |= {k: halves(resized(v.load("test"), test.shape[1]).x[: len(test)]) for k, v in others.items()}
+    suspects |= {name: halves(x[: len(test)]) for name, x in odd.items()}
     scores = by.of_classifier(net, known.x[:10_000], known.labels[:10_000], BitDepth(config.bits), NonLocalMeans())
     scores |= {name: MODELS[name][1](made[name]) for name in config.models}
     scores["together"] = by.Together.fit(list(scores.values()), clean[0], suspects[config.attacks[0]][0])
     found, pgd = Comparison.of(scores, clean, suspects), PGD(Linf(config.eps), config.steps)
     evasions = evasion(net, scores, pgd, test.x, test.labels, config.fpr)
     results = {**found.results(COSTS, attacks), "evasion": evasions}
-    (config.out / "results.json").write_text(text := json.dumps(results, indent=1))
+    write_atomically(config.out / "results.json", (text := json.dumps(results, indent=1)).encode())
     page = report(f"Detectors on {config.data}", found, results).save(config.out / "report.html")
     print(text, f"report {page}", sep="\n")
 

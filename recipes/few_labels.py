@@ -13,6 +13,7 @@ from typing import Any
 import genlab
 from genlab.cli import start
 from genlab.data import Images, Stream
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.triple_gan import TripleGANConfig
@@ -42,18 +43,19 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
+    train = genlab.Options(config.images, seed=config.seed, half_life=10_000)
+    plan = {each: TripleGANConfig(labels_per_class=each, width=config.width) for each in config.labels}
+    check_all(genlab.Experiment(method, data, train) for method in plan.values())
     test, page, rows = data.load("test"), genlab.Report(f"Few labels on {config.data}"), []
-    for each in config.labels:
-        method = TripleGANConfig(labels_per_class=each, width=config.width)
-        train = genlab.Options(config.images, seed=config.seed, half_life=10_000)
+    for each, method in plan.items():
         out = config.out / f"triple-{each}"
         triple: Any = genlab.Experiment(method, data, train).run(out, pictures=2)
 
         pixels = triple.labelled_x[:-1].mul(255).round().byte()
         few = Images(pixels, triple.labelled_y, test.classes, "few")
         classifier = ClassifierConfig(width=config.width).build(few.shape, len(few.classes)).to(few.device)
-        train = genlab.Options(config.supervised_images, seed=config.seed, schedule="cosine")
-        genlab.fit(classifier, Stream(few, train.batch, seed=config.seed), train, title=f"{each} labels per class")
+        short = genlab.Options(config.supervised_images, seed=config.seed, schedule="cosine")
+        genlab.fit(classifier, Stream(few, short.batch, seed=config.seed), short, title=f"{each} labels per class")
 
         figures = classifier.evaluate(test)["accuracy"], genlab.Run(out).results()["accuracy"]
         rows.append([each, *figures])

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.flow import FlowConfig
 from genlab.nets.glow import FlowName
@@ -41,12 +43,14 @@ class Config:
 
 
 def main(config: Config) -> None:
-    test, rows = config.data.load("test"), []
-    page = genlab.Report(f"Flows on {config.data.data}")
+    page, rows = genlab.Report(f"Flows on {config.data.data}"), []
     training = genlab.Options(config.images, config.batch, config.seed, schedule="cosine", warmup=0.02, clip=1.0)
-    for net in config.nets:
+    plan = {net: genlab.Experiment(FlowConfig(net=net, lr=config.lr), config.data, training) for net in config.nets}
+    check_all(plan.values())
+    test = config.data.load("test")
+    for net, each in plan.items():
         out = config.out / net
-        method: Any = genlab.Experiment(FlowConfig(net=net, lr=config.lr), config.data, training).run(out, pictures=1)
+        method: Any = each.run(out, pictures=1)
         found = genlab.Run(out).results()
         torch.manual_seed(config.seed)
         with torch.no_grad():
@@ -60,7 +64,7 @@ def main(config: Config) -> None:
         print(f"{net}: {found['bits_per_dim']:.3f} bits/dim, largest error there and back {error:.0f} of 255 levels")
     head = ["flow", "nats per image", "bits/dim", "largest error there and back, in levels"]
     page.section("Likelihood", "Bounds of log P of held-out 8-bit images, by uniform dequantisation.").table(head, rows)
-    (config.out / "results.json").write_text(json.dumps([dict(zip(head, row)) for row in rows], indent=1))
+    write_atomically(config.out / "results.json", json.dumps([dict(zip(head, row)) for row in rows], indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 
 

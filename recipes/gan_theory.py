@@ -62,10 +62,10 @@ def main(config: Config) -> None:
     page.picture(curves(lines, x="x", y="density"))
 
     lines = {}
-    for name, clip in {"unconstrained": None, "weights clipped to 0.1": 0.1}.items():
+    for name, weight_clip in {"unconstrained": None, "weights clipped to 0.1": 0.1}.items():
         torch.manual_seed(config.seed)
-        run = genlab.Run.create(config.out / f"wgan-{clip}", {"steps": config.steps, "seed": config.seed})
-        play(WGAN(Generator(8), Critic(), 8, clip, n_critic=20, lr=1e-3), points.ring(), config.steps, run=run)
+        run = genlab.Run.create(config.out / f"wgan-{weight_clip}", {"steps": config.steps, "seed": config.seed})
+        play(WGAN(Generator(8), Critic(), 8, weight_clip, n_critic=20, lr=1e-3), points.ring(), config.steps, run=run)
         lines[name] = [[row["images"] / 1000, abs(row["distance"])] for row in run.metrics()]
     page.section("A Wasserstein critic needs a bound", "20 critic steps per generator step, on the ring.")
     lines = {name: tuple(zip(*rows)) for name, rows in lines.items()}

@@ -10,22 +10,24 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.methods.zoo import zoo
 from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look, samples, some
 from genlab.names import choose
-from genlab.ranges import Range, Repeats, Units, Width
+from genlab.ranges import Range, Repeats, Some, Units, Width
 
 
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    methods: tuple[str, ...] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
+    methods: Some[str] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
     """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention wgan
     wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
     seeds: Repeats = 3
@@ -43,16 +45,18 @@ class Config:
 def main(config: Config) -> None:
     known = zoo(config.width, config.hidden)
     chosen = {choose(name, known, "method"): known[name] for name in config.methods}
+    plan = {name: genlab.Experiment(method, config.data, config.training) for name, method in chosen.items()}
+    check_all(plan.values())
     features = default_features(config.data)
     test, train = (config.data.load(split) for split in ("test", "train"))
     real = look(some(test), features)
     floor = measure("FID", real, look(some(train, config.n), features))
     page, rows = genlab.Report(f"GAN zoo on {config.data.data}"), list[list[object]]()
-    for name, method in chosen.items():
+    for name, each in plan.items():
         found = []
         for seed in range(config.seeds):
             run = config.out / f"{name}-{seed}"
-            trained = genlab.Experiment(method, config.data, replace(config.training, seed=seed)).run(run, pictures=1)
+            trained: Any = replace(each, training=replace(config.training, seed=seed)).run(run, pictures=1)
             found += measure("FID", real, look(samples(trained.sample, config.n), features)).values()
         rows.append([name, min(found), median(found), max(found)])
         page.picture(genlab.Run(run).samples()[-1], name)
@@ -60,7 +64,9 @@ def main(config: Config) -> None:
     head = ["method", *(f"{figure} {which}" for figure in floor for which in ("best", "median", "worst"))]
     page.section(f"{config.seeds} seeds, {config.training.images:,} images each").table(head, rows)
     page.save(config.out / "report.html")
-    (config.out / "results.json").write_text(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1))
+    write_atomically(
+        config.out / "results.json", json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1).encode()
+    )
     for row in rows:
         print("  ".join(f"{value:10.2f}" if isinstance(value, float) else f"{value:16}" for value in row))
 

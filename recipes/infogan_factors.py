@@ -59,7 +59,7 @@ def main(config: Config) -> None:
         method = replace(method, values=config.values, width=config.width, hidden=config.hidden)
         runs = []
         for seed in range(config.seed, config.seed + (config.starts if whole else 1)):
-            images = config.images if whole else config.images // 4
+            images = config.images if whole else max(1, config.images // 4)
             train = genlab.Options(images, config.batch, seed, schedule="cosine")
             out = config.out / f"{name.replace(' ', '-')}-{seed}"
             genlab.Experiment(method, data, train).run(out, pictures=2)

@@ -11,19 +11,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data.pairs import GREY, Inpainting
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.autoregressive import AutoregressiveConfig
 from genlab.methods.pix2pix import Pix2PixConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.partner import against_partners
-from genlab.ranges import Count, Seed, Side, Width
+from genlab.ranges import Count, Range, Seed, Side
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Config:
     """side of the hole, in pixels"""
     images: Count = 16_000
     """length of every training"""
-    width: Width = 16
+    width: Annotated[int, Range(2, 2**15)] = 16
     """channels of pix2pix at the finest level; the PixelCNN has twice as many"""
     n: Count = 500
     """held-out images"""
@@ -52,26 +54,30 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, config.channels, config.data_root)
+    train = genlab.Options(config.images, 8, config.seed, schedule="linear", half_life=5_000)
+    task = f"inpainting:{config.hole}"
+    games = {"L1 alone": 0.0, "L1 and GAN": 1.0}
+    plan = {n: genlab.Experiment(Pix2PixConfig(task, gan, width=config.width), data, train) for n, gan in games.items()}
+    pixels = AutoregressiveConfig("gated", levels=16, width=2 * config.width, layers=4, lr=2e-3)
+    train = genlab.Options(config.images, 16, config.seed, schedule="cosine", half_life=5_000, clip=100.0)
+    pixel_cnn = genlab.Experiment(pixels, data, train)
+    check_all([*plan.values(), pixel_cnn])
     judge, test = default_features(data, images=config.classifier_images), data.load("test").subset(slice(config.n))
     torch.manual_seed(config.seed)
     hole = Inpainting(config.hole).holes(test.x)
     x = test.x.masked_fill(hole, GREY)
     drawn = {"the input": x}
-    train = genlab.Options(config.images, 8, config.seed, schedule="linear", half_life=5_000)
-    for name, gan in (("L1 alone", 0.0), ("L1 and GAN", 1.0)):
-        method = Pix2PixConfig(f"inpainting:{config.hole}", gan, width=config.width)
-        filler: Any = genlab.Experiment(method, data, train).run(config.out / name.replace(" ", "-"), pictures=1)
+    for name, each in plan.items():
+        filler: Any = each.run(config.out / name.replace(" ", "-"), pictures=1)
         drawn[name] = torch.where(hole, filler.translate(x), x)
-    pixels = AutoregressiveConfig("gated", levels=16, width=2 * config.width, layers=4, lr=2e-3)
-    train = genlab.Options(config.images, 16, config.seed, schedule="cosine", half_life=5_000, clip=100.0)
-    model: Any = genlab.Experiment(pixels, data, train).run(config.out / "PixelCNN", pictures=1)
+    model: Any = pixel_cnn.run(config.out / "PixelCNN", pictures=1)
     drawn["PixelCNN"] = model.complete(test.x, ~hole)
     rows = [{"by": name, **against_partners(filled, test, judge)} for name, filled in drawn.items()]
     page = genlab.Report(f"Holes of {config.hole}x{config.hole} in {config.data}")
     page.table(list(rows[0]), [list(row.values()) for row in rows])
     page.section("Pictures", f"From above: {', '.join(drawn)}, the original.")
     page.picture(grid_png(torch.cat([image[:16] for image in (*drawn.values(), test.x)]), 16))
-    (config.out / "results.json").write_text(json.dumps(rows, indent=1))
+    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     for row in rows:
         print("  ".join(f"{name} {value:.4g}" if name != "by" else value for name, value in row.items()))
     print(f"report {page.save(config.out / 'report.html')}")

@@ -17,7 +17,9 @@ from typing import Any
 import torch
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.likelihood import likelihood
 from genlab.methods.autoregressive import AutoregressiveConfig
@@ -52,7 +54,10 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, channels=1, data_root=config.data_root)
     train, test, page, rows = data.load("train"), data.load("test"), genlab.Report(f"Likelihood: {config.data}"), []
+    ways = {name: WAYS[genlab.names.choose(name, WAYS, "model")] for name in config.models}
     options = genlab.Options(batch=32, seed=config.seed, schedule="cosine", half_life=2000, clip=100.0, warmup=0.02)
+
+    check_all(genlab.Experiment(method, data, options) for _, method, _ in ways.values())
 
     @torch.no_grad()
     def add(name: str, kind: str, bits: float, model: Any) -> None:
@@ -65,15 +70,16 @@ def main(config: Config) -> None:
 
     mixture = Mixture.fit(train.subset(slice(0, 10_000)), config.components)
     add("Gaussian mixture", "bound", likelihood(mixture.log_prob, test)["bits_per_dim"], mixture)
-    for name in config.models:
-        kind, method, longer = WAYS[genlab.names.choose(name, WAYS, "model")]
+    for name, (kind, method, longer) in ways.items():
         run = config.out / name.replace(" ", "-")
         length = round(longer * config.images)
         model = genlab.Experiment(method, data, replace(options, images=length)).run(run, pictures=1)
         add(name, kind, genlab.Run(run).results()["bits_per_dim"], model)
     page.section("Table", "Held-out images; samples in batches of 64.")
     page.table(header := ["model", "likelihood", "bits/dim", "s per sample"], rows)
-    (config.out / "results.json").write_text(json.dumps([dict(zip(header, row)) for row in rows], indent=1))
+    write_atomically(
+        config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
+    )
     print(f"report {page.save(config.out / 'report.html')}")
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.methods.gan import GANConfig
 from genlab.methods.unrolled import UnrolledConfig
 from genlab.methods.wgan_gp import WGANGPConfig
@@ -52,17 +54,19 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
+    methods = {name: replace(method, width=config.width, hidden=0) for name, method in METHODS.items()}  # DCGAN's own
+    train = genlab.Options(config.images)
+    check_all(genlab.Experiment(method, data, train) for method in methods.values())
     judge, test = default_features(data, images=config.classifier_images), data.load("test")
     page, rows = genlab.Report(f"Mode collapse on {config.data}"), []
     page.text("Rows: classes; columns: images seen. A cell is a class's share of the samples; green: its fair share.")
-    for name, method in METHODS.items():
-        method, last = replace(method, width=config.width, hidden=0), []  # DCGAN's own networks
+    for name, method in methods.items():
+        last = []
         for seed in range(config.seeds):
             run = config.out / f"{name.replace(' ', '-')}-{seed}"
             hook = MetricHook(run, judge, test, ("FID", "classes"))
-            train = genlab.Options(config.images, seed=seed)
-            looks = [(config.images // config.looks, hook)]
-            genlab.Experiment(method, data, train).run(run, looks, pictures=1)
+            looks = [(max(1, config.images // config.looks), hook)]
+            genlab.Experiment(method, data, replace(train, seed=seed)).run(run, looks, pictures=1)
             last.append([value for figure, value in hook.rows[-1].items() if figure != "images"])
             if seed == 0:
                 cells = [
@@ -73,7 +77,7 @@ def main(config: Config) -> None:
         rows.append([name, *("{:.3g} ± {:.2g}".format(*spread(column)) for column in zip(*last))])
         print("  ".join(rows[-1]))
     page.section(f"{config.seeds} seeds").table(["remedy", *(name for name in hook.rows[-1] if name != "images")], rows)
-    (config.out / "results.json").write_text(json.dumps(rows, indent=1))
+    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 
 

@@ -16,6 +16,7 @@ from genlab.cli import start
 from genlab.edit import attribute_vector, edit, invert, painted, squared_error
 from genlab.grid import grid_png
 from genlab.methods.vae_gan import VAEGANConfig
+from genlab.names import choose
 from genlab.ranges import Count, Seed, Side, Steps
 
 
@@ -42,10 +43,12 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, channels=1)
+    test, page = data.load("test"), genlab.Report(f"Editing {config.data}")
+    factors = {name: values for name, values in test.factors.items() if values.ndim == 1 and values.is_floating_point()}
+    factor = factors[choose(config.attribute, factors, f"--attribute of {config.data}")]
     train = genlab.Options(config.images, batch=32, seed=config.seed)
     model: Any = genlab.Experiment(VAEGANConfig(), data, train).run(config.out / "vae-gan", pictures=2)
     model.requires_grad_(False)
-    test, page = data.load("test"), genlab.Report(f"Editing {config.data}")
     n, x, draw = config.n, test.x[: config.n], model.decoder
     torch.manual_seed(config.seed)
 
@@ -57,7 +60,7 @@ def main(config: Config) -> None:
     page.picture(grid_png(torch.cat([x, *map(draw, codes.values())]), n))
     page.table(["latent by", "mean squared error"], errors)
 
-    factor, every, z0 = test.factors[config.attribute], model.encode(test.x), codes["encode, then optimise"]
+    every, z0 = model.encode(test.x), codes["encode, then optimise"]
     low, high = factor.quantile(factor.new_tensor([0.25, 0.75]))
     vector = attribute_vector(every[factor >= high], every[factor <= low])
     page.section(f"Attribute: {config.attribute}", "From top to bottom: -1, -1/2, 0, 1/2 and 1 times the vector added.")

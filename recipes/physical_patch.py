@@ -49,17 +49,21 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
+    test = data.load("test").subset(slice(0, 1000))
+    if config.target >= len(test.classes):
+        raise ValueError(f"--target must be a class, from 0 to {len(test.classes) - 1}, got {config.target}")
+    views = Views()
+    sizes = {shape: 1.0 if shape == "glasses" else config.size for shape in config.shapes}
+    patches = {shape: Patch(config.target, s, shape, views, images=config.images) for shape, s in sizes.items()}
     train = genlab.Options(config.classifier_images, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier")
-    test = data.load("test").subset(slice(0, 1000))
     test = test.subset((model(test.x).argmax(1) == test.labels) & (test.labels != config.target))
-    still, views = Views(0.0, (1.0, 1.0), 0.0, 0.0), Views()
+    still = Views(0.0, (1.0, 1.0), 0.0, 0.0)
     looks = {"still": still, "all": views}
     looks |= {name: replace(still, **{name: value}) for name, value in vars(views).items()}
     page, rows = genlab.Report(f"A patch that makes {config.data} look like class {config.target}"), []
-    for shape in config.shapes:
-        size = 1.0 if shape == "glasses" else config.size
-        ready = Patch(config.target, size, shape, views, images=config.images).prepare(model, data.load("train"))
+    for shape, patch in patches.items():
+        size, ready = sizes[shape], patch.prepare(model, data.load("train"))
         seen = {name: replace(ready, views=look)(model, test.x, test.labels) for name, look in looks.items()}
         seen["all, as JPEG"] = jpeg(seen["all"])
         seen["all, grey patch"] = replace(ready, patch=0 * ready.patch + 0.5)(model, test.x, test.labels)

@@ -14,9 +14,11 @@ from typing import Any, Literal
 import torch
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import batches
 from genlab.data.pairs import paired, task
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.pix2pix import Pix2PixConfig
 from genlab.metrics.features import default_features
@@ -52,17 +54,21 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, config.channels, config.data_root)
-    judge, test = default_features(data, images=config.classifier_images), data.load("test")
-    pairs, n = paired(task(config.task), test), config.layers
+    test, n = data.load("test"), config.layers
+    pairs = paired(task(config.task), test)
     methods = {"L1 alone": (0.0, 100.0, n), "GAN alone": (1.0, 0.0, n), "both": (1.0, 100.0, n)}
     sizes = [other for other in range(deepest(test.shape) + 1) if other != n]
     methods |= {f"both, patches of {receptive_field(other)}": (1.0, 100.0, other) for other in sizes}
     train = genlab.Options(config.images, 8, config.seed, schedule="linear", half_life=5_000)
-    drawn = {"the input": pairs.a.x}
-    for name, (gan, l1, layers) in methods.items():
-        method = Pix2PixConfig(config.task, gan, l1, config.width, layers)
+    plan = {
+        name: genlab.Experiment(Pix2PixConfig(config.task, gan, l1, config.width, layers), data, train)
+        for name, (gan, l1, layers) in methods.items()
+    }
+    check_all(plan.values())
+    judge, drawn = default_features(data, images=config.classifier_images), {"the input": pairs.a.x}
+    for name, each in plan.items():
         out = config.out / name.replace(",", "").replace(" ", "-")
-        trained: Any = genlab.Experiment(method, data, train).run(out, pictures=1)
+        trained: Any = each.run(out, pictures=1)
         torch.manual_seed(config.seed)
         drawn[name] = torch.cat([trained.translate(x) for x, _ in batches(pairs.a, 250)])
     rows = [{"losses": name, **against_partners(x, test, judge)} for name, x in drawn.items()]
@@ -71,7 +77,7 @@ def main(config: Config) -> None:
     page.table(list(rows[0]), [list(row.values()) for row in rows])
     page.section("Pictures", f"From above: {', '.join(drawn)}, the target.")
     page.picture(grid_png(torch.cat([x[:16] for x in (*drawn.values(), test.x)]), 16))
-    (config.out / "results.json").write_text(json.dumps(rows, indent=1))
+    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     for row in rows:
         print("  ".join(f"{name} {value:.4g}" if name != "losses" else value for name, value in row.items()))
     print(f"report {page.save(config.out / 'report.html')}")

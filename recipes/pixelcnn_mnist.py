@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig, NetName
 from genlab.ranges import Count, Layers, LearningRate, Range, Seed
@@ -47,14 +49,18 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    test, page, rows = data.load("test"), genlab.Report(f"Pixel after pixel: {config.data}"), []
+    page, rows = genlab.Report(f"Pixel after pixel: {config.data}"), []
     train = genlab.Options(config.images, config.batch, config.seed, schedule="cosine", half_life=5000, clip=100.0)
     plain = AutoregressiveConfig(head="bernoulli", width=config.width, layers=config.layers, kernel=config.kernel)
-    for name in [*config.nets, *(["conditional"] if config.conditional else [])]:
-        told = name == "conditional"
-        net: Any = "gated" if told else name
-        method = replace(plain, net=net, conditional=told, places=config.places, lr=config.lr)
-        model = genlab.Experiment(method, data, train).run(config.out / name, pictures=1)
+    plain = replace(plain, places=config.places, lr=config.lr)
+    methods = {str(net): replace(plain, net=net) for net in config.nets}
+    if config.conditional:
+        methods["conditional"] = replace(plain, net="gated", conditional=True)
+    plan = {name: genlab.Experiment(method, data, train) for name, method in methods.items()}
+    check_all(plan.values())
+    test = data.load("test")
+    for name, each in plan.items():
+        told, model = name == "conditional", each.run(config.out / name, pictures=1)
         assert isinstance(model, Autoregressive)
         rows.append({"net": name, **genlab.Run(config.out / name).results()})
         torch.manual_seed(config.seed)
@@ -69,7 +75,7 @@ def main(config: Config) -> None:
         page.picture(grid_png(torch.cat([x, x * known, three]), 10), "held out; what was shown; three completions")
     page.section("Figures", "Minus the mean log-likelihood of held-out images, per image and per pixel.")
     page.table(list(rows[0]), [list(row.values()) for row in rows])
-    (config.out / "results.json").write_text(json.dumps(rows, indent=1))
+    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     for row in rows:
         print(f"{row['net']:16} {row['nats']:8.2f} nats {row['bits_per_dim']:.4f} bits/dim")
     print(f"report {page.save(config.out / 'report.html')}")

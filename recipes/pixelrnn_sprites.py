@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig, HeadName, NetName
 from genlab.ranges import Count, Layers, Range, Seed, Side
@@ -55,9 +57,13 @@ def main(config: Config) -> None:
     x, side = test.x[:10], test.shape[1]
     rows = [["held out", saturation(x), variety(test.x), ""]]
     heads: tuple[HeadName, ...] = ("palette", "regression")
-    for head in heads:
-        method = AutoregressiveConfig(config.net, head, 256, config.colours, 1, config.width, config.layers, lr=2e-3)
-        model = genlab.Experiment(method, data, train).run(config.out / head, pictures=1)
+    sizes = 256, config.colours, 1, config.width, config.layers
+    plan = {
+        head: genlab.Experiment(AutoregressiveConfig(config.net, head, *sizes, lr=2e-3), data, train) for head in heads
+    }
+    check_all(plan.values())
+    for head, each in plan.items():
+        model = each.run(config.out / head, pictures=1)
         assert isinstance(model, Autoregressive)
         torch.manual_seed(config.seed)
         drawn = model.sample(50)
@@ -72,7 +78,9 @@ def main(config: Config) -> None:
         rows.append([head, saturation(done), variety(drawn), f"{errors[0]:.3f}, {errors[1]:.3f}"])
     page.section("Figures", "Saturation: (max - min) / max of red, green, blue, of the last completions; 0 is grey.")
     page.table(header := ["pictures", "saturation", "variety", "error with 50 %, 75 % hidden"], rows)
-    (config.out / "results.json").write_text(json.dumps([dict(zip(header, row)) for row in rows], indent=1))
+    write_atomically(
+        config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
+    )
     for row in rows:
         print(f"{row[0]:12} saturation {row[1]:.3f}  variety {row[2]:.3f}  {row[3]}")
     print(f"report {page.save(config.out / 'report.html')}")

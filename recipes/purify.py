@@ -18,7 +18,9 @@ from attacks.defences.smoothing import Filtered
 from attacks.evaluate import evaluate
 from attacks.latent import Latent
 from attacks.report import add
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.autoencoder import AutoEncoderConfig
 from genlab.methods.autoregressive import AutoregressiveConfig
@@ -52,12 +54,17 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    test, n, made = data.load("test"), config.attacked, {}
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
     longer = genlab.Options(4 * config.images, seed=config.seed, half_life=10_000)
-    for name in ("classifier", *config.models):
-        run = genlab.Experiment(MODELS[name][0], data, longer if name == "gan" else options)
-        made[name] = run.run(config.out / name, pictures=1)
+    plan = {
+        name: genlab.Experiment(MODELS[name][0], data, longer if name == "gan" else options)
+        for name in ("classifier", *config.models)
+    }
+    check_all(plan.values())
+    test, n = data.load("test"), config.attacked
+    if "auto-encoder" in plan and n >= len(test):
+        raise ValueError(f"--attacked {n} leaves none of the {len(test)} held-out images for MagNet's thresholds")
+    made = {name: each.run(config.out / name, pictures=1) for name, each in plan.items()}
     net, x, y = made["classifier"], test.x[:n], test.labels[:n]
     models, sources = line_up(net, {k: Filtered(MODELS[k][1](made[k], config), net) for k in config.models})
     pgd, page = PGD(Linf(config.eps), steps=20), genlab.Report(f"Purification: {config.data}, eps {config.eps:g}")
@@ -73,7 +80,7 @@ def main(config: Config) -> None:
         guarded = magnet(net, made["auto-encoder"].reconstruct, test.x[n : n + 1000], 0.05).adaptive()
         results["magnet"] = rates = passing(guarded, pgd, adv, x, y)
         page.section("MagNet", "Shares right, and then wrong, without alarm.").table([*rates], [[*rates.values()]])
-    (config.out / "results.json").write_text(json.dumps(results, indent=1))
+    write_atomically(config.out / "results.json", json.dumps(results, indent=1).encode())
     print(found, results.get("magnet"), f"report {add(page, found).save(config.out / 'report.html')}", sep="\n")
 
 

@@ -19,10 +19,11 @@ from attacks.evaluate import evaluate
 from attacks.report import add, progress
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.gan import GANConfig
-from genlab.ranges import Count, Eps, Positive, Range, Seed, Width
+from genlab.ranges import Count, Eps, Positive, Range, Seed, Some, Width
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Config:
     """length of the GAN's training"""
     gan_width: Width = 64
     """channels of the GAN's finest level"""
-    eps: tuple[Eps, ...] = (0.05, 0.1, 0.2, 0.3)
+    eps: Some[Eps] = (0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
     attacked: Count = 1000
     """held-out images to attack"""
@@ -55,14 +56,17 @@ class Config:
 def main(config: Config) -> None:
     out = config.out or Path("runs") / f"quickstart-{config.data.replace(':', '-').replace('/', '-')}"
     data = genlab.DataOptions(config.data, data_root=config.data_root)
+    filters = {"gaussian": Gaussian(config.sigma), "bits": BitDepth(config.bits)}
     train = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
-    classifier = genlab.Experiment(ClassifierConfig(), data, train).run(out / "classifier")
+    classification = genlab.Experiment(ClassifierConfig(), data, train)
     train = genlab.Options(config.gan_images, seed=config.seed, half_life=10_000)
-    genlab.Experiment(GANConfig(width=config.gan_width), data, train).run(out / "gan")
+    generation = genlab.Experiment(GANConfig(width=config.gan_width), data, train)
+    check_all([classification, generation])
+    classifier = classification.run(out / "classifier")
+    generation.run(out / "gan")
 
     test = data.load("test").subset(slice(0, config.attacked))
     attacks = {"fgsm": FGSM(Linf(0.1)), "ifgsm": IFGSM(Linf(0.1)), "pgd": PGD(Linf(0.1))}
-    filters = {"gaussian": Gaussian(config.sigma), "bits": BitDepth(config.bits)}
     models, sources = line_up(classifier, {name: Filtered(f, classifier) for name, f in filters.items()})
     with progress() as tell:
         found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)

@@ -14,14 +14,16 @@ from pathlib import Path
 import torch
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import Images, Stream
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.classifier import Classifier
 from genlab.methods.deep_infomax import DeepInfoMaxConfig
 from genlab.methods.disentangle import DisentangleConfig
 from genlab.methods.pretraining import PreTraining, PreTrainingConfig
-from genlab.ranges import Count, Seed, Width
+from genlab.ranges import Count, Seed, Some, Width
 
 INKS = torch.tensor([[1.0, 0.3, 0.2], [0.2, 0.9, 0.3], [0.3, 0.4, 1.0]])
 
@@ -30,7 +32,7 @@ INKS = torch.tensor([[1.0, 0.3, 0.2], [0.2, 0.9, 0.3], [0.3, 0.4, 1.0]])
 class Config:
     data: str = "digits"  # of the first two
     data_root: Path | None = None  # where downloaded sets lie
-    sizes: tuple[Width, ...] = (256, 256, 128)  # units of the layers that are pre-trained
+    sizes: Some[Width] = (256, 256, 128)  # units of the layers that are pre-trained
     labels: tuple[Count, ...] = (2, 5, 10)  # per class
     images: Count = 60_000  # length of every training
     out: Path = Path("runs/representations")
@@ -47,10 +49,13 @@ def inked(split: str) -> Images:
 
 def main(config: Config) -> None:
     data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Representations")
-    known, test = data.load("train"), data.load("test")
     options = genlab.Options(config.images, seed=config.seed)
-    plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", each=config.images // 5)
-    ready = genlab.Experiment(plan, data, options).run(config.out / "pretraining", pictures=1)
+    each = max(1, config.images // 5)
+    plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", each=each)
+    pretraining, infomax = (genlab.Experiment(method, data, options) for method in (plan, DeepInfoMaxConfig()))
+    check_all([pretraining, infomax])
+    known, test = data.load("train"), data.load("test")
+    ready = pretraining.run(config.out / "pretraining", pictures=1)
     assert isinstance(ready, PreTraining)
     rows, inks = [], {split: inked(split) for split in ("train", "test")}
     for n in config.labels:
@@ -60,7 +65,7 @@ def main(config: Config) -> None:
             genlab.fit(net, Stream(few, 50), replace(options, schedule="cosine"), title=f"{name}, {n} labels")
             rows.append([n, name, net.evaluate(test)["accuracy"]])
     page.section("Few labels").table(few_head := ["labels per class", "start", "accuracy"], rows)
-    genlab.Experiment(DeepInfoMaxConfig(), data, options).run(config.out / "infomax", pictures=1)
+    infomax.run(config.out / "infomax", pictures=1)
     probes = genlab.Run(config.out / "infomax").results()
     page.section("Deep InfoMax", "Linear probes and image search.").table(["figure", "value"], probes.items())
     styles = {}
@@ -73,7 +78,7 @@ def main(config: Config) -> None:
         page.picture(grid_png(apart.pictures(inks["test"])["exchanged"], 8), "a row per content, a column per ink")
     found = {"few": [dict(zip(few_head, row)) for row in rows], "infomax": probes, "disentangle": styles}
     print(text := json.dumps(found, indent=1))
-    (config.out / "results.json").write_text(text)
+    write_atomically(config.out / "results.json", text.encode())
     print(f"report {page.save(config.out / 'report.html')}")
 
 

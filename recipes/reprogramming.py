@@ -51,12 +51,22 @@ class Config:
     """folder of the run and the report"""
     seed: Seed = 0
 
+    def check_relations(self) -> None:
+        side = self.cells * self.pixels + (self.cells - 1) * self.gap
+        if self.cells < 4:
+            raise ValueError(f"--cells must be at least 4, for ten squares, got {self.cells}")
+        if side > self.size or (side == self.size and not self.gap):
+            text = f"--cells, --pixels and --gap make a picture of {side} pixels"
+            raise ValueError(f"{text}, which leaves no room for a program in --size {self.size}")
+
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
     train = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
-    trained = genlab.Experiment(config.classifier, data, train).run(config.out / "victim")
     test = data.load("test")
+    if len(test.classes) < 10:
+        raise ValueError(f"a victim that counts ten squares needs ten classes, {config.data} has {len(test.classes)}")
+    trained = genlab.Experiment(config.classifier, data, train).run(config.out / "victim")
     torch.manual_seed(config.seed)
     untrained = config.classifier.build(test.shape, len(test.classes)).to(test.device).eval()
     how = {"cells": config.cells, "pixels": config.pixels, "gap": config.gap, "channels": test.shape[0]}

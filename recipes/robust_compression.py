@@ -19,6 +19,7 @@ from attacks import FGSM, PGD, Linf
 from attacks.defences.adversarial_training import AdversarialTraining, AdversarialTrainingConfig
 from attacks.evaluate import evaluate
 from attacks.universal import UniversalGradient
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.deep import LENET300
 from genlab.compress.distil import Distillation
@@ -62,7 +63,7 @@ def main(config: Config) -> None:
     dense = genlab.fit(student, Stream(known, 64, seed=config.seed), options, title="distilled").net
     nets = variants(dense, *LENET300, config.rounds, train)
     rows, few = table(nets, test, config.out / "files"), test.subset(slice(0, config.attacked))
-    universal = UniversalGradient(ball, images=config.images // 4).prepare(nets["dense"], known)
+    universal = UniversalGradient(ball, images=max(1, config.images // 4)).prepare(nets["dense"], known)
     attacks = {"FGSM": FGSM(ball), "PGD": PGD(ball, steps=20), "universal": universal}
     models = nets | {f"{name}, by images for its parent": net for name, net in nets.items()}
     sources = {name: "dense" for name in models if name not in nets}
@@ -73,7 +74,7 @@ def main(config: Config) -> None:
             row[f"{r.attack}{how and ' on parent'}, %"] = 100 * (r.success.value or 0.0)
     page = genlab.Report(f"Compression under attack: {config.data}, L-infinity {config.eps}")
     page.table(list(rows[0]), [list(row.values()) for row in rows]).warnings(found.warnings)
-    (config.out / "results.json").write_text(text := json.dumps(rows, indent=1))
+    write_atomically(config.out / "results.json", (text := json.dumps(rows, indent=1)).encode())
     print(text, f"report {page.save(config.out / 'report.html')}", sep="\n")
 
 

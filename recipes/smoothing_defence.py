@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from torch import nn
 
 import genlab
 from attacks.defences import line_up
 from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluate import evaluate
-from attacks.plugin import attack, defence, shields
+from attacks.plugin import attack, defence
 from attacks.report import add, progress
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
-from genlab.ranges import Count, Eps, Seed
+from genlab.ranges import Count, Eps, Seed, Some
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Config:
         "resize-pad",
     )
     """names as `genlab list` tells them, with options as in bits:bits=1; median+bits: one after the other"""
-    attacks: tuple[str, ...] = ("fgsm", "pgd")  # names as `genlab list` tells them
-    eps: tuple[Eps, ...] = (0.05, 0.1, 0.2)  # L-infinity sizes, in pixels of [0, 1]
+    attacks: Some[str] = ("fgsm", "pgd")  # names as `genlab list` tells them
+    eps: Some[Eps] = (0.05, 0.1, 0.2)  # L-infinity sizes, in pixels of [0, 1]
     attacked: Count = 300  # held-out images to attack
     out: Path = Path("runs/smoothing-defence")  # folder of the run and the report
     seed: Seed = 0
@@ -53,7 +54,7 @@ class Config:
 
 def main(config: Config) -> None:
     for name in config.filters:
-        shields(name)
+        defence(name, nn.Identity())  # what it does not take is said before anything is trained
     attacks = {name: attack(name, max(config.eps)) for name in config.attacks}
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train = genlab.Options(config.images, seed=config.seed, schedule="cosine")

@@ -53,6 +53,8 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
+    if not config.data.startswith("domains:"):
+        raise ValueError(f"--data names domains, as in domains:A,B, got {config.data!r}")
     method = StarGANConfig(width=config.width, blocks=config.blocks, levels=1, n_critic=2, lr=config.lr)
     train = genlab.Options(config.images, config.batch, config.seed, schedule="linear")
     trained: Any = genlab.Experiment(method, data, train).run(config.out / "run", pictures=4)

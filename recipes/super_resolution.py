@@ -15,9 +15,11 @@ import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import batches
 from genlab.data.pairs import paired, task
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.pix2pix import Pix2PixConfig
 from genlab.metrics.features import default_features
@@ -50,18 +52,24 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, config.channels, config.data_root)
-    judge, test = default_features(data, images=config.classifier_images), data.load("test")
     train = genlab.Options(config.images, 8, config.seed, schedule="linear", half_life=5_000)
+    plan = {
+        (factor, name): genlab.Experiment(
+            Pix2PixConfig(f"super-resolution:{factor}", gan, width=config.width, layers=1), data, train
+        )
+        for factor in config.factors
+        for name, gan in (("L1 alone", 0.0), ("L1 and GAN", 1.0))
+    }
+    check_all(plan.values())
+    judge, test = default_features(data, images=config.classifier_images), data.load("test")
     page, rows = genlab.Report(f"Super-resolution of {config.data}"), []
     for factor in config.factors:
-        words = f"super-resolution:{factor}"
-        pairs = paired(task(words), test)
+        pairs = paired(task(f"super-resolution:{factor}"), test)
         small = avg_pool2d(pairs.a.x, factor)
         drawn = {"pixels": pairs.a.x, "bicubic": interpolate(small, scale_factor=factor, mode="bicubic").clamp(0, 1)}
-        for name, gan in (("L1 alone", 0.0), ("L1 and GAN", 1.0)):
-            method = Pix2PixConfig(words, gan, width=config.width, layers=1)
+        for name in ("L1 alone", "L1 and GAN"):
             out = config.out / f"{name.replace(' ', '-')}-{factor}"
-            trained: Any = genlab.Experiment(method, data, train).run(out, pictures=1)
+            trained: Any = plan[factor, name].run(out, pictures=1)
             torch.manual_seed(config.seed)
             drawn[name] = torch.cat([trained.translate(x) for x, _ in batches(pairs.a, 250)])
         found = [{"by": f"{name}, {factor}", **against_partners(x, test, judge)} for name, x in drawn.items()]
@@ -69,7 +77,7 @@ def main(config: Config) -> None:
         page.picture(grid_png(torch.cat([x[:16] for x in (*drawn.values(), test.x)]), 16))
         page.table(list(found[0]), [list(row.values()) for row in found])
         rows += found
-    (config.out / "results.json").write_text(json.dumps(rows, indent=1))
+    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     for row in rows:
         print("  ".join(f"{name} {value:.4g}" if name != "by" else str(value) for name, value in row.items()))
     print(f"report {page.save(config.out / 'report.html')}")

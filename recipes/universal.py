@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -19,9 +19,10 @@ from attacks.evaluate import evaluate
 from attacks.report import add
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig, NetName
-from genlab.ranges import Count, Eps, Seed
+from genlab.ranges import Count, Range, Seed, Some
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Config:
     """Success of universal perturbations on held-out images."""
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    nets: tuple[NetName, ...] = ("cnn", "resnet", "mlp")
+    nets: Some[NetName] = ("cnn", "resnet", "mlp")
     """classifiers; the first is attacked in every way, the others for the transfer"""
     classifier_images: Count = 20_000
     """length of each classifier's training"""
     length: Count = 10_000
     """length of each perturbation's training"""
-    eps: tuple[Eps, ...] = (0.1, 0.2, 0.3)
+    eps: Some[Annotated[float, Range(0, 1, above=True)]] = (0.1, 0.2, 0.3)
     """sizes in pixels of [0, 1]; transfer and pictures are at the last"""
     known: tuple[Count, ...] = (10, 100, 1000)
     """how many images the attacker has"""
@@ -46,10 +47,8 @@ class Config:
 def main(config: Config) -> None:
     training = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
     kinds = {net: genlab.Experiment(ClassifierConfig(net=net), config.data, training) for net in config.nets}
-    models: dict[str, Any] = {net: kind.run(config.out / net, pictures=1) for net, kind in kinds.items()}
-    first = {config.nets[0]: models[config.nets[0]]}
-    train, test = config.data.load("train"), config.data.load("test").subset(slice(0, 500))
-    x, y, top, options = test.x, test.labels, Linf(config.eps[-1]), {"images": config.length, "seed": config.seed}
+    check_all(kinds.values())
+    top, options = Linf(config.eps[-1]), {"images": config.length, "seed": config.seed}
     forms: dict[str, Any] = {
         "algorithm 1": Universal(top, images=min(500, config.length), epochs=2, seed=config.seed),
         "gradient": UniversalGradient(top, **options),
@@ -58,6 +57,10 @@ def main(config: Config) -> None:
         "generator": UniversalGenerator(top, **options),
         "generator, per image": UniversalGenerator(top, **options, per_image=True),
     }
+    models: dict[str, Any] = {net: kind.run(config.out / net, pictures=1) for net, kind in kinds.items()}
+    first = {config.nets[0]: models[config.nets[0]]}
+    train, test = config.data.load("train"), config.data.load("test").subset(slice(0, 500))
+    x, y = test.x, test.labels
     found = evaluate(first, forms, x, y, eps=config.eps, data=train)
     few = {n: forms["gradient"].prepare(first[config.nets[0]], train.subset(slice(0, n))) for n in config.known}
     known = [[n, evaluate(first, {"u": a}, x, y).rows[0].success.value] for n, a in few.items()]

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.methods.cogan import CoGANConfig, agreement
 from genlab.methods.common_space import CommonSpaceConfig
 from genlab.metrics.features import default_features
@@ -39,7 +41,6 @@ class Config:
 def main(config: Config) -> None:
     sides = [genlab.DataOptions(name, config.size, config.channels, config.data_root) for name in (config.a, config.b)]
     both = replace(sides[0], data=f"unpaired:{config.a},{config.b}")
-    judges, test = [default_features(side, images=config.classifier_images) for side in sides], both.load("test")
     apart = CommonSpaceConfig(latent=8, width=config.width, lr=1e-3)
     other = replace(apart, own=0.0, other=1.0)
     methods: dict[str, Any] = {
@@ -53,12 +54,17 @@ def main(config: Config) -> None:
         "CoGAN": CoGANConfig(width=config.width, lr=5e-4),
         "CoGAN, nothing tied": CoGANConfig(tied=False, width=config.width, lr=5e-4),
     }
+    train = genlab.Options(config.images, 8, config.seed, half_life=2_000)
+    longer = replace(train, images=config.gan_images)
+    plan = {
+        name: genlab.Experiment(method, both, longer if "CoGAN" in name else train) for name, method in methods.items()
+    }
+    check_all(plan.values())
+    judges, test = [default_features(side, images=config.classifier_images) for side in sides], both.load("test")
     page, found = genlab.Report(f"A common space for {config.a} and {config.b}"), {}
-    for name, method in methods.items():
+    for name, each in plan.items():
         run = config.out / name.replace(",", "").replace(" ", "-")
-        images = config.gan_images if "CoGAN" in name else config.images
-        train = genlab.Options(images, 8, config.seed, half_life=2_000)
-        trained: Any = genlab.Experiment(method, both, train).run(run, pictures=1)
+        trained: Any = each.run(run, pictures=1)
         if "CoGAN" in name:
             kept = [agreement(trained, judges)]
         else:
@@ -71,7 +77,7 @@ def main(config: Config) -> None:
             page.picture(picture, picture.stem)
     page.section("Class kept", "There and back; of CoGAN, the share of pairs that are of one class.")
     page.table(["space", "there", "back"], [[name, *row["class kept"]] for name, row in found.items()])
-    (config.out / "results.json").write_text(json.dumps(found, indent=1))
+    write_atomically(config.out / "results.json", json.dumps(found, indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 
 

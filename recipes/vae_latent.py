@@ -14,7 +14,9 @@ from typing import Literal
 import torch
 
 import genlab
+from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.grid import grid_png
 from genlab.latents import interpolate, plane, sweep
 from genlab.likelihood import likelihood
@@ -41,12 +43,18 @@ class Config:
 
 
 def main(config: Config) -> None:
-    train, test = (config.data.load(split) for split in ("train", "test"))
-    features, page, x = default_features(config.data), genlab.Report("Latents"), test.x[: config.n]
     training, models = genlab.Options(config.images, schedule="cosine"), {}
-    for name, options in METHODS.items():
-        method = VAEConfig(latent=10, width=config.width, **options)
-        models[name] = genlab.Experiment(method, config.data, training).run(config.out / name, pictures=1)
+    plan = {
+        name: genlab.Experiment(VAEConfig(latent=10, width=config.width, **options), config.data, training)
+        for name, options in METHODS.items()
+    }
+    check_all(plan.values())
+    train, test = (config.data.load(split) for split in ("train", "test"))
+    if config.components > len(train):
+        raise ValueError(f"--components must be at most {len(train)}, one per image, got {config.components}")
+    features, page, x = default_features(config.data), genlab.Report("Latents"), test.x[: config.n]
+    for name, each in plan.items():
+        models[name] = each.run(config.out / name, pictures=1)
     torch.set_grad_enabled(False)
     vae, sure = models["VAE"], lambda x: float(features.logits(features(x)).softmax(1).amax(1).mean())
     two = rates(*vae.posterior(x)).mean(0).argsort(descending=True).tolist()[:2]
@@ -73,7 +81,7 @@ def main(config: Config) -> None:
     bits = {"mixture": likelihood(mixture.log_prob, test), "Gaussian VAE": models["Gaussian VAE"].evaluate(test)}
     page.table(["model of 8-bit pixels", "bits/dim"], [[name, found["bits_per_dim"]] for name, found in bits.items()])
     found = {"middle": middle, "deviation": noise, "images": rows, "likelihood": bits}
-    (config.out / "results.json").write_text(json.dumps(found))
+    write_atomically(config.out / "results.json", json.dumps(found).encode())
     print(middle, *rows, bits, page.save(config.out / "report.html"), sep="\n")
 
 

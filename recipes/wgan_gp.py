@@ -16,6 +16,7 @@ import torch
 import genlab
 from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.experiment import check_all
 from genlab.losses import slopes
 from genlab.methods.wgan_gp import WGANGPConfig
 from genlab.plots import curves
@@ -48,11 +49,14 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     every = max(1, config.images // 50)
     train = genlab.Options(config.images, seed=config.seed, half_life=10_000, log_every=every)
+    methods = {net: WGANGPConfig(net=net, width=config.width, lr=config.lr) for net in config.nets}
+    plan = {net: genlab.Experiment(method, data, train) for net, method in methods.items()}
+    check_all(plan.values())
     real = data.load("test").subset(slice(0, 500)).x
     rows: list[tuple[Any, ...]] = []
     distances, histograms, grids = {}, {}, {}
-    for net in config.nets:
-        method = genlab.Experiment(WGANGPConfig(net=net, width=config.width, lr=config.lr), data, train).run(out / net)
+    for net, each in plan.items():
+        method: Any = each.run(out / net)
         with torch.no_grad():
             fake = method.sample(len(real))
             distance = method.critic(real).mean() - method.critic(fake).mean()

@@ -23,7 +23,7 @@ from genlab.cli import start
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.plots import curves
-from genlab.ranges import Count, Eps
+from genlab.ranges import Count, Eps, Some
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Config:
     """digits, mnist, fashion, folder:PATH, ..."""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    eps: tuple[Eps, ...] = (0.02, 0.05, 0.1, 0.2, 0.3)
+    eps: Some[Eps] = (0.02, 0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
     classifier_images: Count = 100_000
     """length of the classifier's training"""

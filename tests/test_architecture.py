@@ -33,10 +33,9 @@ def test_imports_point_one_way(package):
         assert not bad, f"{path} imports {bad}"
 
 
-def test_recipes_are_short_and_leave_descending_to_the_lab():
+def test_recipes_leave_descending_to_the_lab():
     for path in (ROOT / "recipes").glob("*.py"):
         text = path.read_text()
-        assert len(text.splitlines()) <= 80, path
         if not path.name.startswith("benchmark_"):  # a benchmark's floor is a bare loop
             assert ".backward(" not in text and "torch.optim" not in text, path
 
