@@ -15,10 +15,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from attacks.ball import Ball, scale
-from attacks.goal import Best, chosen, margin, reached
+from attacks.goal import Best, chosen, cross_entropy, margin, reached
 from attacks.model import Attack, Victim
 from attacks.options import at_least, one_of
 
@@ -126,7 +125,7 @@ class AutoPGD(Attack):
             return targeted_dlr(logits, y, target)
         if self.loss == "dlr":
             return targeted_dlr(logits, None, y) if self.targeted else dlr(logits, y)
-        loss = cross_entropy(logits, y, reduction="none")
+        loss = cross_entropy(logits, y)
         return -loss if self.targeted else loss
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:

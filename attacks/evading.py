@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from attacks.ball import Ball
-from attacks.goal import chosen
+from attacks.goal import chosen, reached
 from attacks.model import Attack, Model, Victim
 
 
@@ -48,8 +48,7 @@ class Evading(Attack):
             rows = y == label
             found[rows] = self.inner(standing_for(f, label), x[rows], y[rows])
         logits = f.query(found)
-        answer = logits.argmax(1)
-        return chosen((answer != y) & (answer != logits.shape[1] - 1), found, x)
+        return chosen(reached(logits, y) & (logits.argmax(1) != logits.shape[1] - 1), found, x)
 
 
 def standing_for(f: Model, label: int) -> Model:

@@ -62,7 +62,7 @@ class FMN(Attack):
                 break
             lead = gap(logits, y, self.targeted) + 2 * SLACK * logits.detach().abs().amax(1)  # to fall below zero
             grad = f.gradient(lead.sum(), at)
-            at, lead = at.detach(), lead.detach().to(x.dtype).clamp_min(0)
+            at, lead = at.detach(), lead.detach().to(x.dtype).nan_to_num(0.0).clamp_min(0)
             grad = torch.where((grad > 0) & (at <= 0) | (grad < 0) & (at >= 1), 0, grad)
             fall = (1 + math.cos(math.pi * step / self.steps)) / 2
             gamma, rate = 1e-3 + (self.gamma - 1e-3) * fall, self.step_size * (0.01 + 0.99 * fall)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from attacks.ball import Ball, scale
+from attacks.goal import cross_entropy
 from attacks.model import Attack, Model, victim
 
 
@@ -20,7 +20,7 @@ def directions(model: Model, x: Tensor, y: Tensor, ball: Ball, attack: Attack | 
     """Steps (N, ...) of norm 1 in the ball's norm: "random", "gradient" (of the loss) and, if given, "attack"."""
     with victim(model, x, y) as f:
         point = x.detach().clone().requires_grad_()
-        grad = f.gradient(cross_entropy(f(point), y, reduction="sum"), point)
+        grad = f.gradient(cross_entropy(f(point), y).sum(), point)
     found = {"random": ball.at(1.0).surface(x), "gradient": ball.steepest(grad)}
     return found if attack is None else found | {"attack": ball.unit(attack(model, x, y) - x)}
 

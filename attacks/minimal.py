@@ -42,9 +42,7 @@ def gradients(f: Victim, objectives: Tensor, x: Tensor) -> Tensor:
     Repeating the inputs instead would pay for the forward pass R times.
     """
     columns = list(objectives.sum(0))
-    if not objectives.requires_grad:
-        f.gradient(objectives.sum(), x)  # says what is wrong
-    rows = [torch.autograd.grad(column, x, retain_graph=True)[0] for column in columns[:-1]]
+    rows = [f.gradient(column, x, retain_graph=True) for column in columns[:-1]]
     return torch.stack([*rows, f.gradient(columns[-1], x)], 1)
 
 

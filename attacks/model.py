@@ -2,6 +2,8 @@
 
 An attack borrows a model: it is in eval mode and its parameters need no gradient while the attack runs, and afterwards,
 also after an exception, every flag of every submodule is what it was; gradients and BatchNorm statistics never change.
+A function around modules is no hiding place for them (`callables.networks`). The model gets copies, in the images' own
+dtype, which it may overwrite; attacks compute in float32 at least, and never see a gradient that is not finite.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from attacks.callables import UNSEEN, networks
+from attacks.precision import full, rounded
 from genlab.ranges import check as check_options
 
 if TYPE_CHECKING:
@@ -47,21 +51,33 @@ def check(x: Tensor, y: Tensor) -> None:
         raise ValueError(f"labels must be >= 0, got {least}.")
 
 
+class NoGradient(ValueError):
+    """The model's logits do not depend on its input in a way that autograd can follow."""
+
+
 class Victim:
     """What an attack sees of a model: `f(x)` with gradients to x, `f.query(x)` without, `f.gradient(objective, x)`.
 
-    The first output is checked: shape (N, K), labels below K, and a warning if it looks like probabilities.
+    The first logits are checked: a tensor (N, K), K >= 2, labels below K; NaN and what looks like probabilities are
+    warned of. So are the first gradients, where the model has any: else NoGradient is raised.
     """
 
-    def __init__(self, model: Model, y: Tensor) -> None:
-        self.model = model
+    def __init__(self, model: Model, x: Tensor, y: Tensor) -> None:
+        self.model, self.dtype = model, x.dtype
         self._labels: Tensor | None = y
+        self._slopes = self._gradients = False  # seen so far?
 
     def __call__(self, x: Tensor) -> Tensor:
-        logits = self.model(x)
+        own = x.to(self.dtype, copy=True)  # the model may overwrite it
+        entry = own.grad_fn
+        logits = self.model(own)
         if self._labels is not None:
-            self._check(x, logits, self._labels)
+            check_logits(logits, len(x), self._labels)
             self._labels = None
+        if entry is not None and not self._slopes:
+            if not _leads_to(logits.grad_fn, entry):
+                raise NoGradient(f"the model gives no gradient with respect to its input of shape {tuple(x.shape)}.")
+            self._slopes = True
         return logits
 
     def query(self, x: Tensor) -> Tensor:
@@ -69,38 +85,90 @@ class Victim:
         with torch.no_grad():
             return self(x)
 
-    def gradient(self, objective: Tensor, x: Tensor) -> Tensor:
-        """d objective / d x for a scalar objective (sum over the examples, so that rows stay independent)."""
-        if not objective.requires_grad:
-            raise ValueError(f"the model gives no gradient with respect to its input of shape {tuple(x.shape)}.")
-        return torch.autograd.grad(objective, x)[0]
+    def gradient(self, objective: Tensor, x: Tensor, retain_graph: bool = False) -> Tensor:
+        """d objective / d x for a scalar objective (sum over the examples, so that rows stay independent).
 
-    @staticmethod
-    def _check(x: Tensor, logits: Tensor, y: Tensor) -> None:
-        if logits.ndim != 2 or len(logits) != len(x):
-            raise ValueError(f"the model must return logits (N, K) for {len(x)} inputs, got {tuple(logits.shape)}.")
-        if len(y) and (most := int(y.max())) >= logits.shape[1]:
-            raise ValueError(f"labels must be below the number of classes {logits.shape[1]}, got {most}.")
-        if looks_like_probabilities(logits.detach()):
-            warnings.warn("The model's outputs look like probabilities, but attacks expect logits.", stacklevel=4)
+        Entries that are not finite are zero.
+        """
+        grad = torch.autograd.grad(objective, x, retain_graph=retain_graph)[0]
+        if not self._gradients:
+            self._gradients = True
+            if bad := int((~grad.isfinite()).flatten(1).any(1).sum()):
+                text = f"The gradient is not finite for {bad} of {len(x)} inputs; such entries count as zero."
+                warnings.warn(text, stacklevel=3)
+        return finite(grad)
+
+
+def finite(grad: Tensor) -> Tensor:
+    """The gradient with zeros for NaN and infinity."""
+    return grad.nan_to_num(0.0, 0.0, 0.0)
+
+
+def check_logits(logits: object, n: int, y: Tensor) -> None:
+    """Refuse what is not a tensor (n, K) of logits with K >= 2 above every label y; warn of NaN and probabilities."""
+    wanted = f"the model must return logits (N, K) with K >= 2, as a tensor, for {n} inputs"
+    if not isinstance(logits, Tensor):
+        raise ValueError(f"{wanted}, got {_described(logits)}.")
+    shape = tuple(logits.shape)
+    if shape in ((n,), (n, 1)):
+        one = "logit[:, None]" if logits.ndim == 1 else "logit"
+        two = f"torch.cat([torch.zeros_like({one}), {one}], 1)"
+        raise ValueError(f"{wanted}, got one logit each, {shape}: return {two}, the logits of the classes 0 and 1.")
+    if logits.ndim != 2 or len(logits) != n or not logits.is_floating_point():
+        raise ValueError(f"{wanted}, got {logits.dtype} {shape}.")
+    if len(y) and (most := int(y.max())) >= shape[1]:
+        raise ValueError(f"labels must be below the number of classes {shape[1]}, got {most}.")
+    logits = logits.detach()
+    if bad := int(logits.isnan().any(1).sum()):
+        text = f"The model's logits are NaN for {bad} of {n} inputs: no attack can tell what they mean."
+        warnings.warn(text, stacklevel=4)
+    if looks_like_probabilities(logits):
+        warnings.warn("The model's outputs look like probabilities, but attacks expect logits.", stacklevel=4)
+
+
+def _described(output: Any) -> str:
+    """What came instead of a tensor, and how to get at the logits."""
+    name = type(output).__name__
+    if isinstance(getattr(output, "logits", None), Tensor):
+        return f"{name} with an attribute logits: pass lambda x: model(x).logits"
+    if isinstance(output, dict):
+        return f"{name} with the keys {', '.join(map(repr, output))}: pass lambda x: model(x)[KEY]"
+    if isinstance(output, tuple | list):
+        return f"{name} of {len(output)}: pass lambda x: model(x)[0], or what else of it are logits"
+    return name
+
+
+def _leads_to(node: Any, entry: Any) -> bool:
+    """Is the node `entry` of the autograd graph among those behind `node`?"""
+    known, todo = {node}, [node]
+    while todo:
+        one = todo.pop()
+        if one is entry:
+            return True
+        new = {after for after, _ in getattr(one, "next_functions", ()) if after is not None} - known
+        known |= new
+        todo += new
+    return False
 
 
 @contextmanager
 def victim(model: Model, x: Tensor, y: Tensor) -> Iterator[Victim]:
     """Lend the model to an attack; gradients are on inside, even where the caller works under no_grad."""
     check(x, y)
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    training = [m.training for m in modules]
+    modules = networks(model)
+    if not modules:
+        warnings.warn(UNSEEN, stacklevel=4)
+    training = [(m, m.training) for m in modules if hasattr(m, "training")]  # a frozen script has no mode
     trainable = [p for m in modules for p in m.parameters(recurse=False) if p.requires_grad]
     try:
-        for m in modules:
+        for m, _ in training:
             m.training = False  # not .eval(): a model may override it, and then nobody knows how to undo it
         for p in trainable:
             p.requires_grad_(False)
         with torch.inference_mode(False), torch.enable_grad():
-            yield Victim(model, y)
+            yield Victim(model, x, y)
     finally:
-        for m, flag in zip(modules, training, strict=True):
+        for m, flag in training:
             m.training = flag
         for p in trainable:
             p.requires_grad_(True)
@@ -111,7 +179,8 @@ class Attack(ABC):
     """`attack(model, x, y) -> x_adv`: a value whose repr is its provenance. Subclasses are frozen dataclasses too.
 
     model: x (N, ...) in [0, 1] -> logits (N, K); y: (N,) int64, the true labels or, for a targeted attack, the wanted
-    ones. A subclass writes `run`; a field named `ball` says what the result promises, and the evaluator checks it.
+    ones; the result has the dtype of x. A subclass writes `run`; a field named `ball` says what the result promises,
+    and the evaluator checks it.
     """
 
     def __post_init__(self) -> None:
@@ -119,13 +188,16 @@ class Attack(ABC):
 
     @abstractmethod
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        """The algorithm. x and y are copies, free to overwrite; the result is detached and clipped by the caller."""
+        """The algorithm. x and y are copies, free to overwrite, and x is float32 at least; the caller detaches, clips
+        and rounds the result."""
 
     def __call__(self, model: Model, x: Tensor, y: Tensor) -> Tensor:
         with victim(model, x, y) as f:
             if len(x) == 0:
                 return x.detach().clone()
-            return self.run(f, x.detach().clone(), y.clone()).detach().clamp_(0, 1)
+            x = x.detach()
+            found = self.run(f, x.to(full(x.dtype), copy=True), y.clone()).detach().clamp_(0, 1)
+            return rounded(found, x, getattr(self, "ball", None))
 
     def prepare(self, model: Model, data: Images) -> Attack:
         """What attacks, once all that can be learnt beforehand is learnt from `data`, the attacker's own images.

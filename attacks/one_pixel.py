@@ -21,10 +21,12 @@ from attacks import noise
 from attacks.goal import chosen, reached
 from attacks.model import Attack, Victim
 from attacks.options import at_least, positive
+from attacks.precision import full
 
 
 def log_odds(logits: Tensor, y: Tensor) -> Tensor:
-    """(N,): log p / (1 - p) of the label's probability p."""
+    """(N,), in float32 at least: log p / (1 - p) of the label's probability p."""
+    logits = logits.to(full(logits.dtype))
     others = logits.scatter(1, y[:, None], -math.inf).logsumexp(1)
     return logits.gather(1, y[:, None]).squeeze(1) - others
 
@@ -45,9 +47,9 @@ def draw(x: Tensor, genes: Tensor) -> Tensor:
     """x (N, C, H, W) with the pixels of genes (N, P, k, 2 + C), row, column and colour in [0, 1]: (N, P, C, H, W)."""
     n, p, k, _ = genes.shape
     _, c, h, w = x.shape
-    row = (genes[..., 0] * h).floor().clamp(0, h - 1)
-    column = (genes[..., 1] * w).floor().clamp(0, w - 1)
-    place = (row * w + column).long()
+    row = (genes[..., 0] * h).floor().clamp(0, h - 1).long()
+    column = (genes[..., 1] * w).floor().clamp(0, w - 1).long()
+    place = row * w + column
     flat = x.flatten(2)[:, None].expand(n, p, c, h * w).clone()
     for i in range(k):  # one after the other: of two pixels at one place the later one is seen
         flat.scatter_(3, place[:, :, None, None, i].expand(n, p, c, 1), genes[:, :, i, 2:, None].clamp(0, 1))
@@ -111,6 +113,6 @@ class OnePixel(Attack):
         for part, of in zip(flat.split(self.chunk), owner.split(self.chunk), strict=True):
             logits = f.query(draw(x[of], part[:, None])[:, 0])
             odds = log_odds(logits, y[of])
-            fitness.append((-odds if self.targeted else odds).to(x.dtype))
+            fitness.append((-odds if self.targeted else odds).to(x.dtype).nan_to_num(math.inf, math.inf, -math.inf))
             hits.append(reached(logits, y[of], self.targeted))
         return torch.cat(fitness).view(n, p), torch.cat(hits).view(n, p)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from attacks import noise
-from attacks.model import Attack, Learnt, Model, Victim, victim
+from attacks.goal import cross_entropy, reached
+from attacks.model import Attack, Learnt, Model, Victim, finite, victim
 from attacks.options import above, at_least, not_negative, one_of
 from attacks.views import NUMBERS, Views
 from genlab.data import Images, Stream
@@ -71,9 +71,9 @@ def non_printability(patch: Tensor, mask: Tensor, colours: Tensor) -> Tensor:
 class Printed(Method):
     """The patch as something to train: w (C, side, side) -> patch (C, side, side) in [0, 1]."""
 
-    def __init__(self, attack: Patch, model: Model, channels: int, side: int) -> None:
+    def __init__(self, attack: Patch, f: Victim, channels: int, side: int) -> None:
         super().__init__()
-        self.attack, self.model = attack, (model,)  # no submodule: the victim is not trained
+        self.attack, self.f = attack, f
         self.w = nn.Parameter(torch.zeros(channels, side, side))
         self.register_buffer("mask", mask(attack.shape, side))
         self.register_buffer("colours", palette(channels))
@@ -92,12 +92,14 @@ class Printed(Method):
         x = x[y != self.attack.target]  # the others know the answer already
         patch, target = self.patch, torch.full((len(x),), self.attack.target, device=x.device)
         u = torch.rand(len(x), NUMBERS, device=x.device)
-        logits = self.model[0](self.attack.views.paste(x, patch, self.mask, u))
-        loss = cross_entropy(logits, target, reduction="sum") / max(1, len(x))
+        seen = self.attack.views.paste(x, patch, self.mask, u)
+        seen.register_hook(finite)
+        logits = self.f(seen)
+        loss = cross_entropy(logits, target).nan_to_num(0.0).sum() / max(1, len(x))  # no answer, no pull
         smooth = total_variation(patch, self.mask)
         print_ = non_printability(patch, self.mask, self.colours)
         update("patch", loss + self.attack.smooth * smooth + self.attack.print * print_)
-        hit = (logits.argmax(1) == target).sum() / max(1, len(x))
+        hit = reached(logits, target, targeted=True).sum() / max(1, len(x))
         return {"loss": loss, "success": hit, "variation": smooth, "non-printability": print_}
 
 
@@ -129,10 +131,11 @@ class Patch(Learnt):
     def prepare(self, model: Model, data: Images) -> Patched:
         channels, height, width = data.shape
         side = max(2, round(self.size * min(height, width)))
-        made = Printed(self, model, channels, side).to(data.device)
         options = Options(self.images, self.batch, self.seed, schedule="cosine")
-        with victim(model, data.x[:1], torch.full_like(data.labels[:1], self.target)) as f:
-            f.query(data.x[:1])  # which refuses a target that is no class of the model
+        one = data.subset(slice(0, 1)).x
+        with victim(model, one, torch.full_like(data.labels[:1], self.target)) as f:
+            f(one.requires_grad_())  # refuses a target that is no class of the model, and one without gradient
+            made = Printed(self, f, channels, side).to(data.device)
             fit(made, Stream(data, self.batch, seed=self.seed), options, title="patch")
         return Patched(self.views, made.patch.detach(), made.mask, self.seed)
 

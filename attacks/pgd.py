@@ -17,10 +17,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from attacks.ball import Ball, scale
-from attacks.goal import Best, reached
+from attacks.goal import Best, cross_entropy, reached
 from attacks.model import Attack, Victim
 from attacks.options import at_least, not_negative, positive
 
@@ -54,7 +53,7 @@ class PGD(Attack):
 
     def objective(self, logits: Tensor, y: Tensor) -> Tensor:
         """(N,), to be raised: how far each example is from its label or, if targeted, how near."""
-        loss = cross_entropy(logits, y, reduction="none")
+        loss = cross_entropy(logits, y)
         return -loss if self.targeted else loss
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.ball import Ball
+from attacks.goal import UNANSWERED, answers
 from attacks.model import Attack, Learnt, Model, Victim, victim
 from attacks.options import at_least, one_of
 from genlab.commands import methods
@@ -74,7 +75,7 @@ class Proxy(Learnt, Inside):
         if self.pairs is not None:
             few = data.subset(torch.randperm(len(data), generator=generator("pairs", self.seed))[: self.pairs])
         if self.learns == "queries":
-            few = replace(few, labels=answers(model, few))
+            few = answered(model, few)
         config = resolve(methods()["classifier"][0])
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
@@ -84,7 +85,13 @@ class Proxy(Learnt, Inside):
         return Transfer(self.inner, student.eval().requires_grad_(False))
 
 
-def answers(model: Model, data: Images, batch: int = 256) -> Tensor:
-    """(N,) int64: what the model says of every image, in one query each."""
-    with victim(model, data.x[:1], data.labels[:1]) as f:
-        return torch.cat([f.query(data.subset(slice(i, i + batch)).x).argmax(1) for i in range(0, len(data), batch)])
+def answered(model: Model, data: Images, batch: int = 256) -> Images:
+    """The images with the model's answers as labels, in one query each; those that it answers with NaN are left out."""
+    with victim(model, data.x[:1], torch.zeros_like(data.labels[:1])) as f:
+        logits = torch.cat([f.query(data.subset(slice(i, i + batch)).x) for i in range(0, len(data), batch)])
+    said, classes = answers(logits), logits.shape[1]
+    known = (said != UNANSWERED).nonzero().squeeze(1)
+    if len(known) == 0:
+        raise ValueError(f"the model's logits are NaN for all of the {len(data)} images to learn from.")
+    names = data.classes if classes == len(data.classes) else tuple(map(str, range(classes)))
+    return replace(data.subset(known) if len(known) < len(data) else data, labels=said[known], classes=names)

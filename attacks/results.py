@@ -74,7 +74,8 @@ class Row:
     """One attack on one model at one eps, made for the model `source`: itself, or one that the attacker took for it.
 
     `relative` is L2 as a share of the input's own (rho of DeepFool's paper). Passes are examples pushed through the
-    source per input.
+    source per input. `nan`: adversarial inputs whose logits are NaN, which are neither fooled nor robust. `error`: why
+    the attack failed, in a sentence; then nothing is measured but `clean_accuracy`.
     """
 
     model: str
@@ -86,7 +87,7 @@ class Row:
     n: int
     success: Rate
     clean_accuracy: float
-    robust_accuracy: float
+    robust_accuracy: float | None
     linf: Sizes
     l2: Sizes
     relative: Sizes
@@ -94,11 +95,16 @@ class Row:
     backwards: float
     seconds: float
     steps: int | None = None
+    nan: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class WorstCase:
-    """Each input counts as fooled if any of `attacks` fooled it: what a defence is worth."""
+    """Each input counts as fooled if any of `attacks` fooled it: what a defence is worth.
+
+    `nan`: inputs whose logits some attack made NaN. Attacks that failed are not among `attacks`.
+    """
 
     model: str
     source: str
@@ -107,11 +113,12 @@ class WorstCase:
     attacks: tuple[str, ...]
     success: Rate
     robust_accuracy: float
+    nan: int = 0
 
 
 @dataclass(frozen=True)
 class Example:
-    """A few inputs for pictures, on the CPU: fooled ones first."""
+    """A few inputs for pictures, on the CPU: fooled ones first. `prediction` is -1 where a logit was NaN."""
 
     model: str
     attack: str
@@ -166,16 +173,16 @@ class Report:
                 r.source,
                 r.attack,
                 size_name(r),
-                str(r.success),
-                f"{r.robust_accuracy:.3f}",
-                *sizes,
-                *passes,
+                *((f"failed: {r.error}", *[""] * 6) if r.error else (_success(r), _robust(r), *sizes, *passes)),
             ]
         for w in self.worst_case:
-            yield [w.model, w.source, WORST, size_name(w), str(w.success), f"{w.robust_accuracy:.3f}", *[""] * 5]
+            yield [w.model, w.source, WORST, size_name(w), _success(w), _robust(w), *[""] * 5]
 
     def table(self) -> Table:
-        """Success rates in percent, ± half their 95 % intervals: a line per attack, a column per eps."""
+        """Success rates in percent, ± half their 95 % intervals: a line per attack, a column per eps.
+
+        Why an attack failed is told by `warnings`.
+        """
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
@@ -191,8 +198,10 @@ class Report:
             table.add_section()
             for n, attack in enumerate(dict.fromkeys(map(_name, mine))):
                 found = [entry for entry in mine if _name(entry) == attack]
-                rates = {size_name(entry): entry.success.percent for entry in found}
-                passes = [f"{row.forwards:.0f}+{row.backwards:.0f}" for row in found[:1] if isinstance(row, Row)]
+                rates = {size_name(entry): _percent(entry) for entry in found}
+                passes = [
+                    f"{r.forwards:.0f}+{r.backwards:.0f}" for r in found[:1] if isinstance(r, Row) and not r.error
+                ]
                 cells = [attack, *(rates.get(size, "") for size in sizes), *passes]
                 table.add_row(*((model, accuracy) if n == 0 else ("", "")), *cells,
                               style="bold" if attack == WORST else None)  # fmt: skip
@@ -207,6 +216,22 @@ class Report:
 
 def _name(entry: Row | WorstCase) -> str:
     return entry.attack if isinstance(entry, Row) else WORST
+
+
+def _percent(entry: Row | WorstCase) -> str:
+    return "failed" if isinstance(entry, Row) and entry.error else entry.success.percent + _unanswered(entry)
+
+
+def _success(entry: Row | WorstCase) -> str:
+    return str(entry.success) + _unanswered(entry)
+
+
+def _robust(entry: Row | WorstCase) -> str:
+    return "–" if entry.robust_accuracy is None else f"{entry.robust_accuracy:.3f}"
+
+
+def _unanswered(entry: Row | WorstCase) -> str:
+    return f", {entry.nan} NaN" if entry.nan else ""
 
 
 def size_name(entry: Row | WorstCase) -> str:

@@ -24,8 +24,12 @@ SMALL = 1e-8
 
 
 def move(x: Tensor, flow: Tensor) -> Tensor:
-    """x (N, C, H, W) sampled at every pixel's place plus flow (N, 2, H, W), in pixels (down, right); edges repeat."""
+    """x (N, C, H, W) sampled at every pixel's place plus flow (N, 2, H, W), in pixels (down, right); edges repeat.
+
+    Where the flow is NaN it is zero: sampling there is undefined, down to a crash of the process.
+    """
     h, w = x.shape[2:]
+    flow = flow.nan_to_num(0.0)
     row, column = torch.meshgrid(torch.arange(h).to(flow), torch.arange(w).to(flow), indexing="ij")
     down, right = flow[:, 0] + row, flow[:, 1] + column
     grid = torch.stack([2 * right / max(1, w - 1) - 1, 2 * down / max(1, h - 1) - 1], -1)

@@ -19,7 +19,7 @@ from torch import Tensor
 from attacks import noise
 from attacks.ball import Ball
 from attacks.goal import Best, margin, reached
-from attacks.model import Attack, Victim
+from attacks.model import Attack, Victim, finite
 from attacks.options import at_least, positive
 
 PAIRS = 16  # asked in one pass: fixed, so that sums never depend on the batch
@@ -98,7 +98,7 @@ class SPSA(Attack):
             probes = torch.cat([adv[:, None] + self.sigma * u, adv[:, None] - self.sigma * u], 1).clamp_(0, 1)
             logits = ask(f, probes.flatten(0, 1))
             value = self.objective(logits, y.repeat_interleave(2 * count)).to(total.dtype).view(n, 2, count)
-            slope = (value[:, 0] - value[:, 1]) / (2 * self.sigma * self.samples)
+            slope = finite(value[:, 0] - value[:, 1]) / (2 * self.sigma * self.samples)  # where both are answered
             total += (slope[:, None] @ u.flatten(2).to(total.dtype)).squeeze(1)
         return total.view_as(adv).to(adv.dtype)
 

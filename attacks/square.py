@@ -16,11 +16,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from attacks import noise
 from attacks.ball import L2, Ball, Linf
-from attacks.goal import Best, chosen, margin, reached
+from attacks.goal import Best, chosen, cross_entropy, margin, reached
 from attacks.model import Attack, Victim
 from attacks.options import above, at_least
 from attacks.spsa import wide
@@ -58,8 +57,10 @@ class Square(Attack):
                 propose = self._repaint if isinstance(self.ball, Linf) else self._move_mass
                 new = (x + self.ball.project(propose(x, adv - x, keys, query))).clamp(0, 1)
             logits = f.query(new)
-            loss, hit = cross_entropy(logits, y, reduction="none"), reached(logits, y, self.targeted)
-            found = (-loss if self.targeted else -margin(logits, y)).to(x.dtype)
+            loss, hit = cross_entropy(logits, y), reached(logits, y, self.targeted)
+            found = (
+                (-loss if self.targeted else -margin(logits, y)).to(x.dtype).nan_to_num(-math.inf, math.inf, -math.inf)
+            )
             best.offer(rows, new, hit, -loss if self.targeted else loss)
             better = (found > value) | (query == 1)  # the walk begins at the stripes, even where they are no gain
             adv, value = chosen(better, new, adv), torch.where(better, found, value)

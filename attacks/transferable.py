@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, cross_entropy, pad
+from torch.nn.functional import conv2d, pad
 
 from attacks import noise
 from attacks.ball import Ball, scale
-from attacks.goal import chosen
+from attacks.goal import chosen, cross_entropy
 from attacks.model import Attack, Victim
 from attacks.options import above, at_least, not_negative, positive, within
 from attacks.views import NUMBERS, Views
@@ -68,7 +68,7 @@ class Transferable(Attack):
         key, adv, velocity = noise.key(x, self.seed), x.clone(), torch.zeros_like(x)
         for step in range(self.steps):
             adv.requires_grad_()
-            loss = cross_entropy(f(self.varied(adv, key, step)), y, reduction="sum")
+            loss = cross_entropy(f(self.varied(adv, key, step)), y).sum()
             grad = f.gradient(-loss if self.targeted else loss, adv)
             if width > 1:
                 grad = conv2d(pad(grad, [width // 2] * 4), blur, groups=x.shape[1])

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from attacks.ball import Ball, Linf
 from attacks.deepfool import DeepFool
-from attacks.goal import reached
+from attacks.goal import answers, cross_entropy, reached
 from attacks.model import Attack, Learnt, Model, Victim, victim
 from attacks.options import above, at_least, positive
-from attacks.universal_method import Delta, Generated, Loss, hit, lead, lead_of, learn, surprise
+from attacks.universal_method import Delta, Generated, Loss, hit, lead, lead_of, learn
 from genlab.data.seeds import generator
 from genlab.train import Options
 
@@ -88,15 +88,15 @@ class Universal(Learnt):
         few = data.subset(torch.randperm(len(data), generator=generator("universal", self.seed))[: self.images])
         norm = "linf" if isinstance(self.ball, Linf) else "l2"
         inner = DeepFool(steps=self.steps, nearest=9, polish=0, norm=norm)
-        with victim(model, few.x[:1], few.labels[:1]) as f:
-            answers = torch.cat([f.query(part).argmax(1) for part in few.x.split(256)])
+        with victim(model, few.x[:1], torch.zeros_like(few.labels[:1])) as f:
+            said = torch.cat([f.query(part).argmax(1) for part in few.x.split(256)])
             delta = torch.zeros_like(few.x[0])
             best, most = delta, 0.0
             for epoch in range(self.epochs):
                 order = torch.randperm(len(few), generator=generator("order", self.seed, epoch)).to(few.device)
-                delta = self._pass(f, few.x[order], answers[order], delta, inner)
+                delta = self._pass(f, few.x[order], said[order], delta, inner)
                 hits = [reached(f.query((v + delta).clamp(0, 1)), y)
-                        for v, y in zip(few.x.split(256), answers.split(256), strict=True)]  # fmt: skip
+                        for v, y in zip(few.x.split(256), said.split(256), strict=True)]  # fmt: skip
                 share = torch.cat(hits).float().mean().item()
                 best, most = (delta, share) if share > most else (best, most)
                 if share >= self.fooling:
@@ -148,7 +148,7 @@ class UniversalGradient(Trained):
     """Adam on the perturbation itself, projected after every update; `lr` is in eps per step."""
 
     def prepare(self, model: Model, data: Images) -> Fixed:
-        return self._found(model, data, surprise)
+        return self._found(model, data, cross_entropy)
 
     def _found(self, model: Model, data: Images, loss: Loss, start: Tensor | None = None) -> Fixed:
         delta = Delta(self.ball, data.shape, self.seed).to(data.device)
@@ -184,11 +184,11 @@ class UniversalTargeted(UniversalGradient):
         """The class that a short training brings the most images of other classes to."""
         few = data.subset(torch.randperm(len(data), generator=generator("easiest", self.seed))[:1000])
         short, shares = replace(self, images=max(self.batch, self.images // 10)), list[float]()
-        for target in range(len(data.classes)):
-            seen = short._found(model, data, lead_of(target)).delta + few.x
-            with victim(model, few.x[:1], few.labels[:1]) as f:
-                answers = torch.cat([f.query(part.clamp(0, 1)).argmax(1) for part in seen.split(256)])
-            shares.append(((answers == target) & (few.labels != target)).float().mean().item())
+        with victim(model, few.x[:1], torch.zeros_like(few.labels[:1])) as f:
+            for target in range(min(len(data.classes), f.query(few.x[:1]).shape[1])):
+                seen = short._found(model, data, lead_of(target)).delta + few.x
+                said = torch.cat([answers(f.query(part.clamp(0, 1))) for part in seen.split(256)])
+                shares.append(((said == target) & (few.labels != target)).float().mean().item())
         return max(range(len(shares)), key=shares.__getitem__)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import interpolate
 
 from attacks.ball import Ball, Linf
-from attacks.goal import margin
-from attacks.model import Model, Victim, victim
+from attacks.goal import margin, reached
+from attacks.model import Model, Victim, finite, victim
 from genlab.data import Images, Stream
 from genlab.data.seeds import generator
 from genlab.optim import adam
@@ -91,19 +91,16 @@ class Perturb(Method):
     def step(self, data: AnyStream, update: Update) -> Metrics:
         x, y = next(data)
         shown = x if getattr(self.net, "per_image", True) else self.net.pattern
-        logits = self.f((x + self.net(shown, self.ball)).clamp(0, 1))
-        loss = -self.loss(logits, y).clamp_max(self.limit).mean()
+        seen = (x + self.net(shown, self.ball)).clamp(0, 1)
+        seen.register_hook(finite)
+        logits = self.f(seen)
+        loss = -self.loss(logits, y).clamp_max(self.limit).nan_to_num(0.0).mean()  # no answer, no pull
         update("perturbation", loss)
         self.net.updated(self.ball)
-        return {"loss": loss, "fooled": (logits.argmax(1) != y).float().mean()}
+        return {"loss": loss, "fooled": reached(logits, y).float().mean()}
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits (N, K), labels (N,) -> what is to be raised, (N,)
-
-
-def surprise(logits: Tensor, y: Tensor) -> Tensor:
-    """The cross-entropy of each."""
-    return cross_entropy(logits, y, reduction="none")
 
 
 def lead(logits: Tensor, y: Tensor) -> Tensor:
@@ -125,8 +122,18 @@ def hit(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def learn(net: Delta | Generated, model: Model, data: Images, ball: Ball, options: Options, **how: Any) -> None:
-    """Trains `net` in place by `Perturb` with the options `how`; the model is as it was afterwards."""
+    """Trains `net` in place by `Perturb` with the options `how`; the model is as it was afterwards.
+
+    Images of classes that the model does not have are left out. ValueError: no others, or no gradient to follow.
+    """
     start = data.subset(slice(0, 1))
-    with victim(model, start.x, start.labels) as f:
+    with victim(model, start.x, torch.zeros_like(start.labels)) as f:
+        classes = f(start.x.requires_grad_()).shape[1]
+        known = (data.labels < classes).nonzero().squeeze(1)
+        if len(known) == 0:
+            raise ValueError(
+                f"the model has {classes} classes, and no image to learn from is of one of them."
+            )
+        data = data if len(known) == len(data) else data.subset(known)
         stream = Stream(data, options.batch, seed=options.seed)
         fit(Perturb(net, f, ball, **how), stream, options, title="universal perturbation")

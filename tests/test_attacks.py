@@ -24,6 +24,7 @@ from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.ball import L2, Ball, Linf
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
 from attacks.control import Noise
+from attacks.crafting import ball_of
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.elastic_net import EAD
 from attacks.fmn import FMN, FMNL1, FMNLinf
@@ -243,6 +244,94 @@ def test_the_result_for_one_example_does_not_depend_on_its_batch(attack: Attack)
 def test_an_empty_batch_stays_empty(attack: Attack) -> None:
     net, x, y = batch()
     assert attack(net, x[:0], y[:0]).shape == (0, 2, 8, 8)
+
+
+class Overwrites(nn.Module):
+    """A model that leaves nothing of what it is given."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.net(x.clone())
+        x.fill_(0.5)
+        return logits
+
+
+@every_attack
+def test_a_model_may_overwrite_what_it_is_given(attack: Attack) -> None:
+    net, x, y = batch()
+    expected, before = attack(net, x, y), x.clone()
+    assert torch.equal(attack(Overwrites(net), x, y), expected) and torch.equal(x, before)
+
+
+class Seen(nn.Module):
+    """A model in the images' own precision that notes what it is shown; what it may be shown is checked."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.shown = net, list[Tensor]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.min() >= 0 and x.max() <= 1  # which also refuses NaN
+        self.shown.append(x.detach().clone())
+        return self.net(x).to(x.dtype)
+
+
+@every_attack
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_keeps_the_box_the_ball_and_the_verdict(attack: Attack, dtype: torch.dtype) -> None:
+    net = Net().eval()
+    x = images().to(dtype)
+    y = Seen(net)(x).argmax(1)
+    model = Seen(net)
+    adv = attack(model, x, y)
+    assert adv.dtype == dtype and adv.min() >= 0 and adv.max() <= 1 and not torch.equal(adv, x)
+    assert all(part.dtype == dtype for part in model.shown)
+    if (ball := ball_of(attack)) is not None:
+        assert ball.size(adv.double() - x.double()).max() <= ball.eps + 1e-6
+        wide = attack(net, x.float(), y)
+        gained, possible = (cross_entropy(net(v), y) - cross_entropy(net(x), y) for v in (adv, wide))
+        assert gained > 0.8 * possible or isinstance(attack, (Noise, *LEARNT))
+    else:  # what is returned is what was judged
+        shown = {tuple(row.flatten().tolist()) for part in model.shown for row in part}
+        assert all(tuple(row.flatten().tolist()) in shown for row in adv)
+
+
+class Nothing(nn.Module):
+    """Answers with NaN: to everything but the images `known`, or, as to gradients only, everywhere."""
+
+    def __init__(self, net: nn.Module, known: Tensor | None = None, gradients: bool = False) -> None:
+        super().__init__()
+        self.net, self.known, self.gradients = net, known, gradients
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.net(x)
+        if self.gradients:
+            return logits + (x - x.detach()).abs().sqrt().flatten(1).sum(1, keepdim=True)  # a slope of 0 * infinity
+        if self.known is None:
+            return logits * math.nan
+        strange = (x[:, None] != self.known).flatten(2).any(2).all(1)
+        return logits * torch.where(strange, math.nan, 1.0)[:, None]
+
+
+ASKS = [a for a in ATTACKS if not isinstance(a, (FGSM, Transferable, Noise, *LEARNT)) and getattr(a, "keep_best", True)]
+
+
+@every_attack
+@pytest.mark.filterwarnings("ignore:.*(NaN|not finite)")
+def test_nan_is_never_offered_and_never_returned(attack: Attack) -> None:
+    net, x, y = batch()
+    x, y = x[:4], y[:4]
+    for nothing in (Nothing(net), Nothing(net, x), Nothing(net, gradients=True)):
+        model = Seen(nothing)
+        adv = attack(model, x, y)
+        assert adv.min() >= 0 and adv.max() <= 1
+        if (ball := ball_of(attack)) is not None:
+            assert ball.size(adv - x).max() <= ball.eps + 1e-6
+        if attack in ASKS and not nothing.gradients:
+            assert torch.equal(adv, x)  # the only points that it can vouch for
 
 
 @pytest.mark.parametrize("attack", [a for a in ATTACKS if not isinstance(a, (Noise, *LEARNT))], ids=repr)

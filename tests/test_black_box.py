@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 import genlab
 from attacks.ball import L2, Ball, Linf
-from attacks.evaluate import Counter, evaluate
+from attacks.crafting import Counter
+from attacks.evaluate import evaluate
 from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.model import Attack
 from attacks.pgd import PGD
-from attacks.proxy import Proxy, Transfer, answers
+from attacks.proxy import Proxy, Transfer, answered
 from attacks.spsa import NES, SPSA
 from attacks.square import Square, hill, pair
 
@@ -213,7 +214,7 @@ def test_a_proxy_learns_and_what_fools_it_fools_the_target_too(learns: str) -> N
     found = evaluate({"target": target}, {"proxy": ready}, test.x, test.labels).rows
     assert found[0].forwards == found[0].backwards == 0 and found[0].eps == 0.3
     assert found[0].success.exceeds(found[1].success) and (found[0].success.value or 0) > 0.5
-    agree = (answers(ready.proxy, test) == answers(target, test)).float().mean()
+    agree = (answered(ready.proxy, test).labels == answered(target, test).labels).float().mean()
     assert agree > 0.8
     assert ready.at(0.1).ball == Linf(0.1) and attack.at(0.1).inner == PGD(Linf(0.1), steps=10)
 

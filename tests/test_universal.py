@@ -11,7 +11,8 @@ from torch import Tensor, nn
 import genlab
 from attacks import universal_method
 from attacks.ball import L2, Ball, Linf
-from attacks.evaluate import Counter, evaluate
+from attacks.crafting import Counter
+from attacks.evaluate import evaluate
 from attacks.model import Attack, Learnt, victim
 from attacks.universal import (
     Fixed,
