@@ -72,10 +72,10 @@ def main(arguments: list[str]) -> None:
     for sentence in found.warnings:
         Console().print(f"[yellow]warning:[/] {sentence}")
     write_atomically(run.file("attack.json"), json.dumps(to_json(found), indent=1).encode())
-    example = found.examples[(len(sizes) - 1) // 2]
-    picture = genlab.save_grid(triptych(example), run.file("attack.png"), columns=len(example.x))
-    page = add(genlab.Report(f"{run.path.name} under attack"), found).save(run.file("attack.html"))
-    print(picture, page, sep="\n")
+    if found.examples:  # none if every attack failed
+        example = found.examples[min(len(sizes) - 1, len(found.examples) - 1) // 2]
+        print(genlab.save_grid(triptych(example), run.file("attack.png"), columns=len(example.x)))
+    print(add(genlab.Report(f"{run.path.name} under attack"), found).save(run.file("attack.html")))
 
 
 def words(text: str) -> list[str]:

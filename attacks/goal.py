@@ -8,30 +8,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.precision import full
+from attacks.precision import widened
 
 UNANSWERED = -1  # in place of a class where a logit is NaN
 
 
 def answers(logits: Tensor) -> Tensor:
     """(N,) int64: the class of the largest logit; UNANSWERED, which is no label, where any is NaN."""
-    return torch.where(logits.amax(1).isnan(), UNANSWERED, logits.argmax(1))
+    most, answer = logits.max(1)
+    return torch.where(most.isnan(), UNANSWERED, answer)
 
 
 def reached(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     """(N,) bool: the answer is no longer the label y or, if targeted, it is y; logits with NaN are no answer."""
-    answer, most = logits.argmax(1), logits.amax(1)
+    most, answer = logits.max(1)
     return (answer == y if targeted else answer != y) & (most == most)  # NaN is not itself
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """(N,), in float32 at least: in half precision the slope of a confident answer would vanish."""
-    return functional.cross_entropy(logits.to(full(logits.dtype)), y, reduction="none")
+    return functional.cross_entropy(widened(logits), y, reduction="none")
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """(N,), in float32 at least: the logit of y minus the largest other one; negative where y is not the answer."""
-    logits = logits.to(full(logits.dtype))
+    logits = widened(logits)
     other = logits.scatter(1, y[:, None], -math.inf).amax(1)
     return logits.gather(1, y[:, None]).squeeze(1) - other
 
@@ -47,15 +48,20 @@ class Best:
     def __init__(self, x: Tensor) -> None:
         self.x = x.clone()
         self.hit = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        self.value = torch.full((len(x),), -math.inf, dtype=full(x.dtype), device=x.device)
+        self.value = torch.full((len(x),), -math.inf, dtype=widened(x[:0]).dtype, device=x.device)
 
     def offer(self, rows: Tensor | slice, x: Tensor, hit: Tensor, value: Tensor) -> None:
-        """Candidates x for the examples `rows`, with verdicts and objectives (one of each per candidate)."""
-        before, value = self.hit[rows], value.to(self.value.dtype)
-        better = (hit & ~before) | ((hit == before) & (value > self.value[rows]))
-        self.x[rows] = chosen(better, x, self.x[rows])
-        self.value[rows] = torch.where(better, value, self.value[rows])
-        self.hit[rows] = hit | before
+        """Candidates x for the examples `rows` (a slice: all), each with a verdict and an objective."""
+        every = isinstance(rows, slice)  # nothing is copied then
+        state = self.x, self.hit, self.value
+        old, before, most = state if every else tuple(part[rows] for part in state)
+        value = value.to(most.dtype)
+        better = torch.where(hit == before, value > most, hit)
+        new = chosen(better, x, old), hit | before, torch.where(better, value, most)
+        if every:
+            self.x, self.hit, self.value = new
+        else:
+            self.x[rows], self.hit[rows], self.value[rows] = new
 
 
 class Smallest:
@@ -63,7 +69,7 @@ class Smallest:
 
     def __init__(self, x: Tensor) -> None:
         self.x = x.clone()
-        self.size = torch.full((len(x),), math.inf, dtype=full(x.dtype), device=x.device)
+        self.size = torch.full((len(x),), math.inf, dtype=widened(x[:0]).dtype, device=x.device)
 
     @property
     def hit(self) -> Tensor:

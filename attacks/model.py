@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from attacks.callables import UNSEEN, networks
-from attacks.precision import full, rounded
+from attacks.precision import rounded, widened
 from genlab.ranges import check as check_options
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ class Victim:
         self._slopes = self._gradients = False  # seen so far?
 
     def __call__(self, x: Tensor) -> Tensor:
-        own = x.to(self.dtype, copy=True)  # the model may overwrite it
-        entry = own.grad_fn
+        own = x.clone() if x.dtype == self.dtype else x.to(self.dtype)  # the model may overwrite it
+        entry = None if self._slopes else own.grad_fn
         logits = self.model(own)
         if self._labels is not None:
             check_logits(logits, len(x), self._labels)
             self._labels = None
-        if entry is not None and not self._slopes:
+        if entry is not None:
             if not _leads_to(logits.grad_fn, entry):
                 raise NoGradient(f"the model gives no gradient with respect to its input of shape {tuple(x.shape)}.")
             self._slopes = True
@@ -196,7 +196,7 @@ class Attack(ABC):
             if len(x) == 0:
                 return x.detach().clone()
             x = x.detach()
-            found = self.run(f, x.to(full(x.dtype), copy=True), y.clone()).detach().clamp_(0, 1)
+            found = self.run(f, widened(x).clone(), y.clone()).detach().clamp_(0, 1)
             return rounded(found, x, getattr(self, "ball", None))
 
     def prepare(self, model: Model, data: Images) -> Attack:

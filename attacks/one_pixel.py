@@ -21,12 +21,12 @@ from attacks import noise
 from attacks.goal import chosen, reached
 from attacks.model import Attack, Victim
 from attacks.options import at_least, positive
-from attacks.precision import full
+from attacks.precision import widened
 
 
 def log_odds(logits: Tensor, y: Tensor) -> Tensor:
     """(N,), in float32 at least: log p / (1 - p) of the label's probability p."""
-    logits = logits.to(full(logits.dtype))
+    logits = widened(logits)
     others = logits.scatter(1, y[:, None], -math.inf).logsumexp(1)
     return logits.gather(1, y[:, None]).squeeze(1) - others
 

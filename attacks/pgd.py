@@ -76,9 +76,8 @@ class PGD(Attack):
             if len(x) == 0:
                 return
             last = step == self.steps  # this pass only judges the last iterate
-            with torch.set_grad_enabled(not last):
-                logits = f(adv.requires_grad_(not last))
-                objective = self.objective(logits, y)
+            logits = f.query(adv) if last else f(adv.requires_grad_())
+            objective = self.objective(logits, y)
             hit = reached(logits, y, self.targeted)
             if judge:
                 best.offer(rows, adv.detach(), hit, objective.detach())

@@ -8,13 +8,13 @@ from torch import Tensor
 from attacks.ball import Ball
 
 
-def full(dtype: torch.dtype) -> torch.dtype:
-    """float32 for what is narrower, else the dtype itself."""
-    return torch.promote_types(dtype, torch.float32)
+def widened(t: Tensor) -> Tensor:
+    """In float32 if it was narrower, else as it is."""
+    return t.float() if t.dtype.itemsize < 4 else t
 
 
 def rounded(found: Tensor, x: Tensor, ball: Ball | None) -> Tensor:
-    """`found` (N, ...) in [0, 1], made of x in `full(x.dtype)`, in x's dtype: the nearest numbers.
+    """`found` (N, ...) in [0, 1], made of `widened(x)`, in x's dtype: the nearest numbers.
 
     Where these leave the ball, pixels that came farther from the original go to the number before.
     """

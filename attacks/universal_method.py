@@ -131,9 +131,7 @@ def learn(net: Delta | Generated, model: Model, data: Images, ball: Ball, option
         classes = f(start.x.requires_grad_()).shape[1]
         known = (data.labels < classes).nonzero().squeeze(1)
         if len(known) == 0:
-            raise ValueError(
-                f"the model has {classes} classes, and no image to learn from is of one of them."
-            )
+            raise ValueError(f"the model has {classes} classes, and no image to learn from is of one of them.")
         data = data if len(known) == len(data) else data.subset(known)
         stream = Stream(data, options.batch, seed=options.seed)
         fit(Perturb(net, f, ball, **how), stream, options, title="universal perturbation")

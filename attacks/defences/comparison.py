@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from attacks.defences.detection import Detector, Guarded, undetected
 from attacks.defences.roc import Costs, auc, roc
 from attacks.evading import Evading
+from attacks.goal import answers, reached
 from attacks.model import Attack
 from genlab.plots import curves
 from genlab.report import Report
@@ -33,7 +34,7 @@ def successes(model: nn.Module, attacks: Mapping[str, Attack], x: Tensor, y: Ten
 
     def fooling(attacked: Tensor) -> Halves:
         with torch.no_grad():
-            wrong = (model(x).argmax(1) == y) & (model(attacked).argmax(1) != y)
+            wrong = (answers(model(x)) == y) & reached(model(attacked), y)
         (first, second), (a, b) = halves(attacked), halves(wrong)
         return first[a], second[b]
 

@@ -13,6 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from attacks.goal import answers, reached
 from attacks.results import Rate
 from genlab.edit import evaluating
 
@@ -99,6 +100,6 @@ def undetected(model: Guarded, x: Tensor, adversarial: Tensor, y: Tensor, batch:
     """Of the images x that get their label y without alarm, how many are wrong without alarm when made adversarial."""
     with evaluating(model):
         logits = [torch.cat([model(part) for part in images.split(batch)]) for images in (x, adversarial)]
-    before, after = (each.argmax(1) for each in logits)
-    right, alarm = before == y, logits[0].shape[1] - 1
-    return Rate(int((right & (after != y) & (after != alarm)).sum()), int(right.sum()))
+    right, alarm = answers(logits[0]) == y, logits[0].shape[1] - 1
+    wrong = reached(logits[1], y) & (logits[1].argmax(1) != alarm)
+    return Rate(int((right & wrong).sum()), int(right.sum()))

@@ -28,10 +28,13 @@ class Verdict:
     undefended: Rate
     oblivious: Rate
     adaptive: Rate
+    complete: bool = True
 
     @property
     def text(self) -> str:
-        """By intervals of 95 % that do not overlap."""
+        """By intervals of 95 % that do not overlap; none if an attack failed on one of the three."""
+        if not self.complete:
+            return "unknown: an attack failed"
         if self.undefended.exceeds(self.adaptive):
             return "helps"
         if self.undefended.exceeds(self.oblivious):
@@ -66,11 +69,13 @@ def verdicts(found: Report) -> list[Verdict]:
     clean = {row.model: row.clean_accuracy for row in found.rows}
 
     def verdict(seen: WorstCase, size: str) -> Verdict:
-        knowing = worst[ADAPTIVE.format(seen.model), size]
-        rates = worst[UNDEFENDED, size].success, seen.success, knowing.success
-        return Verdict(seen.model, size, clean[seen.model], *rates)
+        before, knowing = worst[UNDEFENDED, size], worst[ADAPTIVE.format(seen.model), size]
+        complete = before.attacks == seen.attacks == knowing.attacks
+        rates = before.success, seen.success, knowing.success
+        return Verdict(seen.model, size, clean[seen.model], *rates, complete)
 
-    return [verdict(w, size) for (name, size), w in worst.items() if (ADAPTIVE.format(name), size) in worst]
+    named = {size for name, size in worst if name == UNDEFENDED}
+    return [verdict(w, s) for (name, s), w in worst.items() if (ADAPTIVE.format(name), s) in worst and s in named]
 
 
 def to_json(found: Report) -> dict[str, Any]:
