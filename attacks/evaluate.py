@@ -141,6 +141,7 @@ class _Measure:
             backwards=made.backwards,
             seconds=made.seconds,
             nan=int(lost.sum()),
+            blind=made.blind / max(1, n * made.backwards),
         )
         self.rows.append(row)
         self.made.append(made)

@@ -74,7 +74,8 @@ class Row:
     """One attack on one model at one eps, made for the model `source`: itself, or one that the attacker took for it.
 
     `relative` is L2 as a share of the input's own (rho of DeepFool's paper). Passes are examples pushed through the
-    source per input. `nan`: adversarial inputs whose logits are NaN, which are neither fooled nor robust. `error`: why
+    source per input. `nan`: adversarial inputs whose logits are NaN, which are neither fooled nor robust. `blind`: the
+    share of the backward passes whose gradient was NaN or infinite, where robust means little. `error`: why
     the attack failed, in a sentence; then nothing is measured but `clean_accuracy`.
     """
 
@@ -96,6 +97,7 @@ class Row:
     seconds: float
     steps: int | None = None
     nan: int = 0
+    blind: float = 0.0
     error: str = ""
 
 
@@ -231,7 +233,8 @@ def _robust(entry: Row | WorstCase) -> str:
 
 
 def _unanswered(entry: Row | WorstCase) -> str:
-    return f", {entry.nan} NaN" if entry.nan else ""
+    lost = f", {entry.nan} NaN" if entry.nan else ""
+    return f"{lost}, {100 * entry.blind:.0f} % blind" if isinstance(entry, Row) and entry.blind else lost
 
 
 def size_name(entry: Row | WorstCase) -> str:

@@ -290,6 +290,7 @@ def test_gradients_that_are_nan_are_named() -> None:
     net, x, y = small()
     report = evaluate({"net": Nothing(net, gradients=True)}, EVERY, x, y)
     assert not any(r.error or r.nan for r in report.rows)
+    assert all(r.blind == (1 if r.backwards else 0) for r in report.rows) and "100 % blind" in repr(report)
     said = [text for text in report.warnings if "gradient is NaN or infinite" in text]
     assert len(said) == 2 and "on 4 of 4 clean inputs" in said[0] and "passes under attack" in said[1]
     with pytest.warns(UserWarning, match="gradient is not finite for 4 of 4 inputs"):
