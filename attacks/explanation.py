@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
 from attacks.ball import Ball
+from attacks.goal import reached
 from attacks.model import Attack, Model, Victim
 from genlab.explain.gradients import saliency
 from genlab.explain.measure import brightest
@@ -54,7 +55,7 @@ class Disguise(Attack):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         answer = f.query(x).argmax(1)
-        top = brightest(saliency(f.model, x, answer), self.share)
+        top = brightest(saliency(f, x, answer), self.share)
         size = 4 * self.ball.eps / self.steps if self.step_size is None else self.step_size
         adv, best, least = x.clone(), x.clone(), x.new_full((len(x),), torch.inf)
         for _ in range(self.steps):
@@ -67,8 +68,8 @@ class Disguise(Attack):
                 cost = self._important(slope.abs().sum(1), top) + self.keep * stays
                 down = self.ball.steepest(-f.gradient(cost.sum(), point))
             adv = (x + self.ball.project(adv.detach() + size * down - x)).clamp(0, 1)
-            left = self._important(saliency(f.model, adv, answer), top)
-            better = (f.query(adv).argmax(1) == answer) & (left < least)
+            left = self._important(saliency(f, adv, answer), top)
+            better = reached(f.query(adv), answer, targeted=True) & (left < least)
             best[better], least[better] = adv[better], left[better]
         return best
 

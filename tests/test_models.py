@@ -385,6 +385,7 @@ def test_learning_attacks_on_models_with_nan_or_without_gradient() -> None:
     assert "NaN for all of the 60 images" in evaluate({"net": Nothing(net)}, proxy, x, y, data=scenes(4)).rows[0].error
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_frozen_script_has_no_mode_to_change() -> None:
     net, x, y = small()
     script = torch.jit.freeze(torch.jit.trace(net, x))
