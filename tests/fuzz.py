@@ -4,8 +4,9 @@
     python tests/fuzz.py files --n 1000 --seed 0
 
 Every case must end with status 0 or with status 2 and a sentence, never with a traceback, and a refused command must
-leave no file behind. Cases run in this process, one after the other; one that works for longer than LIMIT is asked to
-stop as by Ctrl-C and must obey (status 130). Prints a line per fault; the exit status is 1 if there is one.
+leave no file behind. Cases run in this process, one after the other; one that works for longer than BUSY, or waits
+for longer than IDLE, is asked to stop as by Ctrl-C and must obey (status 130). Prints a line per fault; the exit
+status is 1 if there is one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-LIMIT = 5.0  # seconds until a command that works is asked to stop, and once more to stop at once
+BUSY, IDLE = 5.0, 60.0  # seconds of work, or by the clock, until a command is asked to stop; once more: to stop at once
 NUMBERS = ("0", "-1", "nan", "inf", "-inf", "1e308", str(10**12), "", "x", "1.5", "9" * 40)
 TEXTS = ("", "x", "[/]", "\x1b[31m", "a" * 300, "\udcff", "..", "/dev/null", "None", ",", ":", "=", "digits:99",
          "folder:", "folder:/dev", "unpaired:,", "binary:", "unpaired:digits,", "domains:digits", "grey:grey:digits",
@@ -46,17 +47,25 @@ RUNS = {  # what the damaged files are taken from
 }
 
 
-def call(work: Callable[[], Any], within: Path) -> tuple[int | None, str, str]:
-    """Runs `work` in the folder `within`: its exit status (None: an exception), what it printed, and the traceback."""
+def call(work: Callable[[], Any], within: Path, patience: float = 1.0) -> tuple[int | None, str, str]:
+    """Runs `work` in the folder `within`: its exit status (None: an exception), what it printed, and the traceback.
+
+    `patience` multiplies both limits.
+    """
+
+    def watch(*_: object) -> None:
+        signal.setitimer(signal.ITIMER_PROF, patience * BUSY)
+        signal.setitimer(signal.ITIMER_REAL, patience * IDLE)
 
     def stop(*_: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, LIMIT)
+        watch()
         signal.raise_signal(signal.SIGINT)
 
     os.chdir(within)
     printed = io.StringIO()
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, stop)
+    watch()
     try:
         with redirect_stdout(printed), redirect_stderr(printed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -66,15 +75,16 @@ def call(work: Callable[[], Any], within: Path) -> tuple[int | None, str, str]:
     except BaseException:
         return None, printed.getvalue(), traceback.format_exc()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+            signal.setitimer(timer, 0)
         os.chdir(ROOT)
     return status, printed.getvalue(), ""
 
 
-def genlab(words: list[str], within: Path) -> tuple[int | None, str, str]:
+def genlab(words: list[str], within: Path, patience: float = 1.0) -> tuple[int | None, str, str]:
     from genlab.cli import main
 
-    return call(partial(main, words), within)
+    return call(partial(main, words), within, patience)
 
 
 def recipe(path: Path, words: list[str], within: Path) -> tuple[int | None, str, str]:
@@ -105,7 +115,7 @@ def tree(folder: Path) -> set[str]:
 def make_runs(folder: Path) -> None:
     for name, words in RUNS.items():
         words = ["train", *words.split(), "--out", str(folder / name)]
-        status, text, trace = genlab(words if "--images" in words else [*words, "--images", "64"], folder)
+        status, text, trace = genlab(words if "--images" in words else [*words, "--images", "64"], folder, patience=20)
         assert status == 0, text + trace
 
 
