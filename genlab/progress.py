@@ -93,9 +93,10 @@ class Progress:
             return
         self.spoke = time.monotonic()
         left = max(self.total - self.done, 0) / max(self.rate, 1e-9)
-        print(
-            f"{self.title}  {self.done:,}/{self.total:,} {self.unit}  {self.pace}  "
-            f"{left:.0f} s left  {self.values}".rstrip(),
-            file=sys.stderr,
-            flush=True,
-        )
+        line = f"{self.title}  {self.done:,}/{self.total:,} {self.unit}  {self.pace}  {left:.0f} s left  {self.values}"
+        try:
+            print(line.rstrip(), file=sys.stderr, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            self.silent = True  # a full disk behind the standard error is no reason to stop working

@@ -18,6 +18,7 @@ import io
 import json
 import os
 import random
+import re
 import runpy
 import shutil
 import signal
@@ -34,6 +35,10 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 BUSY, IDLE = 5.0, 60.0  # seconds of work, or by the clock, until a command is asked to stop; once more: to stop at once
 NUMBERS = ("0", "-1", "nan", "inf", "-inf", "1e308", str(10**12), "", "x", "1.5", "9" * 40)
+NUMERIC = (  # how the annotation of a number may look: a type, or a range of genlab.ranges by its name
+    r"\b(int|float|Annotated|Count|Steps|Width|Layers|Halvings|Units|Side|Repeats|Threads|Seed|Positive|Weight|Share|"
+    r"Fraction|Eps|LearningRate)\b"
+)
 TEXTS = ("", "x", "[/]", "\x1b[31m", "a" * 300, "\udcff", "..", "/dev/null", "None", ",", ":", "=", "digits:99",
          "folder:", "folder:/dev", "unpaired:,", "binary:", "unpaired:digits,", "domains:digits", "grey:grey:digits",
          "mnist:x")  # fmt: skip
@@ -127,7 +132,7 @@ def numeric(kind: type) -> list[str]:
     return [
         "--" + field.name.replace("_", "-")
         for field in dataclasses.fields(kind)
-        if any(word in str(field.type) for word in ("int", "float", "Count", "Width", "Share", "Positive", "Annotated"))
+        if re.search(NUMERIC, str(field.type)) and "Literal" not in str(field.type)
     ]
 
 

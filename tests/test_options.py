@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import importlib.util
+import io
 import resource
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from genlab.data import Augment
 from genlab.experiment import DataOptions
 from genlab.metrics.command import Evaluate
 from genlab.names import resolve
+from genlab.progress import Progress
 from genlab.ranges import OutOfRange, Range, check, deferred
 from genlab.run import Run
 from genlab.train import Options
@@ -312,3 +314,14 @@ def test_outputs_that_take_no_more_end_without_a_traceback(command, status, erro
     words = f"{sys.executable} -m genlab {command}"
     done = subprocess.run(words, shell=True, stderr=subprocess.PIPE, text=True, executable="/bin/bash")
     assert done.stderr == error and (status is None or done.returncode == status)
+
+
+def test_work_goes_on_when_nobody_can_be_told_how_far_it_is(monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    with Progress("work", 2) as progress:
+        progress.advance(2)
+    assert progress.silent
