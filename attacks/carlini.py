@@ -20,7 +20,7 @@ from torch import Tensor
 
 from attacks.ball import scale
 from attacks.goal import Smallest
-from attacks.minimal import MOST, Weights, fooled, gap, size
+from attacks.minimal import MOST, Weights, fooled, gap, lacking, size
 from attacks.model import Attack, Victim
 from attacks.options import at_least, not_negative, positive
 
@@ -91,7 +91,7 @@ class Descent(Attack):
             if free is not None:
                 at = torch.where(free[rows], at, x)
             logits = f(at)
-            loss = cost(at - x, rows) + c * (gap(logits, y, self.targeted) + self.confidence).clamp_min(0)
+            loss = cost(at - x, rows) + c * lacking(logits, y, self.targeted, self.confidence).clamp_min(0)
             grad = f.gradient(loss.sum(), w)
             w, loss, at = w.detach(), loss.detach(), at.detach()
             hit, length = self._judge(logits, y), size(at - x, norm)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from attacks.goal import Smallest
-from attacks.minimal import SLACK, cross, fooled, gradients, polish, size
+from attacks.minimal import cross, fooled, gradients, polish, precise, size, slack
 from attacks.model import Attack, Victim
 from attacks.options import at_least, not_negative, one_of
 
@@ -58,7 +58,7 @@ class DeepFool(Attack):
             best.offer(rows, at.detach(), hit, size(at.detach() - x, self.norm))
             if last or hit.all():
                 return
-            clear = 2 * SLACK * logits.detach().abs().amax(1, keepdim=True)
+            clear, logits = 2 * slack(logits)[:, None], precise(logits)
             behind = logits - logits.gather(1, y[:, None]) - clear  # (N, K): to be raised above zero
             if classes is None:
                 count = min(self.candidates, logits.shape[1]) - 1

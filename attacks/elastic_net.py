@@ -19,7 +19,7 @@ from torch import Tensor
 from attacks.ball import scale
 from attacks.carlini import LEAST, SHRINK, TOLERANCE, CarliniL2
 from attacks.goal import Smallest
-from attacks.minimal import gap, size
+from attacks.minimal import lacking, size
 from attacks.model import Victim
 from attacks.options import one_of, positive
 
@@ -53,7 +53,7 @@ class EAD(CarliniL2):
         for step in range(self.steps):
             logits = f(slack.requires_grad_())
             d = slack - x
-            lost = c * (gap(logits, y, self.targeted) + self.confidence).clamp_min(0)
+            lost = c * lacking(logits, y, self.targeted, self.confidence).clamp_min(0)
             smooth = d.flatten(1).square().sum(1) + lost
             grad = f.gradient(smooth.sum(), slack)
             slack, d = slack.detach(), d.detach()

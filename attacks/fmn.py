@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attacks.ball import scale
 from attacks.goal import Smallest
-from attacks.minimal import SLACK, fooled, gap, size
+from attacks.minimal import fooled, lacking, size
 from attacks.model import Attack, Victim
 from attacks.options import at_least, one_of, positive
 
@@ -60,7 +60,7 @@ class FMN(Attack):
             best.offer(slice(None), at.detach(), hit, length)
             if last:
                 break
-            lead = gap(logits, y, self.targeted) + 2 * SLACK * logits.detach().abs().amax(1)  # to fall below zero
+            lead = lacking(logits, y, self.targeted)
             grad = f.gradient(lead.sum(), at)
             at, lead = at.detach(), lead.detach().to(x.dtype).nan_to_num(0.0).clamp_min(0)
             grad = torch.where((grad > 0) & (at <= 0) | (grad < 0) & (at >= 1), 0, grad)

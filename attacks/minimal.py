@@ -1,7 +1,8 @@
 """What the minimal-norm attacks share: norms by name, gradients class by class, hyperplanes seen from inside the box.
 
 None of them has a ball: they look for the smallest change that fools the model and return the original where they find
-none. A success must be clear of rounding, because a point on the very boundary changes sides with the batch size.
+none. A success must be clear of rounding, because a point on the very boundary changes sides with the batch size: the
+lead is beaten by `slack`, and attacks aim at twice that, so that no step is lost in the rounding of the logits.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from attacks.goal import Smallest, chosen, margin
 from attacks.model import Victim
 
 ORDER = {"l0": 0.0, "l1": 1.0, "l2": 2.0, "linf": math.inf}
-SLACK = 1e-5  # of the largest logit
+UNITS = 2  # in the last place of the largest logit: each of two logits may be off by one
+SLACK = 1e-5  # of the logits' spread
 MOST = 1e10  # weight of the loss above which a search gives up
 
 
@@ -25,15 +27,38 @@ def size(d: Tensor, norm: str) -> Tensor:
     return torch.linalg.vector_norm(d.flatten(1), ORDER[norm], dim=1)
 
 
+def precise(logits: Tensor) -> Tensor:
+    """The logits in float32 or better: differences of half precision logits are no half precision numbers."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def slack(logits: Tensor) -> Tensor:
+    """(N,): the lead that rounding may make or break, without a graph.
+
+    `UNITS` in the last place of the largest logit, in the logits' own dtype, or `SLACK` times the spread of the logits,
+    whichever is larger. The spread does not grow with a number that is added to all logits.
+    """
+    wide = precise(logits.detach())
+    low, high = wide.aminmax(dim=1)
+    unit = torch.finfo(logits.dtype).eps * torch.maximum(-low, high)
+    return torch.maximum(UNITS * unit, SLACK * (high - low))
+
+
 def gap(logits: Tensor, y: Tensor, targeted: bool) -> Tensor:
     """(N,): what must fall below zero: the lead of y over the best other class or, if targeted, its arrears."""
-    lead = margin(logits, y)
+    lead = margin(precise(logits), y)
     return -lead if targeted else lead
 
 
 def fooled(logits: Tensor, y: Tensor, targeted: bool, confidence: float = 0.0) -> Tensor:
-    """(N,) bool: on the wanted side by at least `confidence`, and clearly so."""
-    return gap(logits, y, targeted) < -(SLACK * logits.abs().amax(1)).clamp_min(confidence)
+    """(N,) bool: on the wanted side by more than `confidence` and than the slack."""
+    return gap(logits, y, targeted) < -slack(logits).clamp_min(confidence)
+
+
+def lacking(logits: Tensor, y: Tensor, targeted: bool, confidence: float = 0.0) -> Tensor:
+    """(N,): what an attack lowers to zero, where it is `fooled` and by as much as the slack beyond."""
+    clear = slack(logits)
+    return gap(logits, y, targeted) + clear.clamp_min(confidence) + clear
 
 
 def gradients(f: Victim, objectives: Tensor, x: Tensor) -> Tensor:
@@ -84,7 +109,7 @@ def polish(
         if len(rows) == 0:
             return
         logits = f(at.requires_grad_())
-        lead = gap(logits, y, targeted) + 2 * SLACK * logits.detach().abs().amax(1)  # to fall below zero
+        lead = lacking(logits, y, targeted)
         hit = fooled(logits.detach(), y, targeted)
         w = f.gradient(-lead.sum(), at)
         at, lead = at.detach(), lead.detach().to(x.dtype)

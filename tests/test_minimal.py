@@ -16,7 +16,7 @@ from attacks.fmn import FMN, FMNL1, FMNLinf, project
 from attacks.goal import Smallest
 from attacks.jsma import JSMA, best_pair
 from attacks.lbfgs import LBFGS
-from attacks.minimal import cross, polish, size
+from attacks.minimal import cross, fooled, lacking, polish, size, slack
 from attacks.model import Attack
 
 CLASSES, ENTRIES = 4, 30
@@ -194,6 +194,74 @@ def test_more_searches_are_never_worse(attack: CarliniL2) -> None:
         assert (best.size <= before + 1e-6).all()
         before = best.size
     assert before.isfinite().all()
+
+
+def ten_classes(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Weights (784, 10) and 32 images of a linear model with leads of 0.3 to 40."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(784, 10, generator=g), torch.rand(32, 1, 28, 28, generator=g)
+
+
+HALF = [
+    DeepFool(),
+    DeepFoolLinf(),
+    FMN(),
+    FMNLinf(),
+    FMNL1(),
+    CarliniL2(steps=60, searches=4),
+    CarliniLinf(steps=30, searches=8),
+    CarliniL0(steps=40, searches=12),
+    EAD(steps=60, searches=4),
+    LBFGS(steps=30, searches=6),
+    JSMA(),
+    JSMA(direction="both", outputs="logits"),
+]
+
+
+@pytest.mark.parametrize("attack", HALF, ids=repr)
+def test_ties_of_a_half_precision_model_are_left_behind(attack: Attack) -> None:
+    dtype = torch.float16 if isinstance(attack, FMNL1 | DeepFoolLinf) else torch.bfloat16
+    w, x = ten_classes()
+    x = x if isinstance(attack, DeepFool | FMN) else x[:6]
+    model = lambda z: z.flatten(1).to(dtype) @ w.to(dtype)
+    y = model(x).argmax(1)
+    adv = attack(model, x, y)
+    assert adv.dtype == x.dtype and fooled(model(adv), y, False).all()
+    alone = torch.cat([model(one[None]).argmax(1) for one in adv])
+    assert (alone != y).all()  # whatever the batch
+
+
+def test_the_slack_follows_the_resolution_of_the_logits_and_else_their_spread() -> None:
+    logits = torch.tensor([[3.0, -1.0, 0.5]])
+    assert slack(logits).item() == pytest.approx(4e-5)
+    assert slack(logits.double() + 1e6).item() == pytest.approx(4e-5)
+    assert slack(logits + 1e6).item() == pytest.approx(2 * 2**-23 * 1e6, rel=1e-3)
+    assert slack(logits.bfloat16()).item() == 2 * 2**-7 * 3
+    tie = torch.tensor([[2.0, 2.0, 0.0]]).bfloat16()
+    y = torch.tensor([0])
+    assert not fooled(tie, y, False) and not fooled(tie, y, True) and lacking(tie, y, False).item() == 2 * slack(tie)
+    ahead = torch.tensor([[2.0, 3.0, 0.0]]).bfloat16()
+    assert fooled(ahead, y, False) and lacking(ahead, y, False) < 0 and not fooled(ahead, y, False, confidence=1.0)
+
+
+@pytest.mark.parametrize("attack", [DeepFool(), FMN()], ids=repr)
+def test_a_number_added_to_all_logits_costs_no_more_than_their_resolution(attack: Attack) -> None:
+    w, x = ten_classes()
+    exact = x.flatten(1).double() @ w.double()
+    y = exact.argmax(1)
+    lead = (exact.gather(1, y[:, None]) - exact).scatter(1, y[:, None], math.inf)
+    best, sizes = torch.full((len(x),), math.inf), dict[float, Tensor]()
+    for k in range(10):
+        d = cross(x, (w[:, k] - w[:, y].T).view_as(x), lead[:, k].float(), "l2", rounds=50)
+        best = torch.where(lead[:, k].isfinite(), torch.minimum(best, size(d, "l2")), best)
+    for c, mean in ((0.0, 1.025), (1e4, 1.03), (1e5, 1.05), (1e6, 1.25)):
+        model = lambda z, c=c: z.flatten(1) @ w + c  # type: ignore[misc]
+        adv = attack(model, x, y)
+        assert fooled(model(adv), y, False).all()
+        sizes[c] = ratio = size(adv - x, "l2") / best
+        assert ratio.min() > 0.99 and ratio.mean() < mean
+        assert (ratio < 1.03 * (1 + 2.5 * slack(model(x)) / lead.amin(1))).all()
+    assert (sizes[1e4] < 1.02 * sizes[0.0]).all()
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
