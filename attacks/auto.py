@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
@@ -19,8 +20,8 @@ from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.ball import L2, Ball, Linf
 from attacks.goal import Best, margin, reached
 from attacks.model import Attack, Victim
-from attacks.options import at_least
 from attacks.square import Square
+from genlab.ranges import Range, Seed, Steps
 
 
 def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tensor:
@@ -43,13 +44,9 @@ class Auto(Attack):
     """Untargeted. steps: of every APGD walk; queries: of Square."""
 
     ball: Ball
-    steps: int = 100
-    queries: int = 5000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps)
-        at_least(2, queries=self.queries)
+    steps: Steps = 100
+    queries: Annotated[int, Range(2, 10**12)] = 5000
+    seed: Seed = 0
 
     def parts(self, classes: int, images: bool = True) -> list[Attack]:
         """The attacks for a model of so many classes, in their order; Square paints images only, in its two norms."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from attacks.ball import Ball, scale
 from attacks.goal import Best, chosen, cross_entropy, margin, reached
 from attacks.model import Attack, Victim
-from attacks.options import at_least, one_of
+from genlab.ranges import Count, Seed, Steps
 
 TINY = 1e-12  # keeps the ratios finite where all logits are equal
 ALPHA, RHO = 0.75, 0.75
@@ -108,16 +108,12 @@ class AutoPGD(Attack):
     """
 
     ball: Ball
-    steps: int = 100
+    steps: Steps = 100
     loss: Literal["ce", "dlr"] = "ce"
-    restarts: int = 1
+    restarts: Steps = 1
     targeted: bool = False
     early_stop: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps, restarts=self.restarts)
-        one_of(("ce", "dlr"), loss=self.loss)
+    seed: Seed = 0
 
     def objective(self, logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
         """(N,), to be raised; `target` is a class to aim at although y is the true label."""
@@ -174,14 +170,11 @@ class AutoPGDT(Attack):
     """APGD-T: aims with the targeted DLR at each of the `classes` likeliest wrong classes in turn; any error counts."""
 
     ball: Ball
-    steps: int = 100
-    classes: int = 9
-    restarts: int = 1
+    steps: Steps = 100
+    classes: Count = 9
+    restarts: Steps = 1
     early_stop: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps, classes=self.classes, restarts=self.restarts)
+    seed: Seed = 0
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         walker = AutoPGD(self.ball, self.steps, early_stop=self.early_stop, seed=self.seed)

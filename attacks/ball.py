@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from attacks import noise
+from genlab.ranges import Eps, Range, check
 
 
 def scale(d: Tensor, factor: Tensor) -> Tensor:
@@ -27,12 +28,11 @@ def scale(d: Tensor, factor: Tensor) -> Tensor:
 class Ball(ABC):
     """All perturbations no larger than eps in one norm."""
 
-    eps: float
+    eps: Annotated[float, Range(0, 1e6)]
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.eps) and self.eps >= 0):
-            raise ValueError(f"eps must be a finite number >= 0, got {self.eps!r}.")
+        check(self)
 
     def at(self, eps: float) -> Self:
         """The same norm with another radius."""
@@ -68,6 +68,7 @@ class Ball(ABC):
 class Linf(Ball):
     """No pixel moves by more than eps."""
 
+    eps: Eps
     name: ClassVar[str] = "linf"
 
     def size(self, d: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from attacks.ball import scale
 from attacks.goal import Smallest
 from attacks.minimal import MOST, Weights, fooled, gap, lacking, size
 from attacks.model import Attack, Victim
-from attacks.options import at_least, not_negative, positive
+from genlab.ranges import Positive, Range, Steps, Weight
 
 EDGE = 0.99  # tanh of the largest variable
 TOLERANCE = 1e-3  # a loss that fell by a smaller part has stalled
@@ -58,18 +58,13 @@ class Descent(Attack):
     steps and lr are those of one descent; after every `patience` steps one looks whether the loss has stalled.
     """
 
-    steps: int = 1000
-    lr: float = 0.05
-    searches: int = 9
-    initial_c: float = 0.1
-    confidence: float = 0.0
-    patience: int = 10
+    steps: Steps = 1000
+    lr: Positive = 0.05
+    searches: Steps = 9
+    initial_c: Positive = 0.1
+    confidence: Weight = 0.0
+    patience: Steps = 10
     targeted: bool = False
-
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps, searches=self.searches, patience=self.patience)
-        positive(lr=self.lr, initial_c=self.initial_c)
-        not_negative(confidence=self.confidence)
 
     def _judge(self, logits: Tensor, y: Tensor) -> Tensor:
         return fooled(logits.detach(), y, self.targeted, self.confidence)
@@ -148,15 +143,10 @@ class CarliniLinf(Descent):
     closes in where the paper ends; an example is finished when shrink is above 0.98.
     """
 
-    steps: int = 100
-    searches: int = 30
-    initial_c: float = 1.0
-    shrink: float = 0.8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.shrink < 1:
-            raise ValueError(f"shrink must be between 0 and 1, got {self.shrink!r}.")
+    steps: Steps = 100
+    searches: Steps = 30
+    initial_c: Positive = 1.0
+    shrink: Annotated[float, Range(0, 1, above=True, below=True)] = 0.8
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best, c = Smallest(x), x.new_full((len(x),), self.initial_c)
@@ -189,15 +179,10 @@ class CarliniL0(Descent):
     when a single entry cannot be spared.
     """
 
-    steps: int = 200
-    searches: int = 60
-    initial_c: float = 10.0
-    share: float = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.share < 1:
-            raise ValueError(f"share must be between 0 and 1, got {self.share!r}.")
+    steps: Steps = 200
+    searches: Steps = 60
+    initial_c: Positive = 10.0
+    share: Annotated[float, Range(0, 1, above=True, below=True)] = 0.3
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best, c = Smallest(x), x.new_full((len(x),), self.initial_c)

@@ -9,8 +9,9 @@ from typing import Literal
 
 import tyro
 
-from attacks.plugin import attack, defence, shields
-from genlab.ranges import Count
+from attacks.plugin import BALLS, attack, defence, shields
+from genlab.names import resolve
+from genlab.ranges import Count, OutOfRange
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Options:
     attacks: str = "fgsm,ifgsm,pgd"
     """comma-separated names; `genlab list` tells all; with options as in pgd:steps=100:restarts=10"""
     eps: str = "0.05,0.1,0.2"
-    """comma-separated sizes of the perturbation, in pixels of [0, 1]"""
+    """comma-separated sizes of the perturbation, in pixels of [0, 1]; also as in 8/255"""
     norm: Literal["linf", "l2"] = "linf"
     """how the size is measured"""
     defence: str = "none"
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> None:
     names, behind = words(options.attacks), words(options.defence)
     for shield in behind:
         shields(shield)
-    sizes = sorted(number(word) for word in words(options.eps))
+    sizes = sorted(size(word, options.norm) for word in words(options.eps))
 
     from rich.console import Console
 
@@ -85,8 +86,14 @@ def words(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def number(word: str) -> float:
+def size(word: str, norm: str) -> float:
+    """The eps that `word` tells, as in 0.1 or 8/255, if a ball of that norm may have it."""
+    top, slash, bottom = word.partition("/")
     try:
-        return float(word)
-    except ValueError:
-        raise ValueError(f"eps must be numbers, got {word!r}") from None
+        eps = float(top) / float(bottom) if slash else float(top)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"--eps must be numbers as in 0.1 or 8/255, got {word!r}") from None
+    try:
+        return resolve(BALLS[norm][0])(eps).eps
+    except OutOfRange as error:
+        raise ValueError(f"--eps {error.text}") from None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attacks.ball import Ball
 from attacks.model import Attack, Victim
+from genlab.ranges import Seed
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Noise(Attack):
     """x plus random noise on the surface of the ball (L-infinity: random signs times eps); no query, no gradient."""
 
     ball: Ball
-    seed: int = 0
+    seed: Seed = 0
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         return x + self.ball.surface(x, self.seed)

@@ -13,33 +13,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from attacks.goal import Smallest
-from attacks.minimal import cross, fooled, gradients, polish, precise, size, slack
+from attacks.minimal import cross, fooled, gradients, polish, size, slack
 from attacks.model import Attack, Victim
-from attacks.options import at_least, not_negative, one_of
+from attacks.precision import widened
+from genlab.ranges import Count, Range, Steps
 
 
 @dataclass(frozen=True)
 class DeepFool(Attack):
     """To the nearest of the boundaries with the `candidates` likeliest classes, in `norm` "l2" or "linf"."""
 
-    steps: int = 50
-    candidates: int = 10
-    nearest: int = 2
-    overshoot: float = 0.02
-    polish: int = 12
-    norm: str = "l2"
-
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps, nearest=self.nearest)
-        at_least(2, candidates=self.candidates)
-        at_least(0, polish=self.polish)
-        not_negative(overshoot=self.overshoot)
-        one_of(("l2", "linf"), norm=self.norm)
+    steps: Steps = 50
+    candidates: Annotated[int, Range(2, 10**12)] = 10
+    nearest: Count = 2
+    overshoot: Annotated[float, Range(0, 100)] = 0.02
+    polish: Annotated[int, Range(0, 10**6)] = 12
+    norm: Literal["l2", "linf"] = "l2"
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best = Smallest(x)
@@ -58,7 +53,7 @@ class DeepFool(Attack):
             best.offer(rows, at.detach(), hit, size(at.detach() - x, self.norm))
             if last or hit.all():
                 return
-            clear, logits = 2 * slack(logits)[:, None], precise(logits)
+            clear, logits = 2 * slack(logits)[:, None], widened(logits)
             behind = logits - logits.gather(1, y[:, None]) - clear  # (N, K): to be raised above zero
             if classes is None:
                 count = min(self.candidates, logits.shape[1]) - 1
@@ -81,4 +76,4 @@ class DeepFool(Attack):
 class DeepFoolLinf(DeepFool):
     """DeepFool that counts the largest change of a pixel."""
 
-    norm: str = "linf"
+    norm: Literal["l2", "linf"] = "linf"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from attacks.carlini import LEAST, SHRINK, TOLERANCE, CarliniL2
 from attacks.goal import Smallest
 from attacks.minimal import lacking, size
 from attacks.model import Victim
-from attacks.options import one_of, positive
+from genlab.ranges import Positive, Steps
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,10 @@ class EAD(CarliniL2):
     rule: which success counts as the smallest, by "l1" or by "en", the elastic net |d|_2^2 + beta |d|_1.
     """
 
-    steps: int = 500
-    lr: float = 0.02
-    beta: float = 3.0
-    rule: str = "l1"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(beta=self.beta)
-        one_of(("l1", "en"), rule=self.rule)
+    steps: Steps = 500
+    lr: Positive = 0.02
+    beta: Positive = 3.0
+    rule: Literal["l1", "en"] = "l1"
 
     def _elastic(self, d: Tensor) -> Tensor:
         return d.flatten(1).square().sum(1) + self.beta * size(d, "l1")

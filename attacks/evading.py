@@ -27,7 +27,7 @@ class Evading(Attack):
 
     inner: Attack
 
-    def __post_init__(self) -> None:
+    def check_relations(self) -> None:
         if getattr(self.inner, "targeted", False):
             raise ValueError(f"Evading takes an untargeted attack, got {self.inner!r}.")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from attacks.goal import reached
 from attacks.model import Attack, Model, Victim
 from genlab.explain.gradients import saliency
 from genlab.explain.measure import brightest
+from genlab.ranges import Positive, Range, Steps, Weight
 
 
 @contextmanager
@@ -43,14 +45,14 @@ class Disguise(Attack):
     """
 
     ball: Ball
-    steps: int = 100
-    step_size: float | None = None
+    steps: Steps = 100
+    step_size: Positive | None = None
     """none: four times eps over the number of steps"""
-    share: float = 0.1
+    share: Annotated[float, Range(0, 1, above=True)] = 0.1
     """of the pixels, those that are to lose their importance"""
-    keep: float = 0.1
+    keep: Weight = 0.1
     """weight of the cross-entropy of the model's own answer, beside the share of the map, in [0, 1]"""
-    beta: float = 10.0
+    beta: Positive = 10.0
     """sharpness of the softplus"""
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:

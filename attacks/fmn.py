@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -18,27 +19,21 @@ from attacks.ball import scale
 from attacks.goal import Smallest
 from attacks.minimal import fooled, lacking, size
 from attacks.model import Attack, Victim
-from attacks.options import at_least, one_of, positive
+from genlab.ranges import Positive, Range, Steps
 
-DUAL = {"l1": "linf", "l2": "l2", "linf": "l1"}
+Norm = Literal["l1", "l2", "linf"]
+DUAL: dict[Norm, Norm] = {"l1": "linf", "l2": "l2", "linf": "l1"}
 
 
 @dataclass(frozen=True)
 class FMN(Attack):
     """Towards the smallest change in `norm` "l2", "linf" or "l1"; step_size is the L2 length of the first step."""
 
-    steps: int = 100
-    step_size: float = 1.0
-    gamma: float = 0.05
-    norm: str = "l2"
+    steps: Steps = 100
+    step_size: Positive = 1.0
+    gamma: Annotated[float, Range(0, 1, above=True, below=True)] = 0.05
+    norm: Norm = "l2"
     targeted: bool = False
-
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps)
-        positive(step_size=self.step_size)
-        if not 0 < self.gamma < 1:
-            raise ValueError(f"gamma must be between 0 and 1, got {self.gamma!r}.")
-        one_of(tuple(DUAL), norm=self.norm)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best = Smallest(x)
@@ -94,12 +89,12 @@ def project(d: Tensor, radius: Tensor, norm: str) -> Tensor:
 class FMNLinf(FMN):
     """FMN that counts the largest change of a pixel."""
 
-    step_size: float = 10.0
-    norm: str = "linf"
+    step_size: Positive = 10.0
+    norm: Norm = "linf"
 
 
 @dataclass(frozen=True)
 class FMNL1(FMN):
     """FMN that counts the sum of all changes."""
 
-    norm: str = "l1"
+    norm: Norm = "l1"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -24,8 +24,8 @@ from attacks.ball import scale
 from attacks.goal import Smallest, chosen, reached
 from attacks.minimal import size
 from attacks.model import Attack, Victim
-from attacks.options import at_least, one_of
 from attacks.spsa import ask, wide
+from genlab.ranges import Range, Seed, Steps
 
 PROBES = 50  # asked in one pass: fixed, so that sums never depend on the batch
 GRAINS = (1, 2, 4, 8)
@@ -36,15 +36,10 @@ class HopSkipJump(Attack):
     """norm: what is made small; first: probes of the first iteration; tries: random starts at most."""
 
     norm: Literal["l2", "linf"] = "l2"
-    queries: int = 5000
-    first: int = 100
-    tries: int = 100
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        one_of(("l2", "linf"), norm=self.norm)
-        at_least(2, queries=self.queries, first=self.first)
-        at_least(1, tries=self.tries)
+    queries: Annotated[int, Range(2, 10**12)] = 5000
+    first: Annotated[int, Range(2, 10**6)] = 100
+    tries: Steps = 100
+    seed: Seed = 0
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best, keys = Smallest(x), noise.key(x, self.seed)

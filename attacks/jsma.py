@@ -6,15 +6,18 @@ of the largest (a_p + a_q)(b_p + b_q) is taken, both sums positive. "both" direc
 arXiv:1808.07945.
 
 Departures. (1) All products are one matrix product of rank 4. Before it, pixels are left out that could not be in the
-best pair whatever the partner: (a_p + max a)(b_p + max b) below the best pair among the 16 largest such bounds.
-(2) Where no pair is admissible, the one with the largest sum of a goes, instead of giving up. (3) Untargeted, which the
-paper leaves open: towards each of the `targets` likeliest other classes, the fewest pixels count.
+best pair whatever the partner: (a_p + max a)(b_p + max b) below the best pair among the 16 largest such bounds. Of more
+than `MOST` that are left, those with the largest bounds are taken, and the pair is the best of these. (2) Where no pair
+is admissible, the one with the largest sum of a goes, instead of giving up. (3) Untargeted, which the paper leaves
+open: towards each of the `targets` likeliest other classes, the fewest pixels count. (4) An image of which fewer than
+two pixels can move is left alone.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +25,11 @@ from torch import Tensor
 from attacks.goal import Smallest
 from attacks.minimal import fooled, gradients, size
 from attacks.model import Attack, Victim
-from attacks.options import at_least, one_of
+from attacks.precision import widened
+from genlab.ranges import Count, Range
+
+FEW, MOST = 16, 512  # candidates for a pair, of one image
+TABLE = 2**22  # products of one pass, which bound its memory
 
 
 @dataclass(frozen=True)
@@ -34,20 +41,12 @@ class JSMA(Attack):
     the target's probability, which changes no choice and keeps it from vanishing.
     """
 
-    theta: float = 1.0
-    gamma: float = 0.145
-    direction: str = "increase"
-    outputs: str = "probabilities"
-    targets: int = 2
+    theta: Annotated[float, Range(0.001, 1)] = 1.0
+    gamma: Annotated[float, Range(0, 1, above=True)] = 0.145
+    direction: Literal["increase", "decrease", "both"] = "increase"
+    outputs: Literal["logits", "probabilities"] = "probabilities"
+    targets: Count = 2
     targeted: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value in (("theta", self.theta), ("gamma", self.gamma)):
-            if not 0 < value <= 1:
-                raise ValueError(f"{name} must be above 0 and at most 1, got {value!r}.")
-        one_of(("increase", "decrease", "both"), direction=self.direction)
-        one_of(("logits", "probabilities"), outputs=self.outputs)
-        at_least(1, targets=self.targets)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best, logits = Smallest(x), f.query(x)
@@ -76,20 +75,20 @@ class JSMA(Attack):
             best.offer(rows, at.detach(), hit, used)
             slopes = self._slopes(f, logits, target, at)
             at = at.detach()
-            keep = ~hit & (used + 2 <= best.size[rows]) & (used + 2 <= 2 * pairs)
+            free = torch.stack([at.flatten(1) < 1 if s > 0 else at.flatten(1) > 0 for s in signs], 1)
+            keep = ~hit & (used + 2 <= best.size[rows]) & (used + 2 <= 2 * pairs) & (free.any(1).sum(1) >= 2)
             if not keep.all():
-                rows, x, y, target, at, slopes = (v[keep] for v in (rows, x, y, target, at, slopes))
+                rows, x, y, target, at, slopes, free = (v[keep] for v in (rows, x, y, target, at, slopes, free))
                 if len(rows) == 0:
                     return
-            flat = at.flatten(1)
             a, b = (slopes[:, :, None] * sign[:, None]).flatten(2).unbind(1)  # (R, signs * entries)
-            stuck = torch.cat([flat >= 1 if s > 0 else flat <= 0 for s in signs], 1)
-            pair = best_pair(a, b, ~stuck, entries)
+            pair = best_pair(a, b, free.flatten(1), entries)
             moves = sign[pair // entries] * self.theta
-            at = flat.scatter_add(1, pair % entries, moves).clamp_(0, 1).view(at.shape)
+            at = at.flatten(1).scatter_add(1, pair % entries, moves).clamp_(0, 1).view(at.shape)
 
     def _slopes(self, f: Victim, logits: Tensor, target: Tensor, at: Tensor) -> Tensor:
         """(R, 2, entries): how the target's output grows with each entry, and how the others' sum falls."""
+        logits = widened(logits)
         wanted = logits.gather(1, target[:, None])
         if self.outputs == "logits":
             return gradients(f, torch.cat([wanted, wanted - logits.sum(1, keepdim=True)], 1), at).flatten(2)
@@ -97,22 +96,33 @@ class JSMA(Attack):
 
 
 def best_pair(a: Tensor, b: Tensor, allowed: Tensor, entries: int) -> Tensor:
-    """(N, 2): the two features of the largest (a_p + a_q)(b_p + b_q), for a, b, allowed (N, M), M >= 2.
+    """(N, 2): the two features of the largest (a_p + a_q)(b_p + b_q), for a, b, allowed (N, M), two pixels allowed.
 
     Features that are equal modulo `entries` are one pixel, no pair. Where no pair is admissible: the largest a_p + a_q.
     """
     low = torch.finfo(a.dtype).min / 4
     a, b = torch.where(allowed, a, low), torch.where(allowed, b, low)
+    pair = _largest(a, entries)
     top_a, top_b = a.amax(1, keepdim=True), b.amax(1, keepdim=True)
     bound = torch.where(allowed, (a + top_a).clamp_min(0) * (b + top_b).clamp_min(0), 0)
-    few = bound.topk(min(16, bound.shape[1])).indices
-    floor = _products(a, b, few, entries).amax((1, 2))
-    count = int((bound >= floor[:, None]).sum(1).amax()) if bool((floor > 0).all()) else bound.shape[1]
-    some = bound.topk(max(2, min(count, bound.shape[1]))).indices.sort(1).values
-    products = _products(a, b, some, entries).flatten(1)
-    value, where = products.max(1)
-    pair = some.gather(1, torch.stack([where // some.shape[1], where % some.shape[1]], 1))
-    return torch.where(value[:, None] > 0, pair, a.topk(2).indices)
+    few = min(FEW, bound.shape[1])
+    floor = _products(a, b, bound.topk(few).indices, entries).amax((1, 2))
+    count = ((bound > 0) & (bound >= floor[:, None])).sum(1)  # a pair of any other feature is worse
+    width = count.double().clamp(few, MOST).log2().ceil().exp2().long().clamp_max(bound.shape[1])
+    for w in width.unique().tolist():  # a large table for some does not enlarge those of the others
+        for rows in (width == w).nonzero().squeeze(1).split(max(1, TABLE // w**2)):
+            some = bound[rows].topk(w).indices.sort(1).values
+            value, where = _products(a[rows], b[rows], some, entries).flatten(1).max(1)
+            found = some.gather(1, torch.stack([where // w, where % w], 1))
+            pair[rows] = torch.where(value[:, None] > 0, found, pair[rows])
+    return pair
+
+
+def _largest(a: Tensor, entries: int) -> Tensor:
+    """(N, 2): the features of the largest a (N, M) in two different pixels."""
+    first = a.argmax(1, keepdim=True)
+    same = torch.arange(a.shape[1], device=a.device) % entries == first % entries
+    return torch.cat([first, a.masked_fill(same, -math.inf).argmax(1, keepdim=True)], 1)
 
 
 def _products(a: Tensor, b: Tensor, some: Tensor, entries: int) -> Tensor:

@@ -7,6 +7,7 @@ is. Departure: the paper measures how far the nearest such image is; here it has
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from torch import Tensor
 
@@ -14,8 +15,8 @@ from attacks.ball import Ball
 from attacks.defences.purify import DefenseGAN
 from attacks.goal import Best, margin, reached
 from attacks.model import Attack, Model, Victim
-from attacks.options import not_negative
 from genlab.edit import descend, evaluating, invert
+from genlab.ranges import Range, Weight
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,15 @@ class Latent(Attack):
     is shown to the model, and the best is kept: x (N, C, H, W) of the generator's size in [0, 1] -> the same.
 
     purifier, classifier: those that the attacked model is made of. confidence: lead in logits to be reached. weight: in
-    logits per squared pixel outside the ball. ValueError: steps, weight or confidence below 0.
+    logits per squared pixel outside the ball.
     """
 
     ball: Ball
     purifier: DefenseGAN = field(repr=False)
     classifier: Model = field(repr=False)
-    steps: int = 200
-    weight: float = 10.0
-    confidence: float = 1.0
-
-    def __post_init__(self) -> None:
-        not_negative(steps=self.steps, weight=self.weight, confidence=self.confidence)
+    steps: Annotated[int, Range(0, 10**6)] = 200
+    weight: Weight = 10.0
+    confidence: Weight = 1.0
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         draw, starts, lr, best = self.purifier.generator, self.purifier.starts, self.purifier.lr, Best(x)

@@ -12,7 +12,7 @@ between y and the best other class: it serves untargeted attacks as well, and no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from attacks.carlini import CarliniL2
 from attacks.goal import Smallest, chosen
 from attacks.minimal import gap, size
 from attacks.model import Victim
-from attacks.options import at_least
+from genlab.ranges import Positive, Range, Steps
 
 Pair = tuple[Tensor, Tensor, Tensor]  # step, change of the gradient, 1 / <step, change> or 0
 
@@ -35,16 +35,12 @@ class LBFGS(CarliniL2):
     lr is the largest change of an entry in the first step; patience is how many halvings of a step end a search.
     """
 
-    steps: int = 100
-    searches: int = 14
-    lr: float = 0.1
-    initial_c: float = 1.0
-    memory: int = 8
+    steps: Steps = 100
+    searches: Steps = 14
+    lr: Positive = 0.1
+    initial_c: Positive = 1.0
+    memory: Annotated[int, Range(1, 1000)] = 8
     narrow: ClassVar[float] = 1.02  # the cross-entropy goes on past the boundary, the further the larger c
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, memory=self.memory)
 
     def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """(N,): the cross-entropy of the wanted answer between y and the best other class."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from attacks.ball import scale
 from attacks.goal import Smallest, chosen, margin
 from attacks.model import Victim
+from attacks.precision import widened
 
 ORDER = {"l0": 0.0, "l1": 1.0, "l2": 2.0, "linf": math.inf}
 UNITS = 2  # in the last place of the largest logit: each of two logits may be off by one
@@ -27,26 +28,20 @@ def size(d: Tensor, norm: str) -> Tensor:
     return torch.linalg.vector_norm(d.flatten(1), ORDER[norm], dim=1)
 
 
-def precise(logits: Tensor) -> Tensor:
-    """The logits in float32 or better: differences of half precision logits are no half precision numbers."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
 def slack(logits: Tensor) -> Tensor:
     """(N,): the lead that rounding may make or break, without a graph.
 
     `UNITS` in the last place of the largest logit, in the logits' own dtype, or `SLACK` times the spread of the logits,
     whichever is larger. The spread does not grow with a number that is added to all logits.
     """
-    wide = precise(logits.detach())
-    low, high = wide.aminmax(dim=1)
+    low, high = widened(logits.detach()).aminmax(dim=1)
     unit = torch.finfo(logits.dtype).eps * torch.maximum(-low, high)
     return torch.maximum(UNITS * unit, SLACK * (high - low))
 
 
 def gap(logits: Tensor, y: Tensor, targeted: bool) -> Tensor:
     """(N,): what must fall below zero: the lead of y over the best other class or, if targeted, its arrears."""
-    lead = margin(precise(logits), y)
+    lead = margin(logits, y)
     return -lead if targeted else lead
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from attacks.ball import Linf
 from attacks.callables import UNSEEN, networks
 from attacks.precision import rounded, widened
 from genlab.ranges import check as check_options
@@ -180,10 +181,13 @@ class Attack(ABC):
 
     model: x (N, ...) in [0, 1] -> logits (N, K); y: (N,) int64, the true labels or, for a targeted attack, the wanted
     ones; the result has the dtype of x. A subclass writes `run`; a field named `ball` says what the result promises,
-    and the evaluator checks it.
+    and the evaluator checks it; a number in its place is the eps of a `Linf`. Options that their annotations do not
+    allow raise a ValueError.
     """
 
     def __post_init__(self) -> None:
+        if isinstance(eps := getattr(self, "ball", None), int | float):
+            object.__setattr__(self, "ball", Linf(eps))
         check_options(self)
 
     @abstractmethod

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -20,8 +21,8 @@ from torch import Tensor
 from attacks import noise
 from attacks.goal import chosen, reached
 from attacks.model import Attack, Victim
-from attacks.options import at_least, positive
 from attacks.precision import widened
+from genlab.ranges import Count, Positive, Range, Seed
 
 
 def log_odds(logits: Tensor, y: Tensor) -> Tensor:
@@ -64,19 +65,13 @@ class OnePixel(Attack):
     chunk: images of one pass at most, for memory.
     """
 
-    pixels: int = 1
-    population: int = 400
-    generations: int = 100
-    weight: float = 0.5
+    pixels: Annotated[int, Range(1, 100)] = 1
+    population: Annotated[int, Range(4, 10_000)] = 400
+    generations: Annotated[int, Range(0, 10**6)] = 100
+    weight: Positive = 0.5
     targeted: bool = False
-    chunk: int = 4096
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, pixels=self.pixels, chunk=self.chunk)
-        at_least(4, population=self.population)
-        at_least(0, generations=self.generations)
-        positive(weight=self.weight)
+    chunk: Count = 4096
+    seed: Seed = 0
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:

@@ -12,7 +12,7 @@ the patch, so that their weights do not depend on its size, and the total variat
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from attacks import noise
 from attacks.goal import cross_entropy, reached
 from attacks.model import Attack, Learnt, Model, Victim, finite, victim
-from attacks.options import above, at_least, not_negative, one_of
 from attacks.views import NUMBERS, Views
 from genlab.data import Images, Stream
 from genlab.optim import adam
+from genlab.ranges import Count, LearningRate, Range, Seed, Weight
 from genlab.train import Method, Metrics, Options, Update, fit
 
 if TYPE_CHECKING:
@@ -111,22 +111,16 @@ class Patch(Learnt):
     of the total variation and of the non-printability. images, batch, lr: length, step and rate of the training.
     """
 
-    target: int = 0
-    size: float = 0.5
+    target: Annotated[int, Range(0, 10**6)] = 0
+    size: Annotated[float, Range(0, 1, above=True)] = 0.5
     shape: Shape = "square"
     views: Views = Views()
-    smooth: float = 0.1
-    print: float = 0.1
-    images: int = 100_000
-    batch: int = 64
-    lr: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        one_of(("square", "disc", "glasses"), shape=self.shape)
-        above(0, 1, size=self.size)
-        at_least(0, target=self.target)
-        not_negative(smooth=self.smooth, print=self.print)
+    smooth: Weight = 0.1
+    print: Weight = 0.1
+    images: Count = 100_000
+    batch: Count = 64
+    lr: LearningRate = 0.1
+    seed: Seed = 0
 
     def prepare(self, model: Model, data: Images) -> Patched:
         channels, height, width = data.shape
@@ -150,8 +144,8 @@ class Patched(Attack):
     views: Views
     patch: Tensor = field(repr=False, compare=False)
     mask: Tensor = field(repr=False, compare=False)
-    seed: int = 0
-    draw: int = 0
+    seed: Seed = 0
+    draw: Annotated[int, Range(0, 10**12)] = 0
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         u = noise.uniform(noise.key(x, self.seed), (NUMBERS,), self.draw)

@@ -21,7 +21,7 @@ from torch import Tensor
 from attacks.ball import Ball, scale
 from attacks.goal import Best, cross_entropy, reached
 from attacks.model import Attack, Victim
-from attacks.options import at_least, not_negative, positive
+from genlab.ranges import Positive, Seed, Share, Steps
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,20 @@ class PGD(Attack):
     """
 
     ball: Ball
-    steps: int = 40
-    step_size: float | None = None
+    steps: Steps = 40
+    step_size: Positive | None = None
     random_start: bool = True
-    momentum: float = 0.0
-    restarts: int = 1
+    momentum: Share = 0.0
+    restarts: Steps = 1
     targeted: bool = False
     early_stop: bool = False
     keep_best: bool = True
-    seed: int = 0
+    seed: Seed = 0
     reach: ClassVar[float] = 2.5  # length of the default walk, in eps
 
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps)
-        positive(step_size=self.step_size)
-        not_negative(momentum=self.momentum)
-        if self.restarts < 1 or (self.restarts > 1 and not self.random_start):
-            raise ValueError(f"restarts must be >= 1, and 1 without random_start, got {self.restarts}.")
+    def check_relations(self) -> None:
+        if self.restarts > 1 and not self.random_start:
+            raise ValueError(f"restarts must be 1 without random_start, got {self.restarts}.")
 
     def objective(self, logits: Tensor, y: Tensor) -> Tensor:
         """(N,), to be raised: how far each example is from its label or, if targeted, how near."""
@@ -101,7 +98,7 @@ class PGD(Attack):
 class FGSM(PGD):
     """One step of length eps from the clean image; one forward and one backward pass."""
 
-    steps: int = 1
+    steps: Steps = 1
     random_start: bool = False
     keep_best: bool = False
     reach: ClassVar[float] = 1.0
@@ -121,5 +118,5 @@ class MIFGSM(IFGSM):
     Steps of eps / steps, the paper's.
     """
 
-    momentum: float = 1.0
+    momentum: Share = 1.0
     reach: ClassVar[float] = 1.0

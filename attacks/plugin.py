@@ -141,12 +141,12 @@ def split(word: str, known: dict[str, tuple[str, str]], kind: str) -> tuple[str,
     found = {}
     for option in options:
         key, equals, value = option.partition("=")
-        if not equals:
+        if not key or not equals:
             raise ValueError(f"an option of {name} is written {name}:option=value, got {option!r}")
         try:
             found[key] = literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[key] = value
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            found[key] = value  # a word
     return choose(name, known, kind), found
 
 

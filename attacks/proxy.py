@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from attacks.ball import Ball
 from attacks.goal import UNANSWERED, answers
 from attacks.model import Attack, Learnt, Model, Victim, victim
-from attacks.options import at_least, one_of
 from genlab.commands import methods
 from genlab.data import Images, Stream
 from genlab.data.seeds import generator
 from genlab.names import resolve
+from genlab.ranges import Count, LearningRate, Seed
 from genlab.train import Options, fit
 
 
@@ -58,17 +58,13 @@ class Proxy(Learnt, Inside):
     classifier's SGD.
     """
 
-    net: str = "cnn"
+    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
     learns: Literal["data", "queries"] = "queries"
-    pairs: int | None = None
-    images: int = 60_000
-    batch: int = 64
-    lr: float = 0.05
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        one_of(("data", "queries"), learns=self.learns)
-        at_least(1, images=self.images, batch=self.batch, pairs=1 if self.pairs is None else self.pairs)
+    pairs: Count | None = None
+    images: Count = 60_000
+    batch: Count = 64
+    lr: LearningRate = 0.05
+    seed: Seed = 0
 
     def prepare(self, model: Model, data: Images) -> Transfer:
         few = data

@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy, interpolate, pad
 from attacks.model import Model, victim
 from genlab.data import Images, Stream, batches
 from genlab.optim import adam
+from genlab.ranges import Count, LearningRate, Positive, Seed, Weight, check
 from genlab.train import Method, Metrics, Options, Update, fit
 
 if TYPE_CHECKING:
@@ -136,16 +137,19 @@ class Program(Method):
 class Reprogramming:
     """How a program is learnt; `learn(model, shape, data)` returns it."""
 
-    images: int = 100_000
+    images: Count = 100_000
     """length of the training, in pictures"""
-    batch: int = 32
-    lr: float = 0.1
+    batch: Count = 32
+    lr: LearningRate = 0.1
     """learning rate of Adam, falling to 0 along a cosine"""
-    weight: float = 0.0
+    weight: Weight = 0.0
     """penalty on |w|^2"""
-    sharpness: float = 10.0
+    sharpness: Positive = 10.0
     """by which the victim's logits are multiplied in the loss"""
-    seed: int = 0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def learn(self, model: Model, shape: tuple[int, int, int], data: Images, hole: Tensor | None = None) -> Program:
         """The program that makes `model`, for images of `shape` (C, H, W), tell the classes of the small pictures.

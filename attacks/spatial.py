@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from torch.nn.functional import grid_sample
 
 from attacks.goal import Smallest, margin, reached
 from attacks.model import Attack, Victim
-from attacks.options import at_least, not_negative, positive
+from genlab.ranges import Range, Steps, Weight
 
 SMALL = 1e-8
 
@@ -52,17 +53,12 @@ class Spatial(Attack):
     tau: weight of the flow's roughness. confidence: lead in logits to be reached. lr: Adam's, in pixels.
     """
 
-    steps: int = 200
-    tau: float = 0.05
-    confidence: float = 0.0
-    lr: float = 0.05
-    patience: int = 30
+    steps: Steps = 200
+    tau: Weight = 0.05
+    confidence: Weight = 0.0
+    lr: Annotated[float, Range(0, 1e4, above=True)] = 0.05
+    patience: Steps = 30
     targeted: bool = False
-
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps, patience=self.patience)
-        not_negative(tau=self.tau, confidence=self.confidence)
-        positive(lr=self.lr)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:

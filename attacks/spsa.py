@@ -12,6 +12,7 @@ steps = (queries - 1) // (2 * samples + 1), and no example costs more.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from attacks import noise
 from attacks.ball import Ball
 from attacks.goal import Best, margin, reached
 from attacks.model import Attack, Victim, finite
-from attacks.options import at_least, positive
+from genlab.ranges import Count, Positive, Range, Seed
 
 PAIRS = 16  # asked in one pass: fixed, so that sums never depend on the batch
 ROWS = 2048  # in one pass at most
@@ -41,18 +42,16 @@ class SPSA(Attack):
     """samples: pairs of probes x ± sigma * direction per step; step_size: None means eps / 10."""
 
     ball: Ball
-    queries: int = 5000
-    samples: int = 64
-    sigma: float = 0.01
-    step_size: float | None = None
+    queries: Count = 5000
+    samples: Count = 64
+    sigma: Annotated[float, Range(0, 1, above=True)] = 0.01
+    step_size: Positive | None = None
     targeted: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
+    def check_relations(self) -> None:
         if self.queries < 2 * self.samples + 2:
-            raise ValueError(f"queries must be >= 2 * samples + 2 = {2 * self.samples + 2}, got {self.queries}.")
-        positive(sigma=self.sigma, step_size=self.step_size)
+            raise ValueError(f"queries must be at least 2 * samples + 2 = {2 * self.samples + 2}, got {self.queries}.")
 
     def directions(self, keys: Tensor, shape: tuple[int, ...], draw: int) -> Tensor:
         """(N, *shape): random signs."""
@@ -107,12 +106,7 @@ class SPSA(Attack):
 class NES(SPSA):
     """Normal directions; the step is the steepest one of the ball along a running mean of the estimates."""
 
-    momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {self.momentum!r}.")
+    momentum: Annotated[float, Range(0, 1, below=True)] = 0.9
 
     def directions(self, keys: Tensor, shape: tuple[int, ...], draw: int) -> Tensor:
         return noise.normal(keys, shape, draw)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -21,8 +22,8 @@ from attacks import noise
 from attacks.ball import L2, Ball, Linf
 from attacks.goal import Best, chosen, cross_entropy, margin, reached
 from attacks.model import Attack, Victim
-from attacks.options import above, at_least
 from attacks.spsa import wide
+from genlab.ranges import Range, Seed
 
 HALVE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: when the painted share is halved
 
@@ -32,16 +33,14 @@ class Square(Attack):
     """share: of the image's area that the first squares cover; None means 0.8 (L-inf) or 0.3 (L2)."""
 
     ball: Ball
-    queries: int = 5000
-    share: float | None = None
+    queries: Annotated[int, Range(2, 10**12)] = 5000
+    share: Annotated[float, Range(0, 1, above=True)] | None = None
     targeted: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
-    def __post_init__(self) -> None:
+    def check_relations(self) -> None:
         if not isinstance(self.ball, Linf | L2):
             raise ValueError(f"ball must be Linf or L2, got {self.ball!r}.")
-        at_least(2, queries=self.queries)
-        above(0, 1, share=self.share)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:

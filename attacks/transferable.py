@@ -13,6 +13,7 @@ batch: what fools this model is pushed on, because another one is meant.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -22,8 +23,8 @@ from attacks import noise
 from attacks.ball import Ball, scale
 from attacks.goal import chosen, cross_entropy
 from attacks.model import Attack, Victim
-from attacks.options import above, at_least, not_negative, positive, within
 from attacks.views import NUMBERS, Views
+from genlab.ranges import Positive, Range, Seed, Share, Steps
 
 
 def gaussian(kernel: int) -> Tensor:
@@ -41,23 +42,14 @@ class Transferable(Attack):
     """
 
     ball: Ball
-    steps: int = 10
-    step_size: float | None = None
-    momentum: float = 1.0
-    diversity: float = 0.5
-    shrink: float = 0.8
-    kernel: int | None = None
+    steps: Steps = 10
+    step_size: Positive | None = None
+    momentum: Share = 1.0
+    diversity: Share = 0.5
+    shrink: Annotated[float, Range(0.01, 1)] = 0.8
+    kernel: Annotated[int, Range(1, 99, odd=True)] | None = None
     targeted: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps)
-        positive(step_size=self.step_size)
-        not_negative(momentum=self.momentum)
-        within(0, 1, diversity=self.diversity)
-        above(0, 1, shrink=self.shrink)
-        if self.kernel is not None and (self.kernel < 1 or self.kernel % 2 == 0):
-            raise ValueError(f"kernel must be None or an odd number >= 1, got {self.kernel}.")
+    seed: Seed = 0
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:

@@ -13,18 +13,18 @@ the last one, and looks ahead by chunks of images for the next one that is not f
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import torch
 from torch import Tensor
 
 from attacks.ball import Ball, Linf
-from attacks.deepfool import DeepFool
+from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.goal import answers, cross_entropy, reached
 from attacks.model import Attack, Learnt, Model, Victim, victim
-from attacks.options import above, at_least, positive
 from attacks.universal_method import Delta, Generated, Loss, hit, lead, lead_of, learn
 from genlab.data.seeds import generator
+from genlab.ranges import Count, LearningRate, Positive, Range, Seed, Steps, Width
 from genlab.train import Options
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Fixed(Attack):
     ball: Ball
     delta: Tensor = field(repr=False)
 
-    def __post_init__(self) -> None:
+    def check_relations(self) -> None:
         size = self.ball.size(self.delta[None]).item()
         if not size <= self.ball.eps + 1e-6 * max(1, self.ball.eps):
             raise ValueError(f"delta must lie in the ball, got one of size {size:.6g} for {self.ball!r}.")
@@ -74,20 +74,16 @@ class Universal(Learnt):
     """
 
     ball: Ball
-    images: int = 1000
-    epochs: int = 5
-    fooling: float = 0.95
-    steps: int = 20
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, images=self.images, epochs=self.epochs, steps=self.steps)
-        above(0, 1, fooling=self.fooling)
+    images: Count = 1000
+    epochs: Steps = 5
+    fooling: Annotated[float, Range(0, 1, above=True)] = 0.95
+    steps: Steps = 20
+    seed: Seed = 0
 
     def prepare(self, model: Model, data: Images) -> Fixed:
         few = data.subset(torch.randperm(len(data), generator=generator("universal", self.seed))[: self.images])
-        norm = "linf" if isinstance(self.ball, Linf) else "l2"
-        inner = DeepFool(steps=self.steps, nearest=9, polish=0, norm=norm)
+        kind = DeepFoolLinf if isinstance(self.ball, Linf) else DeepFool
+        inner = kind(steps=self.steps, nearest=9, polish=0)
         with victim(model, few.x[:1], torch.zeros_like(few.labels[:1])) as f:
             said = torch.cat([f.query(part).argmax(1) for part in few.x.split(256)])
             delta = torch.zeros_like(few.x[0])
@@ -128,15 +124,11 @@ class Trained(Learnt):
     """
 
     ball: Ball
-    images: int = 30_000
-    batch: int = 64
-    lr: float = 0.5
-    limit: float = 3.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, images=self.images, batch=self.batch)
-        positive(lr=self.lr, limit=self.limit)
+    images: Count = 30_000
+    batch: Count = 64
+    lr: LearningRate = 0.5
+    limit: Positive = 3.0
+    seed: Seed = 0
 
     def _learn(self, model: Model, data: Images, net: Delta | Generated, loss: Loss) -> None:
         options = Options(self.images, self.batch, self.seed, schedule="cosine", log_every=self.images)
@@ -167,12 +159,8 @@ class UniversalTargeted(UniversalGradient):
     training for each, judged on up to 1000 of the attacker's images.
     """
 
-    limit: float = 5.0
-    target: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(0, target=self.target or 0)
+    limit: Positive = 5.0
+    target: Annotated[int, Range(0, 10**6)] | None = None
 
     def prepare(self, model: Model, data: Images) -> Fixed:
         target = self.easiest(model, data) if self.target is None else self.target
@@ -212,14 +200,10 @@ class UniversalGenerator(Trained):
     per_image: it sees the image and gives each its own; otherwise it sees one fixed pattern and gives all the same.
     """
 
-    lr: float = 2e-3
-    limit: float = 5.0
-    width: int = 32
+    lr: LearningRate = 2e-3
+    limit: Positive = 5.0
+    width: Width = 32
     per_image: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, width=self.width)
 
     def prepare(self, model: Model, data: Images) -> Fixed | PerImage:
         net = Generated(data.shape, self.width, self.per_image, self.seed).to(data.device)

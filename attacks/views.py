@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from attacks.options import within
+from genlab.ranges import Range, Share, check, checked
 
+Quality = Annotated[int, Range(1, 95)]  # of a JPEG file
+Scale = Annotated[float, Range(0.001, 1000)]
 NUMBERS = 5  # that make a view: angle, scale, row, column, brightness
 
 
@@ -29,16 +32,17 @@ class Views:
     place: the share of the free room that is used; 1: anywhere where the whole thing fits, 0: in the centre.
     """
 
-    rotation: float = 20.0
-    scale: tuple[float, float] = (0.9, 1.1)
-    place: float = 0.5
-    brightness: float = 0.1
+    rotation: Annotated[float, Range(0, 180)] = 20.0
+    scale: tuple[Scale, Scale] = (0.9, 1.1)
+    place: Share = 0.5
+    brightness: Share = 0.1
 
     def __post_init__(self) -> None:
-        within(0, 180, rotation=self.rotation)
-        within(0, 1, place=self.place, brightness=self.brightness)
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise ValueError(f"scale must be two numbers, 0 < low <= high, got {self.scale!r}.")
+        check(self)
+
+    def check_relations(self) -> None:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale must be two numbers, low <= high, got {self.scale!r}.")
 
     def matrices(self, u: Tensor, inner: tuple[int, int], outer: tuple[int, int]) -> Tensor:
         """(N, 2, 3): for `affine_grid`, from the plane of the outer image to that of the inner one, both [-1, 1].
@@ -75,10 +79,9 @@ class Views:
         return (x * (1 - cover) + colour + self.light(u).to(x.dtype) * cover).clamp(0, 1)
 
 
-def jpeg(x: Tensor, quality: int = 75) -> Tensor:
-    """x (N, 1 or 3, H, W) in [0, 1], each through a JPEG file of that quality (1 to 95) and back."""
-    if not 1 <= quality <= 95:
-        raise ValueError(f"quality must be in [1, 95], got {quality}.")
+@checked
+def jpeg(x: Tensor, quality: Quality = 75) -> Tensor:
+    """x (N, 1 or 3, H, W) in [0, 1], each through a JPEG file of that quality and back."""
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"JPEG holds images (N, 1 or 3, H, W), got {tuple(x.shape)}.")
     pixels = x.detach().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

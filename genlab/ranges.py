@@ -1,40 +1,64 @@
 """What the options of a dataclass may be, said where they are declared: `width: Annotated[int, Range(1, 4096)] = 64`.
 
-`check` holds every value against its annotation. Configs, attacks and the command line all call it, so a value is
-refused in the same words wherever it comes from. What several options say together is checked by the method
-`check_relations` of their class, if it has one; it raises a ValueError.
+`check` holds every value against its annotation, `checked` the arguments of a function. Configs, attacks, defences and
+the command line all use them, so a value is refused in the same words wherever it comes from. What several options say
+together is checked by the method `check_relations` of their class, if it has one; it raises a ValueError.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
+from functools import cache, wraps
+from inspect import Parameter, signature
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`, both included unless `above` leaves out `low` or `below` leaves out `high`."""
+    """The numbers from `low` to `high`, both included unless `above` leaves out `low` or `below` leaves out `high`.
+
+    odd: only odd ones.
+    """
 
     low: float = -math.inf
     high: float = math.inf
     above: bool = False
     below: bool = False
+    odd: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.above else self.low <= value) and (
-            value < self.high if self.below else value <= self.high
+        return (
+            (self.low < value if self.above else self.low <= value)
+            and (value < self.high if self.below else value <= self.high)
+            and (value % 2 == 1 if self.odd else True)
         )
 
     def __str__(self) -> str:
         low = "" if self.low == -math.inf else f"{'above' if self.above else 'at least'} {_plain(self.low)}"
         high = "" if self.high == math.inf else f"{'below' if self.below else 'at most'} {_plain(self.high)}"
-        return " and ".join(filter(None, (low, high))) or "a finite number"
+        limits = " and ".join(filter(None, (low, high))) or "a finite number"
+        return f"odd, {limits}" if self.odd else limits
+
+    def described(self, value: object) -> str:
+        """What a value should be that is not `value`."""
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Pixels(Range):
+    """A size in pixels, which are in [0, 1]: who counts in steps of 1/255 is told."""
+
+    def described(self, value: object) -> str:
+        number = isinstance(value, int | float) and 1 < value <= 255
+        return f"{self} (pixels are in [0, 1]; did you mean {value:g}/255?)" if number else str(self)
 
 
 class NotEmpty:
@@ -45,6 +69,9 @@ class NotEmpty:
 
     def __str__(self) -> str:
         return "at least one value"
+
+    def described(self, value: object) -> str:
+        return str(self)
 
 
 def _plain(bound: float) -> str:
@@ -65,7 +92,7 @@ Positive = Annotated[float, Range(0, 1e9, above=True)]
 Weight = Annotated[float, Range(0, 1e9)]  # of a term of a loss
 Share = Annotated[float, Range(0, 1)]
 Fraction = Annotated[float, Range(0, 1, below=True)]  # a share that is never all
-Eps = Annotated[float, Range(0, 1)]  # L-infinity size of a perturbation, in pixels of [0, 1]
+Eps = Annotated[float, Pixels(0, 1)]  # L-infinity size of a perturbation, in pixels of [0, 1]
 LearningRate = Annotated[float, Range(0, 1e4, above=True)]
 
 
@@ -107,11 +134,34 @@ def check(options: Any) -> None:
     hints = _hints(options.__class__)
     for field in fields(options):
         value = getattr(options, field.name)
+        _hold(field.name, value, hints[field.name])
         if is_dataclass(value) and not isinstance(value, type):
             check(value)
-        elif wrong := _wrong(value, hints[field.name]):
-            raise OutOfRange(field.name, f"must be {wrong}, got {_short(value)}")
     getattr(options, "check_relations", lambda: None)()
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, whose arguments are held against their annotations at every call; it raises OutOfRange as `check`.
+
+    For constructors that are none of a dataclass, and for functions with options of their own.
+    """
+    taken = signature(function)
+
+    @wraps(function)
+    def held(*args: P.args, **kwargs: P.kwargs) -> R:
+        hints = _hints(function)
+        for name, value in taken.bind(*args, **kwargs).arguments.items():
+            kind = taken.parameters[name].kind
+            if name in hints and kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+                _hold(name, value, hints[name])
+        return function(*args, **kwargs)
+
+    return held
+
+
+def _hold(name: str, value: Any, hint: Any) -> None:
+    if wrong := _wrong(value, hint):
+        raise OutOfRange(name, f"must be {wrong}, got {_short(value)}")
 
 
 def _short(value: Any) -> str:
@@ -133,7 +183,7 @@ def _wrong(value: Any, hint: Any) -> str:
         allowed = next((part for part in parts[1:] if isinstance(part, Range | NotEmpty)), None)
         if allowed is None or (not wrong and value in allowed):
             return wrong
-        return f"{wrong}, {allowed}" if wrong else str(allowed)
+        return f"{wrong}, {allowed}" if wrong else allowed.described(value)
     if origin in (Union, UnionType):
         found = [_wrong(value, part) for part in parts if part is not NoneType or value is None]
         return "" if "" in found else " or ".join(dict.fromkeys(found))
@@ -157,4 +207,6 @@ def _wrong(value: Any, hint: Any) -> str:
         return "" if isinstance(value, str) else "text"
     if hint is Path:
         return "" if isinstance(value, str | Path) else "a path"  # text in a config.json
+    if is_dataclass(hint) and isinstance(hint, type):
+        return "" if isinstance(value, hint) else f"of class {hint.__name__}"
     return ""

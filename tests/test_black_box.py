@@ -176,17 +176,17 @@ def test_hills_grow_towards_the_middle_and_a_pair_has_length_one_and_little_sum(
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: SPSA(Linf(0.1), samples=0), "samples must be >= 1, got 0"),
-        (lambda: SPSA(Linf(0.1), queries=10), "queries must be >= .* 130, got 10"),
+        (lambda: SPSA(Linf(0.1), samples=0), "samples must be at least 1 .*, got 0"),
+        (lambda: SPSA(Linf(0.1), queries=10), "queries must be at least .* 130, got 10"),
         (lambda: SPSA(Linf(0.1), sigma=-1.0), "sigma .* got -1.0"),
         (lambda: SPSA(Linf(0.1), step_size=0.0), "step_size .* got 0.0"),
         (lambda: NES(Linf(0.1), momentum=1.0), "momentum .* got 1.0"),
-        (lambda: Square(Linf(0.1), queries=1), "queries must be >= 2, got 1"),
+        (lambda: Square(Linf(0.1), queries=1), "queries must be at least 2 .*, got 1"),
         (lambda: Square(Linf(0.1), share=1.5), "share .* got 1.5"),
-        (lambda: HopSkipJump(norm="l1"), "norm must be one of l2, linf, got 'l1'"),  # type: ignore[arg-type]
-        (lambda: HopSkipJump(tries=0), "tries must be >= 1, got 0"),
+        (lambda: HopSkipJump(norm="l1"), "norm must be one of 'l2', 'linf', got 'l1'"),  # type: ignore[arg-type]
+        (lambda: HopSkipJump(tries=0), "tries must be at least 1 .*, got 0"),
         (lambda: Proxy(PGD(Linf(0.1)), learns="hearsay"), "learns must be one of .* got 'hearsay'"),  # type: ignore
-        (lambda: Proxy(PGD(Linf(0.1)), images=0), "images must be >= 1, got 0"),
+        (lambda: Proxy(PGD(Linf(0.1)), images=0), "images must be at least 1 .*, got 0"),
     ],
 )
 def test_meaningless_settings_are_refused_by_name(build, message: str) -> None:

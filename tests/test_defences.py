@@ -17,8 +17,11 @@ from attacks import FGSM, L2, PGD, Linf, plugin
 from attacks.defences import line_up
 from attacks.defences.adversarial_training import AdversarialTrainingConfig, Away, FastFGSM
 from attacks.defences.committee import Committee
+from attacks.defences.comparison import successes
 from attacks.defences.denoising import Bilateral, NonLocalMeans, TotalVariation, divergence, gradient
+from attacks.defences.detection import Detector
 from attacks.defences.interval import IntervalTraining, certified, through, worst_logits
+from attacks.defences.purify import Reconstruct
 from attacks.defences.random import ResizePad
 from attacks.defences.randomised_smoothing import (
     ABSTAIN,
@@ -27,6 +30,7 @@ from attacks.defences.randomised_smoothing import (
     certified_accuracy,
     proportion_at_least,
 )
+from attacks.defences.scores import MaxSoftmax
 from attacks.defences.smoothing import JPEG, BitDepth, Composed, Filter, Filtered, Mean, Median
 from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluate import evaluate
@@ -200,6 +204,45 @@ def test_prediction_abstains_where_two_classes_are_alike():
     x[2:, 0, 0, 0] = 2.0
     smoothed = Smoothed(Half(), 0.5)
     assert smoothed.predict(x, n=100).tolist() == [ABSTAIN, ABSTAIN, 1, 1]
+
+
+def test_so_few_draws_that_they_could_only_abstain_are_refused():
+    smoothed, x = Smoothed(Half(), 0.5), torch.full((1, 1, 2, 2), 9.0)
+    for call, least in ((smoothed.predict, 11), (lambda x, n: smoothed.certify(x, n)[0], 10)):
+        with pytest.raises(ValueError, match=f"n must be at least {least} for alpha=0.001, got {least - 1}"):
+            call(x, least - 1)
+        assert call(x, least).tolist() == [1]  # the least that works does
+    with pytest.raises(ValueError, match="n must be at least 8 for alpha=0.01, got 1"):
+        smoothed.predict(x, n=1, alpha=0.01)
+
+
+def test_answers_in_train_mode_are_those_of_eval_mode_and_change_no_statistics():
+    torch.manual_seed(0)
+    x, y = torch.rand(6, 3, 9, 8), torch.tensor([0, 1, 2, 3, 0, 1])
+    smoothed, plain = Smoothed(Small(), 0.3), Small()
+    ways = {
+        "predict": (smoothed, lambda: smoothed.predict(x, n=30)),
+        "certify": (smoothed, lambda: torch.stack([v.double() for v in smoothed.certify(x, n=30, select=20)])),
+        "counts": (smoothed, lambda: smoothed.counts(x, 30)),
+        "reconstruct": (plain, lambda: Reconstruct(plain.body[0])(x)),
+        "successes": (plain, lambda: successes(plain, {"pgd": PGD(Linf(0.5), steps=3)}, x, y)["pgd"][0]),
+        "scores": (plain, lambda: Detector(MaxSoftmax(plain)).scores(x)),
+    }  # fmt: skip
+    for name, (module, answer) in ways.items():
+        expected = (module.eval(), answer())[1]
+        module.train()
+        before = {k: v.clone() for k, v in module.state_dict().items()}
+        assert torch.equal(answer(), expected), name
+        assert module.training and all(torch.equal(v, module.state_dict()[k]) for k, v in before.items()), name
+
+
+@pytest.mark.parametrize("name", ["adversarial-training", "noise-training", "interval-training"])
+def test_methods_measure_in_eval_mode_and_go_back(name):
+    method, seen = make(name).train(), set()
+    for part in method.modules():
+        part.register_forward_pre_hook(lambda m, _: seen.add(m.training))
+    method.evaluate(toy(8))
+    assert seen == {False} and all(m.training for m in method.modules())
 
 
 def test_an_images_certificate_does_not_depend_on_its_batch_or_on_the_passes_together():
@@ -380,7 +423,7 @@ def rows(success):
 
 @pytest.mark.parametrize(
     "undefended, oblivious, adaptive, text",
-    [(90, 10, 10, "helps"), (90, 10, 88, "only if unknown"), (90, 88, 92, "no effect"), (50, 48, 90, "hurts")],
+    [(90, 10, 10, "helps"), (90, 10, 88, "only if unknown"), (90, 88, 92, "not significant"), (50, 48, 90, "hurts")],
 )
 def test_a_gain_that_vanishes_for_who_knows_is_called_by_its_name(undefended, oblivious, adaptive, text):
     counts = {"none": undefended, "shield": oblivious, "shield, adaptive": adaptive}

@@ -100,7 +100,7 @@ def test_every_eps_is_run_and_each_gets_its_own_control() -> None:
     net, x, y = batch()
     seen: list[tuple[int, int, str]] = []
     report = evaluate(
-        {"net": net, "other": Net()}, {"fgsm": FGSM(Linf(9))}, x, y, eps=[0.0, 0.1, 0.2],
+        {"net": net, "other": Net()}, {"fgsm": FGSM(Linf(0.9))}, x, y, eps=[0.0, 0.1, 0.2],
         progress=lambda *a: seen.append(a), examples=3,
     )  # fmt: skip
     assert [(r.attack, r.eps) for r in report.rows if r.model == "net"] == [

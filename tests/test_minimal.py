@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import Largest
 
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.elastic_net import EAD
 from attacks.fmn import FMN, FMNL1, FMNLinf, project
 from attacks.goal import Smallest
-from attacks.jsma import JSMA, best_pair
+from attacks.jsma import JSMA, MOST, TABLE, best_pair
 from attacks.lbfgs import LBFGS
 from attacks.minimal import cross, fooled, lacking, polish, size, slack
 from attacks.model import Attack
@@ -137,6 +138,76 @@ def test_the_best_pair_is_the_best_of_all_pairs() -> None:
             if a[i, p] + a[i, q] > 0 and b[i, p] + b[i, q] > 0
         }
         assert {*max(values, key=lambda k: values[k])} == {*pair[i].tolist()}
+
+
+def test_the_best_pair_is_two_pixels_also_where_only_two_can_move_or_none_helps() -> None:
+    a = torch.tensor([[1.0, -3.0, -4.0, -1.0, 3.0, 4.0]])  # three pixels, each up or down
+    assert best_pair(a, -a, torch.ones(1, 6, dtype=torch.bool), 3).tolist() == [[5, 4]]
+    allowed = torch.tensor([[True, True, False, True, False, False]])
+    assert sorted(best_pair(a, -a, allowed, 3)[0].tolist()) == [0, 1]
+
+
+def pairless(n: int, features: int) -> tuple[Tensor, Tensor]:
+    """Slopes of which no pair is admissible, though any single one might be in one."""
+    a = torch.randn(n, features, generator=torch.Generator().manual_seed(0))
+    return a, -a
+
+
+def test_candidates_for_pairs_are_bounded_and_each_image_pays_for_its_own() -> None:
+    a, b = pairless(3, 20_000)
+    allowed = torch.ones(3, 20_000, dtype=torch.bool)
+    with Largest() as largest:
+        pair = best_pair(a, b, allowed, 20_000)
+    assert pair.tolist() == a.topk(2).indices.tolist() and largest.numel <= max(TABLE, 3 * 20_000)
+    g = torch.Generator().manual_seed(1)
+    a = torch.randn(64, 784, generator=g).exp()  # a few are worth much more than the others
+    b = a * (0.9 + 0.2 * torch.rand(64, 784, generator=g))
+    allowed = torch.ones(64, 784, dtype=torch.bool)
+    with Largest() as plain:
+        best_pair(a, b, allowed, 784)
+    hard = a.clone(), b.clone()
+    for v, w in zip(hard, pairless(1, 784), strict=True):
+        v[:1] = w
+    with Largest() as one:
+        pair = best_pair(*hard, allowed, 784)
+    assert one.numel <= max(MOST**2, plain.numel) and one.total < 2 * plain.total + 10 * MOST**2
+    assert torch.equal(pair[1:], best_pair(a, b, allowed, 784)[1:])
+
+
+def test_jsma_leaves_images_alone_that_cannot_move_and_they_cost_the_others_nothing() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    net[1].load_state_dict({"weight": ten_classes()[0].T, "bias": torch.zeros(10)})
+    x = 0.5 * ten_classes()[1][:12]
+    white = x.clone()
+    white[0] = 1.0
+    costs = []
+    for images in (x, white):
+        calls = list[int]()
+        hook = net.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))  # noqa: B023
+        y = net(images).argmax(1)
+        with Largest() as largest:
+            adv = JSMA()(net, images, y)
+        hook.remove()
+        costs.append((sum(calls), largest.total, largest.numel))
+    assert torch.equal(adv[0], white[0]) and torch.equal(adv[1:], JSMA()(net, x, y)[1:])
+    assert all(after <= 1.1 * before for before, after in zip(*costs, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 1), (3, 224, 224)])
+@pytest.mark.parametrize("direction", ["increase", "both"])
+def test_jsma_works_on_images_of_any_size_in_bounded_memory(shape: tuple[int, int, int], direction: str) -> None:
+    entries = math.prod(shape)
+    g = torch.Generator().manual_seed(0)
+    w = torch.randn(entries, 3, generator=g)
+    model = lambda z: z.flatten(1) @ w + torch.tensor([0.0, 20.0, 0.0])
+    x = torch.ones(2, *shape)
+    x[1] = torch.rand(shape, generator=g)
+    y = model(x).argmax(1)
+    with Largest() as largest:
+        adv = JSMA(gamma=min(1.0, 20 / entries), direction=direction)(model, x, y)  # type: ignore[arg-type]
+    assert adv.shape == x.shape and largest.numel <= max(TABLE, 16 * x.numel())
+    if direction == "increase" or entries == 1:
+        assert torch.equal(adv[0], x[0])
 
 
 class Bent(nn.Module):

@@ -6,6 +6,9 @@ A new method joins METHODS (and LEARNS, if one of its metrics must fall) and the
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.defences.interval import IntervalTrainingConfig
@@ -206,3 +209,17 @@ def stream(batch: int = 8, name: str = "", **options: int) -> Stream:
 def make(name: str) -> Method:
     torch.manual_seed(0)
     return METHODS[name].build(SHAPE, 0 if name in UNPAIRED else CLASSES)
+
+
+class Largest(TorchDispatchMode):
+    """Counts the entries of what operations return meanwhile: of the largest tensor, `numel`, and of all, `total`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numel = self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+        self.numel, self.total = max([self.numel, *sizes]), self.total + sum(sizes)
+        return found

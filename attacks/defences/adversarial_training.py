@@ -23,15 +23,15 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from attacks.ball import Ball
 from attacks.model import Attack, Model, victim
-from attacks.options import at_least, not_negative, within
 from attacks.pgd import FGSM, PGD
 from attacks.plugin import BALLS
 from genlab.data import Images, batches
+from genlab.edit import evaluating
 from genlab.metrics.accuracy import accuracy
 from genlab.names import resolve
 from genlab.nets.classifiers import NETWORKS
 from genlab.optim import adam
-from genlab.ranges import LearningRate, Range, Share, Steps, Weight, Width
+from genlab.ranges import LearningRate, Range, Share, Steps, Weight, Width, checked
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
 
 MEASURED = 500  # held-out images that are attacked for `robust_accuracy`
@@ -40,7 +40,8 @@ MEASURED = 500  # held-out images that are attacked for `robust_accuracy`
 class RobustTraining(Method):
     """net: x (N, C, H, W) in [0, 1] -> logits (N, classes). The method itself is that map, so it can be attacked."""
 
-    def __init__(self, net: nn.Module, lr: float = 2e-3):
+    @checked
+    def __init__(self, net: nn.Module, lr: LearningRate = 2e-3):
         super().__init__()
         self.net, self.lr = net, lr
 
@@ -51,8 +52,9 @@ class RobustTraining(Method):
         return {"net": adam(self.net, lr=self.lr)}
 
     def evaluate(self, data: Images) -> dict[str, float]:
-        """accuracy: the fraction of `data` classified correctly."""
-        return {"accuracy": accuracy(self.eval(), data)}
+        """accuracy: the fraction of `data` classified correctly, in eval mode."""
+        with evaluating(self):
+            return {"accuracy": accuracy(self, data)}
 
 
 class AdversarialTraining(RobustTraining):
@@ -61,11 +63,11 @@ class AdversarialTraining(RobustTraining):
     others: fixed models; each batch is made for the network or one of them, drawn at random.
     """
 
+    @checked
     def __init__(
-        self, net: nn.Module, attack: Attack, lr: float = 2e-3, rise: float = 0.0, others: Sequence[Model] = ()
+        self, net: nn.Module, attack: Attack, lr: LearningRate = 2e-3, rise: Share = 0.0, others: Sequence[Model] = ()
     ):
         super().__init__(net, lr)
-        within(0, 1, rise=rise)
         self.attack, self.rise = attack, rise
         self.others = tuple(others)  # not modules of this one: its checkpoint holds none of them
 
@@ -93,17 +95,18 @@ class AdversarialTraining(RobustTraining):
         """accuracy; robust_accuracy: on the first images, under PGD with 20 steps in the whole ball."""
         few = data.subset(slice(0, MEASURED))
         attack, right = PGD(self.ball, steps=20, early_stop=True), 0
-        for x, y in batches(few, 250):
-            right += int((self(attack(self, x, y)).argmax(1) == y).sum())
+        with evaluating(self):
+            for x, y in batches(few, 250):
+                right += int((self(attack(self, x, y)).argmax(1) == y).sum())
         return {**super().evaluate(data), "robust_accuracy": right / len(few)}
 
 
 class Free(AdversarialTraining):
     """Every batch `replays` times; each backward pass teaches both the weights and the perturbation."""
 
-    def __init__(self, net: nn.Module, attack: Attack, lr: float = 2e-3, rise: float = 0.0, replays: int = 4):
+    @checked
+    def __init__(self, net: nn.Module, attack: Attack, lr: LearningRate = 2e-3, rise: Share = 0.0, replays: Steps = 4):
         super().__init__(net, attack, lr, rise)
-        at_least(1, replays=replays)
         self.replays = replays
 
     def step(self, data: Stream, update: Update) -> Metrics:
@@ -134,9 +137,9 @@ class Away(PGD):
 class Trades(AdversarialTraining):
     """loss(x, y) + beta KL(answer at x || answer at x'), x' the point of the ball where the divergence is largest."""
 
-    def __init__(self, net: nn.Module, attack: PGD, lr: float = 2e-3, rise: float = 0.0, beta: float = 6.0):
+    @checked
+    def __init__(self, net: nn.Module, attack: PGD, lr: LearningRate = 2e-3, rise: Share = 0.0, beta: Weight = 6.0):
         super().__init__(net, attack, lr, rise)
-        not_negative(beta=beta)
         self.beta, self.steps = beta, attack.steps
 
     def craft(self, x: Tensor, y: Tensor, eps: float) -> Tensor:
@@ -169,7 +172,7 @@ class AdversarialTrainingConfig(Config):
 
     scheme: Literal["pgd", "fgsm", "fast", "free", "trades"] = "pgd"
     """how the images are made: PGD (Madry), FGSM, FGSM from a random point, with the weights' own gradient, TRADES"""
-    eps: Annotated[float, Range(0, 1000)] = 0.1
+    eps: Annotated[float, Range(0, 1e6)] = 0.1
     """radius of the ball, in pixels of [0, 1]"""
     norm: Literal["linf", "l2"] = "linf"
     """how the radius is measured"""
@@ -192,10 +195,16 @@ class AdversarialTrainingConfig(Config):
 
     training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine", warmup=0.05)
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> AdversarialTraining:
-        ball = resolve(BALLS[self.norm][0])(self.eps)
+    def check_relations(self) -> None:
+        self.ball()  # which refuses a radius that its norm does not allow
         if self.others and self.scheme in ("free", "trades"):
             raise ValueError(f"other models belong to pgd, fgsm and fast training, got scheme {self.scheme!r}.")
+
+    def ball(self) -> Ball:
+        return resolve(BALLS[self.norm][0])(self.eps)
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> AdversarialTraining:
+        ball = self.ball()
         net = NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))
         pgd = PGD(ball, self.steps, keep_best=False)
         if self.scheme == "free":

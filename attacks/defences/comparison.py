@@ -17,6 +17,7 @@ from attacks.defences.roc import Costs, auc, roc
 from attacks.evading import Evading
 from attacks.goal import answers, reached
 from attacks.model import Attack
+from genlab.edit import evaluating
 from genlab.plots import curves
 from genlab.report import Report
 
@@ -33,7 +34,7 @@ def successes(model: nn.Module, attacks: Mapping[str, Attack], x: Tensor, y: Ten
     """attack -> what it made of x where the model was right before and is wrong then, in halves."""
 
     def fooling(attacked: Tensor) -> Halves:
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             wrong = (answers(model(x)) == y) & reached(model(attacked), y)
         (first, second), (a, b) = halves(attacked), halves(wrong)
         return first[a], second[b]

@@ -7,13 +7,16 @@ Osher, Fatemi 1992, in the dual of Chambolle 2004, eq. 9; as a defence Guo et al
 from __future__ import annotations
 
 from itertools import product
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from attacks.defences.smoothing import Filter, Window
-from attacks.options import at_least, positive
+from attacks.defences.smoothing import Filter, Side, Window
+from genlab.ranges import Range, Steps, checked
+
+Width = Annotated[float, Range(0.001, 1000)]  # of a bell curve
 
 
 class Bilateral(Window):
@@ -22,9 +25,9 @@ class Bilateral(Window):
     space: pixels; colour: of [0, 1].
     """
 
-    def __init__(self, k: int = 5, space: float = 1.5, colour: float = 0.2) -> None:
+    @checked
+    def __init__(self, k: Side = 5, space: Width = 1.5, colour: Width = 0.2) -> None:
         super().__init__(k)
-        positive(space=space, colour=colour)
         self.space, self.colour = space, colour
 
     def extra_repr(self) -> str:
@@ -44,11 +47,9 @@ class NonLocalMeans(Window):
     patch: side of the square patches, odd; strength: of [0, 1].
     """
 
-    def __init__(self, k: int = 7, patch: int = 3, strength: float = 0.2) -> None:
+    @checked
+    def __init__(self, k: Side = 7, patch: Side = 3, strength: Width = 0.2) -> None:
         super().__init__(k)
-        if patch < 1 or patch % 2 == 0:
-            raise ValueError(f"patch size must be odd and >= 1, got {patch}.")
-        positive(strength=strength)
         self.patch, self.strength = patch, strength
 
     def extra_repr(self) -> str:
@@ -65,10 +66,9 @@ class NonLocalMeans(Window):
 class TotalVariation(Filter):
     """argmin_u |u - x|^2 / 2 + weight * total variation of u, each channel by itself, after `steps` of the dual."""
 
-    def __init__(self, weight: float = 0.1, steps: int = 30) -> None:
+    @checked
+    def __init__(self, weight: Annotated[float, Range(1e-6, 1e6)] = 0.1, steps: Steps = 30) -> None:
         super().__init__()
-        positive(weight=weight)
-        at_least(1, steps=steps)
         self.weight, self.steps = weight, steps
 
     def extra_repr(self) -> str:

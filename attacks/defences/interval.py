@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy, linear, one_hot
 
 from attacks.defences.adversarial_training import RobustTraining
-from attacks.options import not_negative, within
 from genlab.data import Images, batches
+from genlab.edit import evaluating
 from genlab.nets.classifiers import NETWORKS, Normalise
-from genlab.ranges import Eps, LearningRate, Share, Width
+from genlab.ranges import Eps, LearningRate, Share, Width, checked
 from genlab.train import Config, Metrics, Options, Stream, Update
 
 MONOTONE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity, Normalise)
@@ -50,12 +50,12 @@ def parts(net: nn.Module) -> tuple[list[nn.Module], nn.Linear]:
     return body, last
 
 
-def worst_logits(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+@checked
+def worst_logits(net: nn.Module, x: Tensor, y: Tensor, eps: Eps) -> Tensor:
     """(N, K): bounds of logit k minus logit y over |d|_inf <= eps, x + d in [0, 1]; 0 at y itself.
 
     The last layer is taken together with the difference (section 3, "elision"), which makes the bounds tighter.
     """
-    not_negative(eps=eps)
     body, last = parts(net)
     low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
     for layer in body:
@@ -78,10 +78,9 @@ class IntervalTraining(RobustTraining):
     Over the share `rise` of training kappa falls from 1 to `kappa` and eps rises from 0.
     """
 
-    def __init__(self, net: nn.Module, eps: float, lr: float = 1e-3, rise: float = 0.5, kappa: float = 0.5):
+    @checked
+    def __init__(self, net: nn.Module, eps: Eps, lr: LearningRate = 1e-3, rise: Share = 0.5, kappa: Share = 0.5):
         super().__init__(net, lr)
-        not_negative(eps=eps)
-        within(0, 1, rise=rise, kappa=kappa)
         parts(net)
         self.eps, self.rise, self.kappa = eps, rise, kappa
 
@@ -97,7 +96,8 @@ class IntervalTraining(RobustTraining):
     @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy, and certified_accuracy within eps."""
-        sure = sum(int(certified(self.net, x, y, self.eps).sum()) for x, y in batches(data, 500))
+        with evaluating(self):
+            sure = sum(int(certified(self.net, x, y, self.eps).sum()) for x, y in batches(data, 500))
         return {**super().evaluate(data), "certified_accuracy": sure / len(data)}
 
 

@@ -5,8 +5,8 @@ Reconstruct     Meng, Chen 2017 (MagNet), arXiv:1705.09064: the reformer; any au
 magnet          the same behind its detectors
 PixelDefend     Song et al. 2018, arXiv:1710.10766, Algorithm 1
 
-Generative models come as callables or networks; each class is a `Filter`, so `Filtered(...)` is a model again and
-`Filtered(...).adaptive()` what an attacker who knows of it should attack.
+Generative models come as callables or networks, and always answer in eval mode; each class is a `Filter`, so
+`Filtered(...)` is a model again and `Filtered(...).adaptive()` what an attacker who knows of it should attack.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from attacks.defences.borrowed import Borrowed
 from attacks.defences.detection import Detector, Guarded
 from attacks.defences.scores import Divergence, ReconstructionError
 from attacks.defences.smoothing import Filter, Filtered
-from attacks.options import at_least, positive, within
 from genlab.data.seeds import generator as seeded
 from genlab.edit import evaluating, invert, squared_error
 from genlab.heads import Categorical, Head, Regression
 from genlab.nets.causal import CausalNet
+from genlab.ranges import LearningRate, Seed, Share, Steps, Width, checked
 from genlab.sampling import draw
 
 SLACK = 1e-6  # of a pixel, for rounding
@@ -40,7 +40,8 @@ class Reconstruct(Filter):
         self.autoencode = Borrowed(autoencode)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.autoencode(x).clamp(0, 1)
+        with evaluating(self.autoencode):
+            return self.autoencode(x).clamp(0, 1)
 
 
 class DefenseGAN(Filter):
@@ -53,12 +54,17 @@ class DefenseGAN(Filter):
     differentiable = False
     starts: Tensor
 
+    @checked
     def __init__(
-        self, generator: nn.Module, latent: int, restarts: int = 10, steps: int = 200, lr: float = 0.1, seed: int = 0
+        self,
+        generator: nn.Module,
+        latent: Width,
+        restarts: Steps = 10,
+        steps: Steps = 200,
+        lr: LearningRate = 0.1,
+        seed: Seed = 0,
     ) -> None:
         super().__init__()
-        at_least(1, latent=latent, restarts=restarts, steps=steps)
-        positive(lr=lr)
         self.generator, self.steps, self.lr = generator, steps, lr
         self.register_buffer("starts", torch.randn(restarts, latent, generator=seeded("defense-gan", seed)))
 
@@ -84,9 +90,9 @@ class PixelDefend(Filter):
 
     differentiable = False
 
-    def __init__(self, net: CausalNet, head: Head, eps: float = 0.1) -> None:
+    @checked
+    def __init__(self, net: CausalNet, head: Head, eps: Share = 0.1) -> None:
         super().__init__()
-        within(0, 1, eps=eps)
         if isinstance(head, Categorical | Regression):
             raise ValueError(f"PixelDefend needs a distribution over levels of brightness, got {type(head).__name__}.")
         self.net, self.head, self.eps = net, Nearby(head, eps), eps
@@ -96,7 +102,8 @@ class PixelDefend(Filter):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.detach()
-        levels = self.head.images(draw(self.net, self.head, x))
+        with evaluating(self.net, self.head):
+            levels = self.head.images(draw(self.net, self.head, x))
         return torch.where((levels - x).abs() <= self.eps + SLACK, levels, x)
 
 
@@ -126,7 +133,7 @@ class OnAlarm(Filter):
         self.detector, self.filter, self.random = detector, filter, filter.random
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
+        with evaluating(self.detector), torch.no_grad():
             rows = self.detector(x).nonzero().squeeze(1)
         return x.index_copy(0, rows, self.filter(x[rows])) if len(rows) else x
 

@@ -7,11 +7,14 @@ seen at the size of the image, bilinearly.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from attacks.defences.smoothing import Filter
 from attacks.views import NUMBERS, Views
+from genlab.ranges import Range, checked
 
 
 class ResizePad(Filter):
@@ -19,10 +22,9 @@ class ResizePad(Filter):
 
     random = True
 
-    def __init__(self, reach: float = 1.1) -> None:
+    @checked
+    def __init__(self, reach: Annotated[float, Range(1, 4, above=True)] = 1.1) -> None:
         super().__init__()
-        if not 1 < reach <= 4:
-            raise ValueError(f"reach must be above 1 and at most 4, got {reach!r}.")
         self.reach, self.views = reach, Views(rotation=0.0, scale=(1 / reach, 1.0), place=1.0, brightness=0.0)
 
     def extra_repr(self) -> str:

@@ -11,8 +11,10 @@ of one image does not depend on the others.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from itertools import count
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from scipy.stats import beta, binomtest, norm
@@ -21,14 +23,16 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from attacks import noise
 from attacks.defences.adversarial_training import RobustTraining
-from attacks.options import at_least, positive
 from genlab.data import Images
+from genlab.edit import evaluating
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import NETWORKS
-from genlab.ranges import LearningRate, Positive, Width
+from genlab.ranges import Count, LearningRate, Range, Seed, Width, checked
 from genlab.train import Config, Metrics, Options, Stream, Update
 
 ABSTAIN = -1
+Sigma = Annotated[float, Range(0, 100, above=True)]  # of noise, in pixels of [0, 1]
+Chance = Annotated[float, Range(0, 1, above=True, below=True)]  # of an error
 
 
 def proportion_at_least(successes: Tensor, n: int, alpha: float) -> Tensor:
@@ -43,14 +47,15 @@ class Smoothed(nn.Module):
     draws: passes whose mean probability `forward` takes, (N, K) as its logarithm, from torch's generator.
     """
 
-    def __init__(self, model: nn.Module, sigma: float, draws: int = 16, batch: int = 1000) -> None:
+    @checked
+    def __init__(
+        self, model: nn.Module, sigma: Sigma, draws: Annotated[int, Range(1, 10_000)] = 16, batch: Count = 1000
+    ) -> None:
         super().__init__()
-        positive(sigma=sigma)
-        at_least(1, draws=draws, batch=batch)
         self.model, self.sigma, self.draws, self.batch = model, sigma, draws, batch
 
     @classmethod
-    def defend(cls, model: nn.Module, sigma: float = 0.25, **options: Any) -> Smoothed:
+    def defend(cls, model: nn.Module, sigma: Sigma = 0.25, **options: Any) -> Smoothed:
         return cls(model, sigma, **options)
 
     def extra_repr(self) -> str:
@@ -66,36 +71,44 @@ class Smoothed(nn.Module):
         return logits.view(self.draws, len(x), -1).logsumexp(0) - math.log(self.draws)
 
     @torch.no_grad()
-    def counts(self, x: Tensor, n: int, seed: int = 0) -> Tensor:
-        """(N, K) int64: how often each class is the answer in n draws; the module should be in eval mode."""
-        at_least(1, n=n)
+    @checked
+    def counts(self, x: Tensor, n: Count, seed: Seed = 0) -> Tensor:
+        """(N, K) int64: how often each class is the answer of the model, in eval mode, in n draws."""
         keys = noise.key(x, seed)
         together = max(1, self.batch // len(x)) if len(x) else 1
         total: Tensor | int = 0
-        for first in range(0, n, together):
-            draws = range(first, min(n, first + together))
-            moved = torch.cat([x + self.sigma * noise.normal(keys, x.shape[1:], i).to(x.dtype) for i in draws])
-            logits = self.model(moved)
-            total = total + one_hot(logits.argmax(1), logits.shape[1]).view(len(draws), len(x), -1).sum(0)
+        with evaluating(self.model):
+            for first in range(0, n, together):
+                draws = range(first, min(n, first + together))
+                moved = torch.cat([x + self.sigma * noise.normal(keys, x.shape[1:], i).to(x.dtype) for i in draws])
+                logits = self.model(moved)
+                total = total + one_hot(logits.argmax(1), logits.shape[1]).view(len(draws), len(x), -1).sum(0)
         assert isinstance(total, Tensor)
         return total
 
-    def predict(self, x: Tensor, n: int = 1000, alpha: float = 0.001, seed: int = 0) -> Tensor:
+    @checked
+    def predict(self, x: Tensor, n: Count = 1000, alpha: Chance = 0.001, seed: Seed = 0) -> Tensor:
         """(N,) the class, or ABSTAIN where two classes could not be told apart at level alpha; wrong with chance <=
-        alpha."""
-        confidence(alpha)
+        alpha.
+
+        ValueError: n draws would not be enough even if all of them gave the same class.
+        """
+        enough(n, alpha, lambda n: binomtest(n, n, 0.5).pvalue <= alpha)
         first, second = (top := self.counts(x, n, seed).topk(2, dim=1)).values.unbind(1)
         sure = [binomtest(int(a), int(a + b), 0.5).pvalue <= alpha for a, b in zip(first, second, strict=True)]
         return torch.where(torch.tensor(sure, device=x.device), top.indices[:, 0], ABSTAIN)
 
+    @checked
     def certify(
-        self, x: Tensor, n: int = 10_000, alpha: float = 0.001, select: int = 100, seed: int = 0
+        self, x: Tensor, n: Count = 10_000, alpha: Chance = 0.001, select: Count = 100, seed: Seed = 0
     ) -> tuple[Tensor, Tensor]:
         """(class or ABSTAIN, radius), each (N,): no change of L2 norm below the radius, in pixels, changes the class.
 
         `select` draws choose the class, n others bound its chance; wrong with chance <= alpha.
+
+        ValueError: as `predict`.
         """
-        confidence(alpha)
+        enough(n, alpha, lambda n: beta.ppf(alpha, n, 1) > 0.5)
         choice = self.counts(x, select, seed).argmax(1)
         hits = self.counts(x, n, seed + 1).gather(1, choice[:, None]).squeeze(1)
         least = proportion_at_least(hits, n, alpha)
@@ -104,10 +117,11 @@ class Smoothed(nn.Module):
         return torch.where(sure, choice, ABSTAIN), torch.where(sure, radius, 0.0)
 
 
-def confidence(alpha: float) -> None:
-    """Refuse what is no chance of error."""
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be in (0, 1), got {alpha!r}.")
+def enough(n: int, alpha: float, sure: Callable[[int], bool]) -> None:
+    """Refuse so few draws n that not even n equal answers are `sure`: nothing but ABSTAIN could be said."""
+    if not sure(n):
+        least = next(n for n in count(n + 1) if sure(n))
+        raise ValueError(f"n must be at least {least} for alpha={alpha:g}, got {n}: fewer draws can only abstain.")
 
 
 def certified_accuracy(right: Tensor, radius: Tensor, radii: Tensor) -> Tensor:
@@ -118,9 +132,9 @@ def certified_accuracy(right: Tensor, radius: Tensor, radii: Tensor) -> Tensor:
 class NoiseTraining(RobustTraining):
     """Cross-entropy on x + N(0, sigma^2 I)."""
 
-    def __init__(self, net: nn.Module, sigma: float, lr: float = 2e-3):
+    @checked
+    def __init__(self, net: nn.Module, sigma: Sigma, lr: LearningRate = 2e-3):
         super().__init__(net, lr)
-        positive(sigma=sigma)
         self.sigma = sigma
 
     def step(self, data: Stream, update: Update) -> Metrics:
@@ -132,7 +146,8 @@ class NoiseTraining(RobustTraining):
 
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy, and noisy_accuracy under one draw of the noise."""
-        noisy = accuracy(lambda x: self(x + self.sigma * torch.randn_like(x)), data)
+        with evaluating(self):
+            noisy = accuracy(lambda x: self(x + self.sigma * torch.randn_like(x)), data)
         return {**super().evaluate(data), "noisy_accuracy": noisy}
 
 
@@ -140,7 +155,7 @@ class NoiseTraining(RobustTraining):
 class NoiseTrainingConfig(Config):
     """Classifier trained under Gaussian noise, to be smoothed."""
 
-    sigma: Positive = 0.25
+    sigma: Sigma = 0.25
     """standard deviation of the noise, in pixels of [0, 1]"""
     net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
     """architecture"""

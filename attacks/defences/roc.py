@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.options import not_negative, within
+from genlab.ranges import Share, Weight, check
 
 
 def auc(clean: Tensor, attacked: Tensor) -> float:
@@ -47,16 +47,15 @@ def roc(clean: Tensor, attacked: Tensor) -> Curve:
 class Costs:
     """What errors cost, when a `share` of the images is attacked."""
 
-    miss: float = 1.0
+    miss: Weight = 1.0
     """cost of an attacked image without alarm"""
-    alarm: float = 1.0
+    alarm: Weight = 1.0
     """cost of an alarm at a clean image"""
-    share: float = 0.5
+    share: Share = 0.5
     """share of attacked images, in [0, 1]"""
 
     def __post_init__(self) -> None:
-        not_negative(miss=self.miss, alarm=self.alarm)
-        within(0, 1, share=self.share)
+        check(self)
 
     def of(self, false_alarms: Tensor, hits: Tensor) -> Tensor:
         """Mean cost of an image, at these rates."""

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from attacks.defences.borrowed import Borrowed
 from attacks.defences.smoothing import Filtered
 from attacks.model import Model
-from attacks.options import not_negative, positive
 from genlab.edit import evaluating
+from genlab.ranges import Positive, Share, checked
 
 Map = Callable[[Tensor], Tensor]
 
@@ -78,9 +78,9 @@ class Mahalanobis(nn.Module):
     whiten: Tensor
     means: Tensor
 
-    def __init__(self, features: Map, whiten: Tensor, means: Tensor, noise: float = 0.0) -> None:
+    @checked
+    def __init__(self, features: Map, whiten: Tensor, means: Tensor, noise: Share = 0.0) -> None:
         super().__init__()
-        not_negative(noise=noise)
         self.features, self.noise = Borrowed(features), noise
         self.register_buffer("whiten", whiten)  # (D, R), R <= D: features @ whiten have the identity as covariance
         self.register_buffer("means", means)  # (K, R), of the whitened features
@@ -134,9 +134,9 @@ def pooled(features: Tensor) -> Tensor:
 class ReconstructionError(nn.Module):
     """Mean of |x - autoencode(x)|^p over the pixels."""
 
-    def __init__(self, autoencode: Map, p: float = 2.0) -> None:
+    @checked
+    def __init__(self, autoencode: Map, p: Positive = 2.0) -> None:
         super().__init__()
-        positive(p=p)
         self.autoencode, self.p = Borrowed(autoencode), p
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,9 +146,9 @@ class ReconstructionError(nn.Module):
 class Divergence(nn.Module):
     """Jensen-Shannon divergence, in nats, of the probabilities of x and of autoencode(x), logits / temperature."""
 
-    def __init__(self, model: Model, autoencode: Map, temperature: float = 10.0) -> None:
+    @checked
+    def __init__(self, model: Model, autoencode: Map, temperature: Positive = 10.0) -> None:
         super().__init__()
-        positive(temperature=temperature)
         self.model, self.autoencode, self.temperature = Borrowed(model), Borrowed(autoencode), temperature
 
     def forward(self, x: Tensor) -> Tensor:

@@ -32,14 +32,15 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """By intervals of 95 % that do not overlap; none if an attack failed on one of the three."""
+        """By intervals of 95 % that do not overlap: where they do, no effect is claimed or denied; none at all if an
+        attack failed on one of the three."""
         if not self.complete:
             return "unknown: an attack failed"
         if self.undefended.exceeds(self.adaptive):
             return "helps"
         if self.undefended.exceeds(self.oblivious):
             return "only if unknown"
-        return "hurts" if self.adaptive.exceeds(self.undefended) else "no effect"
+        return "hurts" if self.adaptive.exceeds(self.undefended) else "not significant"
 
     @property
     def cells(self) -> list[str]:
