@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from genlab import distributed, memory
+from genlab.batch import check_batch
 from genlab.data import Augment, Stream
 from genlab.data import load as load_data
 from genlab.grid import save_grid
@@ -73,6 +74,7 @@ class Experiment:
             memory.check_training(self.method, data.shape, classes, training, device)
             torch.manual_seed(training.seed)
             method = self.method.build(data.shape, classes).to(device)
+            check_batch(method, training.batch, distributed.world_size())
             first = distributed.rank() == 0
             stream = Stream(
                 data,

@@ -20,6 +20,7 @@ class Replay(nn.Module):
 
     def __init__(self, size: int, shape: tuple[int, ...]):
         super().__init__()
+        self.batch_sizes = range(1, size + 1)
         self.register_buffer("images", torch.zeros(size, *shape))
         self.register_buffer("filled", torch.zeros(size, dtype=torch.bool))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, relu
 
+from genlab.batch import at_least
 from genlab.methods.adversarial import Adversarial
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
@@ -22,6 +23,8 @@ class EBGAN(Adversarial):
 
     The energy L of an image is its reconstruction error. `margin` None: the energy of fakes is raised without limit.
     """
+
+    batch_sizes = at_least(2)  # the codes of a batch are compared
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class EnergyModel(Method):
         self.discriminator, self.steps, self.rate, self.noise = discriminator, steps, rate, noise
         self.restart, self.pull, self.lr = restart, pull, lr
         self.register_buffer("pool", torch.rand(pool, *shape))
+        self.batch_sizes = range(1, pool + 1)
 
     def optimizers(self):
         return {"discriminator": adam(self.discriminator, lr=self.lr, betas=(0.0, 0.999))}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from genlab.batch import at_least
 from genlab.methods.adversarial import NORMS, Adversarial
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
@@ -26,6 +27,8 @@ class OTGAN(Adversarial):
 
     Images are as far apart as one minus the cosine of their embeddings. `blur` and `iterations` are sinkhorn's.
     """
+
+    batch_sizes = at_least(2, multiple=2)  # each is taken as two
 
     def __init__(
         self,

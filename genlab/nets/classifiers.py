@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from genlab.batch import needing
+
 
 class Normalise(nn.Module):
     """(x - mean) / std; the same two numbers for all channels, so that any image set fits."""
@@ -69,7 +71,10 @@ def vgg(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Sequen
     layers: list[nn.Module] = [Normalise()]
     for stage, o in enumerate((width, 2 * width, 4 * width)):
         for i in (c, o):
-            layers += [nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True)]
+            norm = nn.BatchNorm2d(o)
+            if h >> stage == w >> stage == 1:
+                needing(norm, 2)
+            layers += [nn.Conv2d(i, o, 3, padding=1, bias=False), norm, nn.ReLU(inplace=True)]
         layers += [nn.MaxPool2d(2)] if stage < 2 else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         c = o
     return nn.Sequential(*layers, nn.Linear(4 * width, classes))
@@ -107,11 +112,14 @@ def resnet(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Seq
         for n, (i, o) in enumerate(pairwise(widths))
         for block in (Block(i, o, 1 if n == 0 else 2), Block(o, o, 1))
     ]
+    norm = nn.BatchNorm2d(widths[-1])
+    if max(shape[1:]) <= 4:
+        needing(norm, 2)  # of one place
     return nn.Sequential(
         Normalise(),
         nn.Conv2d(shape[0], width, 3, padding=1, bias=False),
         *blocks,
-        nn.BatchNorm2d(widths[-1]),
+        norm,
         nn.ReLU(inplace=True),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
