@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genlab.data import Images, batches
+from genlab.metrics import checks
 from genlab.metrics.distances import nearest, squared
 from genlab.plots import png
 
@@ -27,10 +28,14 @@ def squared_error(reconstruct: Map, data: Images) -> float:
 
 
 def search(codes: Tensor, labels: Tensor, k: int = 10) -> float:
-    """Image search: the share of the `k` nearest others of each code (N, ...) that have its label (N,)."""
+    """Image search: the share of the `k` nearest others of each code (N, ...) that have its label (N,).
+
+    Raises:
+        Undefined: there are not more than k codes.
+    """
     if not 1 <= k < len(codes):
-        raise ValueError(f"{k} nearest others need k >= 1 and more than k codes, got {len(codes)}")
-    codes, same = codes.flatten(1), 0
+        raise checks.Undefined(f"{k} nearest others need k >= 1 and more than k codes, got {len(codes)}")
+    codes, labels, same = codes.flatten(1), labels.to(codes.device), 0
     for start, block in squared(codes, codes):
         rows = torch.arange(len(block), device=block.device)
         block[rows, start + rows] = torch.inf  # not itself
@@ -68,14 +73,21 @@ def scatter(codes: Tensor, labels: Tensor, classes: Sequence[str]) -> bytes:
 
 def probe(codes: Tensor, labels: Tensor, share: float = 0.5) -> float:
     """Linear probe: how often a logistic regression learnt on the first `share` of the codes (N, ...), standardised,
-    tells the label of the others."""
+    tells the label of the others.
+
+    Raises:
+        Undefined: there are no codes to learn from or to test on, or those to learn from are all of one class.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     n = int(share * len(codes))
     if not 0 < n < len(codes):
-        raise ValueError(f"a probe learns on some codes and is tested on others, got {len(codes)} and share {share}")
+        got = f"{len(codes)} and share {share}"
+        raise checks.Undefined(f"a probe learns on some codes and is tested on others, got {got}")
+    if bool((labels[:n] == labels[0]).all()):
+        raise checks.Undefined(f"a probe learns to tell classes apart, but its {n} codes are all of one class")
     x, y = codes.detach().flatten(1).double().cpu().numpy(), labels.cpu().numpy()
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     return float(model.fit(x[:n], y[:n]).score(x[n:], y[n:]))

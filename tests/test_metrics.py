@@ -24,10 +24,12 @@ from genlab.metrics.hook import MetricHook
 from genlab.metrics.inception_score import inception_score
 from genlab.metrics.kernel import kid, mmd2
 from genlab.metrics.memorisation import nearest_image, shift_experiment
+from genlab.metrics.partner import against_partners
 from genlab.metrics.parzen import diluted, log_density, parzen, sensitivity
 from genlab.metrics.precision_recall import density_coverage, precision_recall
 from genlab.metrics.seen import look, one_set, sampler, samples
 from genlab.metrics.statistics import Statistics
+from genlab.metrics.translation import translation
 from genlab.train import Options
 
 IMAGES = 10_000  # enough for features of digits that are 96 % right
@@ -378,6 +380,42 @@ def test_the_table_names_its_features_shows_the_floor_and_does_not_depend_on_the
     assert "evaluating  960/960 images" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+@pytest.mark.parametrize("held_out", [1, 2, 3, 5])
+def test_few_images_leave_out_what_they_do_not_determine_and_say_so(n, held_out, digits, test_set, caplog):
+    train = DataOptions().load("train").subset(slice(12))
+    table = evaluate(Generator(train).sample, test_set.subset(slice(held_out)), digits, train, n)
+    left = {record.args[0]: record.args[1] for record in caplog.records}
+    whole = {"Parzen"} if held_out < 4 else set()
+    if held_out == 1:
+        whole |= {"FID", "KID", "precision-recall", "density-coverage", "support"}
+    assert set(left) == whole and all("images are needed, got" in reason for reason in left.values())
+    for column in table.values():
+        assert {"images", "IS[digits-cnn]", "classes[digits-cnn]", "nearest[pixels]"} <= set(column)
+        assert set(column) == set(table["samples"]) and all(map(math.isfinite, column.values()))
+        assert held_out == 1 or 0 <= column["precision[digits-cnn]"] <= 1
+
+
+def test_equal_images_leave_out_the_figures_of_their_distances(digits, test_set, caplog):
+    same = test_set.subset([3] * 6)
+    table = evaluate(Generator(test_set).sample, same, digits, same, n=8)
+    reasons = {record.args[0]: record.args[1] for record in caplog.records}
+    assert reasons.pop("support") == "all 6 images are equal"
+    assert set(reasons) == {"nearest[digits-cnn]", "nearest[pixels]"} and "copies" in reasons["nearest[pixels]"]
+    assert {"FID[digits-cnn]", "recall[digits-cnn]", "coverage[digits-cnn]", "Parzen"} <= set(table["samples"])
+    assert all(map(math.isfinite, [value for column in table.values() for value in column.values()]))
+
+
+def test_the_hook_and_translations_do_without_figures_of_one_image(test_set, digits, caplog):
+    one = test_set.subset([0])
+    hook = MetricHook(None, Pixels(), one, ("FID", "precision-recall"), n=4)
+    hook(8, Generator(test_set))
+    assert hook.rows == [{"images": 8}] and "FID left out" in caplog.text
+    found = translation(lambda x: x, lambda x: x, Pair(one, one, aligned=True), digits)
+    assert "cycle error" in found and "FID[digits-cnn]" not in found
+    assert "class kept" in against_partners(one.x, one, digits)
+
+
 def test_features_of_ones_own_need_only_a_name(test_set):
     def half(x):
         return x[:, :, ::2].flatten(1)
@@ -404,7 +442,7 @@ def test_features_of_ones_own_need_only_a_name(test_set):
         (lambda: smallest_gap(torch.ones(4, 2)), "all 4 images are equal"),
         (lambda: distances.nearest(noise(5, 2), []), "no images at all"),
         (lambda: Statistics(3).add(noise(1, 3)).covariance, "at least two images, got 1"),
-        (lambda: look([torch.rand(1, 1, 8, 8)], Pixels()), "at least two images are needed, got 1"),
+        (lambda: look([torch.rand(1, 1, 8, 8)], Pixels()), "at least 2 images are needed, got 1"),
         (lambda: look([2 * torch.ones(2, 1, 8, 8)], Pixels()), r"must lie in \[0, 1\]"),
         (lambda: look([torch.full((2, 1, 8, 8), torch.nan)], Pixels()), r"must lie in \[0, 1\]"),
         (lambda: look([torch.rand(2, 8, 8)], Pixels()), "images must be float"),
@@ -423,10 +461,9 @@ def test_bad_input_gets_one_sentence(work, words):
 
 
 def test_too_few_images_and_two_sets_at_once_are_refused(test_set):
-    one = test_set.subset([0])
-    for n, test in ((1, test_set), (5, one)):
-        with pytest.raises(ValueError, match="at least two images of each kind are needed, got 1"):
-            evaluate(Generator(test_set).sample, test, Pixels(), n=n)
+    for n, train in ((1, test_set), (5, test_set.subset([0]))):
+        with pytest.raises(ValueError, match="at least two samples and two training images are needed, got 1"):
+            evaluate(Generator(test_set).sample, test_set, Pixels(), train, n)
     with pytest.raises(ValueError, match="one set of images"):
         one_set(Pair(test_set, test_set))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genlab.data.catalogue import DataError
 from genlab.data.decode import Decoder, Unreadable
-from genlab.data.images import Images, Index, positions
+from genlab.data.images import Images, Index, positions, unit
 from genlab.data.listing import listed
 from genlab.data.passed import NAMED, Passed, log, warn_once
 from genlab.names import unknown
@@ -47,6 +47,16 @@ class Folder:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.decoder.channels, self.decoder.size, self.decoder.size
+
+    @property
+    def x(self) -> Tensor:
+        """All of them as float32 [0, 1], read now: meant for a subset that memory holds."""
+        return unit(self.gather(torch.arange(len(self)))[0])
+
+    @property
+    def factors(self) -> dict[str, Tensor]:
+        """The known causes of Images: of files there are none."""
+        return {}
 
     def to(self, device: torch.device | str) -> Folder:
         return replace(self, device=torch.device(device))

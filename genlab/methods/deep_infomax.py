@@ -19,9 +19,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from genlab.batch import at_least
 from genlab.codes import over, probe, search
 from genlab.data import Images
 from genlab.losses import cross_entropy_of_discriminator
+from genlab.metrics.checks import if_defined
 from genlab.optim import adam
 from genlab.ranges import LearningRate, Units, Weight, Width
 from genlab.train import Config, Method, Metrics, Options, Stream, Update
@@ -96,6 +98,8 @@ class DeepInfoMax(Method):
     weights: name -> weight of that judge's information.
     """
 
+    batch_sizes = at_least(2)  # an image and another one
+
     def __init__(self, encoder: Summary, judges: Mapping[str, nn.Module], weights: dict[str, float], lr: float = 1e-3):
         super().__init__()
         self.encoder, self.judges, self.weights, self.lr = encoder, nn.ModuleDict(judges), weights, lr
@@ -131,7 +135,9 @@ class DeepInfoMax(Method):
         found: dict[str, float] = {}
         for name, encoder in {"": self.encoder, "_untrained": self.untrained}.items():
             codes = over(encoder, data).float()
-            found |= {f"probe{name}": probe(codes, data.labels), f"search{name}": search(codes, data.labels)}
+            for figure, measure in (("probe", probe), ("search", search)):
+                with if_defined(key := figure + name):
+                    found[key] = measure(codes, data.labels)
         return found
 
 

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from genlab.codes import over, probe, squared_error
 from genlab.data import Images
+from genlab.metrics.checks import if_defined
 from genlab.nets.adain import StyledDecoder
 from genlab.nets.dcgan import Encoder
 from genlab.nets.spatial import encoder, map_shape
@@ -93,7 +94,9 @@ class Disentangle(Method):
         found = {"error": squared_error(self.reconstruct, data)}
         found["chance"] = float(data.labels.bincount().max()) / len(data)
         for cause, value in {"style": data.labels, **causes}.items():
-            found |= {f"{cause}_from_{name}": probe(code, value) for name, code in codes.items()}
+            for name, code in codes.items():
+                with if_defined(key := f"{cause}_from_{name}"):
+                    found[key] = probe(code, value)
         return found
 
     @torch.no_grad()

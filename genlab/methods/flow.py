@@ -16,6 +16,7 @@ from torch import Tensor
 from genlab.data import Images
 from genlab.latents import interpolate
 from genlab.likelihood import dequantise, discrete, likelihood
+from genlab.metrics.checks import if_defined, points
 from genlab.nets.flow import Affine, Chain, Layer, Logit
 from genlab.nets.glow import SIZES, FlowName, flow
 from genlab.optim import adam
@@ -83,10 +84,14 @@ class Flow(Method):
 
     @torch.no_grad()
     def pictures(self, data: Images) -> dict[str, Tensor]:
-        """samples at temperature 1 and 0.7, reconstructions, and walks between held-out images, one a row."""
-        found = super().pictures(data)
+        """samples at temperature 1 and 0.7, reconstructions, and walks between pairs of held-out images, one a row; of
+        a single image there are none."""
+        found = {**super().pictures(data), "samples-at-0.7": self.sample(64, 0.7)}
         x = data.subset(slice(0, 16)).x
-        return {**found, "samples-at-0.7": self.sample(64, 0.7), "interpolations": self.interpolate(x[:8], x[8:], 8)}
+        with if_defined("interpolations"):
+            half = len(points(x.flatten(1), "pictures")) // 2
+            found["interpolations"] = self.interpolate(x[:half], x[half : 2 * half], 8)
+        return found
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ class VQVAE(Method):
         found = {"error": squared_error(self.reconstruct, data), "distortion": distortion, "rate": rate}
         found["rate_uniform"] = prod(map_shape(self.shape)) * log(self.codebook.size)
         found |= {"perplexity": perplexity, "used": used}
-        if not isinstance(self.observation, Bernoulli) or bool(((data.pixels == 0) | (data.pixels == 255)).all()):
+        if not isinstance(self.observation, Bernoulli) or bool(over(lambda x: (x == 0) | (x == 1), data).all()):
             found["bits_per_dim"] = bits_per_dim(distortion + rate, self.shape)
         return found
 

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 from torch import Tensor
+
+log = logging.getLogger("genlab.metrics")
+
+
+class Undefined(ValueError):
+    """These images do not determine the figure: they are too few, or too much alike."""
+
+
+@contextmanager
+def if_defined(*figures: str) -> Iterator[None]:
+    """What is done within may turn out to be Undefined: then `figures` are left out, with a warning that says why."""
+    try:
+        yield
+    except Undefined as reason:
+        left_out(figures, str(reason))
+
+
+def left_out(figures: Iterable[str], reason: str) -> None:
+    log.warning("%s left out: %s", ", ".join(figures), reason)
 
 
 def points(x: Tensor, what: str = "features", least: int = 2) -> Tensor:
     """x (N, d) as float64.
 
     Raises:
-        ValueError: it is not a table of at least `least` finite rows.
+        Undefined: it has fewer than `least` rows.
+        ValueError: it is not a table, or not finite.
     """
     if x.ndim != 2:
         raise ValueError(f"{what} must have shape (N, d), got {tuple(x.shape)}")
     if len(x) < least:
-        raise ValueError(f"{what} of at least {least} images are needed, got {len(x)}")
+        raise Undefined(f"{what} of at least {least} images are needed, got {len(x)}")
     if not x.isfinite().all():
         raise ValueError(f"{what} must be finite, got NaN or infinity")
     return x.detach().double()

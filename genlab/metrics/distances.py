@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from genlab.metrics import checks
+
 CHUNK = 1000  # rows of a distance matrix held at once
 SLACK = 1 + 1e-9  # on radii (squared): a distance rounded differently in another block is still the same distance
 
@@ -27,10 +29,11 @@ def radii(x: Tensor, k: int) -> Tensor:
     """(N,): squared distance of every x (N, d) to its k-th nearest other one.
 
     Raises:
-        ValueError: there are not more than k points.
+        Undefined: there are not more than k points.
     """
     if not 1 <= k < len(x):
-        raise ValueError(f"{k} nearest neighbours need at least {max(k, 1) + 1} images and k >= 1, got {len(x)} images")
+        needed = f"at least {max(k, 1) + 1} images and k >= 1"
+        raise checks.Undefined(f"{k} nearest neighbours need {needed}, got {len(x)} images")
     found = []
     for start, block in squared(x, x):
         rows = torch.arange(len(block), device=x.device)

@@ -72,13 +72,13 @@ def smallest_gap(x: Tensor) -> float:
     """The distance of the two nearest of x (N, d) that are not equal: a threshold below which samples are duplicates.
 
     Raises:
-        ValueError: all are equal.
+        Undefined: all are equal.
     """
     x = checks.points(x)
     rounding = 1e-12 * float(x.square().sum(1).max())
     gap = min(float(block.masked_fill(block <= rounding, torch.inf).min()) for _, block in squared(x, x))
     if math.isinf(gap):
-        raise ValueError(f"all {len(x)} images are equal")
+        raise checks.Undefined(f"all {len(x)} images are equal")
     return gap**0.5
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from genlab.data import Folder, Images
+from genlab.metrics import checks
 from genlab.metrics.features import Features, Pixels
-from genlab.metrics.figures import FIGURES, measure
+from genlab.metrics.figures import FIGURES, Values, measure
 from genlab.metrics.memorisation import closeness, nearest_image
 from genlab.metrics.parzen import parzen
 from genlab.metrics.seen import KEEP, Seen, look, samples, some
@@ -32,6 +33,7 @@ def evaluate(
 
     Beside FIGURES: `Parzen`, nats per image in pixels, tuned on one half of the test images and measured on the other;
     and with `train`, `nearest[...]`, distance to the nearest training image against that of test images (0: copies).
+    Figures that these images do not determine, few or alike as they may be, are left out, with a warning for each.
 
     Args:
         sample: n -> images (n, C, H, W) in [0, 1], in eval mode, on the device of the features.
@@ -41,11 +43,11 @@ def evaluate(
         seed: decides samples, orders and subsets; the caller's random state is left alone.
 
     Raises:
-        ValueError: fewer than two images, images outside [0, 1], or not those that the features know.
+        ValueError: fewer than two samples or training images, no test image, images outside [0, 1], or not those that
+            the features know.
     """
-    if n < 2 or len(test) < 2 or (train is not None and len(train) < 2):
-        few = min(n, len(test), len(test if train is None else train))
-        raise ValueError(f"at least two images of each kind are needed, got {few}")
+    if (few := min(n, n if train is None else len(train))) < 2:
+        raise ValueError(f"at least two samples and two training images are needed, got {few}")
     real_n = 0 if train is None else min(n, len(train))
     done = 0
     with Progress("evaluating", len(test) + n + real_n) as progress:
@@ -56,29 +58,34 @@ def evaluate(
             progress.advance(done)
 
         def see(images: Iterable[Tensor]) -> Seen:
-            return look(images, features, batch, tell)
+            return look(images, features, batch, tell, least=1)
 
         real = see(some(test, seed=seed, batch=batch))
         columns = {"samples": see(samples(sample, n, seed))}
         if train is not None:
             columns["train"] = see(some(train, real_n, seed, batch))
-    table = {title: _compare(real, fake) for title, fake in columns.items()}
+    table: Table = {title: {"images": len(fake)} for title, fake in columns.items()}
+    for name in FIGURES:
+        with checks.if_defined(name):
+            _add(table, {title: measure(name, real, fake) for title, fake in columns.items()})
+    with checks.if_defined("Parzen"):
+        _add(table, {title: _tuned(real, fake) for title, fake in columns.items()})
     if train is not None:
         for space in {map_.name: map_ for map_ in (features, Pixels())}.values():
             near = {title: _distances(seen, space, train, batch) for title, seen in ({"test": real} | columns).items()}
-            for title in columns:
-                table[title][f"nearest[{space.name}]"] = closeness(near[title], near["test"])
+            with checks.if_defined(name := f"nearest[{space.name}]"):
+                _add(table, {title: {name: closeness(near[title], near["test"])} for title in columns})
     return table
 
 
-def _compare(real: Seen, fake: Seen) -> dict[str, float]:
-    found: dict[str, float] = {"images": len(fake)}
-    for name in FIGURES:
-        found |= measure(name, real, fake)
-    if len(real.pixels) >= 4:
-        tuned = parzen(fake.pixels, real.pixels[::2], real.pixels[1::2])
-        found |= {"Parzen": tuned.mean, "Parzen ±": tuned.error, "Parzen width": tuned.width}
-    return found
+def _add(table: Table, found: Table) -> None:
+    for title, values in found.items():
+        table[title] |= values
+
+
+def _tuned(real: Seen, fake: Seen) -> Values:
+    tuned = parzen(fake.pixels, real.pixels[::2], real.pixels[1::2])
+    return {"Parzen": tuned.mean, "Parzen ±": tuned.error, "Parzen width": tuned.width}
 
 
 def _distances(seen: Seen, space: Features, train: Images | Folder, batch: int) -> Tensor:

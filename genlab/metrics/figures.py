@@ -1,4 +1,7 @@
-"""The figures that compare two sets of images, by name: (real, fake) -> values by name, before the features' name."""
+"""The figures that compare two sets of images, by name: (real, fake) -> values by name, before the features' name.
+
+Where a set has too few images for the published number of neighbours, all others are the neighbours.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,13 @@ def _kid(real: Seen, fake: Seen) -> Values:
 
 
 def _precision_recall(real: Seen, fake: Seen) -> Values:
-    return dict(zip(("precision", "recall"), precision_recall(real.features, fake.features)))
+    k = min(3, len(real) - 1, len(fake) - 1)
+    return dict(zip(("precision", "recall"), precision_recall(real.features, fake.features, k)))
 
 
 def _density_coverage(real: Seen, fake: Seen) -> Values:
-    return dict(zip(("density", "coverage"), density_coverage(real.features, fake.features)))
+    k = min(5, len(real) - 1)
+    return dict(zip(("density", "coverage"), density_coverage(real.features, fake.features, k)))
 
 
 def _inception_score(real: Seen, fake: Seen) -> Values:
@@ -65,5 +70,9 @@ FIGURES: dict[str, Callable[[Seen, Seen], Values]] = {
 
 
 def measure(name: str, real: Seen, fake: Seen) -> Values:
-    """The values of one of FIGURES, as `FID[mnist-cnn]`; none if the features lack the logits that it needs."""
+    """The values of one of FIGURES, as `FID[mnist-cnn]`; none if the features lack the logits that it needs.
+
+    Raises:
+        Undefined: these images do not determine it.
+    """
     return {f"{figure}[{fake.name}]": value for figure, value in FIGURES[name](real, fake).items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.data import Folder, Images
+from genlab.metrics import checks
 from genlab.metrics.diversity import class_histogram
 from genlab.metrics.features import Features
 from genlab.metrics.figures import FIGURES, measure
@@ -53,11 +54,12 @@ class MetricHook:
     def __call__(self, images: int, method: Method) -> None:
         draw = sampler(method)
         if self.real is None:
-            self.real = look(some(self.test, seed=self.seed), self.features)
+            self.real = look(some(self.test, seed=self.seed), self.features, least=1)
         fake = look(samples(draw, self.n, self.seed), self.features)
         row: dict[str, float] = {"images": images}
         for name in self.figures:
-            row |= measure(name, self.real, fake)
+            with checks.if_defined(name):
+                row |= measure(name, self.real, fake)
         self.rows.append(row)
         if fake.logits is not None:
             self.shares.append(class_histogram(fake.logits).tolist())

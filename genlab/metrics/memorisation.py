@@ -30,7 +30,12 @@ def closeness(fake: Tensor, test: Tensor) -> float:
     """How near are samples to training images, against new images: the ratio of the median distances (N,) and (M,).
 
     0: copies; 1: as far from the training images as images that were held out.
+
+    Raises:
+        Undefined: most of those that were held out are copies of training images.
     """
+    if not test.median() > 0:
+        raise checks.Undefined("most test images are copies of training images")
     return float(fake.median() / test.median())
 
 

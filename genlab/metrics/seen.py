@@ -33,16 +33,21 @@ class Seen:
 
 @torch.no_grad()
 def look(
-    images: Iterable[Tensor], features: Features, batch: int = 256, tell: Callable[[int], object] | None = None
+    images: Iterable[Tensor],
+    features: Features,
+    batch: int = 256,
+    tell: Callable[[int], object] | None = None,
+    least: int = 2,
 ) -> Seen:
     """One pass over batches of images (n, C, H, W) in [0, 1].
 
     Args:
         batch: at most so many images pass through the features at once; it changes memory and speed only.
         tell: hears how many images were just done.
+        least: images; of one alone, most figures are Undefined.
 
     Raises:
-        ValueError: fewer than two images, pixels outside [0, 1], or features that are not finite (n, d).
+        ValueError: fewer images, pixels outside [0, 1], or features that are not finite (n, d).
     """
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
@@ -62,10 +67,10 @@ def look(
                 pixels.append(x[:room].flatten(1))
             if tell is not None:
                 tell(len(x))
-    if (n := sum(map(len, found))) < 2:
-        raise ValueError(f"at least two images are needed, got {n}")
+    if (n := sum(map(len, found))) < least:
+        raise ValueError(f"at least {least} images are needed, got {n}")
     table = torch.cat(found)
-    checks.points(table, f"features {features.name}")
+    checks.points(table, f"features {features.name}", least)
     return Seen(features.name, table, torch.cat(logits) if logits else None, torch.cat(pixels))
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from genlab.data import Folder, Images, Pair, batches
+from genlab.metrics import checks
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look
@@ -93,9 +94,12 @@ def translation(there: Map, back: Map, pair: Pair, judge: ClassifierFeatures) ->
         a, b = (replace(side, labels=torch.ones_like(side.labels), classes=("a", "b")) for side in (a, b))
         name = "seen as the target"
     found = {name: preserved(there, a, judge), "judge's accuracy": preserved(lambda y: y, b, judge)}
-    real = look((x for x, _ in batches(pair.b, BATCH)), judge)
-    fake = look((there(x) for x, _ in batches(pair.a, BATCH)), judge)
-    return found | likeness(there, back, pair) | measure("FID", real, fake) | hidden(there, back, pair)
+    real = look((x for x, _ in batches(pair.b, BATCH)), judge, least=1)
+    fake = look((there(x) for x, _ in batches(pair.a, BATCH)), judge, least=1)
+    found |= likeness(there, back, pair)
+    with checks.if_defined("FID"):
+        found |= measure("FID", real, fake)
+    return found | hidden(there, back, pair)
 
 
 @torch.no_grad()
