@@ -235,7 +235,7 @@ def test_bad_input_is_answered_in_a_sentence():
             config.build(SHAPE, 0)
     with pytest.raises(ValueError, match="labels_per_class must be at least 1 .*, got 0"):
         TripleGANConfig(labels_per_class=0)
-    with pytest.raises(ValueError, match=r"3 samples need integer classes \(3,\), got torch.int64 \(2,\)"):
+    with pytest.raises(ValueError, match=r"labels must be whole numbers \(3,\), got torch.int64 \(2,\)"):
         build(ConditionalGANConfig(latent=4, width=4)).sample(3, torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="2 images need as many latents to start from, got 3"):
         invert(Linear(), torch.rand(2, 1, 8, 8), torch.zeros(3, 3))

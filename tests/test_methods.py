@@ -1,9 +1,15 @@
 """The contract that every method of the lab keeps; toys.py lists them."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
-from toys import LEARNS, METHODS, make, source, stream
+from PIL import Image
+from toys import LEARNS, METHODS, SHAPE, UNPAIRED, make, source, stream
 
+from genlab.batch import batch_sizes, check_batch
+from genlab.data import Folder, Pair, Stream
 from genlab.run import Run
 from genlab.train import Options, Update, fit
 
@@ -88,6 +94,118 @@ def test_pictures_are_images_and_figures_are_numbers(name):
     if hasattr(method, "sample"):
         assert method.sample(3).shape == (3, 1, 8, 8)
     assert same(before, state(method))
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory):
+    """Images as a Folder, which reads its files when asked."""
+
+    def written(images, name):
+        folder = tmp_path_factory.mktemp(name)
+        files = tuple(folder / f"{i}.png" for i in range(len(images)))
+        for picture, file in zip(images.pixels[:, 0], files):
+            Image.fromarray(picture.numpy()).save(file)
+        return Folder(files, images.labels, images.classes, images.name, SHAPE[1], SHAPE[0])
+
+    return written
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_twelve_images_on_disk_suffice_and_any_number_of_held_out_ones(name, on_disk):
+    few = source(name, 12)
+    data = Pair(on_disk(few.a, "a"), on_disk(few.b, "b")) if name in UNPAIRED else on_disk(few, "one")
+    method = fit(make(name), Stream(data, 8), Options(images=16))
+    shown, figures = [], []
+    for n in (1, 5):
+        test = Pair(data.a.subset(slice(n)), data.b.subset(slice(n))) if name in UNPAIRED else data.subset(slice(n))
+        pictures = method.pictures(test)
+        for batch in pictures.values():
+            assert batch.ndim == 4 and len(batch) and batch.min() >= 0 and batch.max() <= 1
+        found = method.evaluate(test)
+        assert all(isinstance(value, float) and math.isfinite(value) for value in found.values()), found
+        shown.append(set(pictures)), figures.append(set(found))
+    assert shown[0] <= shown[1] and figures[0] <= figures[1]
+    if name not in UNPAIRED:
+        one_class = replace(data, labels=torch.zeros_like(data.labels))
+        assert all(map(math.isfinite, method.evaluate(one_class).values()))
+
+
+def test_what_few_images_leave_out_is_said(caplog):
+    for name, left_out in (
+        ("flow nice", "interpolations left out: pictures of at least 2 images are needed, got 1"),
+        ("infogan", "category_information left out: logits of at least 2 images are needed, got 1"),
+        ("bigan", "neighbour_accuracy left out: features of at least 2 images are needed, got 1"),
+        ("deep-infomax", "search left out: 10 nearest others need"),
+        ("disentangle", "style_from_content left out: a probe learns on some codes and is tested on others, got 1"),
+    ):
+        method, one = make(name).eval(), source(name, 1)
+        method.pictures(one), method.evaluate(one)
+        assert left_out in caplog.text, name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_smallest_batch_trains_and_a_smaller_one_is_refused_by_name(name):
+    method = make(name)
+    sizes = batch_sizes(method)
+    data, update = Stream(source(name, 12), sizes.start), Update(method.optimizers())
+    for _ in range(2):
+        assert all(value.isfinite() for value in method.step(data, update).values())
+    update.check()
+    check_batch(method, sizes.start)
+    check_batch(method, 2 * sizes.start, world=2)
+    for batch, world in ((sizes.start - 1, 1), (2 * sizes.start - 2, 2)):
+        with pytest.raises(ValueError, match=f"--batch must be at least {sizes.start * world}[ ,].*, got {batch}"):
+            check_batch(method, batch, world)
+    if sizes.start > 1 and sizes.step == 1:  # not refused in vain
+        with pytest.raises((ValueError, ArithmeticError)):
+            method = make(name)
+            update = Update(method.optimizers())
+            method.step(Stream(source(name, 12), sizes.start - 1), update), update.check()
+
+
+@pytest.mark.parametrize(
+    "name, batch, words",
+    [
+        ("ot-gan", 3, "at least 2 and a multiple of 2 for a OTGAN"),
+        ("gan lsgan replay", 41, "at least 1 and at most 40 for a GAN"),
+        ("energy-model", 41, "at least 1 and at most 40"),
+        ("cyclegan", 51, "at least 1 and at most 50"),
+    ],
+)
+def test_a_batch_that_does_not_suit_is_refused_with_those_that_do(name, batch, words):
+    with pytest.raises(ValueError, match=words):
+        check_batch(make(name), batch)
+
+
+CONDITIONAL = ("conditional-gan", "stack-gan", "triple-gan", "pixelcnn gated")
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+@pytest.mark.parametrize(
+    "labels, words",
+    [
+        (torch.tensor([0, 3]), "labels must be from 0 to 2, there are 3 classes; got 0 to 3"),
+        (torch.tensor([-1, 0]), "labels must be from 0 to 2, there are 3 classes; got -1 to 0"),
+        (torch.tensor([0, 1, 2]), r"labels must be whole numbers \(2,\), got torch.int64 \(3,\)"),
+        (torch.tensor([0.0, 1.0]), r"labels must be whole numbers \(2,\), got torch.float32"),
+    ],
+)
+def test_labels_that_there_are_not_are_refused_by_name(name, labels, words):
+    method = make(name).eval()
+    with pytest.raises(ValueError, match=words):
+        method.sample(2, labels=labels)
+    assert method.sample(2, labels=torch.tensor([0, 2], dtype=torch.int32)).shape == (2, *SHAPE)
+
+
+def test_categories_and_the_labels_of_a_likelihood_are_checked_too():
+    method = make("infogan").eval()
+    with pytest.raises(ValueError, match="categories must be from 0 to 2"):
+        method.generate(torch.tensor([3]), torch.zeros(1, 2), torch.zeros(1, 4))
+    method, x = make("pixelcnn gated").eval(), torch.zeros(1, *SHAPE)
+    with pytest.raises(ValueError, match="labels must be from 0 to 2"):
+        method.log_prob(x, torch.tensor([3]))
+    with pytest.raises(ValueError, match="labels must be from 0 to 2"):
+        method.complete(x, torch.ones(1, *SHAPE[1:], dtype=torch.bool), torch.tensor([3]))
 
 
 def test_a_latent_of_the_wrong_width_is_refused_by_name():

@@ -197,9 +197,9 @@ def images(n: int = 256, seed: int = 1) -> Images:
     return Images((x * 255).byte(), y, ("dark", "grey", "light"), "toy")
 
 
-def source(name: str = "") -> Images | Pair:
-    """What the method `name` learns from."""
-    return Pair(images(), images(seed=2)) if name in UNPAIRED else images()
+def source(name: str = "", n: int = 256) -> Images | Pair:
+    """What the method `name` learns from: n images, or n of either set."""
+    return Pair(images(n), images(n, seed=2)) if name in UNPAIRED else images(n)
 
 
 def stream(batch: int = 8, name: str = "", **options: int) -> Stream:

@@ -14,6 +14,7 @@ from torch import Tensor
 from genlab import sampling
 from genlab.data import Images
 from genlab.heads import Bernoulli, Head, Logistic, Palette, Regression, Softmax
+from genlab.labels import asked
 from genlab.likelihood import bits_per_dim, likelihood
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import Bottleneck, GatedPixelCNN, Stack
@@ -57,7 +58,7 @@ class Autoregressive(Method):
         if self.classes and labels is None:
             each = [self.log_prob_of(k, k.new_full((len(k),), c)) for c in range(self.classes)]
             return torch.stack(each).logsumexp(0) - torch.tensor(float(self.classes)).log()
-        return self.log_prob_of(k, labels if self.classes else None)
+        return self.log_prob_of(k, self.condition(len(k), labels))
 
     def log_prob_of(self, k: Tensor, labels: Tensor | None, fed: Tensor | None = None) -> Tensor:
         """The same of integers k (N, groups, H, W), each pixel after those of `fed`; none: after those of k."""
@@ -87,7 +88,7 @@ class Autoregressive(Method):
     def sample(self, n: int, labels: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """n images (n, C, H, W), of the classes `labels` (n,); none: every class in turn."""
         u = torch.rand(n, self.head.groups, *self.shape[1:], device=self.device)
-        return self.head.images(sampling.draw(self.net, self.head, u, self.asked(n, labels), positive(temperature)))
+        return self.head.images(sampling.draw(self.net, self.head, u, self.condition(n, labels), positive(temperature)))
 
     def complete(self, x: Tensor, known: Tensor, labels: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """x with the pixels drawn anew where `known` (1, H, W) or (N, 1, H, W), bool, is False.
@@ -101,17 +102,17 @@ class Autoregressive(Method):
             )
         mask, k = known.expand(len(x), 1, *side), self.head.indices(x)
         u = torch.rand(k.shape, device=k.device)
-        labels = self.asked(len(x), labels)
+        labels = self.condition(len(x), labels)
         drawn = sampling.draw(self.net, self.head, u, labels, positive(temperature), k, mask)
         return torch.where(mask, x, self.head.images(drawn))
 
-    def asked(self, n: int, labels: Tensor | None) -> Tensor | None:
-        """The labels (n,) to draw."""
-        if labels is None and self.classes:
-            return torch.arange(n, device=self.device) % self.classes
-        if labels is not None and not self.classes:
+    def condition(self, n: int, labels: Tensor | None) -> Tensor | None:
+        """The labels (n,) of n images: those asked for, or every class in turn."""
+        if labels is None:
+            return torch.arange(n, device=self.device) % self.classes if self.classes else None
+        if not self.classes:
             raise ValueError("this model was trained without labels, so none can be asked for")
-        return labels
+        return asked(labels, n, self.classes)
 
     def evaluate(self, data: Images) -> dict[str, float]:
         """nats per image and bits per dimension on `data`; of a conditional model, without its being told the class."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
 from genlab.data import Images
+from genlab.labels import asked
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
 from genlab.ranges import LearningRate, Width
@@ -77,15 +78,20 @@ class ConditionalGAN(Method):
             name: adam(getattr(self, name), lr=self.lr, betas=(0.5, 0.999)) for name in ("generator", "discriminator")
         }
 
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """n images (n, C, H, W) in [0, 1] of classes y (n,), or of random ones."""
-        y = torch.randint(self.classes, (n,), device=self.device) if y is None else asked(y, n)
-        z = torch.randn(n, self.latent, device=self.device)
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+        """n images (n, C, H, W) in [0, 1] of the classes `labels` (n,), or of random ones."""
+        if labels is None:
+            return self.draw(torch.randint(self.classes, (n,), device=self.device))
+        return self.draw(asked(labels, n, self.classes))
+
+    def draw(self, y: Tensor) -> Tensor:
+        """Classes (n,) -> an image of each."""
+        z = torch.randn(len(y), self.latent, device=self.device)
         return self.generator(torch.cat([z, one_hot(y, self.classes)], 1))
 
     def step(self, data: Stream, update: Update) -> Metrics:
         real, y = next(data)
-        fake = self.sample(len(real), y)
+        fake = self.draw(y)
         discriminator = self.game.discriminator(self.discriminator(real), self.discriminator(fake.detach()), y)
         update("discriminator", discriminator)
         generator = self.game.generator(self.discriminator(fake), y)
@@ -96,14 +102,7 @@ class ConditionalGAN(Method):
     def pictures(self, data: Images) -> dict[str, Tensor]:
         """samples: a row per class."""
         y = torch.arange(self.classes, device=self.device).repeat_interleave(self.classes)
-        return {"samples": self.eval().sample(len(y), y)}
-
-
-def asked(y: Tensor, n: int) -> Tensor:
-    """y, if it names the classes of n samples."""
-    if y.shape != (n,) or y.is_floating_point():
-        raise ValueError(f"{n} samples need integer classes ({n},), got {y.dtype} {tuple(y.shape)}")
-    return y
+        return {"samples": self.eval().draw(y)}
 
 
 class Conditional(Protocol):
@@ -111,7 +110,7 @@ class Conditional(Protocol):
 
     classes: int
 
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor: ...
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor: ...
 
 
 @torch.no_grad()

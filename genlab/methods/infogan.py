@@ -18,8 +18,11 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from genlab.batch import needing
 from genlab.data import Images, batches
+from genlab.labels import asked
 from genlab.losses import OBJECTIVES
+from genlab.metrics.checks import Undefined, if_defined
 from genlab.metrics.inception_score import inception_score
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.optim import adam
@@ -68,11 +71,15 @@ class InfoGAN(Method):
         return torch.randn(n, self.latent, device=self.device)
 
     def generate(self, category: Tensor, values: Tensor, z: Tensor) -> Tensor:
+        """n images (n, C, H, W) in [0, 1] of given codes and noise z (n, latent)."""
+        return self.draw(asked(category, len(z), self.categories, "categories"), values, z)
+
+    def draw(self, category: Tensor, values: Tensor, z: Tensor) -> Tensor:
         return self.generator(torch.cat([one_hot(category, self.categories), values, z], 1))
 
     def sample(self, n: int) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of random codes."""
-        return self.generate(*self.sample_codes(n), self.noise(n))
+        return self.draw(*self.sample_codes(n), self.noise(n))
 
     def recognise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x -> Q's logits of the category (N, categories) and means of the values (N, values)."""
@@ -91,7 +98,7 @@ class InfoGAN(Method):
     def step(self, data: Stream, update: Update) -> Metrics:
         real, _ = next(data)
         game, codes = OBJECTIVES["nonsaturating"], self.sample_codes(len(real))
-        fake = self.generate(*codes, self.noise(len(real)))
+        fake = self.draw(*codes, self.noise(len(real)))
         if self.adversarial:
             discriminator = game.discriminator(self.discriminator(real), self.discriminator(fake.detach()))
         else:  # the body is Q's alone
@@ -113,15 +120,14 @@ class InfoGAN(Method):
         self.eval()
         parts = [self.recognise(x) for x, _ in batches(data, 500)]
         logits, means = (torch.cat(part).float() for part in zip(*parts))
-        score, _ = inception_score(logits, splits=1)
-        found = {
-            "category_accuracy": matched_accuracy(logits.argmax(1), data.labels),
-            "category_information": math.log(score),
-        }
+        found = {"category_accuracy": matched_accuracy(logits.argmax(1), data.labels)}
+        with if_defined("category_information"):
+            found["category_information"] = math.log(inception_score(logits, splits=1)[0])
         for name, factor in data.factors.items():
             if factor.ndim == 1 and factor.is_floating_point():
                 for i, mean in enumerate(means.T, 1):
-                    found[f"value{i}_{name}"] = float(torch.corrcoef(torch.stack([mean, factor.to(mean)]))[0, 1])
+                    with if_defined(key := f"value{i}_{name}"):
+                        found[key] = correlation(mean, factor.to(mean))
         return found
 
     @torch.no_grad()
@@ -135,8 +141,20 @@ class InfoGAN(Method):
         for i in range(self.values):
             values = torch.zeros(k * k, self.values, device=self.device)
             values[:, i] = column.to(values)
-            pictures[f"value{i + 1}"] = self.generate(category, values, z)
+            pictures[f"value{i + 1}"] = self.draw(category, values, z)
         return pictures
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    """Of two rows of numbers (N,), in [-1, 1].
+
+    Raises:
+        Undefined: all numbers of one of them are equal.
+    """
+    found = float(torch.corrcoef(torch.stack([a, b]))[0, 1]) if len(a) > 1 else math.nan
+    if math.isnan(found):
+        raise Undefined(f"numbers that do not vary have no correlation, got {len(a)} images")
+    return found
 
 
 def matched_accuracy(found: Tensor, labels: Tensor) -> float:
@@ -185,7 +203,7 @@ class InfoGANConfig(Config):
             discriminator,
             nn.Sequential(
                 nn.Linear(features, 128),
-                nn.BatchNorm1d(128),
+                needing(nn.BatchNorm1d(128), 2),
                 nn.LeakyReLU(0.2),
                 nn.Linear(128, categories + self.values),
             ),

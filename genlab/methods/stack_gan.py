@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, mse_loss, one_hot
 
 from genlab.data import Images
-from genlab.methods.conditional_gan import PairGame, asked
+from genlab.labels import asked
+from genlab.methods.conditional_gan import PairGame
 from genlab.nets.classifiers import Block, cnn
 from genlab.nets.dcgan import Encoder
 from genlab.optim import adam
@@ -96,9 +97,11 @@ class StackGAN(Method):
         small = self.sketch(torch.cat([z, c], 1))
         return small, self.refine(small.detach(), c)
 
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """n images (n, C, H, W) in [0, 1] of classes y (n,), or of random ones."""
-        return self.draw(torch.randint(self.classes, (n,), device=self.device) if y is None else asked(y, n))[1]
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+        """n images (n, C, H, W) in [0, 1] of the classes `labels` (n,), or of random ones."""
+        if labels is None:
+            return self.draw(torch.randint(self.classes, (n,), device=self.device))[1]
+        return self.draw(asked(labels, n, self.classes))[1]
 
     def step(self, data: Stream, update: Update) -> Metrics:
         real, y = next(data)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, softplus
 
+from genlab.batch import at_least
 from genlab.data import Images
-from genlab.methods.conditional_gan import asked
+from genlab.labels import asked
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import cnn
 from genlab.nets.dcgan import Encoder, Generator
@@ -34,6 +35,7 @@ class TripleGAN(Method):
     labelled_x: Tensor
     labelled_y: Tensor
     known: Tensor
+    batch_sizes = at_least(2)  # one half counts as real, the other as guessed
 
     def __init__(
         self,
@@ -80,17 +82,22 @@ class TripleGAN(Method):
         rows = torch.multinomial(there.flatten().float(), n, replacement=True)
         return self.labelled_x[rows], self.labelled_y[rows]
 
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """n images (n, C, H, W) in [0, 1] of classes y (n,), or of random ones."""
-        y = torch.randint(self.classes, (n,), device=self.device) if y is None else asked(y, n)
-        z = torch.randn(n, self.latent, device=self.device)
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+        """n images (n, C, H, W) in [0, 1] of the classes `labels` (n,), or of random ones."""
+        if labels is None:
+            return self.draw(torch.randint(self.classes, (n,), device=self.device))
+        return self.draw(asked(labels, n, self.classes))
+
+    def draw(self, y: Tensor) -> Tensor:
+        """Classes (n,) -> an image of each."""
+        z = torch.randn(len(y), self.latent, device=self.device)
         return self.generator(torch.cat([z, one_hot(y, self.classes)], 1))
 
     def step(self, data: Stream, update: Update) -> Metrics:
         x, hidden = next(data)
         self.collect(x, hidden)
         (x_l, y_l), y_g = self.labelled(len(x)), torch.randint(self.classes, (len(x),), device=self.device)
-        x_g = self.sample(len(x), y_g)
+        x_g = self.draw(y_g)
         belief = self.classifier(x).float().softmax(1)
         mean = lambda costs: (belief.detach() * costs).sum(1)  # over the classes as the classifier sees them
         score = lambda images, y: self.discriminator(images).gather(1, y[:, None])
@@ -119,7 +126,7 @@ class TripleGAN(Method):
     def pictures(self, data: Images) -> dict[str, Tensor]:
         """samples: a row per class."""
         y = torch.arange(self.classes, device=self.device).repeat_interleave(self.classes)
-        return {"samples": self.eval().sample(len(y), y)}
+        return {"samples": self.eval().draw(y)}
 
 
 @dataclass(frozen=True)
