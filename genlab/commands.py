@@ -95,14 +95,14 @@ def train(arguments: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Sample:
-    """Draws images from a trained run into one PNG grid."""
+    """Draws images from a trained run into one grid."""
 
     run: tyro.conf.Positional[Path]
     """run directory"""
     n: Annotated[int, Range(1, 10_000)] = 64
     """number of images"""
     out: Path = Path("grid.png")
-    """where the grid goes"""
+    """picture of the grid; its suffix says the format: .png, .jpg, .webp, ..."""
     seed: Seed = 0
     """of the latents"""
     temperature: Positive | None = None
@@ -115,10 +115,11 @@ def sample(arguments: list[str]) -> None:
     import torch
 
     from genlab.experiment import load
-    from genlab.grid import save_grid
+    from genlab.grid import image_format, save_grid
     from genlab.memory import FLOAT, require
     from genlab.run import Run
 
+    image_format(options.out)
     method = load(options.run)
     draw: Any = getattr(method, "sample", None)
     if draw is None:
@@ -153,6 +154,9 @@ def report(arguments: list[str]) -> None:
 
 
 def listing(arguments: list[str]) -> None:
+    if arguments in (["-h"], ["--help"]):
+        print("usage: genlab list\n\nNames methods, data, attacks and defences.")
+        return
     if arguments:
         raise ValueError(f"`genlab list` takes no options, got {' '.join(arguments)!r}")
     from genlab.data import SOURCES

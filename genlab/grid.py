@@ -1,4 +1,4 @@
-"""Image batches as one picture: a PNG grid or an animated GIF."""
+"""Image batches as one picture: a grid, or an animated GIF."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from genlab.checkpoint import write_atomically
+
+FORMATS = {  # suffix -> name of the format in Pillow
+    **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP"},
+    **{".tif": "TIFF", ".tiff": "TIFF"},
+}
 
 
 def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int = 64) -> Image.Image:
@@ -40,15 +45,31 @@ def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int 
 
 def grid_png(images: Tensor, columns: int | None = None, **how: int) -> bytes:
     """`grid(images, columns)` as the bytes of a PNG."""
+    return _encoded(grid(images, columns, **how), "PNG")
+
+
+def _encoded(picture: Image.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
-    grid(images, columns, **how).save(buffer, format="PNG")
+    picture.save(buffer, format=kind, quality=95)  # where the format has one
     return buffer.getvalue()
 
 
+def image_format(path: str | Path) -> str:
+    """The format that the suffix of `path` names.
+
+    Raises:
+        ValueError: it names none of FORMATS.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() not in FORMATS:
+        raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}, got {suffix or 'no suffix'!r}")
+    return FORMATS[suffix.lower()]
+
+
 def save_grid(images: Tensor, path: str | Path, columns: int | None = None, **how: int) -> Path:
-    """Writes `grid(images, columns)` as PNG."""
+    """Writes `grid(images, columns)` in the format that the suffix of `path` names."""
     path = Path(path)
-    write_atomically(path, grid_png(images, columns, **how))
+    write_atomically(path, _encoded(grid(images, columns, **how), image_format(path)))
     return path
 
 

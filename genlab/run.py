@@ -56,12 +56,14 @@ class Run:
         experiment = json.loads(json.dumps(experiment))
         if (path / "config.json").exists():
             old, new = flatten(cls(path).experiment), flatten(experiment)
-            keys = sorted(old.keys() | new.keys(), key=lambda k: ("." not in k, k))  # what follows from options last
-            other = [k for k in keys if k not in may_differ and old.get(k) != new.get(k)]
+            keys = sorted(old.keys() | new.keys(), key=lambda k: (k in FOLLOWS, k))
+            other = next((k for k in keys if k not in may_differ and old.get(k) != new.get(k)), None)
             if other:
+                option = f"--{other.rpartition('.')[2].replace('_', '-')}"
+                again = f", or give {option} as it was to continue it" if "." in other else ""
                 raise RunError(
-                    f"{path} holds another run: {other[0]} is {old.get(other[0])!r} there and "
-                    f"{new.get(other[0])!r} here; choose another --out, or remove it"
+                    f"{path} holds another run: {other} is {old.get(other)!r} there and {new.get(other)!r} here; "
+                    f"choose another --out, or remove it{again}"
                 )
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"{path} exists and is not a run; choose another --out")
@@ -125,6 +127,9 @@ class Run:
             return re.sub(r"\d+", "", path.stem), int(digits[-1]) if digits else 0
 
         return sorted((self.path / "samples").glob("*.png"), key=number)
+
+
+FOLLOWS = ("classes", "shape")  # from the data: named as the difference only if no option is
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -116,7 +116,15 @@ def test_train_writes_a_run_and_the_same_command_continues_it(tmp_path, capsys):
     assert main([*words, "128"]) == 0 and main([*words, "192"]) == 0
     assert (tmp_path / "r" / "report.html").exists()
     assert main([*words, "192", "--lr", "0.5"]) == 2
-    assert "options.lr is 0.001 there and 0.5 here" in capsys.readouterr().err
+    assert "options.lr is 0.001 there and 0.5 here; choose another --out" in capsys.readouterr().err
+
+
+def test_an_option_left_out_on_resume_is_named_and_not_what_follows_from_it(tmp_path, capsys):
+    words = ["train", "classifier", "--net", "mlp", "--width", "4", "--out", str(tmp_path / "r"), "--images"]
+    assert main([*words, "64", "--data", "sprites", "--size", "8"]) == 0
+    assert main([*words, "128", "--size", "8"]) == 2
+    error = capsys.readouterr().err
+    assert "data.data is 'sprites' there and 'digits' here" in error and "give --data as it was to continue it" in error
 
 
 def test_sample_takes_a_temperature_where_there_is_one(runs, capsys):
@@ -140,6 +148,18 @@ def test_sample_draws_the_asked_number_and_is_reproducible(runs, capsys):
     assert main(["sample", str(runs / "gan"), "--n", "0"]) == 2
     assert main(["sample", str(runs / "classifier")]) == 2
     assert "does not generate images" in capsys.readouterr().err
+
+
+def test_sample_writes_the_format_that_the_suffix_names(runs, capsys):
+    from PIL import Image
+
+    for suffix, kind in ((".jpg", "JPEG"), (".JPEG", "JPEG"), (".webp", "WEBP"), (".tiff", "TIFF"), (".gif", "GIF")):
+        assert main(["sample", str(runs / "gan"), "--n", "4", "--out", f"grid{suffix}"]) == 0
+        assert Image.open(f"grid{suffix}").format == kind
+    for name, got in (("out/grid.jpgg", ".jpgg"), ("out/grid", "no suffix")):
+        assert main(["sample", str(runs / "gan"), "--out", name]) == 2
+        assert f"{name} must end in one of .png, .jpg, " in (error := capsys.readouterr().err) and got in error
+    assert not Path("out").exists()
 
 
 def test_attack_prints_a_table_and_leaves_json_picture_and_page(runs, capsys):
