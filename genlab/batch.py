@@ -48,4 +48,4 @@ def check_batch(method: nn.Module, batch: int, world: int = 1) -> None:
     if sizes.stop < ANY.stop:
         allowed += f" and at most {(sizes.stop - 1) * world:,}"
     among = f" on {world} processes" if world > 1 else ""
-    raise ValueError(f"--batch must be {allowed} for a {type(method).__name__} of these options{among}, got {batch}")
+    raise ValueError(f"--batch must be {allowed} for {type(method).__name__} with these options{among}, got {batch}")

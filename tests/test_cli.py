@@ -127,6 +127,23 @@ def test_an_option_left_out_on_resume_is_named_and_not_what_follows_from_it(tmp_
     assert "data.data is 'sprites' there and 'digits' here" in error and "give --data as it was to continue it" in error
 
 
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        ("gan --batch 1", "--batch must be at least 2 for GAN with these options, got 1"),
+        ("gan --generators 3 --batch 4", "--batch must be at least 6 for GAN with these options, got 4"),
+        ("ebgan --batch 1", "--batch must be at least 2 for EBGAN"),
+        ("ot-gan --batch 3", "--batch must be at least 2 and a multiple of 2 for OTGAN"),
+        ("classifier --net vgg --size 4 --dropout 0.1 --batch 1", "--batch must be at least 2 for Classifier"),
+        ("gan --replay 10", "--batch must be at least 2 and at most 10 for GAN with these options, got 64"),
+    ],
+)
+def test_a_batch_that_a_method_cannot_learn_from_is_refused_and_nothing_is_left(words, sentence, capsys):
+    assert main(["train", *words.split(), "--images", "64", "--out", "run"]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1 and not list(Path().iterdir())
+
+
 def test_sample_takes_a_temperature_where_there_is_one(runs, capsys):
     Experiment(METHODS["flow nice"], DataOptions(), Options(images=64)).run(runs / "flow", pictures=1)
     pictures = []

@@ -101,6 +101,17 @@ def test_a_method_trains_goes_on_samples_and_reports(name, pictures, classifier,
     assert Path("run/report.html").exists()
 
 
+def test_twelve_pictures_in_one_folder_suffice_from_training_to_evaluation(pictures, monkeypatch, caplog):
+    monkeypatch.setattr("genlab.plots.png", lambda figure: b"")
+    for picture in pictures.glob("train/*/*.png"):
+        Path("flat").mkdir(exist_ok=True)
+        Path("flat", picture.name).write_bytes(picture.read_bytes())
+    genlab("train flow --steps 1 --width 4 --data flat --size 8 --channels 1 --batch 4 --images 8 --out run")
+    assert "interpolations left out: pictures of at least 2 images are needed, got 1" in caplog.text
+    assert "nearest[pixels]" in genlab("evaluate run --n 2 --features pixels")
+    assert "FID left out: features of at least 2 images are needed, got 1" in caplog.text
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_by_its_name(name, classifier):
     own = {field.name: field.default for field in dataclasses.fields(resolve(ATTACKS[name][0]))}

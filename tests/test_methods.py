@@ -166,8 +166,8 @@ def test_the_smallest_batch_trains_and_a_smaller_one_is_refused_by_name(name):
 @pytest.mark.parametrize(
     "name, batch, words",
     [
-        ("ot-gan", 3, "at least 2 and a multiple of 2 for a OTGAN"),
-        ("gan lsgan replay", 41, "at least 1 and at most 40 for a GAN"),
+        ("ot-gan", 3, "at least 2 and a multiple of 2 for OTGAN"),
+        ("gan lsgan replay", 41, "at least 1 and at most 40 for GAN"),
         ("energy-model", 41, "at least 1 and at most 40"),
         ("cyclegan", 51, "at least 1 and at most 50"),
     ],
