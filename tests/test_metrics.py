@@ -529,7 +529,7 @@ def test_the_command_meets_bad_input_with_one_sentence(tmp_path, capsys):
     for words, sentence in (
         ([str(tmp_path / "net")], "Classifier does not generate images"),
         (["nowhere"], "nowhere is not a run"),
-        (["nowhere", "--n", "1"], "--n must be at least 2, got 1"),
+        (["nowhere", "--n", "1"], "--n must be at least 2 and at most 10,000,000, got 1"),
     ):
         assert main(["evaluate", *words]) == 2
         error = capsys.readouterr().err

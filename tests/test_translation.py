@@ -336,7 +336,7 @@ def test_the_domain_asked_for_reaches_the_generator_and_no_other_exists():
     for bad in (CLASSES, -1):
         with pytest.raises(ValueError, match=f"domains 0 to 2, got {bad}"):
             method.translate(x, to=bad)
-    with pytest.raises(ValueError, match="2 domains and 1 critic step at least, got 1 and 5"):
+    with pytest.raises(ValueError, match="at least 2 domains, as in --data domains:A,B, got 1"):
         StarGANConfig().build(SHAPE, 1)
 
 
