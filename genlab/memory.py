@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from genlab import distributed
+from genlab.batch import check_batch
+
 if TYPE_CHECKING:
     from genlab.train import Config, Method, Options
 
@@ -66,14 +69,18 @@ def gigabytes(count: float) -> str:
 def check_training(
     config: Config, shape: tuple[int, int, int], classes: int, options: Options, device: torch.device
 ) -> None:
-    """Refuses what `config` refuses for these images, and a training that does not fit into the memory of `device`.
+    """Refuses what `config` refuses for these images and batches, and what does not fit into the memory of `device`.
 
     Counted are the weights with their gradients, two moments and average, and a batch; nothing is allocated.
+
+    Raises:
+        ValueError: naming the options to change.
     """
     batch = 2 * options.batch * prod(shape) * FLOAT
     require(batch, f"a batch of {options.batch:,} images {shape}", "--batch", device)
     method = on_meta(config, shape, classes)
     if method is not None:
+        check_batch(method, options.batch, distributed.world_size())
         need = of_training(method, options)
         require(need, f"training {sum(map(Tensor.numel, method.parameters())):,} weights", larger(config), device)
 

@@ -74,8 +74,8 @@ def test_list_names_methods_data_attacks_and_defences(capsys):
         (["attack", "nowhere"], "nowhere is not a run"),
         (["attack", "x", "--attacks", "fgms"], "did you mean 'fgsm'"),
         (["attack", "x", "--defence", "medain"], "did you mean 'median'"),
-        (["attack", "x", "--eps", "big"], "eps must be numbers, got 'big'"),
-        (["attack", "x", "--eps", "-1"], "eps must be a finite number >= 0, got -1.0"),
+        (["attack", "x", "--eps", "big"], "--eps must be numbers as in 0.1 or 8/255, got 'big'"),
+        (["attack", "x", "--eps", "-1"], "--eps must be at least 0 and at most 1, got -1.0"),
         (["train", "gan", "--images", "0"], "--images must be at least 1 and at most 1,000,000,000,000, got 0"),
         (["train", "gan", "--width=-1"], "--width must be at least 1 and at most 65,536, got -1"),
         (["train", "gan", "--lr", "nan"], "--lr must be a finite number, above 0 and at most 10,000, got nan"),
@@ -198,7 +198,7 @@ def test_attack_prints_a_table_and_leaves_json_picture_and_page(runs, capsys):
     [
         (["--attacks", "pgd:stps=3"], "did you mean 'steps'"),
         (["--attacks", "pgd:steps"], "pgd:option=value, got 'steps'"),
-        (["--attacks", "pgd:steps=x"], "'pgd:steps=x' has an option that does not fit"),
+        (["--attacks", "pgd:steps=x"], "steps must be a whole number, at least 1 and at most 1,000,000, got 'x'"),
         (["--defence", "median:kk=3"], "'median:kk=3' has an option that does not fit"),
     ],
 )

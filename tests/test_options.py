@@ -208,6 +208,12 @@ def test_a_refused_training_leaves_nothing_behind(command, sentence, tmp_path, m
         ("stargan", "--data digits", "--data names domains"),
         ("vae_latent", "--components 2000", "--components must be at most 1437"),
         ("autoencoder_codes", "--code 65", "1 to 64 components"),
+        ("flow_mnist", "--batch 0", "--batch must be at least 1"),
+        (
+            "cyclegan",
+            "--data unpaired:digits,night:digits --size 8 --batch 51",
+            "--batch must be at least 1 and at most 50",
+        ),
         ("black_box", "--data unpaired:digits,night:digits", "at least 2 classes"),
         ("shortcut", "--n=-1", "--n must be at least 1"),
     ],
