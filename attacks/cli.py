@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,15 +47,14 @@ def main(arguments: list[str]) -> None:
         shields(shield)
     sizes = sorted(size(word, options.norm) for word in words(options.eps))
 
-    from rich.console import Console
-
     import genlab
     from attacks.defences import line_up
     from attacks.defences.verdict import table, to_json, verdicts
     from attacks.evaluate import evaluate
     from attacks.report import add, progress, triptych
-    from genlab.checkpoint import write_atomically
     from genlab.experiment import data_of
+    from genlab.files import write_all, write_atomically
+    from genlab.text import Console
 
     chosen = {name: attack(name, sizes[0], options.norm) for name in names}
     run = genlab.Run(options.run)
@@ -71,12 +71,17 @@ def main(arguments: list[str]) -> None:
     if worth := verdicts(found):
         Console().print(table(worth))
     for sentence in found.warnings:
-        Console().print(f"[yellow]warning:[/] {sentence}")
-    write_atomically(run.file("attack.json"), json.dumps(to_json(found), indent=1).encode())
+        Console().print(f"warning: {sentence}")
+    page = add(genlab.Report(f"{run.path.name} under attack"), found)
+    files: dict[Path, Callable[[Path], object]] = {
+        run.path / "attack.json": lambda path: write_atomically(path, json.dumps(to_json(found), indent=1).encode()),
+        run.path / "attack.html": page.save,
+    }
     if found.examples:  # none if every attack failed
         example = found.examples[min(len(sizes) - 1, len(found.examples) - 1) // 2]
-        print(genlab.save_grid(triptych(example), run.file("attack.png"), columns=len(example.x)))
-    print(add(genlab.Report(f"{run.path.name} under attack"), found).save(run.file("attack.html")))
+        picture = lambda path: genlab.save_grid(triptych(example), path, columns=len(example.x))
+        files[run.path / "attack.png"] = picture
+    write_all(files)
 
 
 def words(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from errno import ENOSPC
 from importlib.metadata import entry_points
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
@@ -83,9 +84,15 @@ def guarded(work: Callable[[], object], large: str = ALL_LARGE) -> int:
 
     `large` names the options to make smaller when memory is short. GENLAB_TRACEBACK=1 shows where it came from.
     """
+    from genlab.text import plain_warnings
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name without characters is no reason to stop
     try:
         try:
-            work()
+            with plain_warnings():
+                work()
         finally:
             if sys.stdout:
                 sys.stdout.flush()
@@ -122,8 +129,10 @@ def out_of_memory(error: Exception) -> bool:
 
 def tell(sentence: str) -> None:
     """Prints to the standard error, if that takes anything."""
+    from genlab.text import one_line
+
     try:
-        print(sentence, file=sys.stderr, flush=True)
+        print(one_line(sentence), file=sys.stderr, flush=True)
     except OSError:
         discard(sys.stderr)
 

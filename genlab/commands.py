@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
@@ -18,6 +17,7 @@ from genlab.cli import gather
 from genlab.names import choose, resolve
 from genlab.outputs import check_file, check_folder
 from genlab.ranges import OutOfRange, Positive, Range, Seed, check, deferred
+from genlab.text import Console, one_line
 
 NUMBERS = ConstructorRegistry()
 
@@ -90,7 +90,7 @@ def train(arguments: list[str]) -> None:
     plain = "".join(c if c.isalnum() else "-" for c in options.data.data)
     out = options.out or Path("runs") / f"{name}-{plain}"
     Experiment(options.method, options.data, options.training).run(out)
-    Console().print(f"[green]done[/]: {out / 'report.html'}", soft_wrap=True)
+    print(f"done: {one_line(out / 'report.html')}")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def sample(arguments: list[str]) -> None:
     check_file(options.out)
     import torch
 
-    from genlab.experiment import load
+    from genlab.experiment import load, shape_of
     from genlab.grid import image_format, save_grid
     from genlab.memory import FLOAT, require
     from genlab.run import Run
@@ -128,12 +128,12 @@ def sample(arguments: list[str]) -> None:
         if "temperature" not in signature(draw).parameters:
             raise ValueError(f"--temperature {options.temperature}: a {type(method).__name__} has no temperature")
         draw = partial(draw, temperature=options.temperature)
-    shape = Run(options.run).experiment["shape"]
-    require(options.n * prod(shape) * FLOAT, f"{options.n:,} images {tuple(shape)}", "--n")
+    shape = shape_of(Run(options.run))
+    require(options.n * prod(shape) * FLOAT, f"{options.n:,} images {shape}", "--n")
     torch.manual_seed(options.seed)
     with torch.no_grad():
         images = torch.cat([draw(min(256, options.n - i)) for i in range(0, options.n, 256)])
-    print(save_grid(images, options.out))
+    print(one_line(save_grid(images, options.out)))
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def report(arguments: list[str]) -> None:
     from genlab.run import Run
 
     run = Run(options.run)
-    print(Report(run.path.name).run(run).save(run.file("report.html")))
+    print(one_line(Report(run.path.name).run(run).save(run.file("report.html"))))
 
 
 def listing(arguments: list[str]) -> None:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 
 from genlab import distributed, memory
 from genlab.batch import check_batch
+from genlab.checkpoint import CheckpointError, restore_module
+from genlab.cli import gather
 from genlab.data import Augment, Stream
 from genlab.data import load as load_data
+from genlab.files import FileError, Schema, mismatch
 from genlab.grid import save_grid
-from genlab.ranges import Side, check
+from genlab.lock import locked
+from genlab.methods import METHODS
+from genlab.names import held, resolve
+from genlab.ranges import Range, Side, check, short
+from genlab.rebuild import rebuild
 from genlab.report import Report
 from genlab.run import Run, RunError
+from genlab.text import one_line
 from genlab.train import Config, Hook, Method, Options, fit
 
 
@@ -85,26 +93,34 @@ class Experiment:
                 world=distributed.world_size(),
             )
             about = {**self.options(), "shape": list(data.shape), "classes": classes}
-            run = Run.create(out, about, may_differ=FREE) if first else None  # from here on there are files
-            run = distributed.broadcast_object(run)
+            with locked(Path(out)) if first else nullcontext():  # from here on there are files
+                run = distributed.broadcast_object(Run.create(out, about) if first else None)
 
-            def picture(images: int, method: Method) -> None:
-                with torch.random.fork_rng():
-                    torch.manual_seed(training.seed)  # the same latents at every moment
-                    for name, batch in method.pictures(test).items():
-                        save_grid(batch, run.file("samples", f"{name}-{images:09d}.png"))
+                def picture(images: int, method: Method) -> None:
+                    with torch.random.fork_rng():
+                        torch.manual_seed(training.seed)  # the same latents at every moment
+                        for name, batch in method.pictures(test).items():
+                            save_grid(batch, run.file("samples", f"{name}-{images:09d}.png"))
 
-            every = max(1, training.images // max(1, pictures))
-            method = fit(
-                method, stream, training, run=run, hooks=[(every, picture), *hooks], title=f"training {run.path}"
-            )
-            if first:
-                with torch.random.fork_rng():
-                    torch.manual_seed(training.seed)
-                    run.add_results(**method.evaluate(test))
-                title = f"{run.path.name}: {type(method).__name__} on {self.data.data}"
-                Report(title).run(run).save(run.file("report.html"))
+                every = max(1, training.images // max(1, pictures))
+                method = fit(
+                    method, stream, training, run=run, hooks=[(every, picture), *hooks], title=f"training {run.path}"
+                )
+                if first:
+                    self._finish(run, method, test)
             return method
+
+    def _finish(self, run: Run, method: Method, test: Any) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(self.training.seed)
+            figures = method.evaluate(test)
+        try:
+            run.add_results(**figures)
+        except OSError as error:
+            measured = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            raise OSError(f"{error}; measured was {measured}") from error
+        title = f"{run.path.name}: {type(method).__name__} on {self.data.data}"
+        Report(title).run(run).save(run.file("report.html"))
 
 
 def check_all(experiments: Iterable[Experiment]) -> None:
@@ -122,45 +138,90 @@ def check_all(experiments: Iterable[Experiment]) -> None:
         memory.check_training(each.method, data.shape, classes, each.training, distributed.device())
 
 
-FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
-
-
 def load(run: str | Path | Run, device: torch.device | str | None = None) -> Method:
     """The method that was trained in `run`, in eval mode, without gradients; its weight average if it has one.
 
     device: none: where this process works, a GPU if there is one.
 
     Raises:
-        RunError: no run there, nothing trained yet, or its method is not installed.
-        CheckpointError: every checkpoint is damaged.
+        RunError: no run there, nothing trained yet, its method is not known here, or its options are not those.
+        CheckpointError: no checkpoint can be trusted, or the newest holds another state.
     """
     run = run if isinstance(run, Run) else Run(run)
-    about = run.experiment
-    method = config_of(run).build(tuple(about["shape"]), about["classes"])
+    with torch.device("cpu"):  # whatever device a caller builds on
+        method = _built(run)
     state = run.checkpoints.load()
     if state is None:
         raise RunError(f"{run.path} has no checkpoint yet: train it first")
-    weights = state["method"]
-    if "average" in state:
-        weights = {name.removeprefix("method."): value for name, value in state["average"].items()}
-    method.load_state_dict(weights)
+    part = "average" if "average" in state else "method"
+    weights = state.get(part)
+    if part == "average" and isinstance(weights, dict):
+        weights = {str(name).removeprefix("method."): value for name, value in weights.items()}
+    restore_module(method, weights, f"{part} in {state['file']}")
     return method.to(device or distributed.device()).eval().requires_grad_(False)
 
 
 def config_of(run: Run) -> Config:
-    """The options of the method of `run`, as they were."""
-    module, _, name = str(run.experiment.get("method")).partition(":")
-    try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RunError(f"{run.path} was trained by {module}:{name}, which cannot be imported here: {error}") from None
-    if not (isinstance(kind, type) and issubclass(kind, Config)):
-        raise RunError(f"{run.path} names {module}:{name} as its method, which is not one")
-    return kind(**run.experiment["options"])
+    """The options of the method of `run`, as they were.
+
+    Its name is only looked up: among the methods that `genlab list` names, which are imported, and the classes that
+    this process holds already. So a config.json cannot make anything else run.
+    """
+    name = _about(run, "method")
+    kind = resolve(name) if name in {path for path, _ in gather("METHODS", METHODS).values()} else held(name)
+    if not (isinstance(kind, type) and issubclass(kind, Config) and kind.build is not Config.build):
+        raise RunError(
+            f"{run.path / 'config.json'} names {short(name)} as its method, which is none of `genlab list`, nor a "
+            "Config that this program has imported"
+        )
+    return _rebuilt(run, kind, "options")
 
 
 def data_of(run: Run) -> DataOptions:
     """The data of `run`, as they were."""
-    options = dict(run.experiment["data"])
-    root = options.pop("data_root")
-    return DataOptions(**{**options, "augment": Augment(**options["augment"])}, data_root=Path(root) if root else None)
+    return _rebuilt(run, DataOptions, "data")
+
+
+def shape_of(run: Run) -> tuple[int, int, int]:
+    """(C, H, W) of the images of `run`."""
+    channels, height, width = _about(run, "shape")
+    return channels, height, width
+
+
+ABOUT: Schema = {  # the experiment in a config.json
+    "method": str,
+    "options": dict,
+    "data": dict,
+    "shape": tuple[Annotated[int, Range(1, 4)], Side, Side],
+    "classes": Annotated[int, Range(0, 10**6)],
+}
+_building: set[Path] = set()  # runs whose methods are being built, which may need others
+
+
+def _about(run: Run, name: str) -> Any:
+    if fault := mismatch(run.experiment, {name: ABOUT[name]}):
+        raise RunError(f"the experiment in {run.path / 'config.json'} {fault}")
+    return run.experiment[name]
+
+
+def _rebuilt(run: Run, kind: type[Any], field: str) -> Any:
+    try:
+        return rebuild(kind, _about(run, field), f"{field} in {run.path / 'config.json'}")
+    except FileError as error:
+        raise RunError(str(error)) from None
+
+
+def _built(run: Run) -> Method:
+    """The method of `run`, untrained."""
+    config, path = config_of(run), run.path.resolve()
+    if path in _building:
+        raise RunError(f"{run.path / 'config.json'} names a run that builds on this one")
+    _building.add(path)
+    try:
+        return config.build(shape_of(run), _about(run, "classes"))
+    except (RunError, CheckpointError):  # of a run that this one builds on
+        raise
+    except Exception as error:
+        raise RunError(f"{run.path / 'config.json'} describes no method: {one_line(error, 300)}") from error
+    finally:
+        _building.discard(path)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from genlab.checkpoint import write_atomically
+from genlab.files import write_atomically
 
 FORMATS = {  # suffix -> name of the format in Pillow
     **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP"},
@@ -75,9 +75,9 @@ def save_grid(images: Tensor, path: str | Path, columns: int | None = None, **ho
 
 def save_animation(frames: Sequence[Image.Image], path: str | Path, seconds: float = 0.2) -> Path:
     """Writes pictures as an endless GIF, each shown for so many seconds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path, buffer = Path(path), io.BytesIO()
     frames[0].save(
-        path, format="GIF", save_all=True, append_images=list(frames[1:]), duration=round(seconds * 1000), loop=0
+        buffer, format="GIF", save_all=True, append_images=list(frames[1:]), duration=round(seconds * 1000), loop=0
     )
+    write_atomically(path, buffer.getvalue())
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from math import isnan
 from typing import Any
 
 from genlab.train import Method
@@ -15,7 +16,7 @@ class EarlyStopping:
     Args:
         figure: a validation figure, such as `lambda m: m.evaluate(held_out)["accuracy"]`.
         patience: calls without improvement that are borne.
-        larger_is_better: whether the figure should rise.
+        larger_is_better: whether the figure should rise. One that is NaN never counts as an improvement.
     """
 
     def __init__(self, figure: Callable[[Method], float], patience: int = 5, larger_is_better: bool = True):
@@ -28,8 +29,8 @@ class EarlyStopping:
         self.weights: dict[str, Any] = {}
 
     def __call__(self, images: int, method: Method) -> bool:
-        value = self.figure(method)
-        if self.best is None or self.sign * value > self.sign * self.best:
+        value = float(self.figure(method))
+        if not isnan(value) and (self.best is None or self.sign * value > self.sign * self.best):
             self.best, self.images, self.waited = value, images, 0
             self.weights = copy.deepcopy(method.state_dict())
         else:
@@ -37,7 +38,13 @@ class EarlyStopping:
         return self.waited >= self.patience
 
     def restore(self, method: Method) -> Method:
-        """Puts the best weights back into `method`."""
+        """Puts the best weights back into `method`.
+
+        Raises:
+            ValueError: the figure was never a number.
+        """
+        if self.best is None:
+            raise ValueError("there are no best weights: the figure was NaN at every call")
         method.load_state_dict(self.weights)
         return method
 

@@ -16,6 +16,15 @@ def resolve(path: str) -> Any:
     return attrgetter(name)(import_module(module))
 
 
+def held(path: str) -> Any:
+    """What "package.module:name" is in this process, without importing or calling anything; None if it is not here."""
+    module, _, names = path.partition(":")
+    found: Any = sys.modules.get(module)
+    for name in names.split("."):
+        found = getattr(found, "__dict__", {}).get(name)
+    return found
+
+
 def unknown(name: str, known: Iterable[str], what: str) -> str:
     """The sentence for a name that is none of `known`, with the nearest of them."""
     near = get_close_matches(name, known := list(known), 1)

@@ -25,6 +25,8 @@ def check_file(path: Path) -> None:
     """
     if path.is_dir():
         raise ValueError(f"--out {path} must be a file, but it is a folder")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"--out {path} must be a file, but it is a pipe or a device")
     _writable(path)
 
 

@@ -6,8 +6,11 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from genlab.text import printable
+
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 Band = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]  # x, y, low, high
+LARGEST = 1e30  # value on a curve of the log; matplotlib computes with squares
 
 
 def curves(
@@ -32,7 +35,8 @@ def curves(
     figure = Figure(figsize=(4.6, 3.1), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for name, line in lines.items():
+    x, y, title = map(_text, (x, y, title))
+    for name, line in zip(map(_text, lines), lines.values()):
         marker = "o" if len(line[0]) <= 12 else ""
         if len(line) == 4:
             low, high = ([abs(b - m) for b, m in zip(bound, line[1])] for bound in line[2:])
@@ -59,13 +63,18 @@ def heat(
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
-    axes.set_yticks(range(len(rows)), rows, fontsize=8)
-    axes.set_title(title, fontsize=9)
+    axes.set_xticks(range(len(columns)), list(map(_text, columns)), rotation=30, ha="right", fontsize=8)
+    axes.set_yticks(range(len(rows)), list(map(_text, rows)), fontsize=8)
+    axes.set_title(_text(title), fontsize=9)
     for i, row in enumerate(cells):
         for j, (value, text) in enumerate(row):
             axes.text(j, i, text, ha="center", va="center", fontsize=8, color="wk"[int(value > 0.5)])
     return png(figure)
+
+
+def _text(words: str) -> str:
+    """For matplotlib, which would set what stands between dollar signs as a formula."""
+    return printable(words).replace("$", r"\$")
 
 
 def png(figure: Any) -> bytes:
@@ -75,12 +84,16 @@ def png(figure: Any) -> bytes:
     return buffer.getvalue()
 
 
+def _drawable(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= LARGEST
+
+
 def metric_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     """One PNG per metric of metrics.jsonl rows, against images seen."""
     names = {name: None for row in rows for name in row if name not in ("step", "images")}
     pictures = {}
     for name in names:
-        points = [(row["images"], row[name]) for row in rows if isinstance(row.get(name), int | float)]
+        points = [(row["images"], row[name]) for row in rows if _drawable(row.get(name))]
         if len(points) > 1:
             pictures[name] = curves({name: tuple(zip(*points))}, x="images", y=name)  # type: ignore[dict-item]
     return pictures

@@ -6,11 +6,11 @@ import sys
 import time
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from genlab import distributed
+from genlab.text import Console, one_line
 
 
 class Progress:
@@ -24,7 +24,7 @@ class Progress:
     shown = 0  # how many show themselves now
 
     def __init__(self, title: str, total: int, done: int = 0, unit: str = "images", *, brief: bool = False):
-        self.title, self.total, self.unit = title, total, unit
+        self.title, self.total, self.unit = one_line(title), total, unit
         self.start = self.done = done
         self.console = Console(stderr=True)
         self.brief, self.silent = brief, distributed.rank() != 0 or Progress.shown > 0
@@ -36,12 +36,12 @@ class Progress:
         Progress.shown += 1
         if self.console.is_terminal and not self.silent:
             self.bar = Bar(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.percentage:3.0f} %"),
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[values]}"),
+                TextColumn("{task.fields[values]}", markup=False),
                 console=self.console,
             )
             self.bar.start()
@@ -83,7 +83,7 @@ class Progress:
 
     def log(self, done: int, values: str, total: int | None = None) -> None:
         """As `advance`, and tells figures, or what comes next."""
-        self.values = values
+        self.values = one_line(values)
         self.advance(done, total)
         if not self.bar and done < self.total and self.late:
             self._say()

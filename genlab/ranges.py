@@ -160,14 +160,15 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _hold(name: str, value: Any, hint: Any) -> None:
-    if wrong := _wrong(value, hint):
-        raise OutOfRange(name, f"must be {wrong}, got {_short(value)}")
+    if wrong := should_be(value, hint):
+        raise OutOfRange(name, f"must be {wrong}, got {short(value)}")
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """`value` as Python writes it, if that is not too long for a sentence."""
     if isinstance(value, int) and abs(value) >= 10**30:
         return "a number of more than 30 digits"
-    return text if len(text := repr(value)) <= 200 else text[:200] + " ..."
+    return text if len(text := repr(value).replace("\n", " ")) <= 200 else text[:200] + " ..."
 
 
 @cache
@@ -175,17 +176,17 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def _wrong(value: Any, hint: Any) -> str:
+def should_be(value: Any, hint: Any) -> str:
     """What `value` should be by `hint`; empty if it is, or if the annotation says nothing that can be checked."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        wrong = _wrong(value, parts[0])
+        wrong = should_be(value, parts[0])
         allowed = next((part for part in parts[1:] if isinstance(part, Range | NotEmpty)), None)
         if allowed is None or (not wrong and value in allowed):
             return wrong
         return f"{wrong}, {allowed}" if wrong else allowed.described(value)
     if origin in (Union, UnionType):
-        found = [_wrong(value, part) for part in parts if part is not NoneType or value is None]
+        found = [should_be(value, part) for part in parts if part is not NoneType or value is None]
         return "" if "" in found else " or ".join(dict.fromkeys(found))
     if origin is Literal:
         return "" if value in parts else f"one of {', '.join(map(repr, parts))}"
@@ -195,7 +196,13 @@ def _wrong(value: Any, hint: Any) -> str:
         kinds = [parts[0]] * len(value) if parts[1:] == (...,) else parts
         if len(kinds) != len(value):
             return f"a tuple of {len(kinds)}"
-        return next((f"a tuple of numbers, each {wrong}" for wrong in map(_wrong, value, kinds) if wrong), "")
+        return next((f"a tuple of numbers, each {wrong}" for wrong in map(should_be, value, kinds) if wrong), "")
+    if origin is list:
+        if not isinstance(value, list):
+            return "a list"
+        return next((f"a list, each {wrong}" for wrong in (should_be(each, parts[0]) for each in value) if wrong), "")
+    if hint is dict:
+        return "" if isinstance(value, dict) else "an object"
     if hint is bool:
         return "" if isinstance(value, bool) else "True or False"
     if hint is int:

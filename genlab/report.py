@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from genlab.checkpoint import write_atomically
+from genlab.files import read, write_atomically
 from genlab.plots import metric_curves
 from genlab.run import Run, flatten
+from genlab.text import escaped
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
 h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ddd}
@@ -25,35 +25,35 @@ class Report:
     """Collects sections and writes them as one page; every method returns the report, to be chained."""
 
     def __init__(self, title: str):
-        self.title, self.parts = title, [f"<h1>{html.escape(title)}</h1>"]
+        self.title, self.parts = title, [f"<h1>{escaped(title)}</h1>"]
 
     def section(self, title: str, text: str = "") -> Report:
-        self.parts.append(f"<h2>{html.escape(title)}</h2>")
+        self.parts.append(f"<h2>{escaped(title)}</h2>")
         return self.text(text) if text else self
 
     def text(self, text: str) -> Report:
-        self.parts.append(f"<p>{html.escape(text)}</p>")
+        self.parts.append(f"<p>{escaped(text)}</p>")
         return self
 
     def warnings(self, sentences: Iterable[str]) -> Report:
-        self.parts += [f'<p class="warning">{html.escape(sentence)}</p>' for sentence in sentences]
+        self.parts += [f'<p class="warning">{escaped(sentence)}</p>' for sentence in sentences]
         return self
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Report:
         """Numbers are aligned right; floats are shown with four significant digits."""
         cells = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+        head = "".join(f"<th>{escaped(name)}</th>" for name in header)
         self.parts.append(f"<table><tr>{head}</tr>{cells}</table>")
         return self
 
     def picture(self, png: bytes | str | Path, caption: str = "") -> Report:
         """A PNG (or GIF), given as bytes or by its path, embedded."""
-        content = png if isinstance(png, bytes) else Path(png).read_bytes()
+        content = png if isinstance(png, bytes) else read(Path(png))
         kind = "gif" if content[:3] == b"GIF" else "png"
         data = base64.b64encode(content).decode()
         self.parts.append(
-            f'<figure><img src="data:image/{kind};base64,{data}" alt="{html.escape(caption)}">'
-            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+            f'<figure><img src="data:image/{kind};base64,{data}" alt="{escaped(caption)}">'
+            f"<figcaption>{escaped(caption)}</figcaption></figure>"
         )
         return self
 
@@ -75,15 +75,15 @@ class Report:
             for name, png in curves.items():
                 self.picture(png, name)
         self.section("Options").table(["option", "value"], flatten(run.experiment).items())
-        versions = "  ".join(f"{name} {number}" for name, number in run.config.get("versions", {}).items())
+        versions = "  ".join(f"{name} {number}" for name, number in (run.config.get("versions") or {}).items())
         return self.text(
             f"git {run.config.get('git')}  ·  {run.config.get('time')}  ·  {versions}  ·  "
-            f"{' '.join(run.config.get('command', []))}"
+            f"{' '.join(run.config.get('command') or [])}"
         )
 
     def save(self, path: str | Path) -> Path:
         page = (
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(self.title)}</title>'
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escaped(self.title)}</title>'
             f"<style>{STYLE}</style><body>{''.join(self.parts)}</body></html>"
         )
         path = Path(path)
@@ -102,4 +102,4 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f'<td class="n">{value:.4g}</td>'
     kind = ' class="n"' if isinstance(value, int) and not isinstance(value, bool) else ""
-    return f"<td{kind}>{html.escape(str(value))}</td>"
+    return f"<td{kind}>{escaped(value)}</td>"

@@ -10,17 +10,32 @@ report.html     all of it on one self-contained page
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import platform
 import re
 import subprocess
 import sys
 import time
+import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from genlab.checkpoint import Checkpoints, naming, write_atomically
+from genlab.checkpoint import Checkpoints
+from genlab.files import FileError, Schema, leftovers, naming, parse, read, read_json, write_atomically
+from genlab.ranges import Range, short
+
+FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
+CONFIG: Schema = {
+    "experiment": dict,
+    "command": list[str] | None,
+    "time": str | None,
+    "git": str | None,
+    "versions": dict | None,
+}
+ROW: Schema = {"images": Annotated[int, Range(0, 10**15)]}
 
 
 class RunError(ValueError):
@@ -32,22 +47,22 @@ class Run:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not (self.path / "config.json").is_file():
+        config = self.path / "config.json"
+        if not config.exists():
             raise RunError(f"{self.path} is not a run: it has no config.json")
         try:
-            self.config: dict[str, Any] = json.loads((self.path / "config.json").read_text())
-            self.experiment: dict[str, Any] = self.config["experiment"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{self.path / 'config.json'} is not readable as a run's configuration: {error}") from None
-        self.checkpoints = Checkpoints(self.path / "checkpoints")
+            self.config: dict[str, Any] = read_json(config, CONFIG)
+        except FileError as error:
+            raise RunError(f"{error}; it should be a run's configuration") from None
+        self.experiment: dict[str, Any] = self.config["experiment"]
+        self.checkpoints = Checkpoints(self.path / "checkpoints", self.identity)
 
     @classmethod
-    def create(cls, path: str | Path, experiment: dict[str, Any], *, may_differ: tuple[str, ...] = ()) -> Run:
-        """Starts a run, or opens it again for the same experiment.
+    def create(cls, path: str | Path, experiment: dict[str, Any]) -> Run:
+        """Starts a run, or opens it again for the same experiment, of which only the options in FREE may differ.
 
         Args:
             experiment: plain values (JSON) that define what is done; compared when the run exists already.
-            may_differ: dotted keys that may change between two calls (`training.images`: train for longer).
 
         Raises:
             RunError: the directory holds another experiment, or files that are no run.
@@ -57,15 +72,15 @@ class Run:
         if (path / "config.json").exists():
             old, new = flatten(cls(path).experiment), flatten(experiment)
             keys = sorted(old.keys() | new.keys(), key=lambda k: (k in FOLLOWS, k))
-            other = next((k for k in keys if k not in may_differ and old.get(k) != new.get(k)), None)
+            other = next((k for k in keys if k not in FREE and old.get(k) != new.get(k)), None)
             if other:
                 option = f"--{other.rpartition('.')[2].replace('_', '-')}"
                 again = f", or give {option} as it was to continue it" if "." in other else ""
                 raise RunError(
-                    f"{path} holds another run: {other} is {old.get(other)!r} there and {new.get(other)!r} here; "
+                    f"{path} holds another run: {other} is {short(old.get(other))} there and {short(new.get(other))} here; "
                     f"choose another --out, or remove it{again}"
                 )
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        elif path.exists() and (not path.is_dir() or set(path.iterdir()) - set(leftovers(path))):
             raise RunError(f"{path} exists and is not a run; choose another --out")
         path.mkdir(parents=True, exist_ok=True)
         config = {
@@ -79,6 +94,12 @@ class Run:
         }
         write_atomically(path / "config.json", json.dumps(config, indent=2).encode())
         return cls(path)
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that defines the experiment: of every option but those in FREE."""
+        fixed = {k: v for k, v in flatten(self.experiment).items() if k not in FREE and v is not None}
+        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     def file(self, *names: str) -> Path:
         """The path of a file of this run, its folder made; refuses names that lead out of the run."""
@@ -94,26 +115,45 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
-        path = self.path / "metrics.jsonl"
-        rows = []
-        for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                continue
-        return rows
+        """The lines of metrics.jsonl; a last line that a kill cut short is left out.
 
-    def forget_after(self, images: int) -> None:
-        """Drops the lines of metrics.jsonl that a resumed training will write again."""
+        Raises:
+            RunError: a line is no object with a number of images; it names the line.
+        """
+        where = self.path / "metrics.jsonl"
+        try:
+            return [parse(line, f"{where}, line {n},", ROW) for n, line in enumerate(self._lines(), 1)]
+        except FileError as error:
+            raise RunError(str(error)) from None
+
+    def logged(self) -> int:
+        """The number of lines of metrics.jsonl, all of which are on the disk when this returns."""
+        lines = self._lines()
+        if lines:
+            with open(self.path / "metrics.jsonl", "rb") as file:
+                os.fsync(file.fileno())
+        return len(lines)
+
+    def keep(self, lines: int) -> None:
+        """Cuts metrics.jsonl back to its first lines: a resumed training writes those after them again."""
+        path, found = self.path / "metrics.jsonl", self._lines()
+        if len(found) < lines:
+            warnings.warn(f"{path} has lost lines: {len(found)} of {lines} are left", stacklevel=2)
+        kept = b"".join(line + b"\n" for line in found[:lines])
+        if path.exists() and read(path) != kept:
+            write_atomically(path, kept)
+
+    def _lines(self) -> list[bytes]:
+        """The lines of metrics.jsonl that are complete."""
         path = self.path / "metrics.jsonl"
-        kept = "".join(json.dumps(row) + "\n" for row in self.metrics() if row.get("images", 0) <= images)
-        if path.exists() and path.read_text() != kept:
-            write_atomically(path, kept.encode())
+        return read(path).split(b"\n")[:-1] if path.exists() else []
 
     def results(self) -> dict[str, Any]:
         path = self.path / "results.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            return read_json(path, {}) if path.exists() else {}
+        except FileError as error:
+            raise RunError(str(error)) from None
 
     def add_results(self, **results: Any) -> None:
         """Merges figures into results.json."""
@@ -126,7 +166,7 @@ class Run:
             digits = re.findall(r"\d+", path.stem)
             return re.sub(r"\d+", "", path.stem), int(digits[-1]) if digits else 0
 
-        return sorted((self.path / "samples").glob("*.png"), key=number)
+        return sorted(filter(Path.is_file, (self.path / "samples").glob("*.png")), key=number)
 
 
 FOLLOWS = ("classes", "shape")  # from the data: named as the difference only if no option is

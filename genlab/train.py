@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
@@ -17,10 +18,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genlab import distributed
+from genlab.checkpoint import CheckpointError, not_finite, reading, restore_module, restore_optimizer
+from genlab.files import Schema, mismatch
 from genlab.interrupt import Interrupt
+from genlab.lock import locked
 from genlab.progress import Progress
 from genlab.ranges import Count, Positive, Range, Seed, check
 from genlab.schedules import SCHEDULES, ScheduleName, warm_up
+from genlab.text import one_line
 
 if TYPE_CHECKING:
     from genlab.run import Run
@@ -30,7 +35,7 @@ Hook = Callable[[int, "Method"], object]  # (images so far, method in eval mode)
 
 
 class NonFinite(ArithmeticError):
-    """A loss or a gradient was NaN or infinite; no weight was changed by it."""
+    """A loss or gradient is NaN or infinite, and the step was not taken; or a state is, and it was not saved."""
 
 
 class Stream(Protocol):
@@ -220,28 +225,57 @@ class Average(nn.Module):
 
 
 class State:
-    """Everything that a checkpoint keeps: the parts by name, and how far training has come."""
+    """Everything that a checkpoint keeps: the parts by name, how far training has come, and the lines of its log."""
+
+    counts: ClassVar[Schema] = dict.fromkeys(("step", "images", "lines"), Annotated[int, Range(0, 10**15)])
 
     def __init__(self, parts: dict[str, Any], run: Run | None):
         self.parts, self.run, self.step = parts, run, 0
 
     def save(self, images: int) -> None:
-        if self.run and distributed.rank() == 0:
-            state = {name: part.state_dict() for name, part in self.parts.items()}
-            self.run.checkpoints.save({"step": self.step, "images": images, **state}, self.step)
+        """Writes a checkpoint on rank 0, if there is a run.
 
-    def load(self) -> int:
-        """Restores the newest sound checkpoint; returns the images it had seen, 0 if there is none."""
-        found = self.run.checkpoints.load() if self.run and distributed.rank() == 0 else None
-        found = distributed.broadcast_object(found)
-        if found is None:
-            return 0
+        Raises:
+            NonFinite: a weight, or another number of the state, is NaN or infinite; nothing was written.
+        """
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        if bad := not_finite(state):
+            raise NonFinite(f"{bad} is not finite after {images:,} images; the last good checkpoint stays")
+        if self.run and distributed.rank() == 0:
+            lines = self.run.logged()
+            self.run.checkpoints.save({"step": self.step, "images": images, "lines": lines, **state}, self.step)
+
+    def load(self, data: Stream) -> int:
+        """Restores the newest sound checkpoint, and what `data` and the log were then; returns the images seen."""
+        alone = self.run if distributed.rank() == 0 else None
+        found = distributed.broadcast_object(alone.checkpoints.load(set_aside=True) if alone else None)
+        if found:
+            self.restore(found)
+        data.images = found["images"] if found else 0
+        if alone:
+            alone.keep(found["lines"] if found else 0)
+        return data.images
+
+    def restore(self, found: dict[str, Any]) -> None:
+        """Raises CheckpointError if a part is missing or does not fit."""
+        file = found["file"]
+        if fault := mismatch(found, self.counts):
+            raise CheckpointError(f"{file} {fault}")
+        known = {*self.parts, *self.counts, "run", "file"}
+        if unknown := [str(name) for name in found if name not in known and not str(name).startswith("hook ")]:
+            raise CheckpointError(f"{file} has a part {one_line(unknown[0], 100)!r}: it was trained with other options")
         for name, part in self.parts.items():
             if name not in found:
-                raise ValueError(f"the checkpoint has no {name!r}: it was trained with other options")
-            part.load_state_dict(found[name])
+                raise CheckpointError(f"{file} has no {name!r}: it was trained with other options")
+            what = f"{name} in {file}"
+            if isinstance(part, nn.Module):
+                restore_module(part, found[name], what)
+            elif isinstance(part, Optimizer):
+                restore_optimizer(part, found[name], what)
+            else:
+                with reading(what):
+                    part.load_state_dict(found[name])
         self.step = found["step"]
-        return found["images"]
 
 
 def fit(
@@ -267,7 +301,9 @@ def fit(
     Returns the averaged method if `options.half_life` is given, else the method itself, in eval mode.
 
     Raises:
-        NonFinite: a loss or gradient was not finite; the last good checkpoint stays.
+        NonFinite: a loss, a gradient or a part of the state to be saved was not finite; the last good checkpoint stays.
+        CheckpointError: there are checkpoints, but none that this training could go on from.
+        Locked: another process trains in the directory of `run`.
         Interrupted: SIGTERM or SIGINT came; the current step was finished and saved.
     """
     device, rank, world = method.device, distributed.rank(), distributed.world_size()
@@ -281,20 +317,18 @@ def fit(
     if average:
         parts["average"] = average
     parts |= {f"hook {i}": hook for i, (_, hook) in enumerate(hooks) if hasattr(hook, "state_dict")}
+    window = parts["window"] = Window(device)
     state = State(parts, run)
     method.train()
-    data.images = state.load()
-    if run and rank == 0:
-        run.forget_after(data.images)
-    window = Window()
 
     def current() -> Method:
         return average.current(method) if average else method.eval()
 
     cuda = [device] if device.type == "cuda" else []
     with (
+        locked(run.path) if run and rank == 0 else nullcontext(),
         Interrupt() as interrupt,
-        Progress(title, options.images, data.images) as progress,
+        Progress(title, options.images, state.load(data)) as progress,
         torch.random.fork_rng(devices=cuda),
     ):
         while data.images < options.images:
@@ -343,13 +377,16 @@ def fit(
 class Window:
     """Means of the metrics since the last line of the log; summed on the device, fetched at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.names: list[str] = []  # the same at every step
         self.sums: Tensor | float = 0.0
         self.steps = 0
 
     @torch.no_grad()
     def add(self, metrics: Metrics) -> None:
+        if self.steps and self.names != list(metrics):
+            raise ValueError(f"a step reports {list(metrics)}, those before it {self.names}")
         self.names, self.steps = list(metrics), self.steps + 1
         if metrics:
             self.sums = torch.stack([value.detach().float() for value in metrics.values()]) + self.sums
@@ -359,6 +396,19 @@ class Window:
         values = (self.sums / self.steps).tolist() if isinstance(self.sums, Tensor) else []
         self.sums, self.steps = 0.0, 0
         return dict(zip(self.names, values))
+
+    def state_dict(self) -> dict[str, Any]:
+        sums = self.sums.tolist() if isinstance(self.sums, Tensor) else []  # numbers: a metric may be NaN, a part not
+        return {"names": self.names, "sums": sums, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if fault := mismatch(state, {"names": list[str], "sums": list, "steps": Annotated[int, Range(0)]}):
+            raise ValueError(fault)
+        self.names, self.steps = state["names"], state["steps"]
+        sums = torch.tensor(state["sums"], dtype=torch.float32, device=self.device)
+        if sums.shape != (len(self.names) if self.steps else 0,):
+            raise ValueError(f"it holds {len(sums)} sums of {len(self.names)} metrics")
+        self.sums = sums if len(sums) else 0.0
 
 
 def reseed(seed: int, step: int, rank: int, world: int, device: torch.device) -> None:

@@ -47,16 +47,17 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"--back and --to {options.to} both say where to translate to: give one of them")
     import torch
 
-    from genlab.checkpoint import write_atomically
     from genlab.data.decode import Decoder, Unreadable
     from genlab.data.domains import names
     from genlab.data.images import unit
     from genlab.data.listing import scan
     from genlab.data.passed import Passed
-    from genlab.experiment import load
+    from genlab.experiment import data_of, load, shape_of
+    from genlab.files import write_atomically
     from genlab.grid import grid_png
     from genlab.progress import Progress
     from genlab.run import Run
+    from genlab.text import one_line
 
     if not options.images.is_dir():
         raise ValueError(f"{options.images} is not a folder of images")
@@ -72,9 +73,9 @@ def main(arguments: list[str]) -> None:
     translate: Any = getattr(method, "translate", None)
     if translate is None:
         raise ValueError(f"{run.path} holds a {type(method).__name__}, which does not translate images")
-    to = 0 if options.back else number(options.to, names(run.experiment["data"]["data"]))
-    channels, size, _ = run.experiment["shape"]
-    called, skipped = targets(files), list[str]()
+    to = 0 if options.back else number(options.to, names(data_of(run).data))
+    channels, size, _ = shape_of(run)
+    called, skipped = targets(files), 0
     decode = Decoder(str(options.images), options.images, files, size, channels)
     shown: list[torch.Tensor] = []
     with torch.no_grad(), Progress(f"translating {options.images}", len(files)) as progress:
@@ -84,7 +85,8 @@ def main(arguments: list[str]) -> None:
                 try:
                     read[file] = decode(file)
                 except Unreadable as reason:
-                    skipped.append(f"skipped {str(file)!r}: {reason}")
+                    skipped += 1
+                    print(one_line(f"skipped {str(file)!r}: {reason}"))
             if read:
                 x = unit(torch.stack(list(read.values())).permute(0, 3, 1, 2)).to(method.device)
                 y = translate(x, to=to)
@@ -94,15 +96,14 @@ def main(arguments: list[str]) -> None:
                 if (room := SHOWN - sum(map(len, shown))) > 0:
                     shown.append(torch.stack([x[:room], y[:room], *again(translate, y[:room], to)], 1))
             progress.advance(min(start + BATCH, len(files)))
-    for line in skipped:
-        print(line)
     if len(passed):
-        print(f"not used: {passed}")
+        print(one_line(f"not used: {passed}"))
     if not shown:
         raise ValueError(f"{options.images} holds no readable image")
     sides = torch.cat(shown)
     write_atomically(options.out / GRID, grid_png(sides.flatten(0, 1), 2 * sides.shape[1]))
-    print(f"{len(files) - len(skipped)} images in {options.out}, {options.out / GRID} shows {len(sides)} of them")
+    done = f"{len(files) - skipped} images in {options.out}, {options.out / GRID} shows {len(sides)} of them"
+    print(one_line(done))
 
 
 def again(translate: Any, y: Tensor, to: int) -> list[Tensor]:

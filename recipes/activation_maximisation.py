@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
 from genlab.explain.gradients import slope
 from genlab.explain.maximise import maximise, maximise_through
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.vae import VAEConfig

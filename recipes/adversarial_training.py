@@ -16,9 +16,9 @@ import genlab
 from attacks import FGSM, PGD, Linf
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.evaluate import evaluate
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import Images, Stream
+from genlab.files import write_atomically
 from genlab.methods.classifier import ClassifierConfig, FineTuning
 from genlab.plots import curves
 from genlab.ranges import Count, Eps, Repeats, Seed, Share

@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Column, Table
 
 import genlab
@@ -19,11 +18,12 @@ from attacks.evaluate import evaluate
 from attacks.model import Learnt
 from attacks.plugin import ATTACKS, attack
 from attacks.report import progress, triptych
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.ranges import Count, Eps, Seed, Width
+from genlab.text import Console
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import torch
 
 import genlab
 from genlab.baselines import nmf, pca
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.codes import farness, over, scatter, search, squared_error
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.autoencoder import AutoEncoderConfig
 from genlab.ranges import Count, Seed, Weight, Width

@@ -7,7 +7,6 @@ from functools import partial
 from statistics import median
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -16,6 +15,7 @@ from attacks.defences.adversarial_training import AdversarialTraining, Adversari
 from genlab.cli import start
 from genlab.data import Stream
 from genlab.ranges import Count, Repeats, Side, Steps, Threads
+from genlab.text import Console
 from genlab.timing import seconds, static
 from genlab.train import Options, fit
 

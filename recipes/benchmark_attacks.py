@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -22,10 +21,11 @@ from torch.nn.functional import cross_entropy
 import genlab
 from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
 from attacks.peers import DUELS, contest
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.files import write_atomically
 from genlab.methods.classifier import ClassifierConfig
 from genlab.ranges import Count, Repeats, Threads
+from genlab.text import Console
 from genlab.timing import seconds
 
 ATTACKS = [FGSM(Linf(0.3)), IFGSM(Linf(0.3)), PGD(Linf(0.3)), MIFGSM(Linf(0.3)), PGD(L2(2.0))]

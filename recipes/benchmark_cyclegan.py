@@ -7,7 +7,6 @@ from functools import partial
 from statistics import median
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
@@ -16,6 +15,7 @@ from genlab.cli import start
 from genlab.data import Pair, Stream
 from genlab.methods.cyclegan import LSGAN, CycleGAN, CycleGANConfig
 from genlab.ranges import Count, Repeats, Side, Steps, Threads, Width
+from genlab.text import Console
 from genlab.timing import seconds, static
 from genlab.train import Options, fit
 

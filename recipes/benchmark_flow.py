@@ -14,7 +14,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -25,6 +24,7 @@ from genlab.methods.flow import Flow, FlowConfig
 from genlab.nets.peers import apart, normflows
 from genlab.optim import adam
 from genlab.ranges import Count, Layers, Repeats, Steps, Threads, Width
+from genlab.text import Console
 from genlab.timing import seconds, static
 from genlab.train import Options, fit
 

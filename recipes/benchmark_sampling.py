@@ -10,7 +10,6 @@ from statistics import median
 from typing import Annotated
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from genlab.cli import start
@@ -18,6 +17,7 @@ from genlab.distributed import device
 from genlab.methods.autoregressive import AutoregressiveConfig, NetName
 from genlab.ranges import Count, Range, Repeats, Side, Threads
 from genlab.sampling import draw, draw_naively
+from genlab.text import Console
 from genlab.timing import seconds
 
 

@@ -7,7 +7,6 @@ from functools import partial
 from statistics import median
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -17,6 +16,7 @@ from genlab.data import Stream
 from genlab.methods.gan import GAN, GANConfig
 from genlab.methods.wgan_gp import WGANGP, WGANGPConfig
 from genlab.ranges import Count, Repeats, Steps, Threads
+from genlab.text import Console
 from genlab.timing import seconds, static
 from genlab.train import Options, fit
 

@@ -10,19 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.console import Console
-
 import genlab
 from attacks import MIFGSM, NES, SPSA, HopSkipJump, HopSkipJumpLinf, Linf, Proxy, Square, Transfer
 from attacks.evaluate import evaluate
 from attacks.report import add
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.methods.classifier import ClassifierConfig
 from genlab.nets.classifiers import NETWORKS
 from genlab.plots import curves
 from genlab.ranges import Count, Eps, Range, Seed, Some
+from genlab.text import Console
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from attacks import L2, PGD, Linf
 from attacks.defences.interval import IntervalTrainingConfig, certified
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed, certified_accuracy
 from attacks.evaluate import evaluate
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.files import write_atomically
 from genlab.plots import curves
 from genlab.ranges import Count, Eps, Positive, Range, Seed, Some
 

@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.count import macs
 from genlab.compress.low_rank import factorise
@@ -26,6 +25,7 @@ from genlab.compress.quantise import binarise
 from genlab.compress.separable import separate
 from genlab.compress.table import table
 from genlab.data import Stream
+from genlab.files import write_atomically
 from genlab.methods.classifier import FineTuning
 from genlab.nets.classifiers import LENETS, NETWORKS
 from genlab.ranges import Count, Repeats

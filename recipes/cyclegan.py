@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data.domains import names
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.cyclegan import CycleGANConfig
 from genlab.metrics.features import default_features

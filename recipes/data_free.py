@@ -16,11 +16,11 @@ from torch import Tensor
 import genlab
 from attacks import FGSM, Linf
 from attacks.evaluate import evaluate
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.distil import Distillation
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import Classifier, ClassifierConfig
 from genlab.methods.gan import GANConfig

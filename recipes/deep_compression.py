@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.deep import SETTINGS, pruned, shared
 from genlab.compress.table import table
 from genlab.data import Stream
+from genlab.files import write_atomically
 from genlab.methods.classifier import FineTuning
 from genlab.nets.classifiers import LENETS
 from genlab.ranges import Count, LearningRate, Repeats

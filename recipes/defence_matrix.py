@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from rich.console import Console
 from torch import nn
 
 import genlab
@@ -23,12 +22,13 @@ from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluate import evaluate
 from attacks.plugin import defence
 from attacks.report import add, progress
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.methods.classifier import ClassifierConfig
 from genlab.plots import heat
 from genlab.ranges import Count, Range, Seed
+from genlab.text import Console
 
 ROBUST: tuple[Literal["fgsm", "pgd", "trades"], ...] = ("fgsm", "pgd", "trades")
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.distil import Distillation
 from genlab.data import Augment, Images, Stream
+from genlab.files import write_atomically
 from genlab.methods.classifier import Classifier
 from genlab.metrics.accuracy import answers
 from genlab.nets.classifiers import mlp

@@ -16,9 +16,9 @@ from torch import Tensor
 
 import genlab
 from attacks import PGD, Linf
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.early_exit import EarlyExit, EarlyExitConfig
+from genlab.files import write_atomically
 from genlab.plots import curves
 from genlab.ranges import Count, Eps, Range, Seed, Some, Width
 

@@ -17,7 +17,6 @@ import genlab
 from attacks.ball import Linf
 from attacks.control import Noise
 from attacks.explanation import Disguise
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.explain.grad_cam import grad_cam
 from genlab.explain.gradients import integrated_gradients, saliency, smooth_grad
@@ -25,6 +24,7 @@ from genlab.explain.lime import lime, superpixels
 from genlab.explain.measure import deletion, overlap, rank_correlation
 from genlab.explain.occlusion import occlusion
 from genlab.explain.pictures import shown
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.plots import curves

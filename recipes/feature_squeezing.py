@@ -17,10 +17,10 @@ from attacks.defences.denoising import NonLocalMeans
 from attacks.defences.roc import Costs
 from attacks.defences.smoothing import BitDepth, Filtered
 from attacks.plugin import attack
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data.resize import resized
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.methods.autoencoder import AutoEncoderConfig
 from genlab.methods.autoregressive import AutoregressiveConfig
 from genlab.methods.classifier import ClassifierConfig

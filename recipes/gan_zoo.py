@@ -13,9 +13,9 @@ from statistics import median
 from typing import Annotated, Any
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.methods.zoo import zoo
 from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure

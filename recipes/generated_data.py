@@ -18,10 +18,10 @@ import genlab
 from attacks import PGD, Linf
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.evaluate import evaluate
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import Stream
 from genlab.data.mixed import Mixed
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.gan import GANConfig

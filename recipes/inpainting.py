@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 import torch
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data.pairs import GREY, Inpainting
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.autoregressive import AutoregressiveConfig
 from genlab.methods.pix2pix import Pix2PixConfig

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.likelihood import likelihood
 from genlab.methods.autoregressive import AutoregressiveConfig

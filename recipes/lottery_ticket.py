@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
 from genlab.data import Stream
+from genlab.files import write_atomically
 from genlab.methods.classifier import FineTuning
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import lenet300

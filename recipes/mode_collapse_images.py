@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.methods.gan import GANConfig
 from genlab.methods.unrolled import UnrolledConfig
 from genlab.methods.wgan_gp import WGANGPConfig

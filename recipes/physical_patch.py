@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from rich import print
 from rich.table import Table
 
 import genlab
 from attacks import Patch, Views
 from attacks.results import Rate
 from attacks.views import jpeg
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.ranges import Count, Range
+from genlab.text import Console
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def main(config: Config) -> None:
     table = Table(*head, title=f"{len(test)} held-out images of other classes")
     for row in rows:
         table.add_row(*(str(cell)[:21] if isinstance(cell, str) else f"{cell:.3f}" for cell in row))
-    print(table)
+    Console().print(table)
     write_atomically(config.out / "results.json", json.dumps([dict(zip(head, row)) for row in rows]).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 

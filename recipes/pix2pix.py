@@ -14,11 +14,11 @@ from typing import Any, Literal
 import torch
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import batches
 from genlab.data.pairs import paired, task
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.pix2pix import Pix2PixConfig
 from genlab.metrics.features import default_features

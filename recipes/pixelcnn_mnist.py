@@ -14,9 +14,9 @@ from typing import Annotated
 import torch
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig, NetName
 from genlab.ranges import Count, Layers, LearningRate, Range, Seed

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig, HeadName, NetName
 from genlab.ranges import Count, Layers, Range, Seed, Side

@@ -18,9 +18,9 @@ from attacks.defences.smoothing import Filtered
 from attacks.evaluate import evaluate
 from attacks.latent import Latent
 from attacks.report import add
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.autoencoder import AutoEncoderConfig
 from genlab.methods.autoregressive import AutoregressiveConfig

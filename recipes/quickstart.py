@@ -9,21 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
-
 import genlab
 from attacks import FGSM, IFGSM, PGD, Linf
 from attacks.defences import line_up
 from attacks.defences.smoothing import BitDepth, Filtered, Gaussian
 from attacks.evaluate import evaluate
 from attacks.report import add, progress
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.methods.gan import GANConfig
 from genlab.ranges import Count, Eps, Positive, Range, Seed, Some, Width
+from genlab.text import Console
 
 
 @dataclass(frozen=True)

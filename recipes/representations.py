@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import Classifier
 from genlab.methods.deep_infomax import DeepInfoMaxConfig

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 import genlab
 from attacks.reprogramming import Reprogramming, squares, windows
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.ranges import Count, LearningRate, Range, Seed, Side
+from genlab.text import Console
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from attacks import FGSM, PGD, Linf
 from attacks.defences.adversarial_training import AdversarialTraining, AdversarialTrainingConfig
 from attacks.evaluate import evaluate
 from attacks.universal import UniversalGradient
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.compress.deep import LENET300
 from genlab.compress.distil import Distillation
 from genlab.compress.table import table
 from genlab.compress.variants import variants
 from genlab.data import Stream
+from genlab.files import write_atomically
 from genlab.methods.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import lenet300
 from genlab.ranges import Count, Eps, Repeats, Seed

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import Images, Stream
 from genlab.explain.gradients import saliency
 from genlab.explain.pictures import shown
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import Classifier, ClassifierConfig
 from genlab.ranges import Count, Seed

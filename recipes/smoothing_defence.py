@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from torch import nn
 
 import genlab
@@ -19,11 +18,12 @@ from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluate import evaluate
 from attacks.plugin import attack, defence
 from attacks.report import add, progress
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.ranges import Count, Eps, Seed, Some
+from genlab.text import Console
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.data import Pair
 from genlab.data.domains import names, original
+from genlab.files import write_atomically
 from genlab.methods.stargan import StarGANConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import likeness, preserved

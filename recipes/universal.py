@@ -17,9 +17,9 @@ import genlab
 from attacks import Linf, Noise, Universal, UniversalCount, UniversalGenerator, UniversalGradient, UniversalTargeted
 from attacks.evaluate import evaluate
 from attacks.report import add
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig, NetName
 from genlab.ranges import Count, Range, Seed, Some

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.methods.cogan import CoGANConfig, agreement
 from genlab.methods.common_space import CommonSpaceConfig
 from genlab.metrics.features import default_features

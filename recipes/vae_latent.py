@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.latents import interpolate, plane, sweep
 from genlab.likelihood import likelihood

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import torch
 
 import genlab
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
 from genlab.experiment import check_all
+from genlab.files import write_atomically
 from genlab.losses import slopes
 from genlab.methods.wgan_gp import WGANGPConfig
 from genlab.plots import curves

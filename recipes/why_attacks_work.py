@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich import print
 
 import genlab
 from attacks import FGSM, L2, PGD, AutoPGD, Linf, landscape
 from attacks.deepfool import DeepFool
 from attacks.evaluate import evaluate
 from attacks.report import add, progress
-from genlab.checkpoint import write_atomically
 from genlab.cli import start
+from genlab.files import write_atomically
 from genlab.grid import grid_png
 from genlab.methods.classifier import ClassifierConfig
 from genlab.plots import curves
 from genlab.ranges import Count, Eps, Some
+from genlab.text import Console
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def main(config: Config) -> None:
     attacks = {"fgsm": FGSM(Linf(most)), "pgd": PGD(Linf(most)), "apgd": AutoPGD(Linf(most)), "deepfool": DeepFool()}
     with progress() as tell:
         found = evaluate({"none": model}, attacks, x, y, eps=config.eps, progress=tell)
-    print(found.table())
+    Console().print(found.table())
     adv = attacks["deepfool"](model, x, y)
     fooled = (model(x).argmax(1) == y) & (model(adv).argmax(1) != y)
     norms = {name: ball.size((adv - x)[fooled]) for name, ball in {"L2": L2(0), "L-infinity": Linf(0)}.items()}

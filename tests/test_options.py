@@ -18,11 +18,11 @@ from toys import CLASSES, METHODS, SHAPE, UNPAIRED
 
 from attacks.cli import Options as Attack
 from genlab import memory
-from genlab.checkpoint import write_atomically
 from genlab.cli import guarded, main, start
 from genlab.commands import MakeReport, Sample, methods, parse
 from genlab.data import Augment
 from genlab.experiment import DataOptions
+from genlab.files import write_atomically
 from genlab.metrics.command import Evaluate
 from genlab.names import resolve
 from genlab.progress import Progress

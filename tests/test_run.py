@@ -98,8 +98,8 @@ def test_what_is_no_run_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(RunError, match="exists and is not a run"):
         Run.create(tmp_path / "full", {})
     with pytest.raises(RunError, match="no checkpoint yet"):
-        load(Run.create(tmp_path / "new", {"method": "genlab.methods.gan:GANConfig", "options": {}, "shape": [1, 8, 8],
-                                           "classes": 10}))  # fmt: skip
+        about = {**Experiment(METHODS["gan"]).options(), "shape": [1, 8, 8], "classes": 10}
+        load(Run.create(tmp_path / "new", about))
 
 
 @pytest.mark.parametrize("method", ["os:system", "genlab.run:Run", "no.such:Thing", ""])
@@ -116,7 +116,7 @@ def test_lines_that_a_kill_cut_short_or_a_resume_repeats_are_dropped(tmp_path):
     with open(run.path / "metrics.jsonl", "a") as file:
         file.write('{"images": 4')
     assert [row["images"] for row in run.metrics()] == [10, 20, 30]
-    run.forget_after(20)
+    run.keep(2)
     run.log({"images": 30})
     assert (run.path / "metrics.jsonl").read_text() == '{"images": 10}\n{"images": 20}\n{"images": 30}\n'
 

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlab.checkpoint import write_atomically
 from genlab.compress import huffman
+from genlab.files import write_atomically
 
 MAGIC, FORMAT = b"genlab", 1
 HEAD = 1 << 22  # bytes of an unpacked head

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from genlab.ranges import Range, Seed
+from genlab.text import Console
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> None:
     options: Evaluate = parse(Evaluate, "evaluate", arguments)
     from dataclasses import replace
 
-    from genlab.experiment import data_of, load
+    from genlab.experiment import data_of, load, shape_of
+    from genlab.files import write_all
     from genlab.memory import FLOAT, require
     from genlab.metrics.evaluate import evaluate
     from genlab.metrics.features import ClassifierFeatures, Features, Pixels, default_features
@@ -50,8 +51,8 @@ def main(arguments: list[str]) -> None:
     from genlab.run import Run
 
     run = Run(options.run)
-    shape = run.experiment["shape"]
-    require(options.n * prod(shape) * FLOAT, f"{options.n:,} samples {tuple(shape)}", "--n")
+    shape = shape_of(run)
+    require(options.n * prod(shape) * FLOAT, f"{options.n:,} samples {shape}", "--n")
     method: Any = load(run)
     draw = sampler(method)
     data = data_of(run)
@@ -62,9 +63,13 @@ def main(arguments: list[str]) -> None:
     if hasattr(method, "reconstruct") and isinstance(features, ClassifierFeatures):
         for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # the images as they are
             table[column][f"class preserved[{features.name}]"] = preserved(way, test, features)
-    run.add_results(evaluation=table)
     Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
-    print(Report(run.path.name).run(run).save(run.file("report.html")))
+    write_all(
+        {
+            run.path / "results.json": lambda _: run.add_results(evaluation=table),
+            run.path / "report.html": lambda path: Report(run.path.name).run(run).save(path),
+        }
+    )
 
 
 def as_table(table: dict[str, dict[str, float]], title: str) -> Table:
@@ -74,5 +79,5 @@ def as_table(table: dict[str, dict[str, float]], title: str) -> Table:
     for name in table:
         view.add_column(name, justify="right")
     for figure in table["samples"]:
-        view.add_row(figure.replace("[", r"\["), *(f"{column[figure]:,.4g}" for column in table.values()))
+        view.add_row(figure, *(f"{column[figure]:,.4g}" for column in table.values()))
     return view

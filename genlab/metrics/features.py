@@ -6,12 +6,9 @@ Inception is used only if you bring it: any callable with a `name` will do.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -21,6 +18,7 @@ from torch import Tensor, nn
 
 from genlab.data import Augment, Folder, Images, Pair
 from genlab.experiment import DataOptions, Experiment, load
+from genlab.lock import locked
 from genlab.train import Options
 
 EPOCHS = 60  # of the default features' training, at most
@@ -104,7 +102,7 @@ def default_features(
     if not (path / "results.json").exists():
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             raise ValueError(f"the features of {data.data} are not trained yet: ask for them once without torchrun")
-        with alone(path.with_name(path.name + ".lock")):
+        with locked(path, wait=True):
             if not (path / "results.json").exists():  # nobody else has trained them while this process waited
                 experiment.run(path, pictures=1)
     method = load(path, device)
@@ -130,12 +128,3 @@ def fingerprint(images: Images | Folder, about: str) -> str:
         digest.update(repr([(str(f), (s := f.stat()).st_size, s.st_mtime_ns) for f in images.files]).encode())
     digest.update(images.labels.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """One process at a time; the system lets go of the lock when a process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
