@@ -187,14 +187,14 @@ def restore_optimizer(optimizer: Optimizer, state: Any, what: str) -> None:
     if not isinstance(state, dict):
         raise CheckpointError(f"{what} holds {type(state).__name__}, not the state of an optimizer")
     with reading(what):
-        groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        groups = optimizer.state_dict()["param_groups"]
         for group, mine in zip(state["param_groups"], groups, strict=True):
             other = [k for k, v in mine.items() if k != "lr" and repr(group[k]) != repr(v)]
             if other:
                 raise CheckpointError(f"{what} does not fit: {other[0]} is not {mine[other[0]]!r} there")
         optimizer.load_state_dict(state)
         for group, mine in zip(optimizer.param_groups, groups):
-            group.update(mine)
+            group.update({k: v for k, v in mine.items() if k != "params"})
             for parameter in group["params"]:
                 if fault := _odd(optimizer, group, parameter.shape, optimizer.state.get(parameter, {})):
                     raise CheckpointError(f"{what} does not fit: {fault}")
