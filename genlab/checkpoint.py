@@ -188,7 +188,7 @@ def restore_optimizer(optimizer: Optimizer, state: Any, what: str) -> None:
         raise CheckpointError(f"{what} holds {type(state).__name__}, not the state of an optimizer")
     with reading(what):
         groups = optimizer.state_dict()["param_groups"]
-        for group, mine in zip(state["param_groups"], groups, strict=True):
+        for group, mine in zip(map(dict, state["param_groups"]), groups, strict=True):
             other = [k for k, v in mine.items() if k != "lr" and repr(group[k]) != repr(v)]
             if other:
                 raise CheckpointError(f"{what} does not fit: {other[0]} is not {mine[other[0]]!r} there")

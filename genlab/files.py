@@ -79,9 +79,10 @@ def write_all(files: Mapping[Path, Callable[[Path], object]]) -> None:
     for path, write in files.items():
         try:
             write(path)
-            print(one_line(path))
         except (OSError, ValueError) as error:
             failed[path] = error
+        else:
+            print(one_line(path))
     if failed:
         raise OSError(f"could not write {', '.join(map(str, failed))}: {next(iter(failed.values()))}")
 

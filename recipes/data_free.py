@@ -72,8 +72,8 @@ def main(config: Config) -> None:
     fooled = {row.model: row.success.value for row in found.rows if row.attack == "FGSM"}
     rows = [[name, accuracy(model, test), fooled[name]] for name, model in models.items()]
     page.section("Students").table(header := ["learnt from", "accuracy", f"FGSM {config.eps}, success"], rows)
-    write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
     print(*("{:14} accuracy {:.4f}, FGSM {:.3f}".format(*row) for row in rows), sep="\n")
+    write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 
 

@@ -69,11 +69,11 @@ def main(config: Config) -> None:
         rows.append([stage[0]["network"], mean(sizes), *times, *spread(errors), stage[0]["non-zeros"]])
     page.text(f"{config.seeds} seeds; bytes of the file with its header, and how often it goes into the dense weights.")
     page.table(header := ["stage", "bytes", "times smaller", "±", "error, %", "± ", "non-zeros"], rows)
+    for row in rows:
+        print("{:18} {:12,.0f} bytes  {:5.1f} ± {:.1f} x smaller  error {:.2f} ± {:.2f} %".format(*row))
     write_atomically(
         config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
     )
-    for row in rows:
-        print("{:18} {:12,.0f} bytes  {:5.1f} ± {:.1f} x smaller  error {:.2f} ± {:.2f} %".format(*row))
     print(f"report {page.save(config.out / 'report.html')}")
 
 

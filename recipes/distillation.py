@@ -75,9 +75,9 @@ def main(config: Config) -> None:
     found = [errors(config, known, test, seed) for seed in range(config.seeds)]
     rows = [[name, *spread(row[name] for row in found)] for name in found[0]]
     page = genlab.Report(f"Distillation: {config.data}").table(header := ["network", "errors", "±"], rows)
+    print(*("{:24} {:8.1f} ± {:.1f}".format(*row) for row in rows), sep="\n")
     write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
-    lines = ["{:24} {:8.1f} ± {:.1f}".format(*row) for row in rows]
-    print(*lines, f"report {page.save(config.out / 'report.html')}", sep="\n")
+    print(f"report {page.save(config.out / 'report.html')}")
 
 
 if __name__ == "__main__":

@@ -74,10 +74,10 @@ def main(config: Config) -> None:
     }
     page.picture(curves(lines, x="multiplications, of all", y="accuracy"))
     page.table(header := ["threshold", "images", "accuracy", "multiplications, of all"], rows)
+    print(*("{:7.3f} {:8} accuracy {:.4f}  multiplications {:.3f} of all".format(*row) for row in rows), sep="\n")
     write_atomically(
         config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
     )
-    print(*("{:7.3f} {:8} accuracy {:.4f}  multiplications {:.3f} of all".format(*row) for row in rows), sep="\n")
     print(f"report {page.save(config.out / 'report.html')}")
 
 

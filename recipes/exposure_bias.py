@@ -70,11 +70,11 @@ def main(config: Config) -> None:
         rows.append([name, *spread(nats), *spread(distances)])
     page.section("Figures", f"Mean and standard deviation over {config.seeds} seeds; nats are of held-out images.")
     page.table(header := ["fed with", "nats", "±", "FID", "± "], rows)
+    for row in rows:
+        print("{:24} nats {:.2f} ± {:.2f}   FID {:.2f} ± {:.2f}".format(*row))
     write_atomically(
         config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
     )
-    for row in rows:
-        print("{:24} nats {:.2f} ± {:.2f}   FID {:.2f} ± {:.2f}".format(*row))
     print(f"report {page.save(config.out / 'report.html')}")
 
 

@@ -78,9 +78,10 @@ def main(config: Config) -> None:
     found, pgd = Comparison.of(scores, clean, suspects), PGD(Linf(config.eps), config.steps)
     evasions = evasion(net, scores, pgd, test.x, test.labels, config.fpr)
     results = {**found.results(COSTS, attacks), "evasion": evasions}
-    write_atomically(config.out / "results.json", (text := json.dumps(results, indent=1)).encode())
-    page = report(f"Detectors on {config.data}", found, results).save(config.out / "report.html")
-    print(text, f"report {page}", sep="\n")
+    print(text := json.dumps(results, indent=1))
+    write_atomically(config.out / "results.json", text.encode())
+    page = report(f"Detectors on {config.data}", found, results)
+    print(f"report {page.save(config.out / 'report.html')}")
 
 
 if __name__ == "__main__":

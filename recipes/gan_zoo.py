@@ -63,12 +63,12 @@ def main(config: Config) -> None:
     rows.append(["training images", *floor.values(), "", ""])
     head = ["method", *(f"{figure} {which}" for figure in floor for which in ("best", "median", "worst"))]
     page.section(f"{config.seeds} seeds, {config.training.images:,} images each").table(head, rows)
-    page.save(config.out / "report.html")
+    for row in rows:
+        print("  ".join(f"{value:10.2f}" if isinstance(value, float) else f"{value:16}" for value in row))
     write_atomically(
         config.out / "results.json", json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1).encode()
     )
-    for row in rows:
-        print("  ".join(f"{value:10.2f}" if isinstance(value, float) else f"{value:16}" for value in row))
+    print(f"report {page.save(config.out / 'report.html')}")
 
 
 if __name__ == "__main__":

@@ -77,9 +77,9 @@ def main(config: Config) -> None:
     page.table(list(rows[0]), [list(row.values()) for row in rows])
     page.section("Pictures", f"From above: {', '.join(drawn)}, the original.")
     page.picture(grid_png(torch.cat([image[:16] for image in (*drawn.values(), test.x)]), 16))
-    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     for row in rows:
         print("  ".join(f"{name} {value:.4g}" if name != "by" else value for name, value in row.items()))
+    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 
 

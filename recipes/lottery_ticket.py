@@ -72,8 +72,8 @@ def main(config: Config) -> None:
         lines[name] = tuple(zip(*[(left, m, m - s, m + s) for what, left, m, s in rows if what == name]))
     page.picture(curves(lines, x="weights left, %", y="test accuracy"))
     page.table(header := ["network", "weights left, %", "accuracy", "±"], rows)
-    write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
     print(*("{:28} {:6.1f} % left  {:.4f} ± {:.4f}".format(*row) for row in rows), sep="\n")
+    write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 
 

@@ -75,9 +75,9 @@ def main(config: Config) -> None:
         page.picture(grid_png(torch.cat([x, x * known, three]), 10), "held out; what was shown; three completions")
     page.section("Figures", "Minus the mean log-likelihood of held-out images, per image and per pixel.")
     page.table(list(rows[0]), [list(row.values()) for row in rows])
-    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     for row in rows:
         print(f"{row['net']:16} {row['nats']:8.2f} nats {row['bits_per_dim']:.4f} bits/dim")
+    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 
 

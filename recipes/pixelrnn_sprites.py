@@ -78,11 +78,11 @@ def main(config: Config) -> None:
         rows.append([head, saturation(done), variety(drawn), f"{errors[0]:.3f}, {errors[1]:.3f}"])
     page.section("Figures", "Saturation: (max - min) / max of red, green, blue, of the last completions; 0 is grey.")
     page.table(header := ["pictures", "saturation", "variety", "error with 50 %, 75 % hidden"], rows)
+    for row in rows:
+        print(f"{row[0]:12} saturation {row[1]:.3f}  variety {row[2]:.3f}  {row[3]}")
     write_atomically(
         config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
     )
-    for row in rows:
-        print(f"{row[0]:12} saturation {row[1]:.3f}  variety {row[2]:.3f}  {row[3]}")
     print(f"report {page.save(config.out / 'report.html')}")
 
 

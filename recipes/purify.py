@@ -80,8 +80,9 @@ def main(config: Config) -> None:
         guarded = magnet(net, made["auto-encoder"].reconstruct, test.x[n : n + 1000], 0.05).adaptive()
         results["magnet"] = rates = passing(guarded, pgd, adv, x, y)
         page.section("MagNet", "Shares right, and then wrong, without alarm.").table([*rates], [[*rates.values()]])
+    print(found, results.get("magnet"), sep="\n")
     write_atomically(config.out / "results.json", json.dumps(results, indent=1).encode())
-    print(found, results.get("magnet"), f"report {add(page, found).save(config.out / 'report.html')}", sep="\n")
+    print(f"report {add(page, found).save(config.out / 'report.html')}")
 
 
 if __name__ == "__main__":

@@ -71,13 +71,12 @@ def main(config: Config) -> None:
         found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)
     Console().print(found.table(), *(f"warning: {sentence}" for sentence in found.warnings), sep="\n")
 
-    accuracy = genlab.Run(out / "classifier").results()["accuracy"]
+    accuracy, grid = genlab.Run(out / "classifier").results()["accuracy"], genlab.Run(out / "gan").samples()[-1]
+    print(f"test accuracy {accuracy:.2%}; grid {grid}")
     write_atomically(out / "results.json", json.dumps({"accuracy": accuracy, **found.to_json()}, indent=1).encode())
     page = genlab.Report(f"Quickstart on {config.data}")
     page.section("Classifier", f"{accuracy:.2%} of the held-out images are classified correctly.")
-    grid = genlab.Run(out / "gan").samples()[-1]
     page.section("GAN").picture(grid, "samples").picture(grid_png(test.x[:64]), "held-out images, for comparison")
-    print(f"test accuracy {accuracy:.2%}; grid {grid}")
     print(f"report {add(page, found).save(out / 'report.html')}")
 
 

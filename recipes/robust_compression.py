@@ -74,8 +74,9 @@ def main(config: Config) -> None:
             row[f"{r.attack}{how and ' on parent'}, %"] = 100 * (r.success.value or 0.0)
     page = genlab.Report(f"Compression under attack: {config.data}, L-infinity {config.eps}")
     page.table(list(rows[0]), [list(row.values()) for row in rows]).warnings(found.warnings)
-    write_atomically(config.out / "results.json", (text := json.dumps(rows, indent=1)).encode())
-    print(text, f"report {page.save(config.out / 'report.html')}", sep="\n")
+    print(text := json.dumps(rows, indent=1))
+    write_atomically(config.out / "results.json", text.encode())
+    print(f"report {page.save(config.out / 'report.html')}")
 
 
 if __name__ == "__main__":

@@ -77,9 +77,9 @@ def main(config: Config) -> None:
         page.picture(grid_png(torch.cat([x[:16] for x in (*drawn.values(), test.x)]), 16))
         page.table(list(found[0]), [list(row.values()) for row in found])
         rows += found
-    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     for row in rows:
         print("  ".join(f"{name} {value:.4g}" if name != "by" else str(value) for name, value in row.items()))
+    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 
 

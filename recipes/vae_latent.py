@@ -81,8 +81,9 @@ def main(config: Config) -> None:
     bits = {"mixture": likelihood(mixture.log_prob, test), "Gaussian VAE": models["Gaussian VAE"].evaluate(test)}
     page.table(["model of 8-bit pixels", "bits/dim"], [[name, found["bits_per_dim"]] for name, found in bits.items()])
     found = {"middle": middle, "deviation": noise, "images": rows, "likelihood": bits}
+    print(middle, *rows, bits, sep="\n")
     write_atomically(config.out / "results.json", json.dumps(found).encode())
-    print(middle, *rows, bits, page.save(config.out / "report.html"), sep="\n")
+    print(f"report {page.save(config.out / 'report.html')}")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,14 @@ def test_recipes_leave_descending_to_the_lab():
             assert ".backward(" not in text and "torch.optim" not in text, path
 
 
+def test_recipes_print_what_they_measured_before_they_write_it():
+    for path in (ROOT / "recipes").glob("*.py"):
+        lines = path.read_text().splitlines()
+        writes = [n for n, line in enumerate(lines) if line.startswith("    write_atomically(") or ".html" in line]
+        late = [line for line in lines[min(writes, default=len(lines)) + 1 :] if "print(" in line]
+        assert all(line.startswith('    print(f"report ') for line in late), f"{path}: {late}"
+
+
 def test_nothing_else_stands_at_the_top():
     allowed = {"genlab", "attacks", "recipes", "tests", "pyproject.toml", "README.md", ".ci", "LICENSE",
                "CHANGELOG.md", ".gitignore"}  # fmt: skip
