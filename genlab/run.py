@@ -77,8 +77,8 @@ class Run:
                 option = f"--{other.rpartition('.')[2].replace('_', '-')}"
                 again = f", or give {option} as it was to continue it" if "." in other else ""
                 raise RunError(
-                    f"{path} holds another run: {other} is {short(old.get(other))} there and {short(new.get(other))} here; "
-                    f"choose another --out, or remove it{again}"
+                    f"{path} holds another run: {other} is {short(old.get(other))} there and "
+                    f"{short(new.get(other))} here; choose another --out, or remove it{again}"
                 )
         elif path.exists() and (not path.is_dir() or set(path.iterdir()) - set(leftovers(path))):
             raise RunError(f"{path} exists and is not a run; choose another --out")
