@@ -47,6 +47,8 @@ def main(arguments: list[str]) -> None:
         shields(shield)
     sizes = sorted(size(word, options.norm) for word in words(options.eps))
 
+    from torch import nn
+
     import genlab
     from attacks.defences import line_up
     from attacks.defences.verdict import table, to_json, verdicts
@@ -59,7 +61,7 @@ def main(arguments: list[str]) -> None:
     chosen = {name: attack(name, sizes[0], options.norm) for name in names}
     run = genlab.Run(options.run)
     model = genlab.load(run)
-    if not hasattr(model, "net"):
+    if not hasattr(model, "net") or type(model).forward is nn.Module.forward:
         raise ValueError(f"{options.run} holds a {type(model).__name__}, not a classifier: there is nothing to fool")
     data = data_of(run)
     train, test = data.load("train"), data.load("test")

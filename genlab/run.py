@@ -48,7 +48,7 @@ class Run:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         config = self.path / "config.json"
-        if not config.exists():
+        if not os.path.lexists(config):
             raise RunError(f"{self.path} is not a run: it has no config.json")
         try:
             self.config: dict[str, Any] = read_json(config, CONFIG)
@@ -69,7 +69,7 @@ class Run:
         """
         path = Path(path)
         experiment = json.loads(json.dumps(experiment))
-        if (path / "config.json").exists():
+        if os.path.lexists(path / "config.json"):
             old, new = flatten(cls(path).experiment), flatten(experiment)
             keys = sorted(old.keys() | new.keys(), key=lambda k: (k in FOLLOWS, k))
             other = next((k for k in keys if k not in FREE and old.get(k) != new.get(k)), None)
@@ -81,7 +81,7 @@ class Run:
                     f"{short(new.get(other))} here; choose another --out, or remove it{again}"
                 )
         elif path.exists() and (not path.is_dir() or set(path.iterdir()) - set(leftovers(path))):
-            raise RunError(f"{path} exists and is not a run; choose another --out")
+            raise RunError(f"{path} exists and is not a run, for it has no config.json; choose another --out")
         path.mkdir(parents=True, exist_ok=True)
         config = {
             "experiment": experiment,

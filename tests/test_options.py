@@ -7,6 +7,7 @@ import io
 import resource
 import subprocess
 import sys
+import threading
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -293,7 +294,7 @@ def test_other_errors_of_torch_keep_their_traceback():
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_names_the_file_and_leaves_no_half_of_it(tmp_path):
-    (tmp_path / "a.json.tmp").symlink_to("/dev/full")
+    (tmp_path / f".{threading.get_native_id()}-0.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device: .*a.json'") as caught:
         write_atomically(tmp_path / "a.json", b"1234")
     assert caught.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
