@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -199,7 +200,7 @@ def test_jsma_works_on_images_of_any_size_in_bounded_memory(shape: tuple[int, in
     entries = math.prod(shape)
     g = torch.Generator().manual_seed(0)
     w = torch.randn(entries, 3, generator=g)
-    model = lambda z: z.flatten(1) @ w + torch.tensor([0.0, 20.0, 0.0])
+    model = Function(lambda z: z.flatten(1) @ w + torch.tensor([0.0, 20.0, 0.0]))
     x = torch.ones(2, *shape)
     x[1] = torch.rand(shape, generator=g)
     y = model(x).argmax(1)
@@ -273,6 +274,14 @@ def ten_classes(seed: int = 0) -> tuple[Tensor, Tensor]:
     return torch.randn(784, 10, generator=g), torch.rand(32, 1, 28, 28, generator=g)
 
 
+class Function(nn.Module):
+    """A function from images to logits as a model."""
+
+    def __init__(self, logits: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.forward = logits  # type: ignore[method-assign]
+
+
 HALF = [
     DeepFool(),
     DeepFoolLinf(),
@@ -294,7 +303,7 @@ def test_ties_of_a_half_precision_model_are_left_behind(attack: Attack) -> None:
     dtype = torch.float16 if isinstance(attack, FMNL1 | DeepFoolLinf) else torch.bfloat16
     w, x = ten_classes()
     x = x if isinstance(attack, DeepFool | FMN) else x[:6]
-    model = lambda z: z.flatten(1).to(dtype) @ w.to(dtype)
+    model = Function(lambda z: z.flatten(1).to(dtype) @ w.to(dtype))
     y = model(x).argmax(1)
     adv = attack(model, x, y)
     assert adv.dtype == x.dtype and fooled(model(adv), y, False).all()
@@ -326,7 +335,7 @@ def test_a_number_added_to_all_logits_costs_no_more_than_their_resolution(attack
         d = cross(x, (w[:, k] - w[:, y].T).view_as(x), lead[:, k].float(), "l2", rounds=50)
         best = torch.where(lead[:, k].isfinite(), torch.minimum(best, size(d, "l2")), best)
     for c, mean in ((0.0, 1.025), (1e4, 1.03), (1e5, 1.05), (1e6, 1.25)):
-        model = lambda z, c=c: z.flatten(1) @ w + c  # type: ignore[misc]
+        model = Function(lambda z, c=c: z.flatten(1) @ w + c)  # type: ignore[misc]
         adv = attack(model, x, y)
         assert fooled(model(adv), y, False).all()
         sizes[c] = ratio = size(adv - x, "l2") / best
