@@ -10,6 +10,7 @@ from toys import LEARNS, METHODS, SHAPE, UNPAIRED, make, source, stream
 
 from genlab.batch import batch_sizes, check_batch
 from genlab.data import Folder, Pair, Stream
+from genlab.data.decode import Decoder
 from genlab.run import Run
 from genlab.train import Options, Update, fit
 
@@ -105,7 +106,8 @@ def on_disk(tmp_path_factory):
         files = tuple(folder / f"{i}.png" for i in range(len(images)))
         for picture, file in zip(images.pixels[:, 0], files):
             Image.fromarray(picture.numpy()).save(file)
-        return Folder(files, images.labels, images.classes, images.name, SHAPE[1], SHAPE[0])
+        decoder = Decoder(name, folder, files, size=SHAPE[1], channels=SHAPE[0])
+        return Folder(files, images.labels, images.classes, name, decoder)
 
     return written
 
