@@ -331,7 +331,7 @@ def files(n: int, seed: int, folder: Path) -> Iterator[tuple[str, str]]:
         ended = genlab(words, run.parent)
         wrong = fault(*ended)
         if not wrong and ended[0] == 2 and path.suffix in (".json", ".jsonl") and str(path.name) not in ended[1]:
-            unrelated = ("does not generate", "not a classifier", "another run", "did not come from", "no checkpoint")
+            unrelated = ("does not generate", "not a classifier", "another run", "no checkpoint", "is not a run")
             if not any(word in ended[1] for word in unrelated):
                 wrong = f"the sentence does not name the file: {ended[1][-300:]}"
         yield f"{words[0]} {name} with {path.name} changed ({how}): {what}", wrong
