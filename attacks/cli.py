@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
     chosen = {name: attack(name, sizes[0], options.norm) for name in names}
     run = genlab.Run(options.run)
     model = genlab.load(run)
-    if not hasattr(model, "net") or type(model).forward is nn.Module.forward:
+    if type(model).forward is nn.Module.forward:  # the method is no map from images to logits
         raise ValueError(f"{options.run} holds a {type(model).__name__}, not a classifier: there is nothing to fool")
     data = data_of(run)
     train, test = data.load("train"), data.load("test")

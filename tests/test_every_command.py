@@ -93,6 +93,10 @@ def test_a_method_trains_goes_on_samples_and_reports(name, pictures, classifier,
         assert Image.open("grid.png").size == (2 * 72 + 8, 2 * 72 + 8)
         if name not in DATA:
             assert "nearest[pixels]" in genlab("evaluate run --n 8 --features pixels")
+    if type(method).forward is torch.nn.Module.forward:
+        assert main(["attack", "run"]) == 2
+    else:
+        assert "fgsm" in genlab("attack run --attacks fgsm --eps 0.1 --n 4")
     if hasattr(method, "translate"):
         genlab(f"translate run --images {pictures}/test/dark --out translated")
         assert {path.name for path in Path("translated").iterdir()} == {"1.png", "5.png", "side-by-side.png"}
