@@ -56,7 +56,7 @@ def table(worth: list[Verdict]) -> Table:
     found = Table(
         *HEAD, title="defences: success of the worst case over all attacks, %", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    for column in found.columns:
+    for column in found.columns[:-1]:  # the verdict itself is never cut off
         column.no_wrap = True
     for before, verdict in zip([None, *worth], worth):
         new = before is None or before.defence != verdict.defence
