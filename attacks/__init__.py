@@ -1,35 +1,33 @@
-"""Adversarial attacks, defences and an evaluator that distrusts both. Names are imported when first used.
-
-`evaluate` is not among them, because it is also the name of its module: `from attacks.evaluate import evaluate`.
-"""
+"""Adversarial attacks, defences and an evaluator that distrusts both. Names are imported when first used."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genlab.names import lazily
+from genlab.core.registry import lazily
 
 if TYPE_CHECKING:
     from attacks.auto import Auto
     from attacks.auto_pgd import AutoPGD, AutoPGDT
-    from attacks.ball import L2, Ball, Linf
     from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
-    from attacks.control import Noise
+    from attacks.core.ball import L2, Ball, Linf
+    from attacks.core.model import Attack, Victim, victim
     from attacks.deepfool import DeepFool, DeepFoolLinf
     from attacks.elastic_net import EAD
+    from attacks.evaluation.evaluate import evaluate
+    from attacks.evaluation.results import Report
     from attacks.fmn import FMN, FMNL1, FMNLinf
     from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
     from attacks.jsma import JSMA
     from attacks.lbfgs import LBFGS
-    from attacks.model import Attack, Victim, victim
+    from attacks.noise import Noise
     from attacks.one_pixel import OnePixel
     from attacks.patch import Patch, Patched
     from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
-    from attacks.proxy import Proxy, Transfer
-    from attacks.results import Report
     from attacks.spatial import Spatial
     from attacks.spsa import NES, SPSA
     from attacks.square import Square
+    from attacks.surrogate import Proxy, Transfer
     from attacks.transferable import Transferable
     from attacks.universal import (
         Fixed,
@@ -43,54 +41,54 @@ if TYPE_CHECKING:
     from attacks.views import Views
 
 _HOME = {
+    "Attack": "core.model",
     "Auto": "auto",
     "AutoPGD": "auto_pgd",
     "AutoPGDT": "auto_pgd",
-    "OnePixel": "one_pixel",
-    "Patch": "patch",
-    "Patched": "patch",
-    "Spatial": "spatial",
-    "Transferable": "transferable",
-    "Views": "views",
-    "HopSkipJump": "hopskipjump",
-    "HopSkipJumpLinf": "hopskipjump",
-    "Proxy": "proxy",
-    "Transfer": "proxy",
-    "NES": "spsa",
-    "SPSA": "spsa",
-    "Square": "square",
-    "Fixed": "universal",
-    "PerImage": "universal",
-    "Universal": "universal",
-    "UniversalGenerator": "universal",
-    "UniversalGradient": "universal",
-    "UniversalTargeted": "universal",
-    "UniversalCount": "universal",
-    "Ball": "ball",
-    "L2": "ball",
-    "Linf": "ball",
+    "Ball": "core.ball",
     "CarliniL0": "carlini",
     "CarliniL2": "carlini",
     "CarliniLinf": "carlini",
     "DeepFool": "deepfool",
     "DeepFoolLinf": "deepfool",
     "EAD": "elastic_net",
+    "FGSM": "pgd",
     "FMN": "fmn",
     "FMNL1": "fmn",
     "FMNLinf": "fmn",
-    "JSMA": "jsma",
-    "LBFGS": "lbfgs",
-    "Noise": "control",
-    "Report": "results",
-    "Attack": "model",
-    "Victim": "model",
-    "victim": "model",
-    "FGSM": "pgd",
+    "Fixed": "universal",
+    "HopSkipJump": "hopskipjump",
+    "HopSkipJumpLinf": "hopskipjump",
     "IFGSM": "pgd",
+    "JSMA": "jsma",
+    "L2": "core.ball",
+    "LBFGS": "lbfgs",
+    "Linf": "core.ball",
     "MIFGSM": "pgd",
+    "NES": "spsa",
+    "Noise": "noise",
+    "OnePixel": "one_pixel",
     "PGD": "pgd",
+    "Patch": "patch",
+    "Patched": "patch",
+    "PerImage": "universal",
+    "Proxy": "surrogate",
+    "Report": "evaluation.results",
+    "SPSA": "spsa",
+    "Spatial": "spatial",
+    "Square": "square",
+    "Transfer": "surrogate",
+    "Transferable": "transferable",
+    "Universal": "universal",
+    "UniversalCount": "universal",
+    "UniversalGenerator": "universal",
+    "UniversalGradient": "universal",
+    "UniversalTargeted": "universal",
+    "Victim": "core.model",
+    "Views": "views",
+    "evaluate": "evaluation.evaluate",
+    "victim": "core.model",
 }
-
 __all__ = [
     "EAD",
     "FGSM",
@@ -137,6 +135,7 @@ __all__ = [
     "UniversalTargeted",
     "Victim",
     "Views",
+    "evaluate",
     "victim",
 ]
 

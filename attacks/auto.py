@@ -17,11 +17,11 @@ from typing import Annotated
 from torch import Tensor
 
 from attacks.auto_pgd import AutoPGD, AutoPGDT
-from attacks.ball import L2, Ball, Linf
-from attacks.goal import Best, margin, reached
-from attacks.model import Attack, Victim
+from attacks.core.ball import L2, Ball, Linf
+from attacks.core.goal import Best, margin, reached
+from attacks.core.model import Attack, Victim
 from attacks.square import Square
-from genlab.ranges import Range, Seed, Steps
+from genlab.core.ranges import Range, Seed, Steps
 
 
 def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attacks.ball import Ball, scale
-from attacks.goal import Best, chosen, cross_entropy, margin, reached
-from attacks.model import Attack, Victim
-from genlab.ranges import Count, Seed, Steps
+from attacks.core.ball import Ball, scale
+from attacks.core.goal import Best, chosen, cross_entropy, margin, reached
+from attacks.core.model import Attack, Victim
+from genlab.core.ranges import Count, Seed, Steps
 
 TINY = 1e-12  # keeps the ratios finite where all logits are equal
 ALPHA, RHO = 0.75, 0.75

@@ -18,11 +18,11 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from attacks.ball import scale
-from attacks.goal import Smallest
-from attacks.minimal import MOST, Weights, fooled, gap, lacking, size
-from attacks.model import Attack, Victim
-from genlab.ranges import Positive, Range, Steps, Weight
+from attacks.core.ball import scale
+from attacks.core.goal import Smallest
+from attacks.core.minimal import MOST, Weights, fooled, gap, lacking, size
+from attacks.core.model import Attack, Victim
+from genlab.core.ranges import Positive, Range, Steps, Weight
 
 EDGE = 0.99  # tanh of the largest variable
 TOLERANCE = 1e-3  # a loss that fell by a smaller part has stalled

@@ -11,8 +11,8 @@ from typing import Literal
 import tyro
 
 from attacks.plugin import BALLS, attack, defence, shields
-from genlab.names import resolve
-from genlab.ranges import Count, OutOfRange
+from genlab.core.ranges import Count, OutOfRange
+from genlab.core.registry import resolve
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Options:
 
 
 def main(arguments: list[str]) -> None:
-    from genlab.commands import parse
+    from genlab.cli.options import parse
 
     options = parse(Options, "attack", arguments)
     names, behind = words(options.attacks), words(options.defence)
@@ -52,11 +52,11 @@ def main(arguments: list[str]) -> None:
     import genlab
     from attacks.defences import line_up
     from attacks.defences.verdict import table, to_json, verdicts
-    from attacks.evaluate import evaluate
-    from attacks.report import add, progress, triptych
+    from attacks.evaluation.evaluate import evaluate
+    from attacks.evaluation.report import add, progress, triptych
+    from genlab.core.files import write_all, write_atomically
+    from genlab.core.text import Console
     from genlab.experiment import data_of
-    from genlab.files import write_all, write_atomically
-    from genlab.text import Console
 
     chosen = {name: attack(name, sizes[0], options.norm) for name in names}
     run = genlab.Run(options.run)

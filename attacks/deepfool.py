@@ -18,11 +18,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from attacks.goal import Smallest
-from attacks.minimal import cross, fooled, gradients, polish, size, slack
-from attacks.model import Attack, Victim
-from attacks.precision import widened
-from genlab.ranges import Count, Range, Steps
+from attacks.core.goal import Smallest
+from attacks.core.minimal import cross, fooled, gradients, polish, size, slack
+from attacks.core.model import Attack, Victim
+from attacks.core.precision import widened
+from genlab.core.ranges import Count, Range, Steps
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attacks.ball import scale
 from attacks.carlini import LEAST, SHRINK, TOLERANCE, CarliniL2
-from attacks.goal import Smallest
-from attacks.minimal import lacking, size
-from attacks.model import Victim
-from genlab.ranges import Positive, Steps
+from attacks.core.ball import scale
+from attacks.core.goal import Smallest
+from attacks.core.minimal import lacking, size
+from attacks.core.model import Victim
+from genlab.core.ranges import Positive, Steps
 
 
 @dataclass(frozen=True)

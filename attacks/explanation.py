@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
-from attacks.ball import Ball
-from attacks.goal import reached
-from attacks.model import Attack, Model, Victim
+from attacks.core.ball import Ball
+from attacks.core.goal import reached
+from attacks.core.model import Attack, Model, Victim
+from genlab.core.ranges import Positive, Range, Steps, Weight
 from genlab.explain.gradients import saliency
 from genlab.explain.measure import brightest
-from genlab.ranges import Positive, Range, Steps, Weight
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from attacks.ball import scale
-from attacks.goal import Smallest
-from attacks.minimal import fooled, lacking, size
-from attacks.model import Attack, Victim
-from genlab.ranges import Positive, Range, Steps
+from attacks.core.ball import scale
+from attacks.core.goal import Smallest
+from attacks.core.minimal import fooled, lacking, size
+from attacks.core.model import Attack, Victim
+from genlab.core.ranges import Positive, Range, Steps
 
 Norm = Literal["l1", "l2", "linf"]
 DUAL: dict[Norm, Norm] = {"l1": "linf", "l2": "l2", "linf": "l1"}

@@ -19,13 +19,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from attacks import noise
-from attacks.ball import scale
-from attacks.goal import Smallest, chosen, reached
-from attacks.minimal import size
-from attacks.model import Attack, Victim
+from attacks.core import random as noise
+from attacks.core.ball import scale
+from attacks.core.goal import Smallest, chosen, reached
+from attacks.core.minimal import size
+from attacks.core.model import Attack, Victim
 from attacks.spsa import ask, wide
-from genlab.ranges import Range, Seed, Steps
+from genlab.core.ranges import Range, Seed, Steps
 
 PROBES = 50  # asked in one pass: fixed, so that sums never depend on the batch
 GRAINS = (1, 2, 4, 8)

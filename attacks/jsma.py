@@ -22,11 +22,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from attacks.goal import Smallest
-from attacks.minimal import fooled, gradients, size
-from attacks.model import Attack, Victim
-from attacks.precision import widened
-from genlab.ranges import Count, Range
+from attacks.core.goal import Smallest
+from attacks.core.minimal import fooled, gradients, size
+from attacks.core.model import Attack, Victim
+from attacks.core.precision import widened
+from genlab.core.ranges import Count, Range
 
 FEW, MOST = 16, 512  # candidates for a pair, of one image
 TABLE = 2**22  # products of one pass, which bound its memory

@@ -11,12 +11,12 @@ from typing import Annotated
 
 from torch import Tensor
 
-from attacks.ball import Ball
+from attacks.core.ball import Ball
+from attacks.core.goal import Best, margin, reached
+from attacks.core.model import Attack, Model, Victim
 from attacks.defences.purify import DefenseGAN
-from attacks.goal import Best, margin, reached
-from attacks.model import Attack, Model, Victim
-from genlab.edit import descend, evaluating, invert
-from genlab.ranges import Range, Weight
+from genlab.core.ranges import Range, Weight
+from genlab.latent.edit import descend, evaluating, invert
 
 
 @dataclass(frozen=True)

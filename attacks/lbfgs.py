@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from attacks.ball import scale
 from attacks.carlini import CarliniL2
-from attacks.goal import Smallest, chosen
-from attacks.minimal import gap, size
-from attacks.model import Victim
-from genlab.ranges import Positive, Range, Steps
+from attacks.core.ball import scale
+from attacks.core.goal import Smallest, chosen
+from attacks.core.minimal import gap, size
+from attacks.core.model import Victim
+from genlab.core.ranges import Positive, Range, Steps
 
 Pair = tuple[Tensor, Tensor, Tensor]  # step, change of the gradient, 1 / <step, change> or 0
 

@@ -1,72 +1,25 @@
-"""Random numbers as a function of the example: the noise for one image never depends on the batch it sits in.
+"""The control of every experiment: noise as large as an attack may use, drawn without a look at the model.
 
-Counter-based generation after Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3") with the finaliser of
-SplitMix64 (Steele, Lea, Flood 2014): number i of stream k is mix(k + i * gamma), so nothing is sequential and nothing
-is stored. The stream of an example is a hash of its own pixels and a seed; equal images therefore get equal noise.
-Integer arithmetic wraps modulo 2**64, which makes `key` and `uniform` equal to the last bit on every device.
+An attack that does no better than this has found nothing.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-
-def _signed(value: int) -> int:
-    """The int64 with the same 64 bits."""
-    value &= 2**64 - 1
-    return value - 2**64 if value >= 2**63 else value
+from attacks.core.ball import Ball
+from attacks.core.model import Attack, Victim
+from genlab.core.ranges import Seed
 
 
-GAMMA = _signed(0x9E3779B97F4A7C15)
-MIX1 = _signed(0xBF58476D1CE4E5B9)
-MIX2 = _signed(0x94D049BB133111EB)
+@dataclass(frozen=True)
+class Noise(Attack):
+    """x plus random noise on the surface of the ball (L-infinity: random signs times eps); no query, no gradient."""
 
+    ball: Ball
+    seed: Seed = 0
 
-def _shift(z: Tensor, by: int) -> Tensor:
-    """Logical right shift: int64 shifts copy the sign bit, the mask removes the copies."""
-    return (z >> by).bitwise_and_((1 << (64 - by)) - 1)
-
-
-def _mix(z: Tensor) -> Tensor:
-    """A bijection of 64-bit words in which every input bit moves about half the output bits; in place."""
-    z.bitwise_xor_(_shift(z, 30)).mul_(MIX1)
-    z.bitwise_xor_(_shift(z, 27)).mul_(MIX2)
-    return z.bitwise_xor_(_shift(z, 31))
-
-
-def key(x: Tensor, seed: int = 0) -> Tensor:
-    """(N,) int64, one stream per example: a hash of its pixels, their positions and the seed."""
-    wide = x.dtype == torch.float64
-    bits = (x.detach() if wide else x.detach().float()).flatten(1) + 0.0  # + 0.0 makes -0.0 and 0.0 one pixel
-    words = bits.contiguous().view(torch.int64 if wide else torch.int32).long()
-    positions = torch.arange(1, words.shape[1] + 1, device=x.device).mul_(GAMMA)
-    total = _mix(words + positions).sum(1)
-    return _mix(total + _mix(torch.full_like(total, _signed(seed)).add_(GAMMA)))
-
-
-def _words(key: Tensor, shape: Sequence[int], draw: int, salt: int) -> Tensor:
-    """(N, *shape) int64 of 64 random bits; other draws and salts are other streams."""
-    stream = _mix(key + _signed((2 * draw + salt + 1) * MIX1))
-    counter = torch.arange(1, math.prod(shape) + 1, device=key.device).mul_(GAMMA)
-    return _mix(stream[:, None] + counter).view(len(key), *shape)
-
-
-def uniform(key: Tensor, shape: Sequence[int], draw: int = 0) -> Tensor:
-    """(N, *shape) float32 in [0, 1), multiples of 2**-24."""
-    return _shift(_words(key, shape, draw, salt=0), 40).float().mul_(2.0**-24)
-
-
-def normal(key: Tensor, shape: Sequence[int], draw: int = 0) -> Tensor:
-    """(N, *shape) float32, standard normal, by Box-Muller from the two halves of one word.
-
-    Computed in float64 (float32 on MPS, which has no other), so devices agree but for rare last bits of log and cos.
-    """
-    words = _words(key, shape, draw, salt=1)
-    wide = torch.float32 if key.device.type == "mps" else torch.float64
-    radius = _shift(words, 32).to(wide).add_(1).mul_(2.0**-32).log_().mul_(-2).sqrt_()  # of a number in (0, 1]
-    angle = words.bitwise_and_(2**32 - 1).to(wide).mul_(2 * math.pi * 2.0**-32)
-    return radius.mul_(angle.cos_()).float()
+    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+        return x + self.ball.surface(x, self.seed)

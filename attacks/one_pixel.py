@@ -18,11 +18,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from attacks import noise
-from attacks.goal import chosen, reached
-from attacks.model import Attack, Victim
-from attacks.precision import widened
-from genlab.ranges import Count, Positive, Range, Seed
+from attacks.core import random as noise
+from attacks.core.goal import chosen, reached
+from attacks.core.model import Attack, Victim
+from attacks.core.precision import widened
+from genlab.core.ranges import Count, Positive, Range, Seed
 
 
 def log_odds(logits: Tensor, y: Tensor) -> Tensor:

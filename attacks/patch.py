@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from attacks import noise
-from attacks.goal import cross_entropy, reached
-from attacks.model import Attack, Learnt, Model, Victim, finite, victim
+from attacks.core import random as noise
+from attacks.core.goal import cross_entropy, reached
+from attacks.core.model import Attack, Learnt, Model, Victim, finite, victim
 from attacks.views import NUMBERS, Views
+from genlab.core.ranges import Count, LearningRate, Range, Seed, Weight
 from genlab.data import Images, Stream
-from genlab.optim import adam
-from genlab.ranges import Count, LearningRate, Range, Seed, Weight
-from genlab.train import Method, Metrics, Options, Update, fit
+from genlab.training.loop import fit
+from genlab.training.method import Method, Metrics, Options
+from genlab.training.optim import adam
+from genlab.training.update import Update
 
 if TYPE_CHECKING:
-    from genlab.train import Stream as Batches
+    from genlab.training.method import Stream as Batches
 
 Shape = Literal["square", "disc", "glasses"]
 

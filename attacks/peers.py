@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks.ball import L2, Linf
 from attacks.carlini import CarliniL2
+from attacks.core.ball import L2, Linf
+from attacks.core.minimal import size
+from attacks.core.model import Attack
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.elastic_net import EAD
 from attacks.jsma import JSMA
-from attacks.minimal import size
-from attacks.model import Attack
 from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
 from attacks.universal import UniversalCount
 from genlab.data import Images

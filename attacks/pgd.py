@@ -18,10 +18,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.ball import Ball, scale
-from attacks.goal import Best, cross_entropy, reached
-from attacks.model import Attack, Victim
-from genlab.ranges import Positive, Seed, Share, Steps
+from attacks.core.ball import Ball, scale
+from attacks.core.goal import Best, cross_entropy, reached
+from attacks.core.model import Attack, Victim
+from genlab.core.ranges import Positive, Seed, Share, Steps
 
 
 @dataclass(frozen=True)

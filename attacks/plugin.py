@@ -8,12 +8,12 @@ from ast import literal_eval
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from genlab.names import choose, resolve
+from genlab.core.registry import choose, resolve
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from attacks.model import Attack
+    from attacks.core.model import Attack
 
 COMMANDS = {"attack": ("attacks.cli:main", "attack a trained classifier: success rates, with and without defences")}
 
@@ -43,7 +43,7 @@ ATTACKS: dict[str, tuple[str, str]] = {
         "one perturbation, at one class, then at the number fooled",
     ),
     "universal-generator": ("attacks.universal:UniversalGenerator", "one perturbation, drawn by a trained network"),
-    "proxy": ("attacks.proxy:Proxy", "PGD on a network of one's own, trained on the target's answers"),
+    "proxy": ("attacks.surrogate:Proxy", "PGD on a network of one's own, trained on the target's answers"),
     "deepfool": ("attacks.deepfool:DeepFool", "to the nearest boundary in L2, linear step by linear step"),
     "deepfool-linf": ("attacks.deepfool:DeepFoolLinf", "DeepFool for the largest change of a pixel"),
     "cw-l2": ("attacks.carlini:CarliniL2", "Carlini and Wagner's smallest change in L2"),
@@ -55,11 +55,11 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "fmn": ("attacks.fmn:FMN", "fast minimum norm in L2: a ball that follows the boundary"),
     "fmn-linf": ("attacks.fmn:FMNLinf", "fast minimum norm for the largest change"),
     "fmn-l1": ("attacks.fmn:FMNL1", "fast minimum norm for the sum of changes"),
-    "noise": ("attacks.control:Noise", "the control: random noise of the same size"),
+    "noise": ("attacks.noise:Noise", "the control: random noise of the same size"),
 }
 BALLS: dict[str, tuple[str, str]] = {
-    "linf": ("attacks.ball:Linf", "no pixel moves by more than eps"),
-    "l2": ("attacks.ball:L2", "the Euclidean length of the change is at most eps"),
+    "linf": ("attacks.core.ball:Linf", "no pixel moves by more than eps"),
+    "l2": ("attacks.core.ball:L2", "the Euclidean length of the change is at most eps"),
 }
 DEFENCES: dict[str, tuple[str, str]] = {
     "none": ("attacks.plugin:undefended", "the model itself"),

@@ -22,14 +22,16 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, pad
 
-from attacks.model import Model, victim
+from attacks.core.model import Model, victim
+from genlab.core.ranges import Count, LearningRate, Positive, Seed, Weight, check
 from genlab.data import Images, Stream, batches
-from genlab.optim import adam
-from genlab.ranges import Count, LearningRate, Positive, Seed, Weight, check
-from genlab.train import Method, Metrics, Options, Update, fit
+from genlab.training.loop import fit
+from genlab.training.method import Method, Metrics, Options
+from genlab.training.optim import adam
+from genlab.training.update import Update
 
 if TYPE_CHECKING:
-    from genlab.train import Stream as Batches
+    from genlab.training.method import Stream as Batches
 
 
 def windows(cells: int = 4, pixels: int = 2, gap: int = 0) -> Tensor:

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from attacks.goal import Smallest, margin, reached
-from attacks.model import Attack, Victim
-from genlab.ranges import Range, Steps, Weight
+from attacks.core.goal import Smallest, margin, reached
+from attacks.core.model import Attack, Victim
+from genlab.core.ranges import Range, Steps, Weight
 
 SMALL = 1e-8
 

@@ -17,11 +17,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from attacks import noise
-from attacks.ball import Ball
-from attacks.goal import Best, margin, reached
-from attacks.model import Attack, Victim, finite
-from genlab.ranges import Count, Positive, Range, Seed
+from attacks.core import random as noise
+from attacks.core.ball import Ball
+from attacks.core.goal import Best, margin, reached
+from attacks.core.model import Attack, Victim, finite
+from genlab.core.ranges import Count, Positive, Range, Seed
 
 PAIRS = 16  # asked in one pass: fixed, so that sums never depend on the batch
 ROWS = 2048  # in one pass at most

@@ -18,12 +18,12 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from attacks import noise
-from attacks.ball import L2, Ball, Linf
-from attacks.goal import Best, chosen, cross_entropy, margin, reached
-from attacks.model import Attack, Victim
+from attacks.core import random as noise
+from attacks.core.ball import L2, Ball, Linf
+from attacks.core.goal import Best, chosen, cross_entropy, margin, reached
+from attacks.core.model import Attack, Victim
 from attacks.spsa import wide
-from genlab.ranges import Range, Seed
+from genlab.core.ranges import Range, Seed
 
 HALVE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: when the painted share is halved
 

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from attacks import noise
-from attacks.ball import Ball, scale
-from attacks.goal import chosen, cross_entropy
-from attacks.model import Attack, Victim
+from attacks.core import random as noise
+from attacks.core.ball import Ball, scale
+from attacks.core.goal import chosen, cross_entropy
+from attacks.core.model import Attack, Victim
 from attacks.views import NUMBERS, Views
-from genlab.ranges import Positive, Range, Seed, Share, Steps
+from genlab.core.ranges import Positive, Range, Seed, Share, Steps
 
 
 def gaussian(kernel: int) -> Tensor:

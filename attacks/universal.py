@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Self
 import torch
 from torch import Tensor
 
-from attacks.ball import Ball, Linf
+from attacks.core.ball import Ball, Linf
+from attacks.core.goal import answers, cross_entropy, reached
+from attacks.core.model import Attack, Learnt, Model, Victim, victim
 from attacks.deepfool import DeepFool, DeepFoolLinf
-from attacks.goal import answers, cross_entropy, reached
-from attacks.model import Attack, Learnt, Model, Victim, victim
 from attacks.universal_method import Delta, Generated, Loss, hit, lead, lead_of, learn
+from genlab.core.ranges import Count, LearningRate, Positive, Range, Seed, Steps, Width
 from genlab.data.seeds import generator
-from genlab.ranges import Count, LearningRate, Positive, Range, Seed, Steps, Width
-from genlab.train import Options
+from genlab.training.method import Options
 
 if TYPE_CHECKING:
     from genlab.data import Images

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from attacks.ball import Ball, Linf
-from attacks.goal import margin, reached
-from attacks.model import Model, Victim, finite, victim
+from attacks.core.ball import Ball, Linf
+from attacks.core.goal import margin, reached
+from attacks.core.model import Model, Victim, finite, victim
 from genlab.data import Images, Stream
 from genlab.data.seeds import generator
-from genlab.optim import adam
-from genlab.train import Method, Metrics, Options, Update, fit
-from genlab.train import Stream as AnyStream
+from genlab.training.loop import fit
+from genlab.training.method import Method, Metrics, Options
+from genlab.training.method import Stream as AnyStream
+from genlab.training.optim import adam
+from genlab.training.update import Update
 
 
 class Delta(nn.Module):

@@ -1,7 +1,7 @@
 """Random views: the rotation, size, place and brightness in which something printed will be seen; differentiable.
 
 Expectation over transformations: Athalye et al. 2018, arXiv:1707.07397. A view is five uniform numbers, so that its
-owner decides where the randomness comes from (torch's generator in training, `attacks.noise` in an attack); 0.5 each is
+owner decides where the randomness comes from (torch's generator in training, `attacks.core.random` in an attack); 0.5 each is
 the middle one. JPEG, which has no useful gradient, belongs to the evaluation.
 """
 
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from genlab.ranges import Range, Share, check, checked
+from genlab.core.ranges import Range, Share, check, checked
 
 Quality = Annotated[int, Range(1, 95)]  # of a JPEG file
 Scale = Annotated[float, Range(0.001, 1000)]

@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from genlab.names import lazily
+from genlab.core.registry import lazily
 
 if TYPE_CHECKING:
     from genlab.experiment import DataOptions, Experiment, load
-    from genlab.grid import save_grid
-    from genlab.report import Report
+    from genlab.reporting.grid import save_grid
+    from genlab.reporting.report import Report
     from genlab.run import Run
-    from genlab.train import Config, Method, Options, Update, fit
+    from genlab.training.loop import fit
+    from genlab.training.method import Config, Method, Options
+    from genlab.training.update import Update
 
 __version__ = "0.1.0"
 
@@ -27,14 +29,14 @@ _HOME = {
     "DataOptions": "experiment",
     "Experiment": "experiment",
     "load": "experiment",
-    "save_grid": "grid",
-    "Report": "report",
+    "save_grid": "reporting.grid",
+    "Report": "reporting.report",
     "Run": "run",
-    "Config": "train",
-    "Method": "train",
-    "Options": "train",
-    "Update": "train",
-    "fit": "train",
+    "Config": "training.method",
+    "Method": "training.method",
+    "Options": "training.method",
+    "Update": "training.update",
+    "fit": "training.loop",
 }
 __all__ = [
     "Config",

@@ -11,23 +11,24 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from genlab import distributed, memory
-from genlab.batch import check_batch
-from genlab.checkpoint import CheckpointError, restore_module
-from genlab.cli import gather
+from genlab.core import memory
+from genlab.core.batch import check_batch
+from genlab.core.files import FileError, Schema, mismatch
+from genlab.core.plugins import methods
+from genlab.core.ranges import Range, Side, check, short
+from genlab.core.rebuild import rebuild
+from genlab.core.registry import held, resolve
+from genlab.core.text import one_line
 from genlab.data import Augment, Stream
 from genlab.data import load as load_data
-from genlab.files import FileError, Schema, mismatch
-from genlab.grid import save_grid
-from genlab.lock import locked
-from genlab.methods import METHODS
-from genlab.names import held, resolve
-from genlab.ranges import Range, Side, check, short
-from genlab.rebuild import rebuild
-from genlab.report import Report
+from genlab.reporting.grid import save_grid
+from genlab.reporting.report import Report
 from genlab.run import Run, RunError
-from genlab.text import one_line
-from genlab.train import Config, Hook, Method, Options, fit
+from genlab.training import distributed
+from genlab.training.checkpoint import CheckpointError, restore_module
+from genlab.training.lock import locked
+from genlab.training.loop import fit
+from genlab.training.method import Config, Hook, Method, Options
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def config_of(run: Run) -> Config:
     this process holds already. So a config.json cannot make anything else run.
     """
     name = _about(run, "method")
-    kind = resolve(name) if name in {path for path, _ in gather("METHODS", METHODS).values()} else held(name)
+    kind = resolve(name) if name in {path for path, _ in methods().values()} else held(name)
     if not (isinstance(kind, type) and issubclass(kind, Config) and kind.build is not Config.build):
         raise RunError(
             f"{run.path / 'config.json'} names {short(name)} as its method, which is none of `genlab list`, nor a "

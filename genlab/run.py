@@ -23,9 +23,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-from genlab.checkpoint import Checkpoints
-from genlab.files import FileError, Schema, leftovers, naming, parse, read, read_json, write_atomically
-from genlab.ranges import Range, short
+from genlab.core.files import FileError, Schema, leftovers, naming, parse, read, read_json, write_atomically
+from genlab.core.ranges import Range, short
+from genlab.training.checkpoint import Checkpoints
 
 FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
 CONFIG: Schema = {

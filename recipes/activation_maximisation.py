@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Seed
 from genlab.experiment import check_all
 from genlab.explain.gradients import slope
 from genlab.explain.maximise import maximise, maximise_through
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.vae import VAEConfig
-from genlab.ranges import Count, Seed
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.likelihood.vae import VAEConfig
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

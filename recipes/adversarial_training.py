@@ -15,13 +15,13 @@ import torch
 import genlab
 from attacks import FGSM, PGD, Linf
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
-from attacks.evaluate import evaluate
-from genlab.cli import start
+from attacks.evaluation.evaluate import evaluate
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Repeats, Seed, Share
 from genlab.data import Images, Stream
-from genlab.files import write_atomically
-from genlab.methods.classifier import ClassifierConfig, FineTuning
-from genlab.plots import curves
-from genlab.ranges import Count, Eps, Repeats, Seed, Share
+from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
+from genlab.reporting.plots import curves
 
 
 @dataclass(frozen=True)

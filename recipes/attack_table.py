@@ -13,17 +13,17 @@ from pathlib import Path
 from rich.table import Column, Table
 
 import genlab
-from attacks.control import Noise
-from attacks.evaluate import evaluate
-from attacks.model import Learnt
+from attacks.core.model import Learnt
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import progress, triptych
+from attacks.noise import Noise
 from attacks.plugin import ATTACKS, attack
-from attacks.report import progress, triptych
-from genlab.cli import start
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig
-from genlab.ranges import Count, Eps, Seed, Width
-from genlab.text import Console
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Seed, Width
+from genlab.core.text import Console
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 import genlab
-from genlab.baselines import nmf, pca
-from genlab.cli import start
-from genlab.codes import farness, over, scatter, search, squared_error
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.autoencoder import AutoEncoderConfig
-from genlab.ranges import Count, Seed, Weight, Width
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Seed, Weight, Width
+from genlab.latent.baselines import nmf, pca
+from genlab.latent.codes import farness, over, scatter, search, squared_error
+from genlab.methods.representation.autoencoder import AutoEncoderConfig
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from attacks.defences.adversarial_training import AdversarialTraining, AdversarialTrainingConfig
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.ranges import Count, Repeats, Side, Steps, Threads
+from genlab.core.text import Console
+from genlab.core.timing import seconds, static
 from genlab.data import Stream
-from genlab.ranges import Count, Repeats, Side, Steps, Threads
-from genlab.text import Console
-from genlab.timing import seconds, static
-from genlab.train import Options, fit
+from genlab.training.loop import fit
+from genlab.training.method import Options
 
 
 @dataclass(frozen=True)

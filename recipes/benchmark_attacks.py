@@ -21,12 +21,12 @@ from torch.nn.functional import cross_entropy
 import genlab
 from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
 from attacks.peers import DUELS, contest
-from genlab.cli import start
-from genlab.files import write_atomically
-from genlab.methods.classifier import ClassifierConfig
-from genlab.ranges import Count, Repeats, Threads
-from genlab.text import Console
-from genlab.timing import seconds
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Repeats, Threads
+from genlab.core.text import Console
+from genlab.core.timing import seconds
+from genlab.methods.classification.classifier import ClassifierConfig
 
 ATTACKS = [FGSM(Linf(0.3)), IFGSM(Linf(0.3)), PGD(Linf(0.3)), MIFGSM(Linf(0.3)), PGD(L2(2.0))]
 

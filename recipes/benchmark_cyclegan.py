@@ -11,13 +11,14 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.ranges import Count, Repeats, Side, Steps, Threads, Width
+from genlab.core.text import Console
+from genlab.core.timing import seconds, static
 from genlab.data import Pair, Stream
-from genlab.methods.cyclegan import LSGAN, CycleGAN, CycleGANConfig
-from genlab.ranges import Count, Repeats, Side, Steps, Threads, Width
-from genlab.text import Console
-from genlab.timing import seconds, static
-from genlab.train import Options, fit
+from genlab.methods.translation.cyclegan import LSGAN, CycleGAN, CycleGANConfig
+from genlab.training.loop import fit
+from genlab.training.method import Options
 
 
 @dataclass(frozen=True)

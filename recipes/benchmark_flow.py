@@ -17,16 +17,17 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.ranges import Count, Layers, Repeats, Steps, Threads, Width
+from genlab.core.text import Console
+from genlab.core.timing import seconds, static
 from genlab.data import Stream
-from genlab.likelihood import dequantise
-from genlab.methods.flow import Flow, FlowConfig
+from genlab.likelihood.units import dequantise
+from genlab.methods.likelihood.flow import Flow, FlowConfig
 from genlab.nets.peers import apart, normflows
-from genlab.optim import adam
-from genlab.ranges import Count, Layers, Repeats, Steps, Threads, Width
-from genlab.text import Console
-from genlab.timing import seconds, static
-from genlab.train import Options, fit
+from genlab.training.loop import fit
+from genlab.training.method import Options
+from genlab.training.optim import adam
 
 SHAPE = (1, 28, 28)
 

@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.ranges import Count, Repeats, Threads
+from genlab.core.timing import seconds, static
 from genlab.data import Stream
-from genlab.ranges import Count, Repeats, Threads
-from genlab.timing import seconds, static
 
 
 @dataclass(frozen=True)

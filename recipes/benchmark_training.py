@@ -11,14 +11,15 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.ranges import Count, Repeats, Steps, Threads
+from genlab.core.text import Console
+from genlab.core.timing import seconds, static
 from genlab.data import Stream
-from genlab.methods.gan import GAN, GANConfig
-from genlab.methods.wgan_gp import WGANGP, WGANGPConfig
-from genlab.ranges import Count, Repeats, Steps, Threads
-from genlab.text import Console
-from genlab.timing import seconds, static
-from genlab.train import Options, fit
+from genlab.methods.gan.gan import GAN, GANConfig
+from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
+from genlab.training.loop import fit
+from genlab.training.method import Options
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ from typing import Annotated, Any
 
 import genlab
 from attacks import MIFGSM, NES, SPSA, HopSkipJump, HopSkipJumpLinf, Linf, Proxy, Square, Transfer
-from attacks.evaluate import evaluate
-from attacks.report import add
-from genlab.cli import start
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import add
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Range, Seed, Some
+from genlab.core.text import Console
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.methods.classifier import ClassifierConfig
+from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.nets.classifiers import NETWORKS
-from genlab.plots import curves
-from genlab.ranges import Count, Eps, Range, Seed, Some
-from genlab.text import Console
+from genlab.reporting.plots import curves
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ import genlab
 from attacks import L2, PGD, Linf
 from attacks.defences.interval import IntervalTrainingConfig, certified
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed, certified_accuracy
-from attacks.evaluate import evaluate
-from genlab.cli import start
-from genlab.files import write_atomically
-from genlab.plots import curves
-from genlab.ranges import Count, Eps, Positive, Range, Seed, Some
+from attacks.evaluation.evaluate import evaluate
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Positive, Range, Seed, Some
+from genlab.reporting.plots import curves
 
 
 @dataclass(frozen=True)

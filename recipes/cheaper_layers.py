@@ -17,19 +17,19 @@ import torch
 from torch import nn
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
 from genlab.compress.count import macs
 from genlab.compress.low_rank import factorise
 from genlab.compress.neurons import prune_neurons
 from genlab.compress.quantise import binarise
 from genlab.compress.separable import separate
 from genlab.compress.table import table
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Repeats
 from genlab.data import Stream
-from genlab.files import write_atomically
-from genlab.methods.classifier import FineTuning
+from genlab.methods.classification.classifier import FineTuning
 from genlab.nets.classifiers import LENETS, NETWORKS
-from genlab.ranges import Count, Repeats
-from genlab.report import spread
+from genlab.reporting.report import spread
 
 
 @dataclass(frozen=True)

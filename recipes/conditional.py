@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.ranges import Count, Seed, Side, Width
 from genlab.experiment import check_all
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.conditional_gan import ConditionalGANConfig, Heads, obedience
-from genlab.methods.stack_gan import StackGANConfig
-from genlab.ranges import Count, Seed, Side, Width
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.gan.conditional_gan import ConditionalGANConfig, Heads, obedience
+from genlab.methods.gan.stack_gan import StackGANConfig
 
 
 @dataclass(frozen=True)

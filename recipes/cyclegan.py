@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Seed, Side, Some, Width
+from genlab.core.registry import choose
 from genlab.data.domains import names
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.cyclegan import CycleGANConfig
+from genlab.methods.translation.cyclegan import CycleGANConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import side_by_side, translation
-from genlab.names import choose
-from genlab.ranges import Count, Seed, Side, Some, Width
+from genlab.reporting.grid import grid_png
 
 SMALL = CycleGANConfig(blocks=3, levels=1, lr=4e-4)
 VARIANTS = {

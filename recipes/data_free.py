@@ -15,18 +15,18 @@ from torch import Tensor
 
 import genlab
 from attacks import FGSM, Linf
-from attacks.evaluate import evaluate
-from genlab.cli import start
+from attacks.evaluation.evaluate import evaluate
+from genlab.cli.main import start
 from genlab.compress.distil import Distillation
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Seed, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import Classifier, ClassifierConfig
-from genlab.methods.gan import GANConfig
+from genlab.methods.classification.classifier import Classifier, ClassifierConfig
+from genlab.methods.gan.gan import GANConfig
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import cnn
-from genlab.ranges import Count, Eps, Seed, Width
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,15 @@ import torch
 from torch import nn
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
 from genlab.compress.deep import SETTINGS, pruned, shared
 from genlab.compress.table import table
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, LearningRate, Repeats
 from genlab.data import Stream
-from genlab.files import write_atomically
-from genlab.methods.classifier import FineTuning
+from genlab.methods.classification.classifier import FineTuning
 from genlab.nets.classifiers import LENETS
-from genlab.ranges import Count, LearningRate, Repeats
-from genlab.report import spread
+from genlab.reporting.report import spread
 
 
 @dataclass(frozen=True)

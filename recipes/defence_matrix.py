@@ -16,19 +16,19 @@ import genlab
 from attacks import FGSM, PGD, AutoPGD, Linf, Square
 from attacks.defences import line_up
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
-from attacks.defences.committee import Committee
+from attacks.defences.ensemble import Committee
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed
 from attacks.defences.verdict import table, to_json, verdicts
-from attacks.evaluate import evaluate
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import add, progress
 from attacks.plugin import defence
-from attacks.report import add, progress
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Range, Seed
+from genlab.core.text import Console
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.methods.classifier import ClassifierConfig
-from genlab.plots import heat
-from genlab.ranges import Count, Range, Seed
-from genlab.text import Console
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.plots import heat
 
 ROBUST: tuple[Literal["fgsm", "pgd", "trades"], ...] = ("fgsm", "pgd", "trades")
 

@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
 from genlab.compress.distil import Distillation
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Positive, Range, Repeats, Some, Width
 from genlab.data import Augment, Images, Stream
-from genlab.files import write_atomically
-from genlab.methods.classifier import Classifier
+from genlab.methods.classification.classifier import Classifier
 from genlab.metrics.accuracy import answers
 from genlab.nets.classifiers import mlp
-from genlab.ranges import Count, Positive, Range, Repeats, Some, Width
-from genlab.report import spread
+from genlab.reporting.report import spread
 
 
 @dataclass(frozen=True)

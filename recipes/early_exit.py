@@ -16,11 +16,11 @@ from torch import Tensor
 
 import genlab
 from attacks import PGD, Linf
-from genlab.cli import start
+from genlab.cli.main import start
 from genlab.compress.early_exit import EarlyExit, EarlyExitConfig
-from genlab.files import write_atomically
-from genlab.plots import curves
-from genlab.ranges import Count, Eps, Range, Seed, Some, Width
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Range, Seed, Some, Width
+from genlab.reporting.plots import curves
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,21 @@ from typing import Any
 import torch
 
 import genlab
-from attacks.ball import Linf
-from attacks.control import Noise
+from attacks.core.ball import Linf
 from attacks.explanation import Disguise
-from genlab.cli import start
+from attacks.noise import Noise
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Seed
 from genlab.explain.grad_cam import grad_cam
 from genlab.explain.gradients import integrated_gradients, saliency, smooth_grad
 from genlab.explain.lime import lime, superpixels
 from genlab.explain.measure import deletion, overlap, rank_correlation
 from genlab.explain.occlusion import occlusion
 from genlab.explain.pictures import shown
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig
-from genlab.plots import curves
-from genlab.ranges import Count, Eps, Seed
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.grid import grid_png
+from genlab.reporting.plots import curves
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)
 

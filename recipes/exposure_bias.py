@@ -14,16 +14,16 @@ from typing import Annotated
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Layers, Range, Repeats, Share
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig
+from genlab.methods.likelihood.autoregressive import Autoregressive, AutoregressiveConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look, samples, some
-from genlab.ranges import Count, Layers, Range, Repeats, Share
-from genlab.report import spread
+from genlab.reporting.grid import grid_png
+from genlab.reporting.report import spread
 
 
 @dataclass(frozen=True)

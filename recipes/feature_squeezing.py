@@ -17,16 +17,16 @@ from attacks.defences.denoising import NonLocalMeans
 from attacks.defences.roc import Costs
 from attacks.defences.smoothing import BitDepth, Filtered
 from attacks.plugin import attack
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Range, Seed, Share, Some, Steps
 from genlab.data.resize import resized
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.methods.autoencoder import AutoEncoderConfig
-from genlab.methods.autoregressive import AutoregressiveConfig
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.flow import FlowConfig
-from genlab.methods.vae import VAEConfig
-from genlab.ranges import Count, Eps, Range, Seed, Share, Some, Steps
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
+from genlab.methods.likelihood.flow import FlowConfig
+from genlab.methods.likelihood.vae import VAEConfig
+from genlab.methods.representation.autoencoder import AutoEncoderConfig
 
 COSTS = {"miss 1, alarm 1": Costs(), "miss 10, alarm 1": Costs(miss=10), "miss 1, alarm 10": Costs(alarm=10)}
 PIXELS = AutoregressiveConfig(head="logistic", levels=16, layers=3)
@@ -60,7 +60,7 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
     attacks = {name: attack(name, config.eps) for name in config.attacks}
-    kinds = {name: MODELS[genlab.names.choose(name, MODELS, "model")][0] for name in config.models}
+    kinds = {name: MODELS[genlab.core.registry.choose(name, MODELS, "model")][0] for name in config.models}
     kinds = {"classifier": ClassifierConfig(), **kinds}
     plan = {name: genlab.Experiment(method, data, options) for name, method in kinds.items()}
     check_all(plan.values())

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.ranges import Count, Seed, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.triple_gan import TripleGANConfig
-from genlab.ranges import Count, Seed, Width
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.gan.triple_gan import TripleGANConfig
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, LearningRate, Positive, Seed
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.flow import FlowConfig
+from genlab.methods.likelihood.flow import FlowConfig
 from genlab.nets.glow import FlowName
-from genlab.ranges import Count, LearningRate, Positive, Seed
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,18 @@ from pathlib import Path
 import torch
 
 import genlab
-from genlab import divergences as d
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.ranges import Positive, Repeats, Seed, Steps
 from genlab.data import points
-from genlab.losses import OBJECTIVES
-from genlab.methods.discriminator_only import DiscriminatorOnly
-from genlab.methods.gan import GAN
-from genlab.methods.wgan import WGAN
+from genlab.methods.gan.gan import GAN
+from genlab.methods.gan.losses import OBJECTIVES
+from genlab.methods.gan.wgan import WGAN
 from genlab.nets.mlp import Critic, Generator
-from genlab.plane import Film, add_sweep, play
-from genlab.plots import curves
-from genlab.ranges import Positive, Repeats, Seed, Steps
-from genlab.transport import earth_movers
+from genlab.reporting.plots import curves
+from genlab.theory import divergences as d
+from genlab.theory.discriminator_only import DiscriminatorOnly
+from genlab.theory.plane import Film, add_sweep, play
+from genlab.theory.transport import earth_movers
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from statistics import median
 from typing import Annotated, Any
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Range, Repeats, Some, Units, Width
+from genlab.core.registry import choose
 from genlab.experiment import check_all
-from genlab.files import write_atomically
 from genlab.methods.zoo import zoo
 from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import look, samples, some
-from genlab.names import choose
-from genlab.ranges import Range, Repeats, Some, Units, Width
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ import torch
 import genlab
 from attacks import PGD, Linf
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
-from attacks.evaluate import evaluate
-from genlab.cli import start
+from attacks.evaluation.evaluate import evaluate
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Repeats, Share, Width
 from genlab.data import Stream
 from genlab.data.mixed import Mixed
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.gan import GANConfig
-from genlab.ranges import Count, Eps, Repeats, Share, Width
-from genlab.report import spread
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.gan.gan import GANConfig
+from genlab.reporting.grid import grid_png
+from genlab.reporting.report import spread
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import genlab
-from genlab.cli import start
-from genlab.methods.infogan import InfoGANConfig
-from genlab.ranges import Count, Repeats, Seed, Side, Units, Width
+from genlab.cli.main import start
+from genlab.core.ranges import Count, Repeats, Seed, Side, Units, Width
+from genlab.methods.gan.infogan import InfoGANConfig
 
 VARIANTS = {
     "infogan": InfoGANConfig(weight_category=0.1, lr_generator=3e-3),

@@ -17,17 +17,17 @@ from typing import Any
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Seed, Width
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.likelihood import likelihood
-from genlab.methods.autoregressive import AutoregressiveConfig
-from genlab.methods.flow import FlowConfig
-from genlab.methods.vae import VAEConfig
-from genlab.methods.vq_vae import VQVAEConfig
-from genlab.mixture import Mixture
-from genlab.ranges import Count, Seed, Width
+from genlab.likelihood.mixture import Mixture
+from genlab.likelihood.units import likelihood
+from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
+from genlab.methods.likelihood.flow import FlowConfig
+from genlab.methods.likelihood.vae import VAEConfig
+from genlab.methods.likelihood.vq_vae import VQVAEConfig
+from genlab.reporting.grid import grid_png
 
 WAYS = {
     "PixelCNN": ("exact", AutoregressiveConfig("pixelcnn", "softmax", lr=2e-3), 1.0),
@@ -54,7 +54,7 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, channels=1, data_root=config.data_root)
     train, test, page, rows = data.load("train"), data.load("test"), genlab.Report(f"Likelihood: {config.data}"), []
-    ways = {name: WAYS[genlab.names.choose(name, WAYS, "model")] for name in config.models}
+    ways = {name: WAYS[genlab.core.registry.choose(name, WAYS, "model")] for name in config.models}
     options = genlab.Options(batch=32, seed=config.seed, schedule="cosine", half_life=2000, clip=100.0, warmup=0.02)
 
     check_all(genlab.Experiment(method, data, options) for _, method, _ in ways.values())

@@ -15,16 +15,16 @@ import torch
 from torch import nn
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
 from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Repeats
 from genlab.data import Stream
-from genlab.files import write_atomically
-from genlab.methods.classifier import FineTuning
+from genlab.methods.classification.classifier import FineTuning
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import lenet300
-from genlab.plots import curves
-from genlab.ranges import Count, Repeats
-from genlab.report import spread
+from genlab.reporting.plots import curves
+from genlab.reporting.report import spread
 
 
 @dataclass(frozen=True)

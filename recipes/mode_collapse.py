@@ -9,17 +9,17 @@ from statistics import mean, pstdev
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.ranges import Count, LearningRate, Repeats, Steps
 from genlab.data import points
-from genlab.methods.gan import GAN
-from genlab.methods.unrolled import UnrolledGAN
-from genlab.methods.wgan_gp import WGANGP
+from genlab.methods.gan.gan import GAN
+from genlab.methods.gan.image_pool import Replay
+from genlab.methods.gan.unrolled import UnrolledGAN
+from genlab.methods.gan.wgan_gp import WGANGP
 from genlab.nets.ensemble import Ensemble
 from genlab.nets.mlp import BatchCritic, Critic, Generator
-from genlab.plane import Modes, play, scenes
-from genlab.plots import curves
-from genlab.ranges import Count, LearningRate, Repeats, Steps
-from genlab.replay import Replay
+from genlab.reporting.plots import curves
+from genlab.theory.plane import Modes, play, scenes
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Repeats, Width
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.methods.gan import GANConfig
-from genlab.methods.unrolled import UnrolledConfig
-from genlab.methods.wgan_gp import WGANGPConfig
+from genlab.methods.gan.gan import GANConfig
+from genlab.methods.gan.unrolled import UnrolledConfig
+from genlab.methods.gan.wgan_gp import WGANGPConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.hook import MetricHook
-from genlab.plots import heat
-from genlab.ranges import Count, Repeats, Width
-from genlab.report import spread
+from genlab.reporting.plots import heat
+from genlab.reporting.report import spread
 
 LR = 2e-3  # ten times the usual: the plain GAN begins with few classes. The unrolled one learns at its own rates only
 METHODS: dict[str, Any] = {

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 import genlab
-from genlab.cli import start
-from genlab.edit import attribute_vector, edit, invert, painted, squared_error
-from genlab.grid import grid_png
-from genlab.methods.vae_gan import VAEGANConfig
-from genlab.names import choose
-from genlab.ranges import Count, Seed, Side, Steps
+from genlab.cli.main import start
+from genlab.core.ranges import Count, Seed, Side, Steps
+from genlab.core.registry import choose
+from genlab.latent.edit import attribute_vector, edit, invert, painted, squared_error
+from genlab.methods.gan.vae_gan import VAEGANConfig
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from typing import Any, Literal
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Halvings, Seed, Side, Width
 from genlab.data import batches
 from genlab.data.pairs import paired, task
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.pix2pix import Pix2PixConfig
+from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.partner import against_partners
 from genlab.nets.patch import deepest, receptive_field
-from genlab.ranges import Count, Halvings, Seed, Side, Width
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from typing import Annotated
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Layers, LearningRate, Range, Seed
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig, NetName
-from genlab.ranges import Count, Layers, LearningRate, Range, Seed
+from genlab.methods.likelihood.autoregressive import Autoregressive, AutoregressiveConfig, NetName
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

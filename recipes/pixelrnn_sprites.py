@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Layers, Range, Seed, Side
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.autoregressive import Autoregressive, AutoregressiveConfig, HeadName, NetName
-from genlab.ranges import Count, Layers, Range, Seed, Side
+from genlab.methods.likelihood.autoregressive import Autoregressive, AutoregressiveConfig, HeadName, NetName
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

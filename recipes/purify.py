@@ -15,19 +15,19 @@ from attacks.defences import line_up
 from attacks.defences.comparison import passing
 from attacks.defences.purify import DefenseGAN, PixelDefend, Reconstruct, magnet
 from attacks.defences.smoothing import Filtered
-from attacks.evaluate import evaluate
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import add
 from attacks.latent import Latent
-from attacks.report import add
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Seed, Steps
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.autoencoder import AutoEncoderConfig
-from genlab.methods.autoregressive import AutoregressiveConfig
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.gan import GANConfig
-from genlab.methods.vae import VAEConfig
-from genlab.ranges import Count, Eps, Seed, Steps
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.gan.gan import GANConfig
+from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
+from genlab.methods.likelihood.vae import VAEConfig
+from genlab.methods.representation.autoencoder import AutoEncoderConfig
+from genlab.reporting.grid import grid_png
 
 DCGAN = GANConfig(width=32, hidden=0, lr_generator=None)
 MODELS: dict[str, tuple[Any, Any]] = {

@@ -13,16 +13,16 @@ import genlab
 from attacks import FGSM, IFGSM, PGD, Linf
 from attacks.defences import line_up
 from attacks.defences.smoothing import BitDepth, Filtered, Gaussian
-from attacks.evaluate import evaluate
-from attacks.report import add, progress
-from genlab.cli import start
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import add, progress
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Positive, Range, Seed, Some, Width
+from genlab.core.text import Console
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.gan import GANConfig
-from genlab.ranges import Count, Eps, Positive, Range, Seed, Some, Width
-from genlab.text import Console
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.gan.gan import GANConfig
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ from pathlib import Path
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Seed, Some, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import Classifier
-from genlab.methods.deep_infomax import DeepInfoMaxConfig
-from genlab.methods.disentangle import DisentangleConfig
-from genlab.methods.pretraining import PreTraining, PreTrainingConfig
-from genlab.ranges import Count, Seed, Some, Width
+from genlab.methods.classification.classifier import Classifier
+from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig
+from genlab.methods.representation.disentangle import DisentangleConfig
+from genlab.methods.representation.pretraining import PreTraining, PreTrainingConfig
+from genlab.reporting.grid import grid_png
 
 INKS = torch.tensor([[1.0, 0.3, 0.2], [0.2, 0.9, 0.3], [0.3, 0.4, 1.0]])
 

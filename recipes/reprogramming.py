@@ -16,12 +16,12 @@ from rich.table import Table
 
 import genlab
 from attacks.reprogramming import Reprogramming, squares, windows
-from genlab.cli import start
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig
-from genlab.ranges import Count, LearningRate, Range, Seed, Side
-from genlab.text import Console
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, LearningRate, Range, Seed, Side
+from genlab.core.text import Console
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

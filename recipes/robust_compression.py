@@ -17,18 +17,18 @@ from torch import nn
 import genlab
 from attacks import FGSM, PGD, Linf
 from attacks.defences.adversarial_training import AdversarialTraining, AdversarialTrainingConfig
-from attacks.evaluate import evaluate
+from attacks.evaluation.evaluate import evaluate
 from attacks.universal import UniversalGradient
-from genlab.cli import start
+from genlab.cli.main import start
 from genlab.compress.deep import LENET300
 from genlab.compress.distil import Distillation
 from genlab.compress.table import table
 from genlab.compress.variants import variants
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Repeats, Seed
 from genlab.data import Stream
-from genlab.files import write_atomically
-from genlab.methods.classifier import ClassifierConfig, FineTuning
+from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import lenet300
-from genlab.ranges import Count, Eps, Repeats, Seed
 
 
 @dataclass(frozen=True)

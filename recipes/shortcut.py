@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Seed
 from genlab.data import Images, Stream
 from genlab.explain.gradients import saliency
 from genlab.explain.pictures import shown
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import Classifier, ClassifierConfig
-from genlab.ranges import Count, Seed
+from genlab.methods.classification.classifier import Classifier, ClassifierConfig
+from genlab.reporting.grid import grid_png
 
 COLOURS = torch.tensor([hsv_to_rgb(k / 10, 1.0, 0.6) for k in range(10)])
 

@@ -15,15 +15,15 @@ from torch import nn
 import genlab
 from attacks.defences import line_up
 from attacks.defences.verdict import table, to_json, verdicts
-from attacks.evaluate import evaluate
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import add, progress
 from attacks.plugin import attack, defence
-from attacks.report import add, progress
-from genlab.cli import start
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig
-from genlab.ranges import Count, Eps, Seed, Some
-from genlab.text import Console
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Seed, Some
+from genlab.core.text import Console
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

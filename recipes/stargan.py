@@ -18,14 +18,14 @@ from typing import Any
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Layers, LearningRate, Seed, Side, Width
 from genlab.data import Pair
 from genlab.data.domains import names, original
-from genlab.files import write_atomically
-from genlab.methods.stargan import StarGANConfig
+from genlab.methods.translation.stargan import StarGANConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import likeness, preserved
-from genlab.ranges import Count, Layers, LearningRate, Seed, Side, Width
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Range, Seed, Side, Width
 from genlab.data import batches
 from genlab.data.pairs import paired, task
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.pix2pix import Pix2PixConfig
+from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.partner import against_partners
-from genlab.ranges import Count, Range, Seed, Side, Width
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

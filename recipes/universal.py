@@ -15,14 +15,14 @@ import torch
 
 import genlab
 from attacks import Linf, Noise, Universal, UniversalCount, UniversalGenerator, UniversalGradient, UniversalTargeted
-from attacks.evaluate import evaluate
-from attacks.report import add
-from genlab.cli import start
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import add
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Range, Seed, Some
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig, NetName
-from genlab.ranges import Count, Range, Seed, Some
+from genlab.methods.classification.classifier import ClassifierConfig, NetName
+from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Seed, Side, Width
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.methods.cogan import CoGANConfig, agreement
-from genlab.methods.common_space import CommonSpaceConfig
+from genlab.methods.translation.cogan import CoGANConfig, agreement
+from genlab.methods.translation.common_space import CommonSpaceConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.translation import preserved
-from genlab.ranges import Count, Seed, Side, Width
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,19 @@ from typing import Literal
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Width
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.latents import interpolate, plane, sweep
-from genlab.likelihood import likelihood
-from genlab.methods.vae import VAEConfig, rates
+from genlab.latent.walks import interpolate, plane, sweep
+from genlab.likelihood.mixture import Mixture
+from genlab.likelihood.units import likelihood
+from genlab.methods.likelihood.vae import VAEConfig, rates
 from genlab.metrics.features import Pixels, default_features
 from genlab.metrics.memorisation import nearest_image
 from genlab.metrics.sharpness import sharpness
-from genlab.mixture import Mixture
-from genlab.plots import curves
-from genlab.ranges import Count, Width
+from genlab.reporting.grid import grid_png
+from genlab.reporting.plots import curves
 
 METHODS = {"VAE": {}, "auto-encoder": {"beta": 0.0}, "Gaussian VAE": {"pixels": "gaussian"}}
 

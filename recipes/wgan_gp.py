@@ -14,13 +14,13 @@ from typing import Any, Literal
 import torch
 
 import genlab
-from genlab.cli import start
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, LearningRate, Seed, Width
 from genlab.experiment import check_all
-from genlab.files import write_atomically
-from genlab.losses import slopes
-from genlab.methods.wgan_gp import WGANGPConfig
-from genlab.plots import curves
-from genlab.ranges import Count, LearningRate, Seed, Width
+from genlab.methods.gan.losses import slopes
+from genlab.methods.gan.wgan_gp import WGANGPConfig
+from genlab.reporting.plots import curves
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,18 @@ from pathlib import Path
 import torch
 
 import genlab
-from attacks import FGSM, L2, PGD, AutoPGD, Linf, landscape
+from attacks import FGSM, L2, PGD, AutoPGD, Linf
 from attacks.deepfool import DeepFool
-from attacks.evaluate import evaluate
-from attacks.report import add, progress
-from genlab.cli import start
-from genlab.files import write_atomically
-from genlab.grid import grid_png
-from genlab.methods.classifier import ClassifierConfig
-from genlab.plots import curves
-from genlab.ranges import Count, Eps, Some
-from genlab.text import Console
+from attacks.evaluation import landscape
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import add, progress
+from genlab.cli.main import start
+from genlab.core.files import write_atomically
+from genlab.core.ranges import Count, Eps, Some
+from genlab.core.text import Console
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.grid import grid_png
+from genlab.reporting.plots import curves
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def call(work: Callable[[], Any], within: Path, patience: float = 1.0) -> tuple[
 
 
 def genlab(words: list[str], within: Path, patience: float = 1.0) -> tuple[int | None, str, str]:
-    from genlab.cli import main
+    from genlab.cli.main import main
 
     return call(partial(main, words), within, patience)
 
@@ -142,9 +142,9 @@ def option(random: random.Random, names: list[str]) -> list[str]:
 
 
 def training(random: random.Random, runs: Path) -> list[str]:
-    from genlab.commands import methods
+    from genlab.core.plugins import methods
+    from genlab.core.registry import resolve
     from genlab.data.augment import Augment
-    from genlab.names import resolve
 
     name = random.choice(sorted(methods()))
     kind = resolve(methods()[name][0])
@@ -164,9 +164,9 @@ def other(random: random.Random, runs: Path) -> list[str]:
     """A command on a run that exists, with one option that may not fit."""
     from attacks.cli import Options as Attack
     from attacks.plugin import ATTACKS, DEFENCES
-    from genlab.commands import Sample
-    from genlab.metrics.command import Evaluate
-    from genlab.names import resolve
+    from genlab.cli.evaluate import Evaluate
+    from genlab.cli.sample import Sample
+    from genlab.core.registry import resolve
 
     run = str(runs / random.choice(sorted(RUNS)))
     command = random.choice(("sample", "evaluate", "attack", "attack", "translate", "report", "list"))

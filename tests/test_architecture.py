@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
     "genlab": ("attacks", "recipes", "tests"),
-    "genlab/nets": ("genlab.methods", "genlab.train", "genlab.data"),
-    "genlab/data": ("genlab.methods", "genlab.train", "genlab.nets", "genlab.run"),
+    "genlab/nets": ("genlab.methods", "genlab.training", "genlab.data"),
+    "genlab/data": ("genlab.methods", "genlab.training", "genlab.nets", "genlab.run"),
     "attacks": ("genlab.methods", "recipes", "tests"),
 }
 

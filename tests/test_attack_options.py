@@ -18,15 +18,15 @@ from toys import Largest
 
 from attacks import FGSM, L2, PGD, Linf, Proxy, Square, plugin
 from attacks.cli import size
+from attacks.core.model import Attack
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.explanation import Disguise
 from attacks.latent import Latent
-from attacks.model import Attack
 from attacks.reprogramming import Reprogramming
 from attacks.universal import Fixed
 from attacks.views import Views
-from genlab.names import resolve
-from genlab.ranges import OutOfRange, Range
+from genlab.core.ranges import OutOfRange, Range
+from genlab.core.registry import resolve
 
 DEFENCES = [name for name in plugin.DEFENCES if name != "none"]
 BAD = ["0", "-1", "1.5", "nan", "inf", "-inf", "1e308", "-1e308", "1000000000000", "1" + 400 * "0", "", "maybe", "None"]

@@ -18,26 +18,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from attacks import noise, plugin
+from attacks import plugin
 from attacks.auto import Auto
 from attacks.auto_pgd import AutoPGD, AutoPGDT
-from attacks.ball import L2, Ball, Linf
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
-from attacks.control import Noise
-from attacks.crafting import ball_of
+from attacks.core import random as noise
+from attacks.core.ball import L2, Ball, Linf
+from attacks.core.model import Attack, victim
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.elastic_net import EAD
+from attacks.evaluation.crafting import ball_of
 from attacks.fmn import FMN, FMNL1, FMNLinf
 from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.jsma import JSMA
 from attacks.lbfgs import LBFGS
-from attacks.model import Attack, victim
+from attacks.noise import Noise
 from attacks.one_pixel import OnePixel
 from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
-from attacks.proxy import Transfer
 from attacks.spatial import Spatial
 from attacks.spsa import NES, SPSA
 from attacks.square import Square
+from attacks.surrogate import Transfer
 from attacks.transferable import Transferable
 from attacks.universal import Fixed, PerImage
 from attacks.universal_method import Generated

@@ -9,19 +9,21 @@ from sklearn.decomposition import PCA
 from torch.nn.functional import conv2d, conv_transpose2d, max_pool2d, one_hot, pad
 from toys import CLASSES, SHAPE, images, make, stream
 
-from genlab.baselines import nmf, pca
-from genlab.codes import farness, probe, scatter, search, squared_error
 from genlab.data import Images, Stream, load
-from genlab.methods.autoencoder import AutoEncoderConfig, Spoil, contractive, jacobian_norm
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.deep_infomax import DeepInfoMaxConfig, information
-from genlab.methods.disentangle import DisentangleConfig
-from genlab.methods.pretraining import PreTrainingConfig
-from genlab.methods.vq_vae import Codebook, Logistic, usage
+from genlab.latent.baselines import nmf, pca
+from genlab.latent.codes import farness, probe, scatter, search, squared_error
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.likelihood.vq_vae import Codebook, Logistic, usage
+from genlab.methods.representation.autoencoder import AutoEncoderConfig, Spoil, contractive, jacobian_norm
+from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig, information
+from genlab.methods.representation.disentangle import DisentangleConfig
+from genlab.methods.representation.pretraining import PreTrainingConfig
 from genlab.nets.adain import adain, statistics
 from genlab.nets.autoencoder import Convolutional, Dense, unpooled
 from genlab.nets.spatial import encoder
-from genlab.train import Options, Update, fit
+from genlab.training.loop import fit
+from genlab.training.method import Options
+from genlab.training.update import Update
 
 
 def trained(config, length=8_000, batch=32):

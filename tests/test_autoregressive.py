@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from genlab.data import load
-from genlab.heads import Bernoulli, Logistic, Palette, Regression, Softmax
-from genlab.methods.autoregressive import AutoregressiveConfig
-from genlab.sampling import draw, draw_naively
+from genlab.likelihood.heads import Bernoulli, Logistic, Palette, Regression, Softmax
+from genlab.likelihood.sampling import draw, draw_naively
+from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 import genlab
-from attacks.ball import L2, Ball, Linf
-from attacks.crafting import Counter
-from attacks.evaluate import evaluate
+from attacks.core.ball import L2, Ball, Linf
+from attacks.core.model import Attack
+from attacks.evaluation.crafting import Counter
+from attacks.evaluation.evaluate import evaluate
 from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
-from attacks.model import Attack
 from attacks.pgd import PGD
-from attacks.proxy import Proxy, Transfer, answered
 from attacks.spsa import NES, SPSA
 from attacks.square import Square, hill, pair
+from attacks.surrogate import Proxy, Transfer, answered
 
 QUERY: list[Attack] = [
     SPSA(Linf(0.1), queries=100, samples=4),

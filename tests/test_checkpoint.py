@@ -9,7 +9,7 @@ import warnings
 import pytest
 import torch
 
-from genlab.checkpoint import CheckpointError, Checkpoints
+from genlab.training.checkpoint import CheckpointError, Checkpoints
 
 
 def state(step):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from toys import METHODS
 
-from genlab.cli import main
+from genlab.cli.main import main
 from genlab.experiment import DataOptions, Experiment, load
-from genlab.train import Options
+from genlab.training.method import Options
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import torch
 from toys import SHAPE, images, make, stream
 
 from genlab.data import Pair
-from genlab.methods import common_space
-from genlab.methods.cogan import agreement
-from genlab.methods.common_space import CommonSpaceConfig
-from genlab.train import Update
+from genlab.methods.translation import common_space
+from genlab.methods.translation.cogan import agreement
+from genlab.methods.translation.common_space import CommonSpaceConfig
+from genlab.training.update import Update
 
 
 def shared(first, second):

@@ -23,9 +23,10 @@ from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
 from genlab.compress.quantise import Binary, binarise, round_evenly, share
 from genlab.compress.separable import separate, separated
 from genlab.data import Images, Stream
-from genlab.methods.classifier import Classifier
+from genlab.methods.classification.classifier import Classifier
 from genlab.nets.classifiers import cnn, mlp
-from genlab.train import Options, fit
+from genlab.training.loop import fit
+from genlab.training.method import Options
 
 SHAPE = (1, 8, 8)
 

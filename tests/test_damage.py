@@ -11,14 +11,14 @@ import torch
 from toys import METHODS
 
 import genlab
-from genlab.checkpoint import CheckpointError
-from genlab.cli import main
+from genlab.cli.main import main
+from genlab.core.files import FileError, read, write_all, write_atomically, write_in_turn
 from genlab.experiment import DataOptions, Experiment, config_of, data_of, load, shape_of
-from genlab.files import FileError, read, write_all, write_atomically, write_in_turn
-from genlab.methods.classifier import ClassifierConfig
-from genlab.report import Report
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.report import Report
 from genlab.run import Run, RunError
-from genlab.train import Options
+from genlab.training.checkpoint import CheckpointError
+from genlab.training.method import Options
 
 EXPERIMENT = Experiment(METHODS["classifier mlp"], DataOptions(), Options(images=64, half_life=50, log_every=16))
 ANYTHING = [None, True, -1, 0.5, 1e400, 10**300, 10**400, "", "x", "\x1b[31m", "\udcff", [], [1], [[]], {}, {"a": 1},
@@ -138,8 +138,8 @@ def test_a_config_json_cannot_make_anything_be_imported(run, tmp_path, monkeypat
     )
     monkeypatch.syspath_prepend(tmp_path)
     config = json.loads((run / "config.json").read_text())
-    for name in ("evil:Config", "evil:main", "genlab.__main__:main", "genlab.train:Config", "evil", ":", "os:system",
-                 "genlab.methods.gan:GANConfig.build", "genlab:run", "toys:METHODS"):  # fmt: skip
+    for name in ("evil:Config", "evil:main", "genlab.__main__:main", "genlab.training.method:Config", "evil", ":", "os:system",
+                 "genlab.methods.gan.gan:GANConfig.build", "genlab:run", "toys:METHODS"):  # fmt: skip
         config["experiment"]["method"] = name
         (run / "config.json").write_text(json.dumps(config))
         for command in (["sample"], ["evaluate"], ["attack", "--n", "2"]):

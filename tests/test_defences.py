@@ -16,10 +16,10 @@ from toys import images as toy
 from attacks import FGSM, L2, PGD, Linf, plugin
 from attacks.defences import line_up
 from attacks.defences.adversarial_training import AdversarialTrainingConfig, Away, FastFGSM
-from attacks.defences.committee import Committee
 from attacks.defences.comparison import successes
 from attacks.defences.denoising import Bilateral, NonLocalMeans, TotalVariation, divergence, gradient
 from attacks.defences.detection import Detector
+from attacks.defences.ensemble import Committee
 from attacks.defences.interval import IntervalTraining, certified, through, worst_logits
 from attacks.defences.purify import Reconstruct
 from attacks.defences.random import ResizePad
@@ -33,10 +33,12 @@ from attacks.defences.randomised_smoothing import (
 from attacks.defences.scores import MaxSoftmax
 from attacks.defences.smoothing import JPEG, BitDepth, Composed, Filter, Filtered, Mean, Median
 from attacks.defences.verdict import table, to_json, verdicts
-from attacks.evaluate import evaluate
-from attacks.results import Rate, Report, Row, Sizes, WorstCase
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.results import Rate, Report, Row, Sizes, WorstCase
 from genlab.data import Stream, load
-from genlab.train import Options, Update, fit
+from genlab.training.loop import fit
+from genlab.training.method import Options
+from genlab.training.update import Update
 
 # --- filters
 
@@ -401,7 +403,7 @@ def test_training_on_attacks_resists_them_where_plain_training_does_not():
 
 
 def test_the_plugin_lists_methods_that_build():
-    from genlab.names import resolve
+    from genlab.core.registry import resolve
 
     for target, _ in plugin.METHODS.values():
         assert resolve(target)().build(SHAPE, 3)(toy(2).x).shape == (2, 3)

@@ -13,8 +13,9 @@ import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
-from attacks.ball import L2, Linf
 from attacks.carlini import CarliniL2
+from attacks.core.ball import L2, Linf
+from attacks.core.model import Attack
 from attacks.defences.comparison import Comparison, evasion, halves, successes
 from attacks.defences.detection import Detector, Guarded, undetected
 from attacks.defences.roc import Costs, auc, roc
@@ -29,9 +30,8 @@ from attacks.defences.scores import (
     Unlikely,
 )
 from attacks.defences.smoothing import BitDepth, Filtered, Mean
-from attacks.evading import Evading
-from attacks.evaluate import evaluate
-from attacks.model import Attack
+from attacks.detector_aware import Evading
+from attacks.evaluation.evaluate import evaluate
 from attacks.pgd import PGD
 
 

@@ -10,9 +10,10 @@ import torch
 import torch.distributed as dist
 from toys import METHODS, make, stream
 
-from genlab import distributed
 from genlab.run import Run
-from genlab.train import Options, fit
+from genlab.training import distributed
+from genlab.training.loop import fit
+from genlab.training.method import Options
 
 
 def ranks(work, folder, world=2):

@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 import pytest
 
 from attacks import plugin
-from genlab.cli import main
+from genlab.cli.main import main
 from genlab.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]

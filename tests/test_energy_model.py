@@ -6,8 +6,8 @@ from test_gan import Linear
 from torch import nn
 from toys import SHAPE, make, stream
 
-from genlab.methods.energy_model import EnergyModel, EnergyModelConfig
-from genlab.train import Update
+from genlab.methods.likelihood.energy_model import EnergyModel, EnergyModelConfig
+from genlab.training.update import Update
 
 
 class Quadratic(nn.Module):

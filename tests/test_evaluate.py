@@ -11,14 +11,14 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from attacks.ball import L2, Ball, Linf
-from attacks.control import Noise
-from attacks.evaluate import evaluate
-from attacks.model import Attack
+from attacks.core.ball import L2, Ball, Linf
+from attacks.core.model import Attack
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import progress as tell
+from attacks.evaluation.results import Report, Row, wilson
+from attacks.noise import Noise
 from attacks.pgd import FGSM, IFGSM, PGD
-from attacks.report import progress as tell
-from attacks.results import Report, Row, wilson
-from genlab.progress import Progress
+from genlab.training.progress import Progress
 
 
 class Net(nn.Module):

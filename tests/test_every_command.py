@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from attacks.plugin import ATTACKS, DEFENCES
-from genlab.cli import COMMANDS, gather, main
-from genlab.commands import methods
+from genlab.cli.main import COMMANDS, main
+from genlab.core.plugins import gather, methods
+from genlab.core.registry import resolve
 from genlab.experiment import load
-from genlab.names import resolve
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.py"))
 CLASSES = ("black", "dark", "light", "white")
@@ -82,7 +82,7 @@ def test_a_method_trains_goes_on_samples_and_reports(name, pictures, classifier,
     data = DATA.get(name, "{pictures}").format(pictures=pictures)
     small = SMALL.get(name, "").format(classifier=classifier) + ("" if name in WITHOUT_WIDTH else " --width 4")
     command = f"train {name} {small} --data {data} --size 8 --channels 1 --batch 4 --out run --images"
-    monkeypatch.setattr("genlab.plots.png", lambda figure: b"")  # to draw curves takes longer than all else
+    monkeypatch.setattr("genlab.reporting.plots.png", lambda figure: b"")  # to draw curves takes longer than all else
     for length in (4, 4, 40):  # from the start, finished already, and on
         assert "done" in genlab(f"{command} {length}")
     images = [json.loads(line)["images"] for line in Path("run/metrics.jsonl").read_text().splitlines()]
@@ -106,7 +106,7 @@ def test_a_method_trains_goes_on_samples_and_reports(name, pictures, classifier,
 
 
 def test_twelve_pictures_in_one_folder_suffice_from_training_to_evaluation(pictures, monkeypatch, caplog):
-    monkeypatch.setattr("genlab.plots.png", lambda figure: b"")
+    monkeypatch.setattr("genlab.reporting.plots.png", lambda figure: b"")
     for picture in pictures.glob("train/*/*.png"):
         Path("flat").mkdir(exist_ok=True)
         Path("flat", picture.name).write_bytes(picture.read_bytes())

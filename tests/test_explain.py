@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.ball import L2, Linf
-from attacks.control import Noise
+from attacks.core.ball import L2, Linf
 from attacks.explanation import Disguise, smooth
+from attacks.noise import Noise
 from genlab import DataOptions
 from genlab.data import Stream
 from genlab.explain.grad_cam import grad_cam
@@ -15,9 +15,10 @@ from genlab.explain.lime import lime, superpixels
 from genlab.explain.maximise import maximise, maximise_through
 from genlab.explain.measure import brightest, deletion, overlap, rank_correlation
 from genlab.explain.occlusion import occlusion
-from genlab.methods.classifier import ClassifierConfig
+from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.nets.classifiers import cnn
-from genlab.train import Options, fit
+from genlab.training.loop import fit
+from genlab.training.method import Options
 
 X, Y = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
 

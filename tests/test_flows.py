@@ -8,15 +8,16 @@ from torch.autograd.functional import jacobian
 from toys import images, make, stream
 
 from genlab.data.points import swiss_roll
-from genlab.likelihood import dequantise
-from genlab.methods.flow import FlowConfig
+from genlab.likelihood.units import dequantise
+from genlab.methods.likelihood.flow import FlowConfig
 from genlab.nets.coupling import ConvNet, Coupling, Masked, PointNet, checkerboard
 from genlab.nets.flow import ActNorm, Affine, Chain, Layer, Logit, Mix
 from genlab.nets.glow import flow
 from genlab.nets.multiscale import Flatten, Squeeze
 from genlab.nets.peers import apart, normflows
-from genlab.plane import play
-from genlab.train import Options, fit
+from genlab.theory.plane import play
+from genlab.training.loop import fit
+from genlab.training.method import Options
 
 IMAGE, POINT = (4, 4, 4), (4,)
 LAYERS = {

@@ -5,21 +5,23 @@ import torch
 from torch import nn
 from toys import SHAPE, images, make, stream
 
-from genlab.losses import DIVERGENCES, OBJECTIVES, gradient_penalty, slopes
-from genlab.methods.adversarial import AdversarialConfig
-from genlab.methods.ebgan import EBGANConfig, likeness
-from genlab.methods.gan import GANConfig
-from genlab.methods.ot_gan import OTGAN, OTGANConfig
-from genlab.methods.unrolled import UnrolledConfig
-from genlab.methods.wgan import WGANConfig
-from genlab.methods.wgan_gp import WGANGPConfig
+from genlab.methods.gan.adversarial import AdversarialConfig
+from genlab.methods.gan.ebgan import EBGANConfig, likeness
+from genlab.methods.gan.gan import GANConfig
+from genlab.methods.gan.image_pool import Replay
+from genlab.methods.gan.losses import DIVERGENCES, OBJECTIVES, gradient_penalty, slopes
+from genlab.methods.gan.ot_gan import OTGAN, OTGANConfig
+from genlab.methods.gan.unrolled import UnrolledConfig
+from genlab.methods.gan.wgan import WGANConfig
+from genlab.methods.gan.wgan_gp import WGANGPConfig
 from genlab.nets.attention import SelfAttention
 from genlab.nets.ensemble import Ensemble
 from genlab.nets.minibatch import MinibatchFeatures
 from genlab.nets.spectral import Spectral, spectral_norm
-from genlab.replay import Replay
-from genlab.train import Options, Update, fit
-from genlab.transport import plan
+from genlab.theory.transport import plan
+from genlab.training.loop import fit
+from genlab.training.method import Options
+from genlab.training.update import Update
 
 
 class Linear(nn.Module):

@@ -5,14 +5,14 @@ import torch
 from torch import nn
 from toys import CLASSES, SHAPE, images, stream
 
-from genlab.edit import attribute_vector, edit, invert, painted
-from genlab.methods.bigan import BiGANConfig
-from genlab.methods.conditional_gan import ConditionalGANConfig, PairGame, mismatch, obedience
-from genlab.methods.infogan import InfoGANConfig, matched_accuracy
-from genlab.methods.stack_gan import StackGANConfig
-from genlab.methods.triple_gan import TripleGANConfig
-from genlab.methods.vae_gan import VAEGANConfig
-from genlab.train import Update
+from genlab.latent.edit import attribute_vector, edit, invert, painted
+from genlab.methods.gan.bigan import BiGANConfig
+from genlab.methods.gan.conditional_gan import ConditionalGANConfig, PairGame, mismatch, obedience
+from genlab.methods.gan.infogan import InfoGANConfig, matched_accuracy
+from genlab.methods.gan.stack_gan import StackGANConfig
+from genlab.methods.gan.triple_gan import TripleGANConfig
+from genlab.methods.gan.vae_gan import VAEGANConfig
+from genlab.training.update import Update
 
 
 def build(config):

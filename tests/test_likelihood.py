@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genlab.data import DataError, load
-from genlab.likelihood import bits_per_dim, dequantise, discrete, likelihood, logistic_mass
+from genlab.likelihood.units import bits_per_dim, dequantise, discrete, likelihood, logistic_mass
 
 
 def test_a_uniform_model_of_bytes_costs_eight_bits_a_dimension():

@@ -8,11 +8,13 @@ import torch
 from PIL import Image
 from toys import LEARNS, METHODS, SHAPE, UNPAIRED, make, source, stream
 
-from genlab.batch import batch_sizes, check_batch
+from genlab.core.batch import batch_sizes, check_batch
 from genlab.data import Folder, Pair, Stream
 from genlab.data.decode import Decoder
 from genlab.run import Run
-from genlab.train import Options, Update, fit
+from genlab.training.loop import fit
+from genlab.training.method import Options
+from genlab.training.update import Update
 
 
 def state(method):

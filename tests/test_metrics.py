@@ -11,18 +11,19 @@ import pytest
 import torch
 from toys import METHODS
 
-from genlab.cli import main
+from genlab.cli.main import main
 from genlab.data import Pair
 from genlab.experiment import DataOptions, Experiment
-from genlab.metrics import distances, kernel
+from genlab.metrics import distances
+from genlab.metrics import kid as kernel
 from genlab.metrics.diversity import birthday, class_histogram, kl_to_uniform, smallest_gap, support
 from genlab.metrics.evaluate import evaluate
 from genlab.metrics.features import Pixels, default_features
+from genlab.metrics.fid import frechet, frechet_gaussians
 from genlab.metrics.figures import FIGURES, measure
-from genlab.metrics.frechet import frechet, frechet_gaussians
 from genlab.metrics.hook import MetricHook
 from genlab.metrics.inception_score import inception_score
-from genlab.metrics.kernel import kid, mmd2
+from genlab.metrics.kid import kid, mmd2
 from genlab.metrics.memorisation import nearest_image, shift_experiment
 from genlab.metrics.partner import against_partners
 from genlab.metrics.parzen import diluted, log_density, parzen, sensitivity
@@ -30,7 +31,7 @@ from genlab.metrics.precision_recall import density_coverage, precision_recall
 from genlab.metrics.seen import look, one_set, sampler, samples
 from genlab.metrics.statistics import Statistics
 from genlab.metrics.translation import translation
-from genlab.train import Options
+from genlab.training.method import Options
 
 IMAGES = 10_000  # enough for features of digits that are 96 % right
 

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from toys import Largest
 
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
+from attacks.core.goal import Smallest
+from attacks.core.minimal import cross, fooled, lacking, polish, size, slack
+from attacks.core.model import Attack
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.elastic_net import EAD
 from attacks.fmn import FMN, FMNL1, FMNLinf, project
-from attacks.goal import Smallest
 from attacks.jsma import JSMA, MOST, TABLE, best_pair
 from attacks.lbfgs import LBFGS
-from attacks.minimal import cross, fooled, lacking, polish, size, slack
-from attacks.model import Attack
 
 CLASSES, ENTRIES = 4, 30
 DUAL = {"l1": math.inf, "l2": 2.0, "linf": 1.0}

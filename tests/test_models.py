@@ -21,24 +21,24 @@ from test_attacks import ATTACKS, Net, Nothing, Seen, images
 from torch import Tensor, nn
 
 from attacks.auto_pgd import AutoPGDT
-from attacks.ball import L2, Linf
-from attacks.callables import networks
-from attacks.control import Noise
-from attacks.crafting import ball_of
+from attacks.core.ball import L2, Linf
+from attacks.core.callables import networks
+from attacks.core.model import Attack, NoGradient, victim
+from attacks.core.precision import rounded, widened
 from attacks.defences.verdict import verdicts
-from attacks.evaluate import evaluate
-from attacks.model import Attack, NoGradient, victim
+from attacks.evaluation.crafting import ball_of
+from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.report import add
+from attacks.evaluation.results import Report, Row
+from attacks.noise import Noise
 from attacks.patch import Patch
 from attacks.pgd import FGSM, PGD
-from attacks.precision import rounded, widened
-from attacks.proxy import Proxy
-from attacks.report import add
-from attacks.results import Report, Row
 from attacks.spatial import Spatial, move
 from attacks.square import Square
+from attacks.surrogate import Proxy
 from attacks.universal import UniversalCount, UniversalGradient, UniversalTargeted
 from genlab.data import Images
-from genlab.report import Report as Page
+from genlab.reporting.report import Report as Page
 
 EVERY: dict[str, Attack] = {f"{i} {type(attack).__name__}": attack for i, attack in enumerate(ATTACKS)}
 

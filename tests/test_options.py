@@ -18,19 +18,22 @@ import torch
 from toys import CLASSES, METHODS, SHAPE, UNPAIRED
 
 from attacks.cli import Options as Attack
-from genlab import memory
-from genlab.cli import guarded, main, start
-from genlab.commands import MakeReport, Sample, methods, parse
+from genlab.cli.evaluate import Evaluate
+from genlab.cli.main import guarded, main, start
+from genlab.cli.options import parse
+from genlab.cli.report import MakeReport
+from genlab.cli.sample import Sample
+from genlab.cli.translate import Translate
+from genlab.core import memory
+from genlab.core.files import write_atomically
+from genlab.core.plugins import methods
+from genlab.core.ranges import OutOfRange, Range, check, deferred
+from genlab.core.registry import resolve
 from genlab.data import Augment
 from genlab.experiment import DataOptions
-from genlab.files import write_atomically
-from genlab.metrics.command import Evaluate
-from genlab.names import resolve
-from genlab.progress import Progress
-from genlab.ranges import OutOfRange, Range, check, deferred
 from genlab.run import Run
-from genlab.train import Options
-from genlab.translate import Translate
+from genlab.training.method import Options
+from genlab.training.progress import Progress
 
 RECIPES = {path.stem: path for path in (Path(__file__).parents[1] / "recipes").glob("*.py")}
 COMMANDS = {"sample": Sample, "report": MakeReport, "evaluate": Evaluate, "translate": Translate, "attack": Attack}

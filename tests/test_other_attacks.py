@@ -11,11 +11,12 @@ from test_attacks import Calls, Line, Net, batch, images
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from attacks import landscape, noise
 from attacks.auto import Auto, in_turn
 from attacks.auto_pgd import AutoPGD, AutoPGDT, checkpoints, dlr, targeted_dlr
-from attacks.ball import L2, Ball, Linf
-from attacks.evaluate import evaluate
+from attacks.core import random as noise
+from attacks.core.ball import L2, Ball, Linf
+from attacks.evaluation import landscape
+from attacks.evaluation.evaluate import evaluate
 from attacks.one_pixel import OnePixel, draw, log_odds, three_others
 from attacks.patch import Patch, Patched, mask, non_printability, palette, total_variation
 from attacks.pgd import PGD

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.ball import Linf
+from attacks.core.ball import Linf
 from attacks.peers import DUELS, Duel, contest
 from attacks.pgd import FGSM
+from genlab.core.timing import seconds
 from genlab.data import Images
-from genlab.timing import seconds
 
 
 def absent(model, data):

@@ -6,13 +6,13 @@ from toys import SHAPE, images, make, stream
 
 from genlab.data import Images
 from genlab.data.pairs import GREY, Edges, Inpainting, SuperResolution, luma, paired, task
-from genlab.methods.pix2pix import Pix2PixConfig
+from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.partner import against_partners
 from genlab.nets.classifiers import cnn
 from genlab.nets.patch import PatchDiscriminator, deepest, receptive_field
 from genlab.nets.unet import UNet
-from genlab.train import Update
+from genlab.training.update import Update
 
 
 def picture(channels=3, side=8, n=4):

@@ -11,14 +11,14 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from attacks.ball import Linf
+from attacks.core.ball import Linf
 from attacks.defences.detection import Detector
 from attacks.defences.purify import DefenseGAN, OnAlarm, PixelDefend, Reconstruct, magnet
 from attacks.defences.scores import ReconstructionError
 from attacks.defences.smoothing import BitDepth, Filtered, Mean
 from attacks.latent import Latent
 from attacks.pgd import FGSM
-from genlab.heads import Bernoulli, Head, Logistic, Palette, Regression, Softmax
+from genlab.likelihood.heads import Bernoulli, Head, Logistic, Palette, Regression, Softmax
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import GatedPixelCNN
 

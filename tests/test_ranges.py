@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from genlab.ranges import LearningRate, OutOfRange, Range, Seed, Share, Some, Width, check
+from genlab.core.ranges import LearningRate, OutOfRange, Range, Seed, Share, Some, Width, check
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ import torch
 from toys import METHODS, make, stream
 
 import genlab
-from genlab.checkpoint import CheckpointError, not_finite
-from genlab.cli import main
+from genlab.cli.main import main
 from genlab.experiment import DataOptions, Experiment
-from genlab.hooks import EarlyStopping
-from genlab.lock import Locked, locked
 from genlab.run import Run
-from genlab.train import NonFinite, Options, Window, fit
+from genlab.training.checkpoint import CheckpointError, not_finite
+from genlab.training.hooks import EarlyStopping
+from genlab.training.lock import Locked, locked
+from genlab.training.loop import Window, fit
+from genlab.training.method import Options
+from genlab.training.update import NonFinite
 
 LENGTH = Options(images=48, batch=16, save_every=16, log_every=24, half_life=20)  # lines and checkpoints out of step
 

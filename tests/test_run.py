@@ -9,11 +9,11 @@ from toys import METHODS
 
 import genlab
 from genlab.experiment import DataOptions, Experiment, config_of, data_of, load
-from genlab.grid import grid, save_grid
-from genlab.methods.classifier import ClassifierConfig
-from genlab.report import Report, spread
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.grid import grid, save_grid
+from genlab.reporting.report import Report, spread
 from genlab.run import Run, RunError
-from genlab.train import Options
+from genlab.training.method import Options
 
 TINY = Options(images=64, batch=16, log_every=32, save_every=32)
 

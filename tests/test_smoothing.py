@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 
 from attacks import plugin
-from attacks.ball import Linf
+from attacks.core.ball import Linf
 from attacks.defences.smoothing import BitDepth, Filter, Filtered, Gaussian, Mean, Median
 from attacks.pgd import FGSM
 

@@ -9,15 +9,16 @@ from PIL import Image
 from scipy.stats import wasserstein_distance
 from torch import nn
 
-from genlab import divergences as d
 from genlab.data import Stream, batches, points
-from genlab.losses import OBJECTIVES
-from genlab.methods.discriminator_only import DiscriminatorOnly
-from genlab.methods.gan import GAN
+from genlab.methods.gan.gan import GAN
+from genlab.methods.gan.losses import OBJECTIVES
 from genlab.nets.mlp import MLP, Critic, Generator
-from genlab.plane import Film, probability, scene, scenes
-from genlab.train import Options, fit
-from genlab.transport import earth_movers, linear_programme, plan, sinkhorn
+from genlab.theory import divergences as d
+from genlab.theory.discriminator_only import DiscriminatorOnly
+from genlab.theory.plane import Film, probability, scene, scenes
+from genlab.theory.transport import earth_movers, linear_programme, plan, sinkhorn
+from genlab.training.loop import fit
+from genlab.training.method import Options
 
 X = d.line(-30, 30)
 

@@ -12,12 +12,15 @@ import torch
 from torch import nn
 from toys import images, make, stream
 
-from genlab.hooks import EarlyStopping
-from genlab.interrupt import Interrupted
-from genlab.optim import sgd
-from genlab.progress import Progress
 from genlab.run import Run
-from genlab.train import Average, Method, NonFinite, Options, Update, fit
+from genlab.training.ema import Average
+from genlab.training.hooks import EarlyStopping
+from genlab.training.interrupt import Interrupted
+from genlab.training.loop import fit
+from genlab.training.method import Method, Options
+from genlab.training.optim import sgd
+from genlab.training.progress import Progress
+from genlab.training.update import NonFinite, Update
 
 
 class Scalar(Method):

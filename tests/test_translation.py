@@ -12,20 +12,21 @@ from torchvision.transforms.functional import pil_to_tensor
 from toys import CLASSES, SHAPE, images, make, stream
 
 import genlab
-from genlab.cli import main
+from genlab.cli.main import main
 from genlab.data import DataError, Images, Pair, Stream, load
 from genlab.data.domains import STYLES, names, of_class, original
 from genlab.experiment import DataOptions, Experiment
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.cyclegan import CycleGAN, CycleGANConfig, Frozen
-from genlab.methods.stargan import StarGAN, StarGANConfig
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.gan.image_pool import Replay
+from genlab.methods.translation.cyclegan import CycleGAN, CycleGANConfig, Frozen
+from genlab.methods.translation.stargan import StarGAN, StarGANConfig
 from genlab.metrics import similarity as similar
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.similarity import psnr, ssim
 from genlab.metrics.translation import DISTURBANCES, hidden, jpeg, likeness, preserved, rounded, translation
 from genlab.nets.translator import Translator
-from genlab.replay import Replay
-from genlab.train import Options, Update
+from genlab.training.method import Options
+from genlab.training.update import Update
 
 same = lambda x: x
 

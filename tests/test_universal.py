@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 import genlab
 from attacks import universal_method
-from attacks.ball import L2, Ball, Linf
-from attacks.crafting import Counter
-from attacks.evaluate import evaluate
-from attacks.model import Attack, Learnt, victim
+from attacks.core.ball import L2, Ball, Linf
+from attacks.core.model import Attack, Learnt, victim
+from attacks.evaluation.crafting import Counter
+from attacks.evaluation.evaluate import evaluate
 from attacks.universal import (
     Fixed,
     PerImage,
@@ -25,8 +25,10 @@ from attacks.universal import (
 )
 from attacks.universal_method import Delta, Generated, Perturb, lead
 from genlab.data import Images, Stream
-from genlab.methods.classifier import ClassifierConfig
-from genlab.train import Options, Update, fit
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.training.loop import fit
+from genlab.training.method import Options
+from genlab.training.update import Update
 
 BALLS: list[Ball] = [Linf(0.1), L2(0.6)]
 FORMS: list[Learnt] = [

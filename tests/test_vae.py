@@ -9,14 +9,16 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 from toys import images, make, stream
 
 from genlab.data import Images
-from genlab.importance import importance_bound, streamed_bound
-from genlab.latents import interpolate, plane, quantiles, sweep
-from genlab.likelihood import bits_per_dim
-from genlab.methods.vae import VAE, VAEConfig, rates
+from genlab.latent.walks import interpolate, plane, quantiles, sweep
+from genlab.likelihood.decoders import Bernoulli, Gaussian
+from genlab.likelihood.iwae import importance_bound, streamed_bound
+from genlab.likelihood.mixture import Mixture
+from genlab.likelihood.units import bits_per_dim
+from genlab.methods.likelihood.vae import VAE, VAEConfig, rates
 from genlab.metrics.sharpness import sharpness
-from genlab.mixture import Mixture
-from genlab.observation import Bernoulli, Gaussian
-from genlab.train import Options, Update, fit
+from genlab.training.loop import fit
+from genlab.training.method import Options
+from genlab.training.update import Update
 
 
 class White:

@@ -16,36 +16,36 @@ from attacks.defences.randomised_smoothing import NoiseTrainingConfig
 from genlab.compress.distil import Distillation
 from genlab.compress.early_exit import EarlyExitConfig
 from genlab.data import Images, Pair, Stream
-from genlab.methods.autoencoder import AutoEncoderConfig
-from genlab.methods.autoregressive import AutoregressiveConfig, PixelRNNConfig
-from genlab.methods.bigan import BiGANConfig
-from genlab.methods.classifier import ClassifierConfig
-from genlab.methods.cogan import CoGANConfig
-from genlab.methods.common_space import CommonSpaceConfig
-from genlab.methods.conditional_gan import ConditionalGANConfig
-from genlab.methods.cyclegan import CycleGANConfig, Frozen
-from genlab.methods.deep_infomax import DeepInfoMaxConfig
-from genlab.methods.disentangle import DisentangleConfig
-from genlab.methods.ebgan import EBGANConfig
-from genlab.methods.energy_model import EnergyModelConfig
-from genlab.methods.flow import FlowConfig
-from genlab.methods.gan import GANConfig
-from genlab.methods.infogan import InfoGANConfig
-from genlab.methods.loss_sensitive import LossSensitiveConfig
-from genlab.methods.ot_gan import OTGANConfig
-from genlab.methods.pix2pix import Pix2PixConfig
-from genlab.methods.pretraining import PreTrainingConfig
-from genlab.methods.stack_gan import StackGANConfig
-from genlab.methods.stargan import StarGANConfig
-from genlab.methods.triple_gan import TripleGANConfig
-from genlab.methods.unrolled import UnrolledConfig
-from genlab.methods.vae import VAEConfig
-from genlab.methods.vae_gan import VAEGANConfig
-from genlab.methods.vq_vae import VQVAEConfig
-from genlab.methods.wgan import WGANConfig
-from genlab.methods.wgan_gp import WGANGPConfig
+from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.gan.bigan import BiGANConfig
+from genlab.methods.gan.conditional_gan import ConditionalGANConfig
+from genlab.methods.gan.ebgan import EBGANConfig
+from genlab.methods.gan.gan import GANConfig
+from genlab.methods.gan.infogan import InfoGANConfig
+from genlab.methods.gan.loss_sensitive import LossSensitiveConfig
+from genlab.methods.gan.ot_gan import OTGANConfig
+from genlab.methods.gan.stack_gan import StackGANConfig
+from genlab.methods.gan.triple_gan import TripleGANConfig
+from genlab.methods.gan.unrolled import UnrolledConfig
+from genlab.methods.gan.vae_gan import VAEGANConfig
+from genlab.methods.gan.wgan import WGANConfig
+from genlab.methods.gan.wgan_gp import WGANGPConfig
+from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, PixelRNNConfig
+from genlab.methods.likelihood.energy_model import EnergyModelConfig
+from genlab.methods.likelihood.flow import FlowConfig
+from genlab.methods.likelihood.vae import VAEConfig
+from genlab.methods.likelihood.vq_vae import VQVAEConfig
+from genlab.methods.representation.autoencoder import AutoEncoderConfig
+from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig
+from genlab.methods.representation.disentangle import DisentangleConfig
+from genlab.methods.representation.pretraining import PreTrainingConfig
+from genlab.methods.translation.cogan import CoGANConfig
+from genlab.methods.translation.common_space import CommonSpaceConfig
+from genlab.methods.translation.cyclegan import CycleGANConfig, Frozen
+from genlab.methods.translation.pix2pix import Pix2PixConfig
+from genlab.methods.translation.stargan import StarGANConfig
 from genlab.nets.classifiers import cnn
-from genlab.train import Config, Method
+from genlab.training.method import Config, Method
 
 SHAPE, CLASSES = (1, 8, 8), 3
 

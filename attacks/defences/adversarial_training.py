@@ -21,18 +21,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from attacks.ball import Ball
-from attacks.model import Attack, Model, victim
+from attacks.core.ball import Ball
+from attacks.core.model import Attack, Model, victim
 from attacks.pgd import FGSM, PGD
 from attacks.plugin import BALLS
+from genlab.core.ranges import LearningRate, Range, Share, Steps, Weight, Width, checked
+from genlab.core.registry import resolve
 from genlab.data import Images, batches
-from genlab.edit import evaluating
+from genlab.latent.edit import evaluating
 from genlab.metrics.accuracy import accuracy
-from genlab.names import resolve
 from genlab.nets.classifiers import NETWORKS
-from genlab.optim import adam
-from genlab.ranges import LearningRate, Range, Share, Steps, Weight, Width, checked
-from genlab.train import Config, Method, Metrics, Options, Stream, Update
+from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.optim import adam
+from genlab.training.update import Update
 
 MEASURED = 500  # held-out images that are attacked for `robust_accuracy`
 

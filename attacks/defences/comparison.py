@@ -12,14 +12,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from attacks.core.goal import answers, reached
+from attacks.core.model import Attack
 from attacks.defences.detection import Detector, Guarded, undetected
 from attacks.defences.roc import Costs, auc, roc
-from attacks.evading import Evading
-from attacks.goal import answers, reached
-from attacks.model import Attack
-from genlab.edit import evaluating
-from genlab.plots import curves
-from genlab.report import Report
+from attacks.detector_aware import Evading
+from genlab.latent.edit import evaluating
+from genlab.reporting.plots import curves
+from genlab.reporting.report import Report
 
 Halves = tuple[Tensor, Tensor]
 Rows = list[dict[str, Any]]  # the first column names a detector

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 from attacks.defences.smoothing import Filter, Side, Window
-from genlab.ranges import Range, Steps, checked
+from genlab.core.ranges import Range, Steps, checked
 
 Width = Annotated[float, Range(0.001, 1000)]  # of a bell curve
 

@@ -2,7 +2,7 @@
 
 The threshold is chosen from clean images alone, as Xu, Evans, Qi 2018 do, arXiv:1704.01155. An attacker who knows of
 the detector attacks both networks as one whose last class is the alarm (Carlini, Wagner 2017, arXiv:1705.07263):
-report `attacks.evading` beside the unaware attack.
+report `attacks.detector_aware` beside the unaware attack.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from attacks.goal import answers, reached
-from attacks.results import Rate
-from genlab.edit import evaluating
+from attacks.core.goal import answers, reached
+from attacks.evaluation.results import Rate
+from genlab.latent.edit import evaluating
 
 
 class Detector(nn.Module):

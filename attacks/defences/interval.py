@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy, linear, one_hot
 
 from attacks.defences.adversarial_training import RobustTraining
+from genlab.core.ranges import Eps, LearningRate, Share, Width, checked
 from genlab.data import Images, batches
-from genlab.edit import evaluating
+from genlab.latent.edit import evaluating
 from genlab.nets.classifiers import NETWORKS, Normalise
-from genlab.ranges import Eps, LearningRate, Share, Width, checked
-from genlab.train import Config, Metrics, Options, Stream, Update
+from genlab.training.method import Config, Metrics, Options, Stream
+from genlab.training.update import Update
 
 MONOTONE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity, Normalise)
 

@@ -20,12 +20,12 @@ from attacks.defences.borrowed import Borrowed
 from attacks.defences.detection import Detector, Guarded
 from attacks.defences.scores import Divergence, ReconstructionError
 from attacks.defences.smoothing import Filter, Filtered
+from genlab.core.ranges import LearningRate, Seed, Share, Steps, Width, checked
 from genlab.data.seeds import generator as seeded
-from genlab.edit import evaluating, invert, squared_error
-from genlab.heads import Categorical, Head, Regression
+from genlab.latent.edit import evaluating, invert, squared_error
+from genlab.likelihood.heads import Categorical, Head, Regression
+from genlab.likelihood.sampling import draw
 from genlab.nets.causal import CausalNet
-from genlab.ranges import LearningRate, Seed, Share, Steps, Width, checked
-from genlab.sampling import draw
 
 SLACK = 1e-6  # of a pixel, for rounding
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attacks.defences.smoothing import Filter
 from attacks.views import NUMBERS, Views
-from genlab.ranges import Range, checked
+from genlab.core.ranges import Range, checked
 
 
 class ResizePad(Filter):

@@ -21,14 +21,15 @@ from scipy.stats import beta, binomtest, norm
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from attacks import noise
+from attacks.core import random as noise
 from attacks.defences.adversarial_training import RobustTraining
+from genlab.core.ranges import Count, LearningRate, Range, Seed, Width, checked
 from genlab.data import Images
-from genlab.edit import evaluating
+from genlab.latent.edit import evaluating
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import NETWORKS
-from genlab.ranges import Count, LearningRate, Range, Seed, Width, checked
-from genlab.train import Config, Metrics, Options, Stream, Update
+from genlab.training.method import Config, Metrics, Options, Stream
+from genlab.training.update import Update
 
 ABSTAIN = -1
 Sigma = Annotated[float, Range(0, 100, above=True)]  # of noise, in pixels of [0, 1]

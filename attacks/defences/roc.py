@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genlab.ranges import Share, Weight, check
+from genlab.core.ranges import Share, Weight, check
 
 
 def auc(clean: Tensor, attacked: Tensor) -> float:

@@ -19,11 +19,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from attacks.core.model import Model
 from attacks.defences.borrowed import Borrowed
 from attacks.defences.smoothing import Filtered
-from attacks.model import Model
-from genlab.edit import evaluating
-from genlab.ranges import Positive, Share, checked
+from genlab.core.ranges import Positive, Share, checked
+from genlab.latent.edit import evaluating
 
 Map = Callable[[Tensor], Tensor]
 

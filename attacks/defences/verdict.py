@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from attacks.defences import ADAPTIVE, UNDEFENDED
-from attacks.results import Rate, Report, WorstCase, size_name
+from attacks.evaluation.results import Rate, Report, WorstCase, size_name
 
 if TYPE_CHECKING:
     from rich.table import Table

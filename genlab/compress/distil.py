@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
-from genlab.methods.classifier import Classifier, ClassifierConfig
-from genlab.ranges import Positive, Share
-from genlab.train import Metrics, Options, Stream, Update
+from genlab.core.ranges import Positive, Share
+from genlab.methods.classification.classifier import Classifier, ClassifierConfig
+from genlab.training.method import Metrics, Options, Stream
+from genlab.training.update import Update
 
 Teacher = Callable[[Tensor], Tensor]  # x (N, C, H, W) in [0, 1] -> logits (N, classes)
 Change = Callable[[Tensor, Tensor], Tensor]  # x, labels -> the inputs on which the student listens

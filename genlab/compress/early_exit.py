@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlab.compress.count import macs
+from genlab.core.ranges import LearningRate, Range, Weight, Width
 from genlab.data import Images, batches
-from genlab.methods.classifier import Classifier
+from genlab.methods.classification.classifier import Classifier
 from genlab.nets.classifiers import Normalise
-from genlab.ranges import LearningRate, Range, Weight, Width
-from genlab.train import Config, Metrics, Options, Stream, Update
+from genlab.training.method import Config, Metrics, Options, Stream
+from genlab.training.update import Update
 
 
 class Exits(nn.Module):

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from genlab.compress import huffman
-from genlab.files import write_atomically
+from genlab.core.files import write_atomically
 
 MAGIC, FORMAT = b"genlab", 1
 HEAD = 1 << 22  # bytes of an unpacked head

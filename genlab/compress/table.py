@@ -13,9 +13,9 @@ from torch import nn
 from genlab.compress import file
 from genlab.compress.count import macs, nonzeros, parameters, xz_bytes
 from genlab.compress.layers import hardened
+from genlab.core.timing import seconds
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
-from genlab.timing import seconds
 
 
 def table(nets: Mapping[str, nn.Module], test: Images, folder: Path, repeats: int = 5) -> list[dict[str, Any]]:

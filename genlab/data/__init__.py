@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genlab.names import lazily
+from genlab.core.registry import lazily
 
 if TYPE_CHECKING:
     from genlab.data.augment import Augment

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genlab.core.ranges import Fraction, Range, Share, check
 from genlab.data.images import unit
-from genlab.ranges import Fraction, Range, Share, check
 
 COLUMNS = ("flip", "top", "left", "angle", "factor", "right", "down")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genlab.core.registry import unknown
 from genlab.data.catalogue import SOURCES, DataError
 from genlab.data.decode import Decoder
 from genlab.data.folder import Folder, opened
@@ -22,7 +23,6 @@ from genlab.data.images import Images, Pair, unit
 from genlab.data.listing import TEST, part, scan
 from genlab.data.pairs import luma
 from genlab.data.passed import Passed, warn_once
-from genlab.names import unknown
 
 MOON = torch.tensor([0.36, 0.44, 0.72])  # what night leaves of red, green and blue
 DUSK = torch.tensor([0.02, 0.03, 0.12])  # and what it adds

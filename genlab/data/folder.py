@@ -15,12 +15,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from genlab.core.registry import unknown
 from genlab.data.catalogue import DataError
 from genlab.data.decode import Decoder, Unreadable
 from genlab.data.images import Images, Index, positions, unit
 from genlab.data.listing import listed
 from genlab.data.passed import NAMED, Passed, log, warn_once
-from genlab.names import unknown
 
 T = TypeVar("T")
 RESIDENT = 1 << 30  # bytes of decoded pixels

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from genlab.core.registry import choose, unknown
 from genlab.data.images import Images, Pair, unit
 from genlab.data.resize import LUMA
 from genlab.data.seeds import generator
-from genlab.names import choose, unknown
 
 GREY = 0.5  # what a hole is filled with
 

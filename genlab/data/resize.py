@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genlab.core.memory import require
 from genlab.data.images import Images, unit
-from genlab.memory import require
 
 LUMA = (0.299, 0.587, 0.114)
 

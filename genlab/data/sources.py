@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from genlab.core.registry import unknown
 from genlab.data.catalogue import SOURCES, DataError
 from genlab.data.digits import digits
 from genlab.data.domains import (
@@ -30,7 +31,6 @@ from genlab.data.resize import resized
 from genlab.data.seeds import generator
 from genlab.data.sprites import SIDE, sprites
 from genlab.data.vision import vision
-from genlab.names import unknown
 
 NATIVE = {  # size, channels
     "digits": (8, 1),

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genlab.core.memory import require
 from genlab.data.images import Images
 from genlab.data.seeds import generator
-from genlab.memory import require
 
 SIDE = 20
 COUNTS = {"train": 4_000, "test": 1_000}

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from genlab.data.ahead import Ahead
 from genlab.data.augment import Augment
 from genlab.data.folder import Folder
 from genlab.data.images import Images, Pair, unit
 from genlab.data.points import Points
+from genlab.data.prefetch import Ahead
 from genlab.data.seeds import generator
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genlab.edit import Map, descend, evaluating
 from genlab.explain.gradients import Model, spoken
+from genlab.latent.edit import Map, descend, evaluating
 
 
 def maximise(model: Model, y: Tensor, start: Tensor, l1: float = 0.0, steps: int = 200, lr: float = 0.05) -> Tensor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from genlab.methods.ebgan import EBGANConfig
-from genlab.methods.energy_model import EnergyModelConfig
-from genlab.methods.gan import GANConfig
-from genlab.methods.loss_sensitive import LossSensitiveConfig
-from genlab.methods.vae import VAEConfig
-from genlab.methods.wgan import WGANConfig
-from genlab.methods.wgan_gp import WGANGPConfig
-from genlab.train import Config
+from genlab.methods.gan.ebgan import EBGANConfig
+from genlab.methods.gan.gan import GANConfig
+from genlab.methods.gan.loss_sensitive import LossSensitiveConfig
+from genlab.methods.gan.wgan import WGANConfig
+from genlab.methods.gan.wgan_gp import WGANGPConfig
+from genlab.methods.likelihood.energy_model import EnergyModelConfig
+from genlab.methods.likelihood.vae import VAEConfig
+from genlab.training.method import Config
 
 
 def zoo(width: int, hidden: int) -> dict[str, Config]:

@@ -14,7 +14,7 @@ from genlab.metrics.figures import FIGURES, Values, measure
 from genlab.metrics.memorisation import closeness, nearest_image
 from genlab.metrics.parzen import parzen
 from genlab.metrics.seen import KEEP, Seen, look, samples, some
-from genlab.progress import Progress
+from genlab.training.progress import Progress
 
 Table = dict[str, dict[str, float]]
 

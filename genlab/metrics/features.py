@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from genlab.data import Augment, Folder, Images, Pair
 from genlab.experiment import DataOptions, Experiment, load
-from genlab.lock import locked
-from genlab.train import Options
+from genlab.training.lock import locked
+from genlab.training.method import Options
 
 EPOCHS = 60  # of the default features' training, at most
 
@@ -83,7 +83,7 @@ def default_features(
         ValueError: `data` has fewer than two classes, or the features are missing under `torchrun`, where one process
             has to train them beforehand.
     """
-    from genlab.methods.classifier import ClassifierConfig
+    from genlab.methods.classification.classifier import ClassifierConfig
 
     config = ClassifierConfig()
     data = replace(data, augment=Augment(shift=0.1))

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from genlab.metrics.diversity import birthday, class_histogram, kl_to_uniform, smallest_gap
-from genlab.metrics.frechet import frechet
+from genlab.metrics.fid import frechet
 from genlab.metrics.inception_score import inception_score
-from genlab.metrics.kernel import kid
+from genlab.metrics.kid import kid
 from genlab.metrics.precision_recall import density_coverage, precision_recall
 from genlab.metrics.seen import Seen
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from genlab.core.registry import choose
 from genlab.data import Folder, Images
 from genlab.metrics import checks
 from genlab.metrics.diversity import class_histogram
 from genlab.metrics.features import Features
 from genlab.metrics.figures import FIGURES, measure
 from genlab.metrics.seen import Seen, look, sampler, samples, some
-from genlab.names import choose
 from genlab.run import Run
-from genlab.train import Method
+from genlab.training.method import Method
 
 
 class MetricHook:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from genlab.batch import needing
+from genlab.core.batch import needing
 
 
 class Normalise(nn.Module):

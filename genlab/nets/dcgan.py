@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genlab.batch import needing
+from genlab.core.batch import needing
 from genlab.nets.attention import SelfAttention
 from genlab.nets.minibatch import MinibatchFeatures
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from genlab.batch import at_least, batch_sizes
+from genlab.core.batch import at_least, batch_sizes
 
 
 class Ensemble(nn.Module):

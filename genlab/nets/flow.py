@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
-from genlab import distributed
+from genlab.training import distributed
 
 LogDet = Tensor | float
 

@@ -1,0 +1,1 @@
+"""What measures attacks and defences, and shows it."""

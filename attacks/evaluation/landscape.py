@@ -1,0 +1,54 @@
+"""What the model believes around an image: the probability of the true class along lines and on planes, for plots.
+
+The picture of Goodfellow, Shlens, Szegedy 2015, arXiv:1412.6572, section 8 and figure 4: random directions change
+little, the gradient's a lot, so adversarial examples are half-spaces, not islands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from attacks.core.ball import Ball, scale
+from attacks.core.goal import cross_entropy
+from attacks.core.model import Attack, Model, victim
+
+
+def directions(model: Model, x: Tensor, y: Tensor, ball: Ball, attack: Attack | None = None) -> dict[str, Tensor]:
+    """Steps (N, ...) of norm 1 in the ball's norm: "random", "gradient" (of the loss) and, if given, "attack"."""
+    with victim(model, x, y) as f:
+        point = x.detach().clone().requires_grad_()
+        grad = f.gradient(cross_entropy(f(point), y).sum(), point)
+    found = {"random": ball.at(1.0).surface(x), "gradient": ball.steepest(grad)}
+    return found if attack is None else found | {"attack": ball.unit(attack(model, x, y) - x)}
+
+
+def line(model: Model, x: Tensor, y: Tensor, step: Tensor, sizes: Sequence[float]) -> Tensor:
+    """(R, N): probability of label y at x + size * step, clipped to [0, 1], for each of R sizes."""
+    return torch.stack([_probability(model, x + size * step, y) for size in sizes])
+
+
+def plane(model: Model, x: Tensor, y: Tensor, a: Tensor, b: Tensor, sizes: Sequence[float]) -> Tensor:
+    """(R, R, N): the same at x + sizes[i] * a + sizes[j] * b."""
+    return torch.stack([line(model, x + size * a, y, b, sizes) for size in sizes])
+
+
+def straight(a: Tensor, b: Tensor) -> Tensor:
+    """b without its share along a, at b's Euclidean length (N, ...): the axes of a plane that is not squeezed."""
+    u, v = a.flatten(1), b.flatten(1)
+    rest = v - (u * v).sum(1, keepdim=True) / u.square().sum(1, keepdim=True).clamp_min(torch.finfo(u.dtype).tiny) * u
+    length, wanted = torch.linalg.vector_norm(rest, dim=1), torch.linalg.vector_norm(v, dim=1)
+    return scale(rest.view_as(b), torch.where(length > 0, wanted / length, 0))
+
+
+def distribution(sizes: Tensor) -> tuple[list[float], list[float]]:
+    """The sizes (N,) in rising order, and for each the share of them that are not above it: a curve to plot."""
+    n = len(sizes)
+    return sizes.sort().values.tolist(), [(i + 1) / n for i in range(n)]
+
+
+def _probability(model: Model, x: Tensor, y: Tensor) -> Tensor:
+    with victim(model, x.clamp(0, 1), y) as f:
+        return f.query(x.clamp(0, 1)).softmax(1).gather(1, y[:, None]).squeeze(1)

@@ -1,0 +1,74 @@
+"""What `evaluate` found, as part of a page: curves, pictures, the table and its warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+import genlab.reporting.report
+from attacks.defences.verdict import HEAD, verdicts
+from genlab.reporting.grid import grid_png
+from genlab.reporting.plots import Band, curves
+from genlab.training.progress import Progress
+
+if TYPE_CHECKING:
+    from attacks.evaluation.results import Example, Report
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[int, int, str], None]]:
+    """The `progress` argument of `evaluate`, as a bar or lines that name the attack."""
+    with Progress("attacking", 1, unit="attacks") as bar:
+        yield lambda done, total, what: bar.log(done, what, total)
+
+
+def add(page: genlab.reporting.report.Report, found: Report) -> genlab.reporting.report.Report:
+    """Appends the sections of `found` to `page`."""
+    page.section("Attack success", "Of the images that were classified correctly, the share turned wrong; 95 % bars.")
+    for model, lines in success_curves(found).items():
+        if any(len(x) > 1 for x, *_ in lines.values()):
+            page.picture(
+                curves(lines, x="eps (pixels in [0, 1])", y="success rate", title=model, limits=(-0.02, 1.02)), ""
+            )
+    head, *rows = found.cells()
+    page.table(head, rows).warnings(found.warnings)
+    if worth := verdicts(found):
+        page.section(
+            "Defences", "Worst case over the attacks of a ball, %, by an attacker who knows of the defence or not."
+        )
+        page.table(HEAD, [verdict.cells for verdict in worth])
+    page.section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
+    shown = {(e.model, e.attack): e for e in found.examples if e.eps in (None, _middle(found))}
+    for (model, attack), example in shown.items():
+        if model == found.rows[0].model:
+            page.picture(
+                grid_png(triptych(example), columns=len(example.x)),
+                attack if example.eps is None else f"{attack}, eps {example.eps:g}",
+            )
+    return page
+
+
+def success_curves(found: Report) -> dict[str, dict[str, Band]]:
+    """model -> attack -> (eps, success, low, high), for attacks that have an eps."""
+    curves: dict[str, dict[str, tuple[list[float], ...]]] = {}
+    for row in sorted(found.rows, key=lambda r: r.eps or 0):
+        if row.eps is not None and row.success.value is not None:
+            line = curves.setdefault(row.model, {}).setdefault(row.attack, ([], [], [], []))
+            for values, value in zip(line, (row.eps, row.success.value, *row.success.interval), strict=True):
+                values.append(value)
+    return curves  # type: ignore[return-value]
+
+
+def triptych(example: Example) -> Tensor:
+    """Images (3 n, C, H, W): the n originals, the n adversarial ones, and 0.5 + 50 times their difference, clipped."""
+    difference = (0.5 + 50 * (example.adversarial - example.x)).clamp(0, 1)
+    return torch.cat([example.x, example.adversarial, difference])
+
+
+def _middle(found: Report) -> float | None:
+    sizes = sorted({e.eps for e in found.examples if e.eps is not None})
+    return sizes[len(sizes) // 2] if sizes else None

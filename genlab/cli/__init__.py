@@ -1,0 +1,1 @@
+"""The command `genlab`, a file per command."""

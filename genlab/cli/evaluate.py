@@ -1,0 +1,83 @@
+"""`genlab evaluate RUN`: how good, how varied and how new are a run's samples? torch is imported only when it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.table import Table
+
+from genlab.core.ranges import Range, Seed
+from genlab.core.text import Console
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measures the samples of a run against its held-out images; adds to results.json and report.html.
+
+    The second column is the floor: real training images, measured alike. Of a method that reconstructs images, also the
+    share of held-out ones whose class a classifier still sees afterwards.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """run directory of a generative model"""
+    n: Annotated[int, Range(2, 10**7)] = 5000
+    """samples to draw"""
+    features: Literal["classifier", "pixels"] = "classifier"
+    """what is compared; the classifier is trained at its first use and cached"""
+    data_root: Path | None = None
+    """where downloaded sets lie; none: where the run found them"""
+    seed: Seed = 0
+    """of the latents"""
+
+
+def main(arguments: list[str]) -> None:
+    from genlab.cli.options import parse
+
+    options: Evaluate = parse(Evaluate, "evaluate", arguments)
+    from dataclasses import replace
+
+    from genlab.core.files import write_all
+    from genlab.core.memory import FLOAT, require
+    from genlab.experiment import data_of, load, shape_of
+    from genlab.metrics.evaluate import evaluate
+    from genlab.metrics.features import ClassifierFeatures, Features, Pixels, default_features
+    from genlab.metrics.seen import one_set, sampler
+    from genlab.metrics.translation import preserved
+    from genlab.reporting.report import Report
+    from genlab.run import Run
+
+    run = Run(options.run)
+    shape = shape_of(run)
+    require(options.n * prod(shape) * FLOAT, f"{options.n:,} samples {shape}", "--n")
+    method: Any = load(run)
+    draw = sampler(method)
+    data = data_of(run)
+    data = data if options.data_root is None else replace(data, data_root=options.data_root)
+    train, test = (one_set(data.load(split)) for split in ("train", "test"))
+    features: Features = Pixels() if options.features == "pixels" else default_features(data)
+    table = evaluate(draw, test, features, train, options.n, seed=options.seed)
+    if hasattr(method, "reconstruct") and isinstance(features, ClassifierFeatures):
+        for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # the images as they are
+            table[column][f"class preserved[{features.name}]"] = preserved(way, test, features)
+    Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
+    write_all(
+        {
+            run.path / "results.json": lambda _: run.add_results(evaluation=table),
+            run.path / "report.html": lambda path: Report(run.path.name).run(run).save(path),
+        }
+    )
+
+
+def as_table(table: dict[str, dict[str, float]], title: str) -> Table:
+    """Figures as rows, sets of images as columns."""
+    view = Table(title=title, title_justify="left")
+    view.add_column("figure")
+    for name in table:
+        view.add_column(name, justify="right")
+    for figure in table["samples"]:
+        view.add_row(figure, *(f"{column[figure]:,.4g}" for column in table.values()))
+    return view

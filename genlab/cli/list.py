@@ -1,0 +1,20 @@
+"""`genlab list`: the names of methods, data and all that plugins add."""
+
+from __future__ import annotations
+
+from genlab.cli.options import names
+from genlab.core.plugins import gather, methods
+from genlab.core.text import Console
+
+
+def listing(arguments: list[str]) -> None:
+    if arguments in (["-h"], ["--help"]):
+        print("usage: genlab list\n\nNames methods, data, attacks and defences.")
+        return
+    if arguments:
+        raise ValueError(f"`genlab list` takes no options, got {' '.join(arguments)!r}")
+    from genlab.data import SOURCES
+
+    lists = {"methods": {name: text for name, (_, text) in methods().items()}, "data": SOURCES}
+    for title, entries in gather("LISTS", lists).items():
+        Console().print(names(title, entries))

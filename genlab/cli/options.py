@@ -1,0 +1,60 @@
+"""Options of a command or a recipe from the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tyro
+from rich.table import Table
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from genlab.core.ranges import OutOfRange, check, deferred
+
+NUMBERS = ConstructorRegistry()
+
+
+@NUMBERS.primitive_rule
+def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A word that is no number is kept, for `check` to refuse in the words of the option's range."""
+    if info.type not in (int, float):
+        return None
+
+    def read(words: list[str]) -> Any:
+        try:
+            return info.type(words[0])
+        except ValueError:
+            return words[0]
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=info.type.__name__.upper(),
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, int | float),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
+    """Options of dataclass `kind` from the command line; tyro prints help and suggestions, and exits with status 2.
+
+    `command` is that of `genlab`; none: a script of its own.
+
+    Raises:
+        ValueError: a value is out of its range, or several do not go together.
+    """
+    name = None if command is None else f"genlab {command}"
+    with deferred():
+        options = tyro.cli(kind, prog=name, args=arguments, config=(tyro.conf.OmitArgPrefixes,), registry=NUMBERS)
+    try:
+        check(options)
+    except OutOfRange as error:
+        raise ValueError(f"--{error.option.replace('_', '-')} {error.text}") from None
+    return options
+
+
+def names(title: str, entries: dict[str, str]) -> Table:
+    """Names and what they stand for, a line each."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    for name, text in entries.items():
+        table.add_row(name, text)
+    return table

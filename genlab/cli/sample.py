@@ -1,0 +1,60 @@
+"""`genlab sample RUN`: images of a trained run in one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from genlab.cli.options import parse
+from genlab.core.outputs import check_file
+from genlab.core.ranges import Positive, Range, Seed
+from genlab.core.text import one_line
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draws images from a trained run into one grid."""
+
+    run: tyro.conf.Positional[Path]
+    """run directory"""
+    n: Annotated[int, Range(1, 10_000)] = 64
+    """number of images"""
+    out: Path = Path("grid.png")
+    """picture of the grid; its suffix says the format: .png, .jpg, .webp, ..."""
+    seed: Seed = 0
+    """of the latents"""
+    temperature: Positive | None = None
+    """below 1: likelier and less varied; for methods that have one (PixelCNN, flows, VQ-VAE)"""
+
+
+def sample(arguments: list[str]) -> None:
+    options = parse(Sample, "sample", arguments)
+    check_file(options.out)
+    import torch
+
+    from genlab.core.memory import FLOAT, require
+    from genlab.experiment import load, shape_of
+    from genlab.reporting.grid import image_format, save_grid
+    from genlab.run import Run
+
+    image_format(options.out)
+    method = load(options.run)
+    draw: Any = getattr(method, "sample", None)
+    if draw is None:
+        raise ValueError(f"{options.run} holds a {type(method).__name__}, which does not generate images")
+    if options.temperature is not None:
+        if "temperature" not in signature(draw).parameters:
+            raise ValueError(f"--temperature {options.temperature}: a {type(method).__name__} has no temperature")
+        draw = partial(draw, temperature=options.temperature)
+    shape = shape_of(Run(options.run))
+    require(options.n * prod(shape) * FLOAT, f"{options.n:,} images {shape}", "--n")
+    torch.manual_seed(options.seed)
+    with torch.no_grad():
+        images = torch.cat([draw(min(256, options.n - i)) for i in range(0, options.n, 256)])
+    print(one_line(save_grid(images, options.out)))

@@ -1,0 +1,142 @@
+"""`genlab translate RUN --images FOLDER --out FOLDER`: a folder of images in another domain; torch comes in late.
+
+Every image is written at once and under its own name, so a run that is stopped leaves whole pictures only. The last
+file, `side-by-side.png`, shows the first ones: the image as the run sees it, its translation, and the way back.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GRID = "side-by-side.png"
+SHOWN = 16  # images in the grid
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Translate:
+    """Translates every image of a folder by a trained run; each is first cut square and brought to the run's size."""
+
+    run: tyro.conf.Positional[Path]
+    """run directory of a translation method: cyclegan, stargan, ..."""
+    images: Path
+    """folder of images"""
+    out: Path
+    """folder for the translations and a grid side by side"""
+    to: str | None = None
+    """the domain to translate to, by name or by number from 0; none: the second"""
+    back: bool = False
+    """translate to the first domain instead"""
+
+
+def main(arguments: list[str]) -> None:
+    from genlab.cli.options import parse
+
+    options: Translate = parse(Translate, "translate", arguments)
+    if options.back and options.to is not None:
+        raise ValueError(f"--back and --to {options.to} both say where to translate to: give one of them")
+    import torch
+
+    from genlab.core.files import write_atomically
+    from genlab.core.text import one_line
+    from genlab.data.decode import Decoder, Unreadable
+    from genlab.data.domains import names
+    from genlab.data.images import unit
+    from genlab.data.listing import scan
+    from genlab.data.passed import Passed
+    from genlab.experiment import data_of, load, shape_of
+    from genlab.reporting.grid import grid_png
+    from genlab.run import Run
+    from genlab.training.progress import Progress
+
+    if not options.images.is_dir():
+        raise ValueError(f"{options.images} is not a folder of images")
+    if options.out.exists() and (not options.out.is_dir() or options.out.samefile(options.images)):
+        raise ValueError(f"--out {options.out} must be a folder of its own, not a file or the folder of the images")
+    passed = Passed(options.images)
+    files, folders = scan(options.images, passed)
+    passed.add("folders", *folders)
+    if not files:
+        raise ValueError(f"{options.images} holds no images{f'; not used: {passed}' if len(passed) else ''}")
+    run = Run(options.run)
+    method = load(run)
+    translate: Any = getattr(method, "translate", None)
+    if translate is None:
+        raise ValueError(f"{run.path} holds a {type(method).__name__}, which does not translate images")
+    to = 0 if options.back else number(options.to, names(data_of(run).data))
+    channels, size, _ = shape_of(run)
+    called, skipped = targets(files), 0
+    decode = Decoder(str(options.images), options.images, files, size, channels)
+    shown: list[torch.Tensor] = []
+    with torch.no_grad(), Progress(f"translating {options.images}", len(files)) as progress:
+        for start in range(0, len(files), BATCH):
+            read = {}
+            for file in files[start : start + BATCH]:
+                try:
+                    read[file] = decode(file)
+                except Unreadable as reason:
+                    skipped += 1
+                    print(one_line(f"skipped {str(file)!r}: {reason}"))
+            if read:
+                x = unit(torch.stack(list(read.values())).permute(0, 3, 1, 2)).to(method.device)
+                y = translate(x, to=to)
+                options.out.mkdir(parents=True, exist_ok=True)
+                for file, picture in zip(read, y):
+                    write_atomically(options.out / called[file], png(picture))
+                if (room := SHOWN - sum(map(len, shown))) > 0:
+                    shown.append(torch.stack([x[:room], y[:room], *again(translate, y[:room], to)], 1))
+            progress.advance(min(start + BATCH, len(files)))
+    if len(passed):
+        print(one_line(f"not used: {passed}"))
+    if not shown:
+        raise ValueError(f"{options.images} holds no readable image")
+    sides = torch.cat(shown)
+    write_atomically(options.out / GRID, grid_png(sides.flatten(0, 1), 2 * sides.shape[1]))
+    done = f"{len(files) - skipped} images in {options.out}, {options.out / GRID} shows {len(sides)} of them"
+    print(one_line(done))
+
+
+def again(translate: Any, y: Tensor, to: int) -> list[Tensor]:
+    """Translations y into domain `to` once more: into the first (if that is `to`, the second); none if the method
+    learns one direction only."""
+    try:
+        return [translate(y, to=0 if to else 1)]
+    except ValueError:
+        return []
+
+
+def number(to: str | None, domains: Sequence[str]) -> int:
+    """The number of a domain, by number or name; by default the second."""
+    if to is None:
+        return 1
+    if to in domains:
+        return domains.index(to)
+    most = max(len(domains), 2)
+    if not to.isdecimal() or int(to) >= most:
+        raise ValueError(f"--to takes the name of a domain ({', '.join(domains)}) or 0 to {most - 1}, got {to!r}")
+    return int(to)
+
+
+def targets(files: Sequence[Path]) -> dict[Path, str]:
+    """What the translation of each file is called: its stem with .png, its whole name where that is taken."""
+    stems = Counter([Path(GRID).stem, *(file.stem for file in files)])
+    return {file: f"{file.stem if stems[file.stem] == 1 else file.name}.png" for file in files}
+
+
+def png(picture: Tensor) -> bytes:
+    """An image (C, H, W) in [0, 1] as the bytes of a PNG."""
+    from torchvision.transforms.functional import to_pil_image
+
+    file = io.BytesIO()
+    to_pil_image((picture.cpu() * 255).round().byte()).save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,1 @@
+"""Latent spaces: walks, editing, the quality of codes, codes without training."""

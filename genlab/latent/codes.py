@@ -1,0 +1,93 @@
+"""How good a code is: what it forgets, which images it brings together, what a linear classifier reads from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from genlab.data import Images, batches
+from genlab.metrics import checks
+from genlab.metrics.distances import nearest, squared
+from genlab.reporting.plots import png
+
+Map = Callable[[Tensor], Tensor]
+
+
+@torch.no_grad()
+def over(f: Map, data: Images, batch: int = 500) -> Tensor:
+    """f of all images of `data`, x (n, C, H, W) -> (n, ...), in order."""
+    return torch.cat([f(x) for x, _ in batches(data, batch)])
+
+
+@torch.no_grad()
+def squared_error(reconstruct: Map, data: Images) -> float:
+    """Mean squared error per pixel (and channel), pixels in [0, 1]."""
+    return float(over(lambda x: (reconstruct(x).double() - x).square().flatten(1).mean(1), data).mean())
+
+
+def search(codes: Tensor, labels: Tensor, k: int = 10) -> float:
+    """Image search: the share of the `k` nearest others of each code (N, ...) that have its label (N,).
+
+    Raises:
+        Undefined: there are not more than k codes.
+    """
+    if not 1 <= k < len(codes):
+        raise checks.Undefined(f"{k} nearest others need k >= 1 and more than k codes, got {len(codes)}")
+    codes, labels, same = codes.flatten(1), labels.to(codes.device), 0
+    for start, block in squared(codes, codes):
+        rows = torch.arange(len(block), device=block.device)
+        block[rows, start + rows] = torch.inf  # not itself
+        found = labels[block.topk(k, largest=False).indices]
+        same += int((found == labels[start : start + len(block), None]).sum())
+    return same / (k * len(codes))
+
+
+@torch.no_grad()
+def farness(pictures: Tensor, data: Images) -> float:
+    """Mean squared error per pixel between a picture (N, C, H, W) and the image of `data` nearest to it."""
+    distance, _ = nearest(pictures.flatten(1), (x.flatten(1) for x, _ in batches(data, 1000)))
+    return float(distance.square().mean()) / pictures[0].numel()
+
+
+def scatter(codes: Tensor, labels: Tensor, classes: Sequence[str]) -> bytes:
+    """A PNG of two-dimensional codes (N, 2), coloured by class."""
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if codes.shape[1:] != (2,):
+        raise ValueError(f"only codes (N, 2) have a place in the plane, got {tuple(codes.shape)}")
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes, colours = figure.subplots(), colormaps["tab10" if len(classes) <= 10 else "gist_rainbow"]
+    size = 4 if len(codes) > 2000 else 14
+    for i, name in enumerate(classes):
+        points = codes[labels == i].detach().float().cpu().T.numpy()
+        colour = colours(i if len(classes) <= 10 else i / len(classes))
+        axes.scatter(points[0], points[1], s=size, color=colour, linewidths=0, label=name, alpha=0.7)
+    axes.legend(fontsize=8, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
+    return png(figure)
+
+
+def probe(codes: Tensor, labels: Tensor, share: float = 0.5) -> float:
+    """Linear probe: how often a logistic regression learnt on the first `share` of the codes (N, ...), standardised,
+    tells the label of the others.
+
+    Raises:
+        Undefined: there are no codes to learn from or to test on, or those to learn from are all of one class.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    n = int(share * len(codes))
+    if not 0 < n < len(codes):
+        got = f"{len(codes)} and share {share}"
+        raise checks.Undefined(f"a probe learns on some codes and is tested on others, got {got}")
+    if bool((labels[:n] == labels[0]).all()):
+        raise checks.Undefined(f"a probe learns to tell classes apart, but its {n} codes are all of one class")
+    x, y = codes.detach().flatten(1).double().cpu().numpy(), labels.cpu().numpy()
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return float(model.fit(x[:n], y[:n]).score(x[n:], y[n:]))

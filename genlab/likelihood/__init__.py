@@ -1,0 +1,1 @@
+"""Likelihoods: units, distributions of pixels, importance-weighted bounds, exact sampling, mixtures."""

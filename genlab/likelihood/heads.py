@@ -1,0 +1,188 @@
+"""What a pixel may be, and how probable: the discrete distributions at the end of an autoregressive network.
+
+A head turns images into integers 0 .. values-1 in `groups` ordered channels per pixel, encodes them as the network's
+input, and reads the network's output as probabilities. Drawing inverts the distribution function at a given uniform
+number, so the same numbers draw the same picture whichever way the network was computed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genlab.likelihood.units import logistic_mass
+from genlab.training import distributed
+
+
+class Head(nn.Module):
+    """groups: channels predicted per pixel; values: of each; outputs: the network's, for each; inputs: channels in."""
+
+    def __init__(self, groups: int, values: int, outputs: int, inputs: int):
+        super().__init__()
+        self.groups, self.values, self.outputs, self.inputs = groups, values, outputs, inputs
+
+    @property
+    def ready(self) -> bool:
+        """It knows what it must know beforehand; else `fit` teaches it."""
+        return True
+
+    def fit(self, x: Tensor) -> None:
+        """Learns from the first images x (N, C, H, W)."""
+
+    def indices(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> integers (N, groups, H, W)."""
+        return (x * (self.values - 1)).round().long()
+
+    def images(self, k: Tensor) -> Tensor:
+        """Integers -> images; the inverse of `indices`."""
+        return k / (self.values - 1)
+
+    def encode(self, k: Tensor) -> Tensor:
+        """Integers (N, groups, ...) -> network inputs (N, inputs, ...), within [-1, 1]."""
+        return k * (2 / (self.values - 1)) - 1
+
+    def log_prob(self, outputs: Tensor, k: Tensor) -> Tensor:
+        """Network outputs (N, groups, outputs, H, W), integers -> log-probabilities (N, groups, H, W), in nats."""
+        return self.log_probs(outputs).gather(2, k[:, :, None]).squeeze(2)
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        """(N, groups, outputs, ...) -> log-probabilities of all values (N, groups, values, ...)."""
+        raise NotImplementedError
+
+    def draw(self, outputs: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
+        """The value where the distribution function of p^(1/temperature) passes u.
+
+        outputs (N, groups, outputs, ...), u uniform in [0, 1) (N, groups, ...) -> integers (N, groups, ...).
+        """
+        steps = (self.log_probs(outputs) / temperature).softmax(2).cumsum(2)
+        return (steps <= u[:, :, None]).sum(2).clamp_(max=self.values - 1)
+
+
+class Bernoulli(Head):
+    """Black or white; one logit."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, 2, 1, channels)
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        return F.logsigmoid(torch.cat([-outputs, outputs], dim=2))
+
+    def log_prob(self, outputs: Tensor, k: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(outputs.squeeze(2), k.to(outputs), reduction="none")
+
+    def draw(self, outputs: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
+        return (u >= (-outputs.squeeze(2) / temperature).sigmoid()).long()
+
+
+class Softmax(Head):
+    """Every level of brightness is a class of its own (2016, arXiv:1601.06759, section 3.3)."""
+
+    def __init__(self, channels: int, levels: int = 256):
+        if not 2 <= levels <= 256:
+            raise ValueError(f"levels must be from 2 to 256, got {levels}")
+        super().__init__(channels, levels, levels, channels)
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        return outputs.log_softmax(2)
+
+
+class Logistic(Head):
+    """A mixture of discretised logistic distributions; PixelCNN++, Salimans et al. 2017, arXiv:1701.05517, eq. 2.
+
+    Channels depend on each other through the network's masks here, not through the paper's linear coefficients.
+    """
+
+    def __init__(self, channels: int, mixtures: int = 10, levels: int = 256):
+        if mixtures < 1:
+            raise ValueError(f"a mixture needs at least 1 part, got {mixtures}")
+        super().__init__(channels, levels, 3 * mixtures, channels)
+
+    def log_prob(self, outputs: Tensor, k: Tensor) -> Tensor:
+        return self.mass(outputs, k[:, :, None])
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        k = torch.arange(self.values, device=outputs.device).view(1, 1, 1, -1, *[1] * (outputs.ndim - 3))
+        return self.mass(outputs.unsqueeze(3), k)
+
+    def mass(self, outputs: Tensor, k: Tensor) -> Tensor:
+        """log-probability of the integers k: of an interval as wide as a level, open at both ends of the range."""
+        weights, means, scales = outputs.chunk(3, dim=2)
+        inverse, half = torch.exp(-scales.clamp(-7.0, 7.0)), 1 / (self.values - 1)
+        x = self.encode(k)
+        upper = torch.where(k == self.values - 1, torch.inf, (x - means + half) * inverse)
+        lower = torch.where(k == 0, -torch.inf, (x - means - half) * inverse)
+        return (weights.log_softmax(2) + logistic_mass(lower, upper)).logsumexp(2)
+
+
+class Categorical(Head):
+    """One of `values` names without order, which the network sees as 1-of-K."""
+
+    def __init__(self, values: int):
+        super().__init__(1, values, values, values)
+
+    def encode(self, k: Tensor) -> Tensor:
+        return F.one_hot(k.squeeze(1), self.values).movedim(-1, 1).to(torch.get_default_dtype())
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        return outputs.log_softmax(2)
+
+
+class Palette(Categorical):
+    """One of `colours` colours per pixel, found by k-means in the first images seen; the network sees it as 1-of-K.
+
+    `indices` takes the nearest colour, so probabilities are those of images painted in the palette.
+    """
+
+    colours: Tensor
+    fitted: Tensor
+
+    def __init__(self, channels: int, colours: int):
+        if not 2 <= colours <= 256:
+            raise ValueError(f"a palette has from 2 to 256 colours, got {colours}")
+        super().__init__(colours)
+        self.register_buffer("colours", torch.linspace(0, 1, colours)[:, None].repeat(1, channels))
+        self.register_buffer("fitted", torch.tensor(False))
+        self.known = False
+
+    @property
+    def ready(self) -> bool:
+        self.known = self.known or bool(self.fitted)  # asks the device only until it is; also after a restart
+        return self.known
+
+    def fit(self, x: Tensor) -> None:
+        """Clusters the colours of images x (N, C, H, W), starting from colours of theirs.
+
+        Raises:
+            ValueError: there are fewer colours than the palette has.
+        """
+        pixels = (x.movedim(1, 3).flatten(0, 2) * 255).round()
+        colours, counts = pixels.unique(dim=0, return_counts=True)
+        if len(colours) < self.values:
+            raise ValueError(f"a palette of {self.values} colours is larger than the {len(colours)} the images have")
+        from sklearn.cluster import KMeans  # takes a second, and only a palette needs it
+
+        found = KMeans(self.values, n_init=4, random_state=0).fit(colours.cpu(), sample_weight=counts.cpu())
+        self.colours.copy_(torch.from_numpy(found.cluster_centers_) / 255)
+        distributed.broadcast([self.colours])
+        self.fitted.fill_(True)
+
+    def indices(self, x: Tensor) -> Tensor:
+        pixels = x.movedim(1, 3)
+        return torch.cdist(pixels.flatten(0, 2), self.colours).argmin(1).view(1, *pixels.shape[:3]).transpose(0, 1)
+
+    def images(self, k: Tensor) -> Tensor:
+        return self.colours[k.squeeze(1)].movedim(3, 1)
+
+
+class Regression(Head):
+    """The control: predicts a level by squared error and always draws its guess. Not a distribution."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, 256, 1, channels)
+
+    def log_prob(self, outputs: Tensor, k: Tensor) -> Tensor:
+        return -(outputs.squeeze(2) - self.encode(k)).square()
+
+    def draw(self, outputs: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
+        return ((outputs.squeeze(2).clamp(-1, 1) + 1) / 2 * (self.values - 1)).round().long()

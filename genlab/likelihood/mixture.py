@@ -1,0 +1,66 @@
+"""A mixture of Gaussians on pixels, p(x) = sum_m P(m) N(x; mu_m, Sigma_m), fitted by scikit-learn's EM.
+
+The baseline beside a variational auto-encoder, which is a mixture of infinitely many Gaussians.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genlab.data import Images
+from genlab.likelihood.units import dequantise, discrete
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """`em` is scikit-learn's GaussianMixture of dequantised images of `shape`, flattened."""
+
+    em: Any
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def fit(
+        cls,
+        data: Images,
+        components: int,
+        covariance: Literal["full", "diag", "spherical"] = "full",
+        seed: int = 0,
+        floor: float = 1e-4,
+    ) -> Mixture:
+        """Of as many `components`; `floor` is added to the variances, and keeps them from vanishing."""
+        from sklearn.mixture import GaussianMixture
+
+        if not 1 <= components <= len(data):
+            raise ValueError(f"a mixture has from 1 to {len(data)} components, one per image, got {components}")
+        em = GaussianMixture(components, covariance_type=covariance, reg_covar=floor, random_state=seed)
+        return cls(em.fit(_flat(data.x)), data.shape)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> a bound of log P(8-bit x) (N,), in nats."""
+        return discrete(torch.from_numpy(self.em.score_samples(_flat(x))).to(x), self.shape)
+
+    def sample(self, n: int) -> Tensor:
+        """n images (n, C, H, W) in [0, 1], clipped, from torch's random state."""
+        g = np.random.default_rng(int(torch.randint(2**31, ())))
+        components = g.choice(len(self.em.weights_), n, p=self.em.weights_)
+        noise = g.standard_normal((n, self.em.means_.shape[1]))
+        x = self.em.means_[components] + np.stack([self._shaped(m, e) for m, e in zip(components, noise)])
+        return torch.from_numpy(x).float().clamp(0, 1).view(n, *self.shape)
+
+    def means(self) -> Tensor:
+        """The centres as images (components, C, H, W)."""
+        return torch.from_numpy(self.em.means_).float().clamp(0, 1).view(-1, *self.shape)
+
+    def _shaped(self, m: int, noise: np.ndarray) -> np.ndarray:
+        """White noise -> noise of component m; precisions_cholesky_ is P with P P^T = Sigma^-1."""
+        p = self.em.precisions_cholesky_[m]
+        return np.linalg.solve(p.T, noise) if p.ndim == 2 else noise / p
+
+
+def _flat(x: Tensor) -> np.ndarray:
+    return dequantise(x.float()).flatten(1).double().cpu().numpy()

@@ -1,0 +1,61 @@
+"""Drawing from an autoregressive network pixel by pixel, exactly, computing only what each new pixel needs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genlab.likelihood.heads import Head
+from genlab.nets.causal import CausalNet
+from genlab.training.progress import Progress
+
+
+def draw(
+    net: CausalNet,
+    head: Head,
+    u: Tensor,
+    labels: Tensor | None = None,
+    temperature: float = 1.0,
+    given: Tensor | None = None,
+    known: Tensor | None = None,
+) -> Tensor:
+    """Integers (n, groups, H, W) of the images that the uniform numbers u (n, groups, H, W) pick.
+
+    given, known: integers and where they are to stay (n, 1, H, W), bool; the rest is drawn pixel after pixel, so what
+    lies further down has no influence on it.
+    """
+    n, groups, height, width = u.shape
+    with torch.inference_mode(), Progress("drawing", height, unit="rows", brief=True) as progress:
+        k = torch.zeros_like(u, dtype=torch.int64) if given is None else given.clone()
+        known = torch.zeros_like(u[:, :1], dtype=torch.bool) if known is None else known
+        fixed = known.flatten(0, 1).all(0).tolist()
+        walk = net.walk(n, width, labels)
+        for i in range(height):
+            walk.row()
+            for j in range(width):
+                if fixed[i][j]:
+                    walk.put(j, head.encode(k[:, :, i, j]))
+                    walk.at(j)  # what the pixels after it see of this one
+                    continue
+                for g in range(groups):
+                    outputs = walk.at(j).view(n, groups, -1)[:, g : g + 1]
+                    drawn = head.draw(outputs, u[:, g : g + 1, i, j], temperature)
+                    k[:, g : g + 1, i, j] = torch.where(known[:, :, i, j], k[:, g : g + 1, i, j], drawn)
+                    walk.put(j, head.encode(k[:, :, i, j]))
+            progress.log(i + 1, "")
+    return k.clone()  # outside of inference mode, so that it can take part in a gradient
+
+
+@torch.no_grad()
+def draw_naively(
+    net: CausalNet, head: Head, u: Tensor, labels: Tensor | None = None, temperature: float = 1.0
+) -> Tensor:
+    """What `draw` gives, by one pass through the whole network per channel of a pixel."""
+    _, groups, height, width = u.shape
+    k = torch.zeros_like(u, dtype=torch.int64)
+    for i in range(height):
+        for j in range(width):
+            for g in range(groups):
+                outputs = net(head.encode(k), labels)[:, g : g + 1, :, i, j]
+                k[:, g : g + 1, i, j] = head.draw(outputs, u[:, g : g + 1, i, j], temperature)
+    return k

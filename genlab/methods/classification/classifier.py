@@ -1,0 +1,92 @@
+"""Supervised classification by cross-entropy; label smoothing of Szegedy et al. 2016, arXiv:1512.00567, section 7."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from genlab.core.ranges import Fraction, LearningRate, Weight, Width
+from genlab.data import Images
+from genlab.metrics.accuracy import accuracy
+from genlab.nets.classifiers import LENETS, NETWORKS
+from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.optim import sgd
+from genlab.training.update import Update
+
+
+class Classifier(Method):
+    """net: x (N, C, H, W) in [0, 1] -> logits (N, classes). The method itself is that map, so it can be attacked."""
+
+    def __init__(self, net: nn.Module, lr: float = 0.05, weight_decay: float = 5e-4, smoothing: float = 0.0):
+        super().__init__()
+        self.net, self.lr, self.weight_decay, self.smoothing = net, lr, weight_decay, smoothing
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def optimizers(self):
+        return {"net": sgd(self.net, lr=self.lr, weight_decay=self.weight_decay)}
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, y = next(data)
+        logits = self.net(x)
+        loss = cross_entropy(logits, y, label_smoothing=self.smoothing)
+        update("net", loss)
+        self.classes = logits.shape[1]
+        return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
+
+    def doubt(self, first: Metrics) -> str | None:
+        """A network that knows nothing should start at a cross-entropy of log C."""
+        loss, expected = first["loss"].item(), math.log(self.classes)
+        if abs(loss - expected) > 0.5 * expected:
+            return (
+                f"the first loss is {loss:.2f}, far from log {self.classes} = {expected:.2f}: check labels and weights"
+            )
+        return None
+
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """accuracy: the fraction of `data` classified correctly."""
+        return {"accuracy": accuracy(self.eval(), data)}
+
+
+class FineTuning(Classifier):
+    """A classifier that was trained before: its first loss is low for a good reason."""
+
+    def doubt(self, first: Metrics) -> str | None:
+        return None
+
+
+NetName = Literal["cnn", "resnet", "mlp", "shallow", "vgg", "lenet-300-100", "lenet-5"]
+
+
+@dataclass(frozen=True)
+class ClassifierConfig(Config):
+    """Supervised classification."""
+
+    net: NetName = "cnn"
+    """architecture"""
+    width: Width | None = None
+    """channels of the first level, or hidden units; none: the architecture's own"""
+    lr: LearningRate = 0.05
+    """learning rate of SGD with Nesterov momentum 0.9"""
+    weight_decay: Weight = 5e-4
+    """weight decay"""
+    smoothing: Fraction = 0.0
+    """label smoothing in [0, 1)"""
+    dropout: Fraction = 0.0
+    """chance that an input of the last layer is left out, in [0, 1)"""
+
+    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> Classifier:
+        if classes < 2:
+            raise ValueError(f"a classifier needs at least 2 classes, the data have {classes}")
+        width = {} if self.width is None else {"width": self.width}
+        net = (NETWORKS | LENETS)[self.net](shape, classes, **width)
+        if self.dropout:
+            net = nn.Sequential(*net[:-1], nn.Dropout(self.dropout), net[-1])
+        return Classifier(net, self.lr, self.weight_decay, self.smoothing)

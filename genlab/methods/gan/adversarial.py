@@ -1,0 +1,87 @@
+"""What the GANs of the lab share: a generator of images, and the choice of networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from genlab.core.ranges import Units, Width
+from genlab.nets.dcgan import Discriminator, Generator, Norm
+from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
+from genlab.nets.spectral import spectral_norm
+from genlab.training.method import Config, Method
+
+Critic = Discriminator | ResidualDiscriminator  # x (N, C, H, W) -> (N,), unbounded
+NETWORKS = {"dcgan": (Generator, Discriminator), "resnet": (ResidualGenerator, ResidualDiscriminator)}
+NORMS: dict[str, Norm] = {
+    "batch": nn.BatchNorm2d,
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "none": lambda _: nn.Identity(),
+}
+
+
+class Adversarial(Method):
+    """generator: z (N, latent) -> x (N, C, H, W) in [0, 1], with z standard normal."""
+
+    def __init__(self, generator: nn.Module, latent: int):
+        super().__init__()
+        self.generator, self.latent = generator, latent
+
+    def sample(self, n: int) -> Tensor:
+        """n images (n, C, H, W) in [0, 1]."""
+        return self.generator(torch.randn(n, self.latent, device=self.device))
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig(Config):
+    """The network that scores images; that of some methods is called critic."""
+
+    net: Literal["dcgan", "resnet"] = "dcgan"
+    """architecture of the networks"""
+    width: Width = 64
+    """channels: of the finest level, doubled at every coarser one (dcgan), or of every level (resnet)"""
+    hidden: Units | None = None
+    """units of a fully connected layer beside the coarsest level; 0: no such layer; none: 512 (dcgan), 0 (resnet)"""
+    norm: Literal["batch", "layer", "none"] = "batch"
+    """normalisation in the discriminator; the generator has batch normalisation"""
+    spectral: bool = False
+    """spectral normalisation of the discriminator"""
+    attention: bool = False
+    """self-attention, at half of the resolution"""
+    minibatch: bool = False
+    """minibatch discrimination: the discriminator compares the images of a batch"""
+
+    alone = False  # does the discriminator have to score every image by itself?
+
+    def layers(self) -> dict[str, Any]:
+        """What the networks have beside their levels."""
+        if self.hidden and self.net == "resnet":
+            raise ValueError(f"residual networks have no fully connected hidden layer, got hidden {self.hidden}")
+        hidden = 512 if self.hidden is None and self.net == "dcgan" else self.hidden
+        return {"attention": self.attention, **({"hidden": hidden} if hidden else {})}
+
+    def make_discriminator(self, shape: tuple[int, int, int], dropout: float = 0.0) -> Critic:
+        if self.spectral and self.norm != "none":
+            raise ValueError(f"{self.norm} normalisation undoes the bound of spectral normalisation: use norm 'none'")
+        if self.alone and (self.norm == "batch" or self.minibatch):
+            which = "batch normalisation" if self.norm == "batch" else "minibatch discrimination"
+            raise ValueError(f"a gradient per image needs a critic that sees one image at a time, not {which}")
+        kind = NETWORKS[self.net][1]
+        net = kind(shape, self.width, NORMS[self.norm], minibatch=self.minibatch, dropout=dropout, **self.layers())
+        if self.spectral:
+            spectral_norm(net, shape, net.head)
+        return net
+
+
+@dataclass(frozen=True)
+class AdversarialConfig(DiscriminatorConfig):
+    """The networks of a GAN: a generator of the same kind as the discriminator."""
+
+    latent: Width = 64
+    """dimensions of z"""
+
+    def make_generator(self, shape: tuple[int, int, int]) -> nn.Module:
+        return NETWORKS[self.net][0](shape, self.latent, self.width, **self.layers())

@@ -1,0 +1,1 @@
+"""Models trained by likelihood or energy: autoregressive, flows, variational auto-encoders."""

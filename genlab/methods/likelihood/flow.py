@@ -1,0 +1,125 @@
+"""Normalising flows by maximum likelihood: NICE (arXiv:1410.8516), RealNVP (arXiv:1605.08803), Glow (arXiv:1807.03039).
+
+Images are dequantised by uniform noise, so that their figures bound log P of 8-bit images; of points the density itself
+is trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, pi, prod
+from typing import Annotated, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from genlab.core.ranges import Fraction, Layers, LearningRate, Range, Width
+from genlab.data import Images
+from genlab.latent.walks import interpolate
+from genlab.likelihood.units import dequantise, discrete, likelihood
+from genlab.metrics.checks import if_defined, points
+from genlab.nets.flow import Affine, Chain, Layer, Logit
+from genlab.nets.glow import SIZES, FlowName, flow
+from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.optim import adam
+from genlab.training.update import Update
+
+
+class Flow(Method):
+    """net: numbers (N, *shape), in [0, 1] if they are an image's -> z (N, D), log_det (N,); invertible."""
+
+    def __init__(self, net: Layer, shape: tuple[int, ...], lr: float = 1e-3):
+        super().__init__()
+        self.net, self.shape, self.lr, self.dimensions = net, shape, lr, prod(shape)
+        self.images = len(shape) == 3
+
+    def optimizers(self):
+        return {"flow": adam(self, lr=self.lr)}
+
+    def checked(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """x itself, if it is (N, *shape)."""
+        if tuple(x.shape[1:]) != shape:
+            raise ValueError(f"this flow takes (N, {', '.join(map(str, shape))}) here, got {tuple(x.shape)}")
+        return x
+
+    def density(self, x: Tensor) -> Tensor:
+        """x (N, *shape), real numbers -> their log-density (N,), in nats."""
+        z, log_det = self.net(self.checked(x, self.shape))
+        return log_det - (z.square() + log(2 * pi)).sum(1) / 2
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Nats (N,): of 8-bit images in [0, 1] a bound of log P(x), drawn anew at every call; of points log p(x)."""
+        return discrete(self.density(dequantise(x)), self.shape) if self.images else self.density(x)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """x (N, *shape) -> z (N, D); an 8-bit pixel stands for the middle of its cell."""
+        self.checked(x, self.shape)
+        return self.net((255 * x + 0.5) / 256 if self.images else x)[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """z (N, D) -> x (N, *shape); images in [0, 1] again, in 8 bits."""
+        x = self.net.inverse(self.checked(z, (self.dimensions,)))
+        return (256 * x).floor().clamp(0, 255) / 255 if self.images else x
+
+    def sample(self, n: int, temperature: float = 1.0) -> Tensor:
+        """n images or points of z from N(0, temperature² I)."""
+        return self.decode(temperature * torch.randn(n, self.dimensions, device=self.device))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """x itself, there and back."""
+        return self.decode(self.encode(x))
+
+    def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
+        """From each image of a (N, *shape) to that of b, straight in z -> (N steps, *shape)."""
+        return self.decode(interpolate(self.encode(a), self.encode(b), steps))
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, _ = next(data)
+        nats = -self.log_prob(x).mean()
+        update("flow", nats / self.dimensions)
+        return {"nats": nats, **({"bits_per_dim": nats / (self.dimensions * log(2))} if self.images else {})}
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """Mean of -log_prob over `data`: nats per image or point; for images bits_per_dim, too."""
+        return likelihood(self.eval().log_prob, data)
+
+    @torch.no_grad()
+    def pictures(self, data: Images) -> dict[str, Tensor]:
+        """samples at temperature 1 and 0.7, reconstructions, and walks between pairs of held-out images, one a row; of
+        a single image there are none."""
+        found = {**super().pictures(data), "samples-at-0.7": self.sample(64, 0.7)}
+        x = data.subset(slice(0, 16)).x
+        with if_defined("interpolations"):
+            half = len(points(x.flatten(1), "pictures")) // 2
+            found["interpolations"] = self.interpolate(x[:half], x[half : 2 * half], 8)
+        return found
+
+
+@dataclass(frozen=True)
+class FlowConfig(Config):
+    """Normalising flow: NICE, RealNVP or Glow."""
+
+    net: FlowName = "glow"
+    """architecture"""
+    levels: Annotated[int, Range(1, 12)] | None = None
+    """scales, each half as high and wide as the one before; none: the architecture's own, as for the next two"""
+    steps: Layers | None = None
+    """couplings per level; for nice in all, for realnvp per mask"""
+    width: Width | None = None
+    """hidden channels or units in a coupling"""
+    logit: Fraction = 1e-3
+    """alpha: the flow sees logit(alpha / 2 + (1 - alpha) x), which draws black and white apart; 0: it sees x"""
+    lr: LearningRate = 2e-3
+    """learning rate of Adam"""
+
+    training: ClassVar[Options] = Options(images=600_000, batch=32, schedule="cosine", warmup=0.02, clip=1.0)
+
+    def build(self, shape: tuple[int, ...], classes: int = 0) -> Flow:
+        levels, steps, width = (
+            own if given is None else given
+            for given, own in zip((self.levels, self.steps, self.width), SIZES[self.net])
+        )
+        net = flow(self.net, shape, levels, steps, width)
+        if len(shape) == 1:
+            return Flow(net, shape, self.lr)
+        return Flow(Chain([Logit(self.logit) if self.logit else Affine(shift=-0.5), net]), shape, self.lr)

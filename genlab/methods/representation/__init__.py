@@ -1,0 +1,1 @@
+"""Auto-encoders and other methods that learn codes."""

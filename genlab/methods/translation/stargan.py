@@ -1,0 +1,141 @@
+"""StarGAN; Choi et al. 2018, arXiv:1711.09020, eq. 5, 6 and 8: one generator for all domains, told which by a label.
+
+The stream's labels are the domains, as `domains:A,B,...` has them. Departures: the critic ends in one fully connected
+layer, score and domain together, where the paper's ends in patches (of which small images leave few), and images are
+compared in the paper's range [-1, 1], in which an absolute error is twice that in [0, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, l1_loss, one_hot
+
+from genlab.core.ranges import Halvings, Layers, LearningRate, Steps, Weight, Width
+from genlab.data import Images, batches
+from genlab.methods.gan.losses import gradient_penalty, slopes
+from genlab.nets.dcgan import Encoder
+from genlab.nets.translator import Translator
+from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.optim import adam
+from genlab.training.update import Update
+
+
+class StarGAN(Method):
+    """generator: x (N, C, H, W) in [0, 1], one-hot domain (N, domains) -> the same shape and range;
+    critic: x -> (N, 1 + domains): a score, unbounded, and the logits of its domain; each x by itself."""
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        critic: nn.Module,
+        domains: int,
+        classify: float = 1.0,
+        reconstruct: float = 10.0,
+        penalty: float = 10.0,
+        n_critic: int = 5,
+        lr: float = 1e-4,
+    ):
+        super().__init__()
+        self.generator, self.critic, self.domains = generator, critic, domains
+        self.classify, self.reconstruct, self.penalty = classify, reconstruct, penalty
+        self.n_critic, self.lr = n_critic, lr
+
+    def optimizers(self):
+        return {name: adam(getattr(self, name), lr=self.lr, betas=(0.5, 0.999)) for name in ("generator", "critic")}
+
+    def translate(self, x: Tensor, to: int | Tensor = 1) -> Tensor:
+        """Images (N, C, H, W) of any domains -> the same in the domain number `to`, or each in its own of `to` (N,)."""
+        to = torch.as_tensor(to, device=x.device).expand(len(x))
+        if len(to) and not 0 <= int(to.min()) <= int(to.max()) < self.domains:
+            raise ValueError(f"there are domains 0 to {self.domains - 1}, got {int(to.min())} to {int(to.max())}")
+        return self.draw(x, to)
+
+    def draw(self, x: Tensor, to: Tensor) -> Tensor:
+        """Images and domains (N,) -> each image in its domain."""
+        return self.generator(x, one_hot(to, self.domains))
+
+    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images -> scores (N,) and logits (N, domains)."""
+        found = self.critic(x).float()
+        return found[:, 0], found[:, 1:]
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        for _ in range(self.n_critic):
+            x, domain = next(data)
+            with torch.no_grad():
+                fake = self.draw(x, torch.randint_like(domain, self.domains))
+            (real_score, logits), (fake_score, _) = self.judge(x), self.judge(fake)
+            distance = real_score.mean() - fake_score.mean()
+            penalty = gradient_penalty(slopes(lambda x: self.judge(x)[0], x, fake))
+            recognised = cross_entropy(logits, domain)
+            update("critic", self.penalty * penalty - distance + self.classify * recognised)
+        target = torch.randint_like(domain, self.domains)
+        fake = self.draw(x, target)
+        score, logits = self.judge(fake)
+        asked = cross_entropy(logits, target)
+        cycle = 2 * l1_loss(self.draw(fake, domain), x)
+        update("generator", self.classify * asked + self.reconstruct * cycle - score.mean())
+        return {"distance": distance, "penalty": penalty, "recognised": recognised, "asked": asked, "cycle": cycle}
+
+    @torch.no_grad()
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """recognised: the share of `data` whose domain the critic names; asked: that of their translations, to every
+        domain in turn, in which it sees the domain asked for."""
+        self.eval()
+        right = {"recognised": 0, "asked": 0}
+        for start, (x, y) in enumerate(batches(data, 256)):
+            to = (torch.arange(len(x), device=x.device) + start) % self.domains
+            right["recognised"] += int((self.judge(x)[1].argmax(1) == y).sum())
+            right["asked"] += int((self.judge(self.translate(x, to))[1].argmax(1) == to).sum())
+        return {name: count / len(data) for name, count in right.items()}
+
+    @torch.no_grad()
+    def pictures(self, data: Images) -> dict[str, Tensor]:
+        """A row per original, from all over `data`: itself, then its translation to every domain."""
+        self.eval()
+        x = data.subset(torch.linspace(0, len(data) - 1, self.domains + 1, dtype=torch.int64)).x
+        to = torch.arange(self.domains, device=x.device)
+        rows = [torch.cat([one[None], self.translate(one.expand(self.domains, -1, -1, -1), to)]) for one in x]
+        return {"translations": torch.cat(rows)}
+
+
+@dataclass(frozen=True)
+class StarGANConfig(Config):
+    """StarGAN: translation between any two of several domains by one generator."""
+
+    classify: Weight = 1.0
+    """weight of the classification of domains"""
+    reconstruct: Weight = 10.0
+    """weight of the way there and back"""
+    penalty: Weight = 10.0
+    """weight of the gradient penalty"""
+    n_critic: Steps = 5
+    """critic steps per generator step"""
+    width: Width = 64
+    """channels of both networks at the finest level"""
+    blocks: Layers = 6
+    """residual blocks of the generator"""
+    levels: Halvings = 2
+    """how often the generator halves its images"""
+    lr: LearningRate = 1e-4
+    """learning rate of both Adams"""
+
+    training: ClassVar[Options] = Options(images=1_000_000, batch=16, schedule="linear")
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> StarGAN:
+        if classes < 2:
+            raise ValueError(f"StarGAN needs at least 2 domains, as in --data domains:A,B, got {classes}")
+        return StarGAN(
+            Translator(shape, self.width, self.blocks, self.levels, conditions=classes),
+            Encoder(shape, 1 + classes, self.width, nn.Identity),
+            classes,
+            self.classify,
+            self.reconstruct,
+            self.penalty,
+            self.n_critic,
+            self.lr,
+        )

@@ -1,0 +1,1 @@
+"""What is shown: image grids, curves, the self-contained HTML page."""

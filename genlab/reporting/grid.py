@@ -1,0 +1,83 @@
+"""Image batches as one picture: a grid, or an animated GIF."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import pad
+
+from genlab.core.files import write_atomically
+
+FORMATS = {  # suffix -> name of the format in Pillow
+    **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP"},
+    **{".tif": "TIFF", ".tiff": "TIFF"},
+}
+
+
+def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int = 64) -> Image.Image:
+    """Tiles images (N, C, H, W) in [0, 1], C = 1 or 3, row by row; values outside are clipped.
+
+    Args:
+        columns: images per row; default about sqrt(N).
+        gap: white pixels between tiles, before enlarging.
+        tile: small images are enlarged by the whole factor that brings their longer side nearest to this many pixels,
+            each pixel a sharp square.
+    """
+    if images.ndim != 4 or not len(images) or images.shape[1] not in (1, 3):
+        raise ValueError(f"a grid takes images (N, 1 or 3, H, W), got shape {tuple(images.shape)}")
+    columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
+    x = images.detach().float().cpu().nan_to_num(0).clamp(0, 1)
+    x = torch.cat([x, x.new_ones(-len(x) % columns, *x.shape[1:])])
+    x = pad(x, (0, gap, 0, gap), value=1.0)
+    n, c, h, w = x.shape
+    x = x.view(n // columns, columns, c, h, w).permute(2, 0, 3, 1, 4).reshape(c, n // columns * h, columns * w)
+    x = pad(x, (gap, 0, gap, 0), value=1.0).mul(255).round().byte()
+    picture = Image.fromarray(x[0].numpy() if c == 1 else x.permute(1, 2, 0).contiguous().numpy())
+    factor = max(1, round(tile / max(images.shape[2:])))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def grid_png(images: Tensor, columns: int | None = None, **how: int) -> bytes:
+    """`grid(images, columns)` as the bytes of a PNG."""
+    return _encoded(grid(images, columns, **how), "PNG")
+
+
+def _encoded(picture: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind, quality=95)  # where the format has one
+    return buffer.getvalue()
+
+
+def image_format(path: str | Path) -> str:
+    """The format that the suffix of `path` names.
+
+    Raises:
+        ValueError: it names none of FORMATS.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() not in FORMATS:
+        raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}, got {suffix or 'no suffix'!r}")
+    return FORMATS[suffix.lower()]
+
+
+def save_grid(images: Tensor, path: str | Path, columns: int | None = None, **how: int) -> Path:
+    """Writes `grid(images, columns)` in the format that the suffix of `path` names."""
+    path = Path(path)
+    write_atomically(path, _encoded(grid(images, columns, **how), image_format(path)))
+    return path
+
+
+def save_animation(frames: Sequence[Image.Image], path: str | Path, seconds: float = 0.2) -> Path:
+    """Writes pictures as an endless GIF, each shown for so many seconds."""
+    path, buffer = Path(path), io.BytesIO()
+    frames[0].save(
+        buffer, format="GIF", save_all=True, append_images=list(frames[1:]), duration=round(seconds * 1000), loop=0
+    )
+    write_atomically(path, buffer.getvalue())
+    return path

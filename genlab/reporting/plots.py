@@ -1,0 +1,99 @@
+"""Curves as pictures; matplotlib without a screen."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genlab.core.text import printable
+
+Curve = tuple[Sequence[float], Sequence[float]]  # x, y
+Band = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]  # x, y, low, high
+LARGEST = 1e30  # value on a curve of the log; matplotlib computes with squares
+
+
+def curves(
+    lines: Mapping[str, Curve | Band],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    log: bool = False,
+    limits: tuple[float, float] | None = None,
+) -> bytes:
+    """A PNG of named curves; with (x, y, low, high) the interval is drawn as bars.
+
+    Args:
+        x, y: axis labels, with units.
+        log: logarithmic y axis.
+        limits: lowest and highest y shown; none: as the data are.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    x, y, title = map(_text, (x, y, title))
+    for name, line in zip(map(_text, lines), lines.values()):
+        marker = "o" if len(line[0]) <= 12 else ""
+        if len(line) == 4:
+            low, high = ([abs(b - m) for b, m in zip(bound, line[1])] for bound in line[2:])
+            axes.errorbar(line[0], line[1], [low, high], label=name, marker=marker, markersize=3, capsize=2, lw=1.3)
+        else:
+            axes.plot(line[0], line[1], label=name, marker=marker, markersize=3, lw=1.3)
+    axes.set(xlabel=x, ylabel=y, title=title, **({"yscale": "log"} if log else {}))
+    axes.set_ylim(limits)
+    axes.grid(alpha=0.3)
+    if len(lines) > 1:
+        axes.legend(fontsize=8)
+    return png(figure)
+
+
+def heat(
+    cells: Sequence[Sequence[tuple[float, str]]], rows: Sequence[str], columns: Sequence[str], *, title: str = ""
+) -> bytes:
+    """A PNG of a table: a line per row; a cell is a share in [0, 1], from dark to bright, and the text on it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    values = [[value for value, _ in row] for row in cells]
+    figure = Figure(figsize=(2.2 + 0.8 * len(columns), 1.2 + 0.3 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    axes.set_xticks(range(len(columns)), list(map(_text, columns)), rotation=30, ha="right", fontsize=8)
+    axes.set_yticks(range(len(rows)), list(map(_text, rows)), fontsize=8)
+    axes.set_title(_text(title), fontsize=9)
+    for i, row in enumerate(cells):
+        for j, (value, text) in enumerate(row):
+            axes.text(j, i, text, ha="center", va="center", fontsize=8, color="wk"[int(value > 0.5)])
+    return png(figure)
+
+
+def _text(words: str) -> str:
+    """For matplotlib, which would set what stands between dollar signs as a formula."""
+    return printable(words).replace("$", r"\$")
+
+
+def png(figure: Any) -> bytes:
+    """The PNG of a matplotlib figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _drawable(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= LARGEST
+
+
+def metric_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """One PNG per metric of metrics.jsonl rows, against images seen."""
+    names = {name: None for row in rows for name in row if name not in ("step", "images")}
+    pictures = {}
+    for name in names:
+        points = [(row["images"], row[name]) for row in rows if _drawable(row.get(name))]
+        if len(points) > 1:
+            pictures[name] = curves({name: tuple(zip(*points))}, x="images", y=name)  # type: ignore[dict-item]
+    return pictures

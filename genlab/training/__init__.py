@@ -1,0 +1,1 @@
+"""The trainer: methods, the loop, updates, EMA, checkpoints, schedules, several processes."""

@@ -1,0 +1,102 @@
+"""How long work shows itself: a bar with rate and time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from genlab.core.text import Console, one_line
+from genlab.training import distributed
+
+
+class Progress:
+    """Counts images from `done` to `total`; on rank 0 only.
+
+    Plain lines come whenever `log` is called, but at most one in `interval` seconds, and a last one at the end; of
+    `brief` work only when it takes longer than that. Work within work that shows itself is silent.
+    """
+
+    interval = 10.0
+    shown = 0  # how many show themselves now
+
+    def __init__(self, title: str, total: int, done: int = 0, unit: str = "images", *, brief: bool = False):
+        self.title, self.total, self.unit = one_line(title), total, unit
+        self.start = self.done = done
+        self.console = Console(stderr=True)
+        self.brief, self.silent = brief, distributed.rank() != 0 or Progress.shown > 0
+        self.bar: Bar | None = None
+        self.began = self.spoke = time.monotonic()
+        self.values = ""
+
+    def __enter__(self) -> Progress:
+        Progress.shown += 1
+        if self.console.is_terminal and not self.silent:
+            self.bar = Bar(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f} %"),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[values]}", markup=False),
+                console=self.console,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task(self.title, total=self.total, completed=self.done, rate="", values="")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        Progress.shown -= 1
+        if self.bar:
+            self.bar.stop()
+        elif error[0] is None and self.done > self.start and not (self.brief and not self.late):
+            self._say()
+
+    @property
+    def late(self) -> bool:
+        """The last line is more than `interval` seconds ago."""
+        return time.monotonic() - self.spoke > self.interval
+
+    @property
+    def rate(self) -> float:
+        """Per second, since the start."""
+        return (self.done - self.start) / max(time.monotonic() - self.began, 1e-9)
+
+    @property
+    def pace(self) -> str:
+        return f"{self.rate:,.{0 if self.rate >= 10 else 1}f} {self.unit}/s"
+
+    def advance(self, done: int, total: int | None = None) -> None:
+        """`done` of `total` are done; the total may be learnt late."""
+        self.done, self.total = done, total or self.total
+        if self.bar:
+            self.bar.update(
+                self.task,
+                completed=done,
+                total=self.total,
+                rate=self.pace,
+                values=self.values,
+            )
+
+    def log(self, done: int, values: str, total: int | None = None) -> None:
+        """As `advance`, and tells figures, or what comes next."""
+        self.values = one_line(values)
+        self.advance(done, total)
+        if not self.bar and done < self.total and self.late:
+            self._say()
+
+    def _say(self) -> None:
+        if self.silent:
+            return
+        self.spoke = time.monotonic()
+        left = max(self.total - self.done, 0) / max(self.rate, 1e-9)
+        line = f"{self.title}  {self.done:,}/{self.total:,} {self.unit}  {self.pace}  {left:.0f} s left  {self.values}"
+        try:
+            print(line.rstrip(), file=sys.stderr, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            self.silent = True  # a full disk behind the standard error is no reason to stop working
