@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from attacks.deepfool import DeepFool, DeepFoolLinf
     from attacks.elastic_net import EAD
     from attacks.evaluation.evaluate import evaluate
-    from attacks.evaluation.results import Report
+    from attacks.evaluation.results import Evaluation
     from attacks.fmn import FMN, FMNL1, FMNLinf
     from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
     from attacks.jsma import JSMA
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from attacks.spatial import Spatial
     from attacks.spsa import NES, SPSA
     from attacks.square import Square
-    from attacks.surrogate import Proxy, Transfer
+    from attacks.surrogate import Surrogate, Transfer
     from attacks.transferable import Transferable
     from attacks.universal import (
         Fixed,
@@ -72,8 +72,8 @@ _HOME = {
     "Patch": "patch",
     "Patched": "patch",
     "PerImage": "universal",
-    "Proxy": "surrogate",
-    "Report": "evaluation.results",
+    "Surrogate": "surrogate",
+    "Evaluation": "evaluation.results",
     "SPSA": "spsa",
     "Spatial": "spatial",
     "Square": "square",
@@ -122,8 +122,8 @@ __all__ = [
     "Patch",
     "Patched",
     "PerImage",
-    "Proxy",
-    "Report",
+    "Surrogate",
+    "Evaluation",
     "Spatial",
     "Square",
     "Transfer",

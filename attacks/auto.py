@@ -18,7 +18,7 @@ from torch import Tensor
 
 from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.core.ball import L2, Ball, Linf
-from attacks.core.goal import Best, margin, reached
+from attacks.core.goal import Best, is_adversarial, margin
 from attacks.core.model import Attack, Victim
 from attacks.square import Square
 from genlab.core.ranges import Range, Seed, Steps
@@ -28,14 +28,14 @@ def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tenso
     """Each attack on the examples that none before it fooled; the clean image counts as the first attempt."""
     best = Best(x)
     logits = f.query(x)
-    best.offer(slice(None), x, reached(logits, y), -margin(logits, y))
+    best.offer(slice(None), x, is_adversarial(logits, y), -margin(logits, y))
     for attack in attacks:
         rows = (~best.hit).nonzero().squeeze(1)
         if len(rows) == 0:
             break
         adv = attack.run(f, x[rows], y[rows]).detach().clamp_(0, 1)
         logits = f.query(adv)
-        best.offer(rows, adv, reached(logits, y[rows]), -margin(logits, y[rows]))
+        best.offer(rows, adv, is_adversarial(logits, y[rows]), -margin(logits, y[rows]))
     return best.x
 
 

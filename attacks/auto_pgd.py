@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import Ball, scale
-from attacks.core.goal import Best, chosen, cross_entropy, margin, reached
+from attacks.core.goal import Best, chosen, cross_entropy, is_adversarial, margin
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Count, Seed, Steps
 
@@ -145,7 +145,7 @@ class AutoPGD(Attack):
             with torch.set_grad_enabled(not last):
                 logits = f(adv)
                 objective = self.objective(logits, w.y, w.target)
-            hit = reached(logits, w.y, self.targeted)
+            hit = is_adversarial(logits, w.y, self.targeted)
             value = objective if w.target is None else -margin(logits, w.y)  # comparable from target to target
             best.offer(w.rows, w.adv, hit, value.detach())
             if last or (self.early_stop and hit.all()):

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import Ball
-from attacks.core.goal import chosen, reached
+from attacks.core.goal import chosen, is_adversarial
 from attacks.core.model import Attack, Model, Victim
 
 
 @dataclass(frozen=True)
-class Evading(Attack):
+class DetectorAware(Attack):
     """`inner`, an untargeted attack, looking for a wrong answer without alarm; the original image where it finds none.
 
     So a success of `inner` that is detected is not a success, whoever counts.
@@ -29,7 +29,7 @@ class Evading(Attack):
 
     def check_relations(self) -> None:
         if getattr(self.inner, "targeted", False):
-            raise ValueError(f"Evading takes an untargeted attack, got {self.inner!r}.")
+            raise ValueError(f"DetectorAware takes an untargeted attack, got {self.inner!r}.")
 
     @property
     def ball(self) -> Ball | None:
@@ -48,7 +48,7 @@ class Evading(Attack):
             rows = y == label
             found[rows] = self.inner(standing_for(f, label), x[rows], y[rows])
         logits = f.query(found)
-        return chosen(reached(logits, y) & (logits.argmax(1) != logits.shape[1] - 1), found, x)
+        return chosen(is_adversarial(logits, y) & (logits.argmax(1) != logits.shape[1] - 1), found, x)
 
 
 def standing_for(f: Model, label: int) -> Model:

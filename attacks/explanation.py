@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
 from attacks.core.ball import Ball
-from attacks.core.goal import reached
+from attacks.core.goal import is_adversarial
 from attacks.core.model import Attack, Model, Victim
 from genlab.core.ranges import Positive, Range, Steps, Weight
 from genlab.explain.gradients import saliency
@@ -38,7 +38,7 @@ def smooth(model: Model, beta: float) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Disguise(Attack):
+class ExplanationAttack(Attack):
     """Images whose saliency map is another one, though the model answers as before; y is not read.
 
     What is returned was classified as x was; an image for which no step keeps that is returned as it came.
@@ -71,7 +71,7 @@ class Disguise(Attack):
                 down = self.ball.steepest(-f.gradient(cost.sum(), point))
             adv = (x + self.ball.project(adv.detach() + size * down - x)).clamp(0, 1)
             left = self._important(saliency(f, adv, answer), top)
-            better = reached(f.query(adv), answer, targeted=True) & (left < least)
+            better = is_adversarial(f.query(adv), answer, targeted=True) & (left < least)
             best[better], least[better] = adv[better], left[better]
         return best
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from attacks.core import random as noise
 from attacks.core.ball import scale
-from attacks.core.goal import Smallest, chosen, reached
+from attacks.core.goal import Smallest, chosen, is_adversarial
 from attacks.core.minimal import size
 from attacks.core.model import Attack, Victim
 from attacks.spsa import ask, wide
@@ -75,7 +75,7 @@ class HopSkipJump(Attack):
     def _fools(f: Victim, x: Tensor, y: Tensor, left: Tensor, rows: Tensor) -> Tensor:
         """The answers to x for the examples `rows`, one query each."""
         left[rows] -= 1
-        return reached(ask(f, x), y)
+        return is_adversarial(ask(f, x), y)
 
     def _start(self, f: Victim, x: Tensor, y: Tensor, keys: Tensor, left: Tensor, best: Smallest) -> Tensor:
         """Noise that fools, per example; x itself where none was found."""
@@ -128,7 +128,10 @@ class HopSkipJump(Attack):
             r = radius.view(-1, 1, *[1] * (x.ndim - 1))
             points = (x[:, None] + r * u.to(x.dtype)).clamp(0, 1)
             u = ((points - x[:, None]) / r).flatten(2).to(wide(x))
-            sign = reached(ask(f, points.flatten(0, 1)), y.repeat_interleave(count)).view(n, count).to(u.dtype) * 2 - 1
+            sign = (
+                is_adversarial(ask(f, points.flatten(0, 1)), y.repeat_interleave(count)).view(n, count).to(u.dtype) * 2
+                - 1
+            )
             answers += sign.sum(1)
             sums += torch.stack([(sign[:, None] @ u).squeeze(1), u.sum(1)])
         agreed = answers.abs() == probes

@@ -12,7 +12,7 @@ from typing import Annotated
 from torch import Tensor
 
 from attacks.core.ball import Ball
-from attacks.core.goal import Best, margin, reached
+from attacks.core.goal import Best, is_adversarial, margin
 from attacks.core.model import Attack, Model, Victim
 from attacks.defences.purify import DefenseGAN
 from genlab.core.ranges import Range, Weight
@@ -53,5 +53,5 @@ class Latent(Attack):
                 z = invert(draw, x, start.to(x.device).expand(len(x), -1), steps=self.purifier.steps, lr=lr)
                 found = inside(draw(descend(cost, z, self.steps, lr))).detach()
                 logits = f.query(found)
-                best.offer(slice(None), found, reached(logits, y), -margin(logits, y))
+                best.offer(slice(None), found, is_adversarial(logits, y), -margin(logits, y))
         return best.x

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from attacks.core import random as noise
-from attacks.core.goal import chosen, reached
+from attacks.core.goal import chosen, is_adversarial
 from attacks.core.model import Attack, Victim
 from attacks.core.precision import widened
 from genlab.core.ranges import Count, Positive, Range, Seed
@@ -109,5 +109,5 @@ class OnePixel(Attack):
             logits = f.query(draw(x[of], part[:, None])[:, 0])
             odds = log_odds(logits, y[of])
             fitness.append((-odds if self.targeted else odds).to(x.dtype).nan_to_num(math.inf, math.inf, -math.inf))
-            hits.append(reached(logits, y[of], self.targeted))
+            hits.append(is_adversarial(logits, y[of], self.targeted))
         return torch.cat(fitness).view(n, p), torch.cat(hits).view(n, p)

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from attacks.core import random as noise
-from attacks.core.goal import cross_entropy, reached
+from attacks.core.goal import cross_entropy, is_adversarial
 from attacks.core.model import Attack, Learnt, Model, Victim, finite, victim
 from attacks.views import NUMBERS, Views
 from genlab.core.ranges import Count, LearningRate, Range, Seed, Weight
 from genlab.data import Images, Stream
 from genlab.training.loop import fit
-from genlab.training.method import Method, Metrics, Options
+from genlab.training.method import Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -101,7 +101,7 @@ class Printed(Method):
         smooth = total_variation(patch, self.mask)
         print_ = non_printability(patch, self.mask, self.colours)
         update("patch", loss + self.attack.smooth * smooth + self.attack.print * print_)
-        hit = reached(logits, target, targeted=True).sum() / max(1, len(x))
+        hit = is_adversarial(logits, target, targeted=True).sum() / max(1, len(x))
         return {"loss": loss, "success": hit, "variation": smooth, "non-printability": print_}
 
 
@@ -127,7 +127,7 @@ class Patch(Learnt):
     def prepare(self, model: Model, data: Images) -> Patched:
         channels, height, width = data.shape
         side = max(2, round(self.size * min(height, width)))
-        options = Options(self.images, self.batch, self.seed, schedule="cosine")
+        options = TrainOptions(self.images, self.batch, self.seed, schedule="cosine")
         one = data.subset(slice(0, 1)).x
         with victim(model, one, torch.full_like(data.labels[:1], self.target)) as f:
             f(one.requires_grad_())  # refuses a target that is no class of the model, and one without gradient

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import Ball, scale
-from attacks.core.goal import Best, cross_entropy, reached
+from attacks.core.goal import Best, cross_entropy, is_adversarial
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Positive, Seed, Share, Steps
 
@@ -75,7 +75,7 @@ class PGD(Attack):
             last = step == self.steps  # this pass only judges the last iterate
             logits = f.query(adv) if last else f(adv.requires_grad_())
             objective = self.objective(logits, y)
-            hit = reached(logits, y, self.targeted)
+            hit = is_adversarial(logits, y, self.targeted)
             if judge:
                 best.offer(rows, adv.detach(), hit, objective.detach())
             if last or (self.early_stop and hit.all()):

@@ -26,7 +26,7 @@ from attacks.core.model import Model, victim
 from genlab.core.ranges import Count, LearningRate, Positive, Seed, Weight, check
 from genlab.data import Images, Stream, batches
 from genlab.training.loop import fit
-from genlab.training.method import Method, Metrics, Options
+from genlab.training.method import Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -164,6 +164,6 @@ class Reprogramming:
             classes = f.query(blank).shape[1]
             program = Program(model, shape, hole, len(data.classes), classes, self.lr, self.weight, self.sharpness)
             program = program.to(data.device)
-            options = Options(self.images, self.batch, self.seed, schedule="cosine")
+            options = TrainOptions(self.images, self.batch, self.seed, schedule="cosine")
             fit(program, Stream(data, self.batch, seed=self.seed), options, title="program")
         return program

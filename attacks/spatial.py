@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from attacks.core.goal import Smallest, margin, reached
+from attacks.core.goal import Smallest, is_adversarial, margin
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Range, Steps, Weight
 
@@ -75,7 +75,7 @@ class Spatial(Attack):
                 logits, rough = f(moved), roughness(flow)
                 lead = -margin(logits, y) if self.targeted else margin(logits, y)
                 objective = (lead + self.confidence).clamp_min(0) + self.tau * rough
-            hit = reached(logits, y, self.targeted) & (lead + self.confidence <= 0)
+            hit = is_adversarial(logits, y, self.targeted) & (lead + self.confidence <= 0)
             taken = best.offer(rows, moved.detach(), hit, rough.detach())
             if last:
                 break

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from attacks.core import random as noise
 from attacks.core.ball import Ball
-from attacks.core.goal import Best, margin, reached
+from attacks.core.goal import Best, is_adversarial, margin
 from attacks.core.model import Attack, Victim, finite
 from genlab.core.ranges import Count, Positive, Range, Seed
 
@@ -75,7 +75,7 @@ class SPSA(Attack):
                 adv = adv + size * self.ascent(grad, first, second, step - 1)
                 adv = (x + self.ball.project(adv - x)).clamp_(0, 1)
             logits = ask(f, adv)
-            hit, value = reached(logits, y, self.targeted), self.objective(logits, y)
+            hit, value = is_adversarial(logits, y, self.targeted), self.objective(logits, y)
             best.offer(rows, adv, hit, value)
             if hit.any():
                 keep = (~hit).nonzero().squeeze(1)

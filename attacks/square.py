@@ -20,7 +20,7 @@ from torch import Tensor
 
 from attacks.core import random as noise
 from attacks.core.ball import L2, Ball, Linf
-from attacks.core.goal import Best, chosen, cross_entropy, margin, reached
+from attacks.core.goal import Best, chosen, cross_entropy, is_adversarial, margin
 from attacks.core.model import Attack, Victim
 from attacks.spsa import wide
 from genlab.core.ranges import Range, Seed
@@ -56,7 +56,7 @@ class Square(Attack):
                 propose = self._repaint if isinstance(self.ball, Linf) else self._move_mass
                 new = (x + self.ball.project(propose(x, adv - x, keys, query))).clamp(0, 1)
             logits = f.query(new)
-            loss, hit = cross_entropy(logits, y), reached(logits, y, self.targeted)
+            loss, hit = cross_entropy(logits, y), is_adversarial(logits, y, self.targeted)
             found = (
                 (-loss if self.targeted else -margin(logits, y)).to(x.dtype).nan_to_num(-math.inf, math.inf, -math.inf)
             )

@@ -1,6 +1,6 @@
-"""Attacks through a proxy: fool a network of one's own, show the result to the target.
+"""Attacks through a surrogate: fool a network of one's own, show the result to the target.
 
-Papernot et al. 2017, arXiv:1602.02697, Algorithm 1: the proxy learns the target's answers. Liu et al. 2017,
+Papernot et al. 2017, arXiv:1602.02697, Algorithm 1: the surrogate learns the target's answers. Liu et al. 2017,
 arXiv:1611.02770: it learns the same task from data of its own, and what fools it transfers.
 
 Departure. There is no Jacobian-based augmentation: the target is asked once for each of the attacker's images.
@@ -23,7 +23,7 @@ from genlab.core.registry import resolve
 from genlab.data import Images, Stream
 from genlab.data.seeds import generator
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Inside(Attack):
 
 @dataclass(frozen=True, eq=False)
 class Transfer(Inside):
-    """What `inner` makes for `proxy`; the target itself is never asked."""
+    """What `inner` makes for `surrogate`; the target itself is never asked."""
 
-    proxy: nn.Module = field(repr=False)
+    surrogate: nn.Module = field(repr=False)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        return self.inner(self.proxy, x, y)
+        return self.inner(self.surrogate, x, y)
 
 
 @dataclass(frozen=True)
-class Proxy(Learnt, Inside):
+class Surrogate(Learnt, Inside):
     """Trains a classifier of architecture `net`, then attacks it: `prepare` returns a `Transfer`.
 
     learns: "data", the labels of the attacker's images, or "queries", the target's answers to them, one query each.
@@ -77,8 +77,8 @@ class Proxy(Learnt, Inside):
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             student = config(net=self.net, lr=self.lr).build(few.shape, len(few.classes)).to(few.device)
-        options = Options(self.images, self.batch, seed=self.seed, schedule="cosine", log_every=self.images)
-        fit(student, Stream(few, self.batch, seed=self.seed), options, title=f"proxy {self.net}")
+        options = TrainOptions(self.images, self.batch, seed=self.seed, schedule="cosine", log_every=self.images)
+        fit(student, Stream(few, self.batch, seed=self.seed), options, title=f"surrogate {self.net}")
         return Transfer(self.inner, student.eval().requires_grad_(False))
 
 

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import Ball, Linf
-from attacks.core.goal import answers, cross_entropy, reached
+from attacks.core.goal import answers, cross_entropy, is_adversarial
 from attacks.core.model import Attack, Learnt, Model, Victim, victim
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.universal_method import Delta, Generated, Loss, hit, lead, lead_of, learn
 from genlab.core.ranges import Count, LearningRate, Positive, Range, Seed, Steps, Width
 from genlab.data.seeds import generator
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 if TYPE_CHECKING:
     from genlab.data import Images
@@ -91,7 +91,7 @@ class Universal(Learnt):
             for epoch in range(self.epochs):
                 order = torch.randperm(len(few), generator=generator("order", self.seed, epoch)).to(few.device)
                 delta = self._pass(f, few.x[order], said[order], delta, inner)
-                hits = [reached(f.query((v + delta).clamp(0, 1)), y)
+                hits = [is_adversarial(f.query((v + delta).clamp(0, 1)), y)
                         for v, y in zip(few.x.split(256), said.split(256), strict=True)]  # fmt: skip
                 share = torch.cat(hits).float().mean().item()
                 best, most = (delta, share) if share > most else (best, most)
@@ -104,7 +104,7 @@ class Universal(Learnt):
         position, chunk = 0, 1
         while position < len(x):
             seen = (x[position : position + chunk] + delta).clamp(0, 1)
-            standing = (~reached(f.query(seen), y[position : position + chunk])).nonzero().flatten().tolist()
+            standing = (~is_adversarial(f.query(seen), y[position : position + chunk])).nonzero().flatten().tolist()
             if not standing:
                 position, chunk = position + chunk, min(2 * chunk, 256)
                 continue
@@ -131,7 +131,7 @@ class Trained(Learnt):
     seed: Seed = 0
 
     def _learn(self, model: Model, data: Images, net: Delta | Generated, loss: Loss) -> None:
-        options = Options(self.images, self.batch, self.seed, schedule="cosine", log_every=self.images)
+        options = TrainOptions(self.images, self.batch, self.seed, schedule="cosine", log_every=self.images)
         learn(net, model, data, self.ball, options, lr=self.lr, limit=self.limit, loss=loss)
 
 

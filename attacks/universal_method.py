@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from attacks.core.ball import Ball, Linf
-from attacks.core.goal import margin, reached
+from attacks.core.goal import is_adversarial, margin
 from attacks.core.model import Model, Victim, finite, victim
 from genlab.data import Images, Stream
 from genlab.data.seeds import generator
 from genlab.training.loop import fit
-from genlab.training.method import Method, Metrics, Options
+from genlab.training.method import Method, Metrics, TrainOptions
 from genlab.training.method import Stream as AnyStream
 from genlab.training.optim import adam
 from genlab.training.update import Update
@@ -99,7 +99,7 @@ class Perturb(Method):
         loss = -self.loss(logits, y).clamp_max(self.limit).nan_to_num(0.0).mean()  # no answer, no pull
         update("perturbation", loss)
         self.net.updated(self.ball)
-        return {"loss": loss, "fooled": reached(logits, y).float().mean()}
+        return {"loss": loss, "fooled": is_adversarial(logits, y).float().mean()}
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits (N, K), labels (N,) -> what is to be raised, (N,)
@@ -123,7 +123,7 @@ def hit(logits: Tensor, y: Tensor) -> Tensor:
     return (12 * lead(logits, y)).sigmoid()
 
 
-def learn(net: Delta | Generated, model: Model, data: Images, ball: Ball, options: Options, **how: Any) -> None:
+def learn(net: Delta | Generated, model: Model, data: Images, ball: Ball, options: TrainOptions, **how: Any) -> None:
     """Trains `net` in place by `Perturb` with the options `how`; the model is as it was afterwards.
 
     Images of classes that the model does not have are left out. ValueError: no others, or no gradient to follow.

@@ -1,8 +1,8 @@
 """Random views: the rotation, size, place and brightness in which something printed will be seen; differentiable.
 
 Expectation over transformations: Athalye et al. 2018, arXiv:1707.07397. A view is five uniform numbers, so that its
-owner decides where the randomness comes from (torch's generator in training, `attacks.core.random` in an attack); 0.5 each is
-the middle one. JPEG, which has no useful gradient, belongs to the evaluation.
+owner decides where the randomness comes from (torch's generator in training, `attacks.core.random` in an attack);
+0.5 each is the middle one. JPEG, which has no useful gradient, belongs to the evaluation.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from genlab.reporting.report import Report
     from genlab.run import Run
     from genlab.training.loop import fit
-    from genlab.training.method import Config, Method, Options
+    from genlab.training.method import Config, Method, TrainOptions
     from genlab.training.update import Update
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ _HOME = {
     "Run": "run",
     "Config": "training.method",
     "Method": "training.method",
-    "Options": "training.method",
+    "TrainOptions": "training.method",
     "Update": "training.update",
     "fit": "training.loop",
 }
@@ -43,7 +43,7 @@ __all__ = [
     "DataOptions",
     "Experiment",
     "Method",
-    "Options",
+    "TrainOptions",
     "Report",
     "Run",
     "Update",

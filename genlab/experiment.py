@@ -28,7 +28,7 @@ from genlab.training import distributed
 from genlab.training.checkpoint import CheckpointError, restore_module
 from genlab.training.lock import locked
 from genlab.training.loop import fit
-from genlab.training.method import Config, Hook, Method, Options
+from genlab.training.method import Config, Hook, Method, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Experiment:
 
     method: Config
     data: DataOptions = DataOptions()
-    training: Options = Options()
+    training: TrainOptions = TrainOptions()
 
     def options(self) -> dict[str, Any]:
         """Plain values, as JSON has them; paths are text."""

@@ -35,7 +35,7 @@ class Config:
 
 
 def main(config: Config) -> None:
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     plan = {
         "classifier": genlab.Experiment(ClassifierConfig(), config.data, options),
         "judge": genlab.Experiment(ClassifierConfig(), config.data, replace(options, seed=config.seed + 1)),

@@ -42,7 +42,7 @@ class Config:
 def main(config: Config) -> None:
     data, ball = genlab.DataOptions(config.data, data_root=config.data_root), Linf(config.eps)
     known, test = data.load("train"), data.load("test").subset(slice(0, config.attacked))
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine", warmup=0.05)
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine", warmup=0.05)
     attacks = {"FGSM": FGSM(ball), "PGD": PGD(ball, steps=40)}
 
     def rates(model):
@@ -59,11 +59,11 @@ def main(config: Config) -> None:
         rows.append([f"round {t}", *rates(model)])
     looks: dict[str, tuple[list[float], list[float]]] = {}
     for scheme in ("fgsm", "fast", "free", "trades", "pgd"):
-        look = looks[scheme] = ([], [])
+        extract_features = looks[scheme] = ([], [])
 
-        def hook(images, method, look=look):
-            look[0].append(images)
-            look[1].append(1 - rates(method)[2])
+        def hook(images, method, extract_features=extract_features):
+            extract_features[0].append(images)
+            extract_features[1].append(1 - rates(method)[2])
 
         method = AdversarialTrainingConfig(scheme, eps=config.eps, rise=config.rise)
         genlab.Experiment(method, data, options).run(config.out / scheme, [(max(1, config.images // 8), hook)])

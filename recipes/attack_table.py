@@ -53,7 +53,7 @@ def main(config: Config) -> None:
     every = {name: attack(name, config.eps) for name in config.attacks or ATTACKS}
     chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, Learnt | Noise)}
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    train = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    train = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(width=config.width), data, train).run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.n))
     with progress() as tell:

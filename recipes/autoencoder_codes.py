@@ -40,7 +40,7 @@ class Config:
 def main(config: Config) -> None:
     data, k = genlab.DataOptions(config.data, data_root=config.data_root), config.code
     known, test, page = data.load("train"), data.load("test"), genlab.Report(f"Codes of {config.data}")
-    x, train = test.x[:16], genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    x, train = test.x[:16], genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
 
     def learn(name: str, **options: Any) -> Any:
         return genlab.Experiment(AutoEncoderConfig(**options), data, train).run(config.out / name, pictures=1)

@@ -18,7 +18,7 @@ from genlab.core.text import Console
 from genlab.core.timing import seconds, static
 from genlab.data import Stream
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def main(config: Config) -> None:
     stream, n = Stream(images, config.batch), config.steps * config.batch
     method = AdversarialTrainingConfig(steps=config.pgd).build(images.shape, 10)
     method.to(images.device, memory_format=torch.channels_last)
-    options = Options(n, config.batch, log_every=10**9)
+    options = TrainOptions(n, config.batch, log_every=10**9)
     works = (
         partial(bare, method, *next(stream), config.steps, config.pgd),
         partial(fit, method, stream, options),

@@ -18,7 +18,7 @@ from genlab.core.timing import seconds, static
 from genlab.data import Pair, Stream
 from genlab.methods.translation.cyclegan import LSGAN, CycleGAN, CycleGANConfig
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def main(config: Config) -> None:
     stream, n = Stream(Pair(images, images), config.batch), config.steps * config.batch
     gan = CycleGANConfig(width=config.width).build(images.shape, 0)
     gan.to(images.device, memory_format=torch.channels_last)
-    options = Options(n, config.batch, log_every=10**9)
+    options = TrainOptions(n, config.batch, log_every=10**9)
     works = (partial(bare, gan, *next(stream), config.steps), partial(fit, gan, stream, options))
     rounds = seconds(works, config.repeats)
     floor, lab = (n / median(column) for column in zip(*rounds))

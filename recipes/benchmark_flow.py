@@ -26,7 +26,7 @@ from genlab.likelihood.units import dequantise
 from genlab.methods.likelihood.flow import Flow, FlowConfig
 from genlab.nets.peers import apart, normflows
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.optim import adam
 
 SHAPE = (1, 28, 28)
@@ -58,7 +58,7 @@ def main(config: Config) -> None:
     method = FlowConfig(steps=config.couplings, width=config.width, logit=0.0)  # the others have none
     method = method.build(SHAPE, 0).to(images.device, memory_format=torch.channels_last)
     other = Flow(apart(SHAPE, config.couplings, config.width), SHAPE).to(images.device)
-    x, options = next(stream)[0], Options(config.steps * config.batch, config.batch, log_every=10**9)
+    x, options = next(stream)[0], TrainOptions(config.steps * config.batch, config.batch, log_every=10**9)
     lab = partial(fit, method, stream, options)
     rivals: dict[str, Any] = {
         "floor": partial(bare, method, method.log_prob, x, config.steps),

@@ -19,7 +19,7 @@ from genlab.data import Stream
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def main(config: Config) -> None:
     table, n, shape = Table("images/s", "floor", "lab", "lab / floor"), config.steps * config.batch, (3, 32, 32)
     images = static(2048, shape)
     stream = Stream(images, config.batch)
-    options = Options(n, config.batch, log_every=10**9)
+    options = TrainOptions(n, config.batch, log_every=10**9)
     for name, method, bare in (
         ("DCGAN-32", GANConfig(hidden=0), bare_gan),
         ("WGAN-GP-32", WGANGPConfig(hidden=0), bare_wgan_gp),

@@ -1,4 +1,4 @@
-"""Black boxes: what transfers between five architectures, proxies of a target, and attacks that only ask questions.
+"""Black boxes: what transfers between five architectures, surrogates of a target, and attacks that only ask questions.
 
 python recipes/black_box.py [--data mnist --data-root DIR --images 100000]
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import genlab
-from attacks import MIFGSM, NES, SPSA, HopSkipJump, HopSkipJumpLinf, Linf, Proxy, Square, Transfer
+from attacks import MIFGSM, NES, SPSA, HopSkipJump, HopSkipJumpLinf, Linf, Square, Surrogate, Transfer
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add
 from genlab.cli.main import start
@@ -26,7 +26,7 @@ from genlab.reporting.plots import curves
 
 @dataclass(frozen=True)
 class Config:
-    """Transfer, proxies and query attacks on held-out images."""
+    """Transfer, surrogates and query attacks on held-out images."""
 
     data: str = "digits"
     """labelled images"""
@@ -47,7 +47,7 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    ball, options = Linf(config.eps), genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    ball, options = Linf(config.eps), genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     asking: Any = {f"{kind.__name__} {n}": kind(ball, queries=n, **({} if kind is Square else {"samples": 10}))
               for kind in (Square, SPSA, NES) for n in config.queries}  # fmt: skip
     asking |= {f"{k.__name__} {n}": k(queries=n) for k in (HopSkipJump, HopSkipJumpLinf) for n in config.queries}
@@ -65,17 +65,17 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Black boxes on {config.data}").section("Transfer of MI-FGSM")
     page.text(f"Rows: made for; columns: shown to another network; eps {ball.eps}.")
     page.table(["made for", *models], transfer)
-    kinds: Any = {f"{net} from {how}": Proxy(inner, net, how, images=config.images, seed=config.seed + 2)
+    kinds: Any = {f"{net} from {how}": Surrogate(inner, net, how, images=config.images, seed=config.seed + 2)
                   for net in ("cnn", "mlp") for how in ("data", "queries")}  # fmt: skip
-    proxies = [[r.attack, r.success.value] for r in evaluate({"cnn": models["cnn"]}, kinds, x, y, data=train).rows]
-    page.section("Proxies of the cnn").table(["proxy", "success"], proxies)
+    surrogates = [[r.attack, r.success.value] for r in evaluate({"cnn": models["cnn"]}, kinds, x, y, data=train).rows]
+    page.section("Proxies of the cnn").table(["surrogate", "success"], surrogates)
     found = evaluate({"cnn": models["cnn"]}, asking, x[:few], y[:few])
     rates = {r.attack: r.success.value or 0 for r in found.rows}
     lines = {k: (config.queries, [rates[f"{k} {n}"] for n in config.queries]) for k in ("Square", "SPSA", "NES")}
     page.section("Success against queries").picture(curves(lines, x="queries at most", y="success", limits=(0, 1)))
     Console().print(found.table())
-    print(*transfer, *proxies, sep="\n")
-    results = {**found.to_json(), "transfer": transfer, "proxies": proxies}
+    print(*transfer, *surrogates, sep="\n")
+    results = {**found.to_json(), "transfer": transfer, "surrogates": surrogates}
     write_atomically(config.out / "results.json", json.dumps(results, indent=1).encode())
     print(f"report {add(page, found).save(config.out / 'report.html')}")
 

@@ -44,7 +44,7 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine", clip=1.0)
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine", clip=1.0)
     test = data.load("test").subset(slice(0, config.attacked))
     x, y, rows, lines = test.x, test.labels, [], {}
 

@@ -48,7 +48,7 @@ def main(config: Config) -> None:
     for seed in range(config.seeds):
 
         def train(net: nn.Module, what: str, images: int, lr: float = 0.05, seed: int = seed, **more) -> nn.Module:
-            options = genlab.Options(images, seed=seed, schedule="cosine", **more)
+            options = genlab.TrainOptions(images, seed=seed, schedule="cosine", **more)
             genlab.fit(FineTuning(net, lr, 1e-4), Stream(known, 64, seed=seed), options, title=f"{seed}: {what}")
             return net
 

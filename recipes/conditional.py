@@ -16,7 +16,7 @@ from genlab.cli.main import start
 from genlab.core.ranges import Count, Seed, Side, Width
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
-from genlab.methods.gan.conditional_gan import ConditionalGANConfig, Heads, obedience
+from genlab.methods.gan.conditional_gan import ConditionalGANConfig, Heads, conditional_accuracy
 from genlab.methods.gan.stack_gan import StackGANConfig
 
 
@@ -53,9 +53,9 @@ def main(config: Config) -> None:
     }
     if config.stack:
         methods["stack"] = StackGANConfig(width=config.width)
-    train = genlab.Options(config.images, batch=32, seed=config.seed, half_life=5_000)
+    train = genlab.TrainOptions(config.images, batch=32, seed=config.seed, half_life=5_000)
     plan = {name: genlab.Experiment(method, data, train) for name, method in methods.items()}
-    train = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
+    train = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
     judge = genlab.Experiment(ClassifierConfig(), data, train)
     check_all([judge, *plan.values()])
     classifier = judge.run(config.out / "classifier")
@@ -66,7 +66,7 @@ def main(config: Config) -> None:
     for name, each in plan.items():
         out = config.out / name.replace(", ", "-").replace(" ", "-")
         trained: Any = each.run(out, pictures=2)
-        rows.append([name, obedience(trained, classifier)])
+        rows.append([name, conditional_accuracy(trained, classifier)])
         page.section(name, "A row per class asked for.").picture(genlab.Run(out).samples()[-1], "samples")
         print(f"{name}: {rows[-1][1]:.1%} of the samples are classified as asked")
     page.section("Classified as asked").table(["discriminator", "share"], rows)

@@ -55,7 +55,7 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
-    train = genlab.Options(config.images, config.batch, config.seed, schedule="linear")
+    train = genlab.TrainOptions(config.images, config.batch, config.seed, schedule="linear")
     methods = {name: VARIANTS[choose(name, VARIANTS, "variant")] for name in config.variants}
     plan = {name: genlab.Experiment(replace(m, width=config.width), data, train) for name, m in methods.items()}
     check_all(plan.values())

@@ -44,8 +44,8 @@ class Config:
 
 def main(config: Config) -> None:
     data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Distillation without data")
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine", clip=1.0)
-    training = genlab.Options(config.gan_images, seed=config.seed, half_life=10_000)
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine", clip=1.0)
+    training = genlab.TrainOptions(config.gan_images, seed=config.seed, half_life=10_000)
     plan = {
         "teacher": genlab.Experiment(ClassifierConfig(), data, options),
         "gan": genlab.Experiment(GANConfig(width=32, hidden=0, lr_generator=None), data, training),

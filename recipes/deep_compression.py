@@ -50,9 +50,9 @@ def main(config: Config) -> None:
     known, test, found = data.load("train"), data.load("test"), []
     goal, bits = SETTINGS[config.net]
     for seed in range(config.seeds):
-        options = genlab.Options(config.images, seed=seed, schedule="cosine")
+        options = genlab.TrainOptions(config.images, seed=seed, schedule="cosine")
 
-        def train(net: nn.Module, factor: float, title: str, options: genlab.Options = options) -> None:
+        def train(net: nn.Module, factor: float, title: str, options: genlab.TrainOptions = options) -> None:
             stream = Stream(known, options.batch, seed=options.seed)
             genlab.fit(FineTuning(net, config.lr * factor, 1e-4), stream, options, title=f"{options.seed}: {title}")
 

@@ -16,7 +16,7 @@ import genlab
 from attacks import FGSM, PGD, AutoPGD, Linf, Square
 from attacks.defences import line_up
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
-from attacks.defences.ensemble import Committee
+from attacks.defences.ensemble import Ensemble
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed
 from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluation.evaluate import evaluate
@@ -52,7 +52,7 @@ def main(config: Config) -> None:
     data, ball = genlab.DataOptions(config.data, data_root=config.data_root), Linf(config.eps)
     for name in config.filters:
         defence(name, nn.Identity())
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine", warmup=0.05)
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine", warmup=0.05)
 
     attacks = {"FGSM": FGSM(ball), "PGD": PGD(ball), "APGD": AutoPGD(ball), "Square": Square(ball, config.queries)}
     methods: dict[str, genlab.Config] = {
@@ -70,7 +70,7 @@ def main(config: Config) -> None:
     shields: dict[str, nn.Module] = {
         "weight decay": heavy,
         "dropout": trained["dropout"],
-        "three networks": Committee([model, heavy, trained["resnet"]]),
+        "three networks": Ensemble([model, heavy, trained["resnet"]]),
         **{name: defence(name, model) for name in config.filters},
         "smoothed": Smoothed(trained["noise"], 2 * config.eps),
         **{name: trained[name] for name in ROBUST},

@@ -38,7 +38,7 @@ class Config:
 
 
 def errors(config: Config, known: Images, test: Images, seed: int) -> dict[str, int]:
-    options = genlab.Options(config.images, seed=seed, schedule="cosine", clip=1.0)
+    options = genlab.TrainOptions(config.images, seed=seed, schedule="cosine", clip=1.0)
     net = lambda width: mlp(known.shape, len(known.classes), width).to(known.device)
     wrong = lambda logits, data=test: logits.argmax(1) != data.labels
 

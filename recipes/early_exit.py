@@ -46,7 +46,7 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     test = data.load("test")
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     model = genlab.Experiment(EarlyExitConfig(config.width), data, options).run(config.out / "net", pictures=1)
     assert isinstance(model, EarlyExit)
     net, costs = model.net, torch.tensor(model.net.costs(test.shape), device=test.device).float()

@@ -15,7 +15,7 @@ import torch
 
 import genlab
 from attacks.core.ball import Linf
-from attacks.explanation import Disguise
+from attacks.explanation import ExplanationAttack
 from attacks.noise import Noise
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
@@ -46,7 +46,7 @@ class Config:
 def main(config: Config) -> None:
     if min(config.data.load("test").shape[1:]) < 5:
         raise ValueError("maps of occlusion need images of at least 5x5 pixels: choose a larger --size")
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     net: Any = genlab.Experiment(ClassifierConfig(), config.data, options).run(config.out / "classifier", pictures=0)
     x, page = config.data.load("test").subset(slice(0, config.n)).x, genlab.Report("Explanations")
     torch.manual_seed(config.seed)
@@ -66,7 +66,10 @@ def main(config: Config) -> None:
 
     page.section("The map moves, the answer stays", f"L-infinity {config.eps}. Above: images; below: saliency.")
     rows = []
-    for name, attack in {"attacked": Disguise(Linf(config.eps)), "with noise": Noise(Linf(config.eps))}.items():
+    for name, attack in {
+        "attacked": ExplanationAttack(Linf(config.eps)),
+        "with noise": Noise(Linf(config.eps)),
+    }.items():
         after = saliency(net, adv := attack(net, x, y), y)
         kept, before = (net(adv).argmax(1) == y).float(), maps["saliency"]
         same = (kept, overlap(before, after), rank_correlation(before, after))

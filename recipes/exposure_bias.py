@@ -21,7 +21,7 @@ from genlab.experiment import check_all
 from genlab.methods.likelihood.autoregressive import Autoregressive, AutoregressiveConfig
 from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
-from genlab.metrics.seen import look, samples, some
+from genlab.metrics.seen import extract_features, samples, shuffled
 from genlab.reporting.grid import grid_png
 from genlab.reporting.report import spread
 
@@ -50,13 +50,13 @@ def main(config: Config) -> None:
     plain = AutoregressiveConfig(head="bernoulli", width=config.width, layers=config.layers, lr=2e-3)
     ways = {
         "real pixels": plain,
-        "its own, ever more": replace(plain, own=config.share),
-        "its own from the start": replace(plain, own=config.share, own_from=config.share),
+        "its own, ever more": replace(plain, self_sampling=config.share),
+        "its own from the start": replace(plain, self_sampling=config.share, self_sampling_from=config.share),
     }
-    train = genlab.Options(config.images, 16, schedule="cosine", clip=100.0)
+    train = genlab.TrainOptions(config.images, 16, schedule="cosine", clip=100.0)
     check_all(genlab.Experiment(method, data, train) for method in ways.values())
     features, page, rows = default_features(data), genlab.Report(f"Exposure bias: {config.data}"), []
-    real = look(some(data.load("test")), features)
+    real = extract_features(shuffled(data.load("test")), features)
     for name, method in ways.items():
         nats, distances = [], []
         for seed in range(config.seeds):
@@ -65,7 +65,7 @@ def main(config: Config) -> None:
             assert isinstance(model, Autoregressive)
             torch.manual_seed(seed)
             nats.append(genlab.Run(run).results()["nats"])
-            distances += measure("FID", real, look(samples(model.sample, config.n), features)).values()
+            distances += measure("FID", real, extract_features(samples(model.sample, config.n), features)).values()
         page.section(name).picture(grid_png(model.sample(64)), "draws, last seed")
         rows.append([name, *spread(nats), *spread(distances)])
     page.section("Figures", f"Mean and standard deviation over {config.seeds} seeds; nats are of held-out images.")

@@ -32,9 +32,15 @@ COSTS = {"miss 1, alarm 1": Costs(), "miss 10, alarm 1": Costs(miss=10), "miss 1
 PIXELS = AutoregressiveConfig(head="logistic", levels=16, layers=3)
 MODELS: dict[str, tuple[Any, Any]] = {
     "auto-encoder": (AutoEncoderConfig(), lambda m: by.ReconstructionError(m.reconstruct)),
-    "VAE": (VAEConfig(draws=1), lambda m: by.Unlikely(lambda x: -sum(m.bound(x)))),
-    "flow": (FlowConfig("realnvp", logit=0.0), lambda m: by.Unlikely(lambda x: m.density((255 * x + 0.5) / 256))),
-    "PixelCNN": (PIXELS, lambda m: by.Unlikely(Filtered(BitDepth(4), lambda x: m.log_prob_of(15 * x, None), True))),
+    "VAE": (VAEConfig(draws=1), lambda m: by.NegativeLogLikelihood(lambda x: -sum(m.bound(x)))),
+    "flow": (
+        FlowConfig("realnvp", logit=0.0),
+        lambda m: by.NegativeLogLikelihood(lambda x: m.density((255 * x + 0.5) / 256)),
+    ),
+    "PixelCNN": (
+        PIXELS,
+        lambda m: by.NegativeLogLikelihood(Filtered(BitDepth(4), lambda x: m.log_prob_of(15 * x, None), True)),
+    ),
 }
 
 
@@ -58,7 +64,7 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     attacks = {name: attack(name, config.eps) for name in config.attacks}
     kinds = {name: MODELS[genlab.core.registry.choose(name, MODELS, "model")][0] for name in config.models}
     kinds = {"classifier": ClassifierConfig(), **kinds}

@@ -43,7 +43,7 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    train = genlab.Options(config.images, seed=config.seed, half_life=10_000)
+    train = genlab.TrainOptions(config.images, seed=config.seed, half_life=10_000)
     plan = {each: TripleGANConfig(labels_per_class=each, width=config.width) for each in config.labels}
     check_all(genlab.Experiment(method, data, train) for method in plan.values())
     test, page, rows = data.load("test"), genlab.Report(f"Few labels on {config.data}"), []
@@ -54,7 +54,7 @@ def main(config: Config) -> None:
         pixels = triple.labelled_x[:-1].mul(255).round().byte()
         few = Images(pixels, triple.labelled_y, test.classes, "few")
         classifier = ClassifierConfig(width=config.width).build(few.shape, len(few.classes)).to(few.device)
-        short = genlab.Options(config.supervised_images, seed=config.seed, schedule="cosine")
+        short = genlab.TrainOptions(config.supervised_images, seed=config.seed, schedule="cosine")
         genlab.fit(classifier, Stream(few, short.batch, seed=config.seed), short, title=f"{each} labels per class")
 
         figures = classifier.evaluate(test)["accuracy"], genlab.Run(out).results()["accuracy"]

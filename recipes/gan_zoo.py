@@ -21,7 +21,7 @@ from genlab.experiment import check_all
 from genlab.methods.zoo import zoo
 from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
-from genlab.metrics.seen import look, samples, some
+from genlab.metrics.seen import extract_features, samples, shuffled
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Config:
     """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention wgan
     wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
     seeds: Repeats = 3
-    training: genlab.Options = genlab.Options(150_000, 32, schedule="cosine", half_life=10_000)
+    training: genlab.TrainOptions = genlab.TrainOptions(150_000, 32, schedule="cosine", half_life=10_000)
     """images: those that every discriminator sees, whatever its number of steps; seed plays no part"""
     width: Width = 32
     """channels of the networks' finest level"""
@@ -49,15 +49,15 @@ def main(config: Config) -> None:
     check_all(plan.values())
     features = default_features(config.data)
     test, train = (config.data.load(split) for split in ("test", "train"))
-    real = look(some(test), features)
-    floor = measure("FID", real, look(some(train, config.n), features))
+    real = extract_features(shuffled(test), features)
+    floor = measure("FID", real, extract_features(shuffled(train, config.n), features))
     page, rows = genlab.Report(f"GAN zoo on {config.data.data}"), list[list[object]]()
     for name, each in plan.items():
         found = []
         for seed in range(config.seeds):
             run = config.out / f"{name}-{seed}"
             trained: Any = replace(each, training=replace(config.training, seed=seed)).run(run, pictures=1)
-            found += measure("FID", real, look(samples(trained.sample, config.n), features)).values()
+            found += measure("FID", real, extract_features(samples(trained.sample, config.n), features)).values()
         rows.append([name, min(found), median(found), max(found)])
         page.picture(genlab.Run(run).samples()[-1], name)
     rows.append(["training images", *floor.values(), "", ""])

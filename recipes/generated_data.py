@@ -51,7 +51,7 @@ def main(config: Config) -> None:
     few, test = data.load("train").subset(slice(0, config.known)), data.load("test").subset(slice(0, config.attacked))
     attack, found = PGD(Linf(config.eps), steps=40), {}
     for seed in range(config.seeds):
-        options = genlab.Options(config.images, seed=seed, schedule="cosine", warmup=0.05)
+        options = genlab.TrainOptions(config.images, seed=seed, schedule="cosine", warmup=0.05)
 
         def train(config, options, title, wrap=lambda stream: stream, seed=seed) -> Any:
             torch.manual_seed(seed)

@@ -60,7 +60,7 @@ def main(config: Config) -> None:
         runs = []
         for seed in range(config.seed, config.seed + (config.starts if whole else 1)):
             images = config.images if whole else max(1, config.images // 4)
-            train = genlab.Options(images, config.batch, seed, schedule="cosine")
+            train = genlab.TrainOptions(images, config.batch, seed, schedule="cosine")
             out = config.out / f"{name.replace(' ', '-')}-{seed}"
             genlab.Experiment(method, data, train).run(out, pictures=2)
             runs.append(genlab.Run(out))

@@ -54,12 +54,12 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, config.channels, config.data_root)
-    train = genlab.Options(config.images, 8, config.seed, schedule="linear", half_life=5_000)
+    train = genlab.TrainOptions(config.images, 8, config.seed, schedule="linear", half_life=5_000)
     task = f"inpainting:{config.hole}"
     games = {"L1 alone": 0.0, "L1 and GAN": 1.0}
     plan = {n: genlab.Experiment(Pix2PixConfig(task, gan, width=config.width), data, train) for n, gan in games.items()}
     pixels = AutoregressiveConfig("gated", levels=16, width=2 * config.width, layers=4, lr=2e-3)
-    train = genlab.Options(config.images, 16, config.seed, schedule="cosine", half_life=5_000, clip=100.0)
+    train = genlab.TrainOptions(config.images, 16, config.seed, schedule="cosine", half_life=5_000, clip=100.0)
     pixel_cnn = genlab.Experiment(pixels, data, train)
     check_all([*plan.values(), pixel_cnn])
     judge, test = default_features(data, images=config.classifier_images), data.load("test").subset(slice(config.n))

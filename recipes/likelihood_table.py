@@ -55,7 +55,9 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, channels=1, data_root=config.data_root)
     train, test, page, rows = data.load("train"), data.load("test"), genlab.Report(f"Likelihood: {config.data}"), []
     ways = {name: WAYS[genlab.core.registry.choose(name, WAYS, "model")] for name in config.models}
-    options = genlab.Options(batch=32, seed=config.seed, schedule="cosine", half_life=2000, clip=100.0, warmup=0.02)
+    options = genlab.TrainOptions(
+        batch=32, seed=config.seed, schedule="cosine", half_life=2000, clip=100.0, warmup=0.02
+    )
 
     check_all(genlab.Experiment(method, data, options) for _, method, _ in ways.values())
 

@@ -42,9 +42,9 @@ def main(config: Config) -> None:
     known, test = data.load("train"), data.load("test")
     found: dict[tuple[str, float], list[float]] = {}
     for seed in range(config.seeds):
-        options = genlab.Options(config.images, seed=seed)
+        options = genlab.TrainOptions(config.images, seed=seed)
 
-        def train(net: nn.Module, what: str, left: float, options: genlab.Options = options) -> None:
+        def train(net: nn.Module, what: str, left: float, options: genlab.TrainOptions = options) -> None:
             method = FineTuning(net, 0.02, 0.0)
             genlab.fit(method, Stream(known, 64, seed=options.seed), options, title=f"{what}, {left:.1%} left")
             found.setdefault((what, left), []).append(accuracy(net.eval(), test))
@@ -62,7 +62,7 @@ def main(config: Config) -> None:
             apply_masks(other, masks(net))
             train(deepcopy(other), "random start", left)
             train(net, "ticket", left)
-        longer = genlab.Options(config.images * (config.rounds + 1), seed=seed)
+        longer = genlab.TrainOptions(config.images * (config.rounds + 1), seed=seed)
         train(other, "random start, all the time", left, longer)
     page = genlab.Report(f"Lottery tickets on {config.data}")
     rows, lines = [], {}

@@ -55,7 +55,7 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     methods = {name: replace(method, width=config.width, hidden=0) for name, method in METHODS.items()}  # DCGAN's own
-    train = genlab.Options(config.images)
+    train = genlab.TrainOptions(config.images)
     check_all(genlab.Experiment(method, data, train) for method in methods.values())
     judge, test = default_features(data, images=config.classifier_images), data.load("test")
     page, rows = genlab.Report(f"Mode collapse on {config.data}"), []

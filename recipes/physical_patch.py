@@ -55,7 +55,7 @@ def main(config: Config) -> None:
     views = Views()
     sizes = {shape: 1.0 if shape == "glasses" else config.size for shape in config.shapes}
     patches = {shape: Patch(config.target, s, shape, views, images=config.images) for shape, s in sizes.items()}
-    train = genlab.Options(config.classifier_images, schedule="cosine")
+    train = genlab.TrainOptions(config.classifier_images, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier")
     test = test.subset((model(test.x).argmax(1) == test.labels) & (test.labels != config.target))
     still = Views(0.0, (1.0, 1.0), 0.0, 0.0)
@@ -64,11 +64,19 @@ def main(config: Config) -> None:
     page, rows = genlab.Report(f"A patch that makes {config.data} look like class {config.target}"), []
     for shape, patch in patches.items():
         size, ready = sizes[shape], patch.prepare(model, data.load("train"))
-        seen = {name: replace(ready, views=look)(model, test.x, test.labels) for name, look in looks.items()}
+        seen = {
+            name: replace(ready, views=extract_features)(model, test.x, test.labels)
+            for name, extract_features in looks.items()
+        }
         seen["all, as JPEG"] = jpeg(seen["all"])
         seen["all, grey patch"] = replace(ready, patch=0 * ready.patch + 0.5)(model, test.x, test.labels)
-        rates = {look: Rate(int((model(x).argmax(1) == config.target).sum()), len(x)) for look, x in seen.items()}
-        rows += [[shape, size, look, rate.value, *rate.interval] for look, rate in rates.items()]
+        rates = {
+            extract_features: Rate(int((model(x).argmax(1) == config.target).sum()), len(x))
+            for extract_features, x in seen.items()
+        }
+        rows += [
+            [shape, size, extract_features, rate.value, *rate.interval] for extract_features, rate in rates.items()
+        ]
         page.section(f"{shape}, {size:.0%} of the image's side").picture(grid_png((ready.patch * ready.mask)[None]))
         page.picture(grid_png(seen["all"][:32], 8), "held-out images that wear it")
     head = ["shape", "size", "view", "seen as the target", "from", "to (95 %)"]

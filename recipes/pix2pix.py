@@ -59,7 +59,7 @@ def main(config: Config) -> None:
     methods = {"L1 alone": (0.0, 100.0, n), "GAN alone": (1.0, 0.0, n), "both": (1.0, 100.0, n)}
     sizes = [other for other in range(deepest(test.shape) + 1) if other != n]
     methods |= {f"both, patches of {receptive_field(other)}": (1.0, 100.0, other) for other in sizes}
-    train = genlab.Options(config.images, 8, config.seed, schedule="linear", half_life=5_000)
+    train = genlab.TrainOptions(config.images, 8, config.seed, schedule="linear", half_life=5_000)
     plan = {
         name: genlab.Experiment(Pix2PixConfig(config.task, gan, l1, config.width, layers), data, train)
         for name, (gan, l1, layers) in methods.items()

@@ -1,7 +1,8 @@
 """PixelCNN and its gated successor on black and white digits: exact nats, samples, classes asked for, hidden halves.
 
 python recipes/pixelcnn_mnist.py                                      # scikit-learn's digits, minutes on one core
-python recipes/pixelcnn_mnist.py --data binary:mnist --data-root DIR --nets gated --kernel 5 --places --images 76000
+python recipes/pixelcnn_mnist.py --data binary:mnist --data-root DIR --nets gated --kernel 5 --position-bias \\
+    --images 76000
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Config:
     layers: Layers = 3
     kernel: Annotated[int, Range(1, 99)] = 3
     """side of the masked convolutions"""
-    places: bool = False
+    position_bias: bool = False
     """every place of the image has a bias of its own"""
     batch: Count = 16
     lr: LearningRate = 2e-3
@@ -50,9 +51,9 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     page, rows = genlab.Report(f"Pixel after pixel: {config.data}"), []
-    train = genlab.Options(config.images, config.batch, config.seed, schedule="cosine", half_life=5000, clip=100.0)
+    train = genlab.TrainOptions(config.images, config.batch, config.seed, schedule="cosine", half_life=5000, clip=100.0)
     plain = AutoregressiveConfig(head="bernoulli", width=config.width, layers=config.layers, kernel=config.kernel)
-    plain = replace(plain, places=config.places, lr=config.lr)
+    plain = replace(plain, position_bias=config.position_bias, lr=config.lr)
     methods = {str(net): replace(plain, net=net) for net in config.nets}
     if config.conditional:
         methods["conditional"] = replace(plain, net="gated", conditional=True)

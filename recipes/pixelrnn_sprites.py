@@ -52,7 +52,7 @@ variety = lambda x: float(x.std(0).mean())  # of a pixel from picture to picture
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, size=config.size, channels=3, data_root=config.data_root)
-    train = genlab.Options(config.images, 16, config.seed, schedule="cosine", half_life=2000, clip=100.0)
+    train = genlab.TrainOptions(config.images, 16, config.seed, schedule="cosine", half_life=2000, clip=100.0)
     test, page = data.load("test"), genlab.Report(f"Colours of a palette against regressed ones: {config.data}")
     x, side = test.x[:10], test.shape[1]
     rows = [["held out", saturation(x), variety(test.x), ""]]

@@ -54,8 +54,8 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
-    longer = genlab.Options(4 * config.images, seed=config.seed, half_life=10_000)
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
+    longer = genlab.TrainOptions(4 * config.images, seed=config.seed, half_life=10_000)
     plan = {
         name: genlab.Experiment(MODELS[name][0], data, longer if name == "gan" else options)
         for name in ("classifier", *config.models)

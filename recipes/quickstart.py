@@ -56,9 +56,9 @@ def main(config: Config) -> None:
     out = config.out or Path("runs") / f"quickstart-{config.data.replace(':', '-').replace('/', '-')}"
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     filters = {"gaussian": Gaussian(config.sigma), "bits": BitDepth(config.bits)}
-    train = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
+    train = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
     classification = genlab.Experiment(ClassifierConfig(), data, train)
-    train = genlab.Options(config.gan_images, seed=config.seed, half_life=10_000)
+    train = genlab.TrainOptions(config.gan_images, seed=config.seed, half_life=10_000)
     generation = genlab.Experiment(GANConfig(width=config.gan_width), data, train)
     check_all([classification, generation])
     classifier = classification.run(out / "classifier")

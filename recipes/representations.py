@@ -49,7 +49,7 @@ def inked(split: str) -> Images:
 
 def main(config: Config) -> None:
     data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Representations")
-    options = genlab.Options(config.images, seed=config.seed)
+    options = genlab.TrainOptions(config.images, seed=config.seed)
     each = max(1, config.images // 5)
     plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", each=each)
     pretraining, infomax = (genlab.Experiment(method, data, options) for method in (plan, DeepInfoMaxConfig()))

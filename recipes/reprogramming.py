@@ -62,7 +62,7 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
-    train = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
+    train = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
     test = data.load("test")
     if len(test.classes) < 10:
         raise ValueError(f"a victim that counts ten squares needs ten classes, {config.data} has {len(test.classes)}")

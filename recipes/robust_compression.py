@@ -47,7 +47,7 @@ class Config:
 def main(config: Config) -> None:
     data, ball = genlab.DataOptions(config.data, data_root=config.data_root), Linf(config.eps)
     known, test = data.load("train"), data.load("test")
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     method = AdversarialTrainingConfig(eps=config.eps) if config.robust else ClassifierConfig()
     teacher = genlab.Experiment(method, data, options).run(config.out / "teacher", pictures=1)
     inner = PGD(ball, steps=7, keep_best=False)

@@ -52,7 +52,7 @@ def main(config: Config) -> None:
     own, other = (tinted(test, colours[(test.labels + shift) % 10]) for shift in (0, 1))
     ground = (test.x < 0.1)[:, 0]
     page.text(f"The ground is {float(ground.float().mean()):.0%} of the pixels. Above: images; below: saliency.")
-    options = genlab.Options(config.images, seed=config.seed, schedule="cosine", warmup=0.1)
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine", warmup=0.1)
     for name in ("its class", "no class"):
         torch.manual_seed(config.seed)
         net = ClassifierConfig().build((3, *test.shape[1:]), len(test.classes)).to(test.device)

@@ -57,7 +57,7 @@ def main(config: Config) -> None:
         defence(name, nn.Identity())  # what it does not take is said before anything is trained
     attacks = {name: attack(name, max(config.eps)) for name in config.attacks}
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    train = genlab.Options(config.images, seed=config.seed, schedule="cosine")
+    train = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier", pictures=1)
     test = data.load("test").subset(slice(0, config.attacked))
     models, sources = line_up(model, {name: defence(name, model) for name in config.filters})
@@ -67,10 +67,10 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Filters as defences: {config.data}")
     page.section("What the classifier sees", "An image and an adversarial one, then both through every filter.")
     seen = [example for example in found.examples if example.model == "none"][-2 * len(config.eps)]
-    for name, look in (("clean", seen.x), ("adversarial", seen.adversarial)):
-        page.picture(grid_png(look, len(look)), name)
+    for name, extract_features in (("clean", seen.x), ("adversarial", seen.adversarial)):
+        page.picture(grid_png(extract_features, len(extract_features)), name)
         for filter in config.filters:
-            page.picture(grid_png(models[filter].filter(look), len(look)), f"{name}, {filter}")
+            page.picture(grid_png(models[filter].filter(extract_features), len(extract_features)), f"{name}, {filter}")
     add(page, found)
     write_atomically(config.out / "results.json", json.dumps(to_json(found), indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")

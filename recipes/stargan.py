@@ -56,7 +56,7 @@ def main(config: Config) -> None:
     if not config.data.startswith("domains:"):
         raise ValueError(f"--data names domains, as in domains:A,B, got {config.data!r}")
     method = StarGANConfig(width=config.width, blocks=config.blocks, levels=1, n_critic=2, lr=config.lr)
-    train = genlab.Options(config.images, config.batch, config.seed, schedule="linear")
+    train = genlab.TrainOptions(config.images, config.batch, config.seed, schedule="linear")
     trained: Any = genlab.Experiment(method, data, train).run(config.out / "run", pictures=4)
     judge = default_features(data, images=config.classifier_images)
     test, domains = data.load("test"), names(config.data)

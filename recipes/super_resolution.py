@@ -52,7 +52,7 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, config.channels, config.data_root)
-    train = genlab.Options(config.images, 8, config.seed, schedule="linear", half_life=5_000)
+    train = genlab.TrainOptions(config.images, 8, config.seed, schedule="linear", half_life=5_000)
     plan = {
         (factor, name): genlab.Experiment(
             Pix2PixConfig(f"super-resolution:{factor}", gan, width=config.width, layers=1), data, train

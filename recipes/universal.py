@@ -45,7 +45,7 @@ class Config:
 
 
 def main(config: Config) -> None:
-    training = genlab.Options(config.classifier_images, seed=config.seed, schedule="cosine")
+    training = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
     kinds = {net: genlab.Experiment(ClassifierConfig(net=net), config.data, training) for net in config.nets}
     check_all(kinds.values())
     top, options = Linf(config.eps[-1]), {"images": config.length, "seed": config.seed}

@@ -54,7 +54,7 @@ def main(config: Config) -> None:
         "CoGAN": CoGANConfig(width=config.width, lr=5e-4),
         "CoGAN, nothing tied": CoGANConfig(tied=False, width=config.width, lr=5e-4),
     }
-    train = genlab.Options(config.images, 8, config.seed, half_life=2_000)
+    train = genlab.TrainOptions(config.images, 8, config.seed, half_life=2_000)
     longer = replace(train, images=config.gan_images)
     plan = {
         name: genlab.Experiment(method, both, longer if "CoGAN" in name else train) for name, method in methods.items()
@@ -70,13 +70,13 @@ def main(config: Config) -> None:
         else:
             ways = ((1, test.a), (0, test.b))
             kept = [preserved(partial(trained.translate, to=to), side, judges[to]) for to, side in ways]
-        found[name] = {"class kept": kept, **genlab.Run(run).results()}
+        found[name] = {"content preservation": kept, **genlab.Run(run).results()}
         print(name, *(f"{share:.1%}" for share in kept))
         page.section(name)
         for picture in genlab.Run(run).samples():
             page.picture(picture, picture.stem)
     page.section("Class kept", "There and back; of CoGAN, the share of pairs that are of one class.")
-    page.table(["space", "there", "back"], [[name, *row["class kept"]] for name, row in found.items()])
+    page.table(["space", "there", "back"], [[name, *row["content preservation"]] for name, row in found.items()])
     write_atomically(config.out / "results.json", json.dumps(found, indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 

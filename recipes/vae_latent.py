@@ -18,7 +18,7 @@ from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Width
 from genlab.experiment import check_all
-from genlab.latent.walks import interpolate, plane, sweep
+from genlab.latent.walks import interpolate, plane, traverse
 from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
 from genlab.methods.likelihood.vae import VAEConfig, rates
@@ -43,7 +43,7 @@ class Config:
 
 
 def main(config: Config) -> None:
-    training, models = genlab.Options(config.images, schedule="cosine"), {}
+    training, models = genlab.TrainOptions(config.images, schedule="cosine"), {}
     plan = {
         name: genlab.Experiment(VAEConfig(latent=10, width=config.width, **options), config.data, training)
         for name, options in METHODS.items()
@@ -58,7 +58,7 @@ def main(config: Config) -> None:
     torch.set_grad_enabled(False)
     vae, sure = models["VAE"], lambda x: float(features.logits(features(x)).softmax(1).amax(1).mean())
     two = rates(*vae.posterior(x)).mean(0).argsort(descending=True).tolist()[:2]
-    sliders = vae.decode(sweep(torch.zeros(10, device=x.device), two, plane(10)))
+    sliders = vae.decode(traverse(torch.zeros(10, device=x.device), two, plane(10)))
     page.section("The two of ten dimensions with the highest rate, from -3 to 3").picture(grid_png(sliders, 10))
     a, b = (images[test.labels[: config.n] != test.labels[-config.n :]] for images in (x, test.x[-config.n :]))
     ways = {name: m.decode(interpolate(m.encode(a), m.encode(b), 9)) for name, m in list(models.items())[:2]}

@@ -48,7 +48,7 @@ def main(config: Config) -> None:
     out = config.out or Path("runs") / f"wgan-gp-{config.data.replace(':', '-').replace('/', '-')}"
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     every = max(1, config.images // 50)
-    train = genlab.Options(config.images, seed=config.seed, half_life=10_000, log_every=every)
+    train = genlab.TrainOptions(config.images, seed=config.seed, half_life=10_000, log_every=every)
     methods = {net: WGANGPConfig(net=net, width=config.width, lr=config.lr) for net in config.nets}
     plan = {net: genlab.Experiment(method, data, train) for net, method in methods.items()}
     check_all(plan.values())

@@ -47,7 +47,7 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    train = genlab.Options(config.classifier_images, schedule="cosine")
+    train = genlab.TrainOptions(config.classifier_images, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.attacked))
     x, y, most = test.x, test.labels, max(config.eps)

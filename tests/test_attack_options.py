@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from toys import Largest
 
-from attacks import FGSM, L2, PGD, Linf, Proxy, Square, plugin
+from attacks import FGSM, L2, PGD, Linf, Square, Surrogate, plugin
 from attacks.cli import size
 from attacks.core.model import Attack
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
-from attacks.explanation import Disguise
+from attacks.explanation import ExplanationAttack
 from attacks.latent import Latent
 from attacks.reprogramming import Reprogramming
 from attacks.universal import Fixed
@@ -72,7 +72,7 @@ def build(kind: str, word: str) -> Any:
 
 @pytest.mark.parametrize(
     "kind",
-    [*map(attack, plugin.ATTACKS), Fixed, Latent, Disguise, Views, Reprogramming, *map(defence, DEFENCES)],
+    [*map(attack, plugin.ATTACKS), Fixed, Latent, ExplanationAttack, Views, Reprogramming, *map(defence, DEFENCES)],
 )
 def test_every_number_has_a_range(kind: Callable[..., Any]) -> None:
     for name, hint in hints(kind).items():
@@ -173,8 +173,8 @@ def test_attacks_and_defences_work_at_the_ends_of_their_ranges(kind: str, name: 
         ("pgd:steps=", "steps must be a whole number"),
         ("pgd:steps=" + 9999 * "(", "steps must be a whole number"),
         ("deepfool:norm=l1", "norm must be one of 'l2', 'linf', got 'l1'"),
-        ("proxy:net=cn", "net must be one of 'cnn'"),
-        ("proxy:inner=3", "inner must be of class Attack, got 3"),
+        ("surrogate:net=cn", "net must be one of 'cnn'"),
+        ("surrogate:inner=3", "inner must be of class Attack, got 3"),
         ("patch:views=3", "views must be of class Views, got 3"),
         ("transferable:kernel=4", "kernel must be odd, at least 1 and at most 99, got 4"),
     ],
@@ -223,7 +223,7 @@ def test_pixels_are_in_0_1_and_who_counts_in_255ths_is_told() -> None:
 
 def test_a_number_in_the_place_of_a_ball_is_the_eps_of_linf() -> None:
     assert PGD(8 / 255) == PGD(Linf(8 / 255)) and FGSM(0, seed=3) == FGSM(Linf(0), seed=3)
-    assert Square(0.1).ball == Linf(0.1) and Proxy(PGD(0.1)).at(0.2).ball == Linf(0.2)
+    assert Square(0.1).ball == Linf(0.1) and Surrogate(PGD(0.1)).at(0.2).ball == Linf(0.2)
     assert PGD(L2(3)).ball == L2(3)
     for ball in ("linf", None, True, [0.1]):
         with pytest.raises(ValueError, match="ball must be of class Ball|eps must be"):

@@ -22,14 +22,14 @@ from genlab.nets.adain import adain, statistics
 from genlab.nets.autoencoder import Convolutional, Dense, unpooled
 from genlab.nets.spatial import encoder
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 
 def trained(config, length=8_000, batch=32):
     torch.manual_seed(0)
     method = config.build(SHAPE, CLASSES)
-    return fit(method, stream(batch), Options(length, batch, schedule="cosine")).eval()
+    return fit(method, stream(batch), TrainOptions(length, batch, schedule="cosine")).eval()
 
 
 def test_a_linear_auto_encoder_nears_pca_from_above_and_never_passes_it():
@@ -264,7 +264,7 @@ def test_the_adversary_drives_the_style_out_of_the_content_and_leaves_the_rest()
     for weight in (0.0, 0.05):
         torch.manual_seed(0)
         config = DisentangleConfig(content=4, style=4, width=8, weight=weight, noise=0.1, lr=2e-3)
-        found[weight] = fit(config.build(data.shape, 2), Stream(data, 32), Options(7_000, 32)).evaluate(data)
+        found[weight] = fit(config.build(data.shape, 2), Stream(data, 32), TrainOptions(7_000, 32)).evaluate(data)
     assert found[0.0]["style_from_content"] > 0.8 > 0.65 > found[0.05]["style_from_content"], found
     assert found[0.05]["style_from_style"] > 0.95 and found[0.05]["corner_from_content"] > 0.7, found
 
@@ -296,7 +296,7 @@ def test_infomax_finds_information_and_pairs_that_do_not_match_have_none():
     torch.manual_seed(0)
     data = load("digits")
     method = DeepInfoMaxConfig(code=8, width=8, hidden=64).build(data.shape, 10)
-    method = fit(method, Stream(data, 64), Options(32_000, 64)).eval()
+    method = fit(method, Stream(data, 64), TrainOptions(32_000, 64)).eval()
     with torch.no_grad():
         features = method.encoder.features(data.x[:400])
         code, judge = method.encoder.head(features), method.judges["global"]
@@ -337,12 +337,12 @@ def test_pretraining_helps_where_labels_are_few():
     few = data.subset(torch.cat([(data.labels == c).nonzero()[:2, 0] for c in range(10)]))
     torch.manual_seed(0)
     plan = PreTrainingConfig(sizes=(64, 64, 32), each=8_000)
-    method = fit(plan.build(data.shape, 10), Stream(data, 64), Options(32_000, 64))
+    method = fit(plan.build(data.shape, 10), Stream(data, 64), TrainOptions(32_000, 64))
     found = []
     for net in (method.classifier(10), plan.build(data.shape, 10).classifier(10)):
         classifier = ClassifierConfig(net="mlp").build(data.shape, 10)
         classifier.net = net
-        fit(classifier, Stream(few, 20), Options(3_000, 20, schedule="cosine"))
+        fit(classifier, Stream(few, 20), TrainOptions(3_000, 20, schedule="cosine"))
         found.append(classifier.evaluate(test)["accuracy"])
     assert found[0] > found[1], found
 

@@ -38,8 +38,8 @@ def make(net, head="bernoulli", shape=(1, 6, 5), classes=0, seed=0, **options):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("net", NETS)
 @PLACES
-def test_a_pixel_depends_on_those_before_it_alone_in_raster_and_channel_order(net, channels, places):
-    model = make(net, "softmax", (channels, 5, 4), places=places, seed=1)
+def test_a_pixel_depends_on_those_before_it_alone_in_raster_and_channel_order(net, channels, position_bias):
+    model = make(net, "softmax", (channels, 5, 4), position_bias=position_bias, seed=1)
     x = torch.rand(1, channels, 5, 4)
     outputs = lambda x: model.net(x).sum(2)[0].movedim(0, 2).flatten()  # in raster order, channels last
     jacobian = torch.autograd.functional.jacobian(outputs, x)[:, 0].movedim(1, 3).flatten(1)
@@ -75,9 +75,10 @@ def test_the_probabilities_of_all_sixteen_pictures_of_four_bits_sum_to_one(net):
 @pytest.mark.parametrize("net", NETS)
 def test_with_places_a_net_knows_where_it_is_on_an_empty_image(net):
     outputs = {
-        places: make(net, shape=(1, 24, 24), places=places).net(torch.zeros(1, 1, 24, 24)) for places in (False, True)
+        position_bias: make(net, shape=(1, 24, 24), position_bias=position_bias).net(torch.zeros(1, 1, 24, 24))
+        for position_bias in (False, True)
     }
-    centre = {places: out[0, 0, 0, 14:18, 11:13].std() for places, out in outputs.items()}
+    centre = {position_bias: out[0, 0, 0, 14:18, 11:13].std() for position_bias, out in outputs.items()}
     assert centre[1] > 0.01
     if net in ("pixelcnn", "gated"):  # which without them know only the borders
         assert centre[0] < 1e-12
@@ -87,8 +88,8 @@ def test_with_places_a_net_knows_where_it_is_on_an_empty_image(net):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("net", NETS)
 @PLACES
-def test_the_cached_sampler_draws_the_picture_of_the_naive_one(net, channels, classes, places):
-    model = make(net, "softmax", (channels, 6, 5), classes, places=places, seed=2)
+def test_the_cached_sampler_draws_the_picture_of_the_naive_one(net, channels, classes, position_bias):
+    model = make(net, "softmax", (channels, 6, 5), classes, position_bias=position_bias, seed=2)
     torch.manual_seed(0)
     u = torch.rand(4, channels, 6, 5)
     labels = torch.tensor([0, 1, 2, 1]) if classes else None
@@ -203,13 +204,15 @@ def test_an_uninformed_model_costs_what_its_levels_cost():
 
 
 def test_scheduled_sampling_feeds_the_net_its_own_draws_ever_more():
-    config = AutoregressiveConfig(head="softmax", levels=4, width=6, layers=1, own=0.6, own_from=0.2)
+    config = AutoregressiveConfig(
+        head="softmax", levels=4, width=6, layers=1, self_sampling=0.6, self_sampling_from=0.2
+    )
     model = config.build((1, 8, 8), 0)
-    assert [model.own(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.2, 0.4, 0.6])
+    assert [model.self_sampling(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.2, 0.4, 0.6])
     k = torch.full((400, 1, 8, 8), 3)  # an untrained net draws another value three times in four
     assert (model.fed(k, None, 0.4) != k).double().mean() == pytest.approx(0.3, abs=0.02)
     assert torch.equal(model.fed(k, None, 0.0), k)
-    assert AutoregressiveConfig().build((1, 8, 8), 0).own(1.0) == 0
+    assert AutoregressiveConfig().build((1, 8, 8), 0).self_sampling(1.0) == 0
 
 
 def test_without_a_label_a_conditional_model_averages_over_its_classes():
@@ -226,7 +229,7 @@ def test_without_a_label_a_conditional_model_averages_over_its_classes():
         (dict(width=2), "width must be at least 3 .*, got 2"),
         (dict(levels=1), "levels must be at least 2 and at most 256, got 1"),
         (dict(head="palette", colours=300), "colours must be at least 2 and at most 256, got 300"),
-        (dict(own=1.5), "own must be at least 0 and at most 1, got 1.5"),
+        (dict(self_sampling=1.5), "own must be at least 0 and at most 1, got 1.5"),
         (dict(head="logistic", mixtures=0), "mixtures must be at least 1 .*, got 0"),
     ],
 )

@@ -15,7 +15,7 @@ from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.pgd import PGD
 from attacks.spsa import NES, SPSA
 from attacks.square import Square, hill, pair
-from attacks.surrogate import Proxy, Transfer, answered
+from attacks.surrogate import Surrogate, Transfer, answered
 
 QUERY: list[Attack] = [
     SPSA(Linf(0.1), queries=100, samples=4),
@@ -185,8 +185,8 @@ def test_hills_grow_towards_the_middle_and_a_pair_has_length_one_and_little_sum(
         (lambda: Square(Linf(0.1), share=1.5), "share .* got 1.5"),
         (lambda: HopSkipJump(norm="l1"), "norm must be one of 'l2', 'linf', got 'l1'"),  # type: ignore[arg-type]
         (lambda: HopSkipJump(tries=0), "tries must be at least 1 .*, got 0"),
-        (lambda: Proxy(PGD(Linf(0.1)), learns="hearsay"), "learns must be one of .* got 'hearsay'"),  # type: ignore
-        (lambda: Proxy(PGD(Linf(0.1)), images=0), "images must be at least 1 .*, got 0"),
+        (lambda: Surrogate(PGD(Linf(0.1)), learns="hearsay"), "learns must be one of .* got 'hearsay'"),  # type: ignore
+        (lambda: Surrogate(PGD(Linf(0.1)), images=0), "images must be at least 1 .*, got 0"),
     ],
 )
 def test_meaningless_settings_are_refused_by_name(build, message: str) -> None:
@@ -201,27 +201,27 @@ def test_a_proxy_learns_and_what_fools_it_fools_the_target_too(learns: str) -> N
     with torch.random.fork_rng():
         torch.manual_seed(0)
         target = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).to(train.device)
-    with torch.no_grad():  # the class means: a target of another kind than the proxy, right on most digits
+    with torch.no_grad():  # the class means: a target of another kind than the surrogate, right on most digits
         means = torch.stack([train.x[train.labels == k].mean(0).flatten() for k in range(10)])
         target[1].weight.copy_(10 * means)
         target[1].bias.copy_(-5 * means.square().sum(1))
     asked = Counter(target)
-    attack = Proxy(PGD(Linf(0.3), steps=10), net="mlp", learns=learns, pairs=400, images=6000)  # type: ignore[arg-type]
+    attack = Surrogate(PGD(Linf(0.3), steps=10), net="mlp", learns=learns, pairs=400, images=6000)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must learn first"):
         attack(target, test.x, test.labels)
     ready = attack.prepare(asked, train)
     assert asked.forwards == (400 if learns == "queries" else 0) and asked.backwards == 0
-    found = evaluate({"target": target}, {"proxy": ready}, test.x, test.labels).rows
+    found = evaluate({"target": target}, {"surrogate": ready}, test.x, test.labels).rows
     assert found[0].forwards == found[0].backwards == 0 and found[0].eps == 0.3
     assert found[0].success.exceeds(found[1].success) and (found[0].success.value or 0) > 0.5
-    agree = (answered(ready.proxy, test).labels == answered(target, test).labels).float().mean()
+    agree = (answered(ready.surrogate, test).labels == answered(target, test).labels).float().mean()
     assert agree > 0.8
     assert ready.at(0.1).ball == Linf(0.1) and attack.at(0.1).inner == PGD(Linf(0.1), steps=10)
 
 
 def test_a_transfer_looks_at_the_proxy_alone_and_promises_what_the_inner_attack_promises() -> None:
     model, x, y = plane()
-    counter, proxy = Counter(Wall()), Counter(model)
-    adv = Transfer(PGD(Linf(0.1), steps=3), proxy)(counter, x, y)
-    assert torch.equal(adv, PGD(Linf(0.1), steps=3)(model, x, y)) and counter.forwards == 0 < proxy.backwards
-    assert Transfer(HopSkipJump(), proxy).ball is None
+    counter, surrogate = Counter(Wall()), Counter(model)
+    adv = Transfer(PGD(Linf(0.1), steps=3), surrogate)(counter, x, y)
+    assert torch.equal(adv, PGD(Linf(0.1), steps=3)(model, x, y)) and counter.forwards == 0 < surrogate.backwards
+    assert Transfer(HopSkipJump(), surrogate).ball is None

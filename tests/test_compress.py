@@ -26,7 +26,7 @@ from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier
 from genlab.nets.classifiers import cnn, mlp
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 SHAPE = (1, 8, 8)
 
@@ -44,7 +44,7 @@ def data(n=200):
 
 
 def train(model, images=320):
-    return fit(Classifier(model, lr=0.02), Stream(data(), 16), Options(images=images)).net
+    return fit(Classifier(model, lr=0.02), Stream(data(), 16), TrainOptions(images=images)).net
 
 
 def test_pruning_takes_the_smallest_of_every_layer_or_of_the_network():
@@ -382,7 +382,7 @@ def test_a_student_becomes_its_teacher_and_the_answers_stay_with_their_images():
     student = Distillation(net(mlp, 16), [teacher], temperature=2.0, weight=1.0, lr=0.02)
     x, _ = next(Stream(data(), 16))
     assert torch.allclose(student.answers(x), softened(teacher(x), 2.0))
-    fit(student, Stream(data(), 16), Options(images=3200))
+    fit(student, Stream(data(), 16), TrainOptions(images=3200))
     test = data(500).x
     assert (student(test).argmax(1) == teacher(test).argmax(1)).float().mean() > 0.9
     assert not any("teacher" in name for name in student.state_dict())
@@ -434,7 +434,7 @@ def test_bad_requests_get_one_sentence(wrong, sentence):
 def test_a_student_of_other_classes_is_refused():
     student = Distillation(cnn(SHAPE, 4, 4), [net()])
     with pytest.raises(ValueError, match="the student has 4 classes, its teachers 3"):
-        fit(student, Stream(data(), 16), Options(images=16))
+        fit(student, Stream(data(), 16), TrainOptions(images=16))
 
 
 def test_pruned_weights_take_no_room_in_the_file_whatever_their_sign_was(tmp_path):

@@ -18,9 +18,9 @@ from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.report import Report
 from genlab.run import Run, RunError
 from genlab.training.checkpoint import CheckpointError
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
-EXPERIMENT = Experiment(METHODS["classifier mlp"], DataOptions(), Options(images=64, half_life=50, log_every=16))
+EXPERIMENT = Experiment(METHODS["classifier mlp"], DataOptions(), TrainOptions(images=64, half_life=50, log_every=16))
 ANYTHING = [None, True, -1, 0.5, 1e400, 10**300, 10**400, "", "x", "\x1b[31m", "\udcff", [], [1], [[]], {}, {"a": 1},
             "genlab.__main__:main", "os:system"]  # fmt: skip
 BYTES = [b"", b"{", b"[1]", b"null", b"5", b'"x"', b"{}", b"\xff\xfe{}", b"\xef\xbb\xbf{}", b"1" * 5000, b"[" * 100_000,
@@ -138,8 +138,8 @@ def test_a_config_json_cannot_make_anything_be_imported(run, tmp_path, monkeypat
     )
     monkeypatch.syspath_prepend(tmp_path)
     config = json.loads((run / "config.json").read_text())
-    for name in ("evil:Config", "evil:main", "genlab.__main__:main", "genlab.training.method:Config", "evil", ":", "os:system",
-                 "genlab.methods.gan.gan:GANConfig.build", "genlab:run", "toys:METHODS"):  # fmt: skip
+    for name in ("evil:Config", "evil:main", "genlab.__main__:main", "genlab.training.method:Config", "evil", ":",
+                 "os:system", "genlab.methods.gan.gan:GANConfig.build", "genlab:run", "toys:METHODS"):  # fmt: skip
         config["experiment"]["method"] = name
         (run / "config.json").write_text(json.dumps(config))
         for command in (["sample"], ["evaluate"], ["attack", "--n", "2"]):
@@ -149,7 +149,9 @@ def test_a_config_json_cannot_make_anything_be_imported(run, tmp_path, monkeypat
 
 
 def test_a_config_that_this_program_has_imported_is_a_method(tmp_path):
-    Experiment(Mine(net="mlp", width=4), DataOptions(), Options(images=16, batch=8)).run(tmp_path / "r", pictures=1)
+    Experiment(Mine(net="mlp", width=4), DataOptions(), TrainOptions(images=16, batch=8)).run(
+        tmp_path / "r", pictures=1
+    )
     assert config_of(Run(tmp_path / "r")) == Mine(net="mlp", width=4) and load(tmp_path / "r")
 
 
@@ -295,7 +297,7 @@ def test_what_can_be_written_is_written_and_the_rest_is_named(tmp_path, capsys):
 @pytest.mark.parametrize("command", ["attack --n 8 --attacks fgsm --eps 0.1", "evaluate --n 16 --features pixels"])
 def test_what_was_measured_is_shown_before_a_folder_turns_out_to_be_read_only(command, tmp_path, monkeypatch, capsys):
     name = "classifier mlp" if command.startswith("attack") else "gan"
-    Experiment(METHODS[name], DataOptions(), Options(images=16, batch=16)).run(tmp_path / "r", pictures=1)
+    Experiment(METHODS[name], DataOptions(), TrainOptions(images=16, batch=16)).run(tmp_path / "r", pictures=1)
     capsys.readouterr()
     monkeypatch.setattr("os.replace", lambda a, b: (_ for _ in ()).throw(OSError(30, "Read-only file system", str(b))))
     word, *rest = command.split()
@@ -309,7 +311,7 @@ def test_what_was_measured_is_shown_before_a_folder_turns_out_to_be_read_only(co
 def test_figures_of_a_training_are_told_where_they_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "add_results", lambda self, **_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OSError, match=r"No space left; measured was accuracy 0\.\d+"):
-        Experiment(METHODS["classifier mlp"], DataOptions(), Options(images=16, batch=16)).run(
+        Experiment(METHODS["classifier mlp"], DataOptions(), TrainOptions(images=16, batch=16)).run(
             tmp_path / "r", pictures=1
         )
 

@@ -19,7 +19,7 @@ from attacks.defences.adversarial_training import AdversarialTrainingConfig, Awa
 from attacks.defences.comparison import successes
 from attacks.defences.denoising import Bilateral, NonLocalMeans, TotalVariation, divergence, gradient
 from attacks.defences.detection import Detector
-from attacks.defences.ensemble import Committee
+from attacks.defences.ensemble import Ensemble
 from attacks.defences.interval import IntervalTraining, certified, through, worst_logits
 from attacks.defences.purify import Reconstruct
 from attacks.defences.random import ResizePad
@@ -34,10 +34,10 @@ from attacks.defences.scores import MaxSoftmax
 from attacks.defences.smoothing import JPEG, BitDepth, Composed, Filter, Filtered, Mean, Median
 from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.results import Rate, Report, Row, Sizes, WorstCase
+from attacks.evaluation.results import Evaluation, Rate, Row, Sizes, WorstCase
 from genlab.data import Stream, load
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 # --- filters
@@ -285,7 +285,7 @@ def test_interval_bounds_of_a_linear_classifier_are_exact():
 
 
 def test_no_point_of_the_box_leaves_its_bounds_and_no_attack_breaks_a_certificate():
-    method = fit(make("interval-training"), stream(16), Options(images=1600, batch=16))
+    method = fit(make("interval-training"), stream(16), TrainOptions(images=1600, batch=16))
     net_, x, y = method.net, toy(64).x, toy(64).labels
     low, high = through(net_, (x - 0.05).clamp(0, 1), (x + 0.05).clamp(0, 1))
     logits = net_((x + 0.1 * torch.rand_like(x) - 0.05).clamp(0, 1))
@@ -391,7 +391,7 @@ def test_training_on_attacks_resists_them_where_plain_training_does_not():
     hard, plain = (config.build(known.shape, 10) for _ in range(2))
     plain.attack = FGSM(Linf(0.0))
     for method in (hard, plain):
-        fit(method, Stream(known, 64), Options(images=10_000, schedule="cosine"))
+        fit(method, Stream(known, 64), TrainOptions(images=10_000, schedule="cosine"))
     x, y = test.x, test.labels
 
     def robust(model):
@@ -414,7 +414,7 @@ def test_the_plugin_lists_methods_that_build():
 
 def rows(success):
     """A report of one attack on four models: (fooled, correct) by name."""
-    found = Report()
+    found = Evaluation()
     for model, (fooled, correct) in success.items():
         rate, nothing = Rate(fooled, correct), Sizes(None, None, None)
         source = "none" if model == "shield" else model
@@ -454,9 +454,9 @@ def test_a_committee_answers_with_the_mean_of_its_members_probabilities():
     members = [nn.Linear(4, 3) for _ in range(3)]
     x = torch.rand(5, 4)
     expected = sum(m(x).softmax(1) for m in members) / 3
-    torch.testing.assert_close(Committee(members)(x).exp(), expected)
+    torch.testing.assert_close(Ensemble(members)(x).exp(), expected)
     with pytest.raises(ValueError, match="none"):
-        Committee([])
+        Ensemble([])
 
 
 class Small(nn.Module):

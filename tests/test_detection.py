@@ -24,13 +24,13 @@ from attacks.defences.scores import (
     Entropy,
     Mahalanobis,
     MaxSoftmax,
+    NegativeLogLikelihood,
     ReconstructionError,
     Squeezing,
     Together,
-    Unlikely,
 )
 from attacks.defences.smoothing import BitDepth, Filtered, Mean
-from attacks.detector_aware import Evading
+from attacks.detector_aware import DetectorAware
 from attacks.evaluation.evaluate import evaluate
 from attacks.pgd import PGD
 
@@ -63,7 +63,7 @@ SCORES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "mahalanobis": lambda m: Mahalanobis.fit(m[:2], draw(50, 1, 6, 6), torch.arange(50) % 3, noise=0.01),  # type: ignore[index]
     "reconstruction": lambda m: ReconstructionError(Mean(3)),
     "divergence": lambda m: Divergence(m, Mean(3), 1.0),
-    "unlikely": lambda m: Unlikely(lambda x: -(x - 0.5).square().flatten(1).sum(1)),
+    "unlikely": lambda m: NegativeLogLikelihood(lambda x: -(x - 0.5).square().flatten(1).sum(1)),
     "together": lambda m: Together.fit([MaxSoftmax(m), Entropy(m)], draw(9, 1, 6, 6), draw(9, 1, 6, 6, seed=1)),
 }
 
@@ -139,7 +139,7 @@ def test_reconstruction_divergence_and_likelihood_are_their_formulas() -> None:
     assert Divergence(model, lambda x: x)(x).abs().max() < 1e-7
     apart = Divergence(Pixels(lambda x: 900 * (2 * x[:, :2] - 1)), lambda x: 1 - x)
     assert torch.allclose(apart(torch.tensor([[[[1.0, 0.0]]]])), torch.tensor(math.log(2)))
-    assert torch.equal(Unlikely(lambda x: x[:, 0, 0, 0])(x), -x[:, 0, 0, 0])
+    assert torch.equal(NegativeLogLikelihood(lambda x: x[:, 0, 0, 0])(x), -x[:, 0, 0, 0])
 
 
 def test_scores_together_tell_more_than_each_alone() -> None:
@@ -199,16 +199,16 @@ def test_attacks_that_know_the_detector_evade_it_where_others_are_caught(inner: 
     model, x = guarded(), 0.3 + 0.01 * draw(12, 1, 1, 3)
     y = torch.arange(12) % 2
     x = torch.where((y == 0).view(-1, 1, 1, 1), x, 1 - x)
-    unaware = inner(model.model, x, y)
-    assert (model.model(unaware).argmax(1) != y).all() and undetected(model, x, unaware, y).fooled <= 5
+    oblivious = inner(model.model, x, y)
+    assert (model.model(oblivious).argmax(1) != y).all() and undetected(model, x, oblivious, y).fooled <= 5
     models = {"plain": model.model, "guarded": model}
-    caught = evaluate(models, {"unaware": inner}, x, y, sources={"guarded": "plain"}).rows
-    for row in (row for row in caught if row.attack == "unaware"):
-        before = 12 if row.model == "plain" else undetected(model, x, unaware, y).fooled
+    caught = evaluate(models, {"oblivious": inner}, x, y, sources={"guarded": "plain"}).rows
+    for row in (row for row in caught if row.attack == "oblivious"):
+        before = 12 if row.model == "plain" else undetected(model, x, oblivious, y).fooled
         assert row.success.fooled == before  # who is caught has not succeeded
-    adv = Evading(inner)(model, x, y)
+    adv = DetectorAware(inner)(model, x, y)
     assert undetected(model, x, adv, y).value == 1.0
-    row = evaluate({"guarded": model}, {"both": Evading(inner)}, x, y).rows[0]
+    row = evaluate({"guarded": model}, {"both": DetectorAware(inner)}, x, y).rows[0]
     assert row.success.value == 1.0 and row.eps == (inner.ball.eps if hasattr(inner, "ball") else None)  # type: ignore[attr-defined]
 
 
@@ -218,16 +218,18 @@ def test_an_alarm_on_the_way_does_not_hold_the_attack_back() -> None:
     x, y = 0.3 + 0.01 * draw(10, 1, 1, 3), torch.zeros(10, dtype=torch.int64)
     half_way = x + (0.5 - x) * torch.tensor([1.0, 0.0, 0.0])
     assert (model(half_way).argmax(1) == 2).all()
-    assert undetected(model, x, Evading(PGD(Linf(0.4), steps=20, random_start=False))(model, x, y), y).value == 1.0
+    assert (
+        undetected(model, x, DetectorAware(PGD(Linf(0.4), steps=20, random_start=False))(model, x, y), y).value == 1.0
+    )
 
 
 def test_an_attack_that_finds_no_way_round_the_detector_returns_the_original() -> None:
     model, x, y = guarded(), torch.full((4, 1, 1, 3), 0.3), torch.zeros(4, dtype=torch.int64)
-    assert torch.equal(Evading(PGD(Linf(0.1)))(model, x, y), x)
+    assert torch.equal(DetectorAware(PGD(Linf(0.1)))(model, x, y), x)
     everything = Guarded(model.model, Detector(Pixels(lambda x: x[:, 0]), 0.35))
-    assert torch.equal(Evading(PGD(Linf(0.6)))(everything, x, y), x)
+    assert torch.equal(DetectorAware(PGD(Linf(0.6)))(everything, x, y), x)
     assert undetected(everything, x, PGD(Linf(0.6))(everything.model, x, y), y).fooled == 0
-    assert Evading(PGD(Linf(0.6))).at(0.2).ball == Linf(0.2)
+    assert DetectorAware(PGD(Linf(0.6))).at(0.2).ball == Linf(0.2)
 
 
 def test_a_guarded_model_attacks_through_its_filter() -> None:
@@ -299,14 +301,17 @@ def test_a_detector_moves_and_is_saved_with_all_it_borrows_and_leaves_their_mode
         (lambda x: Detector(Entropy(net())).calibrate(x, 1.0), r"in \(0, 1\), got 1.0"),
         (lambda x: Detector(Entropy(net())).calibrate(x[:0], 0.5), "at least 1 clean images, got 0"),
         (lambda x: Detector(Entropy(net())).calibrate(x, 0.01), "at least 99 clean images, got 8"),
-        (lambda x: Detector(Unlikely(lambda x: x[:, 0, 0, 0] * math.inf)).calibrate(x, 0.5), "finite, got -inf"),
+        (
+            lambda x: Detector(NegativeLogLikelihood(lambda x: x[:, 0, 0, 0] * math.inf)).calibrate(x, 0.5),
+            "finite, got -inf",
+        ),
         (lambda x: Squeezing(net()), "at least 1 filter"),
         (lambda x: Guarded(net()), "at least 1 detector"),
         (lambda x: Mahalanobis.fit(net(), x[:0], torch.zeros(0, dtype=torch.int64)), "got 0"),
         (lambda x: Mahalanobis.fit(lambda x: x * 0, x, torch.zeros(8, dtype=torch.int64)), "8 images do not vary"),
         (lambda x: Together.fit([Entropy(net())], x, x[:0]), "8 clean, 0 attacked"),
         (lambda x: Divergence(net(), Mean(3), 0.0), "temperature.*0.0"),
-        (lambda x: Evading(PGD(Linf(0.1), targeted=True)), "untargeted"),
+        (lambda x: DetectorAware(PGD(Linf(0.1), targeted=True)), "untargeted"),
         (lambda x: auc(torch.zeros(0), torch.zeros(3)), "0 clean and 3 attacked"),
         (lambda x: roc(torch.tensor([math.nan]), torch.zeros(3)), "nan"),
         (lambda x: Costs(share=1.5), "share.*1.5"),

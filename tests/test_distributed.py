@@ -13,7 +13,7 @@ from toys import METHODS, make, stream
 from genlab.run import Run
 from genlab.training import distributed
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 
 def ranks(work, folder, world=2):
@@ -41,7 +41,7 @@ def trained(name, rank, world, run=None, images=96):
     if rank:  # another start: the broadcast must repair it
         for p in method.parameters():
             p.data.add_(1.0)
-    fit(method, stream(16, name, rank=rank, world=world), Options(images=images, half_life=50), run=run)
+    fit(method, stream(16, name, rank=rank, world=world), TrainOptions(images=images, half_life=50), run=run)
     return method.state_dict()
 
 

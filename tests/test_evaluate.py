@@ -15,7 +15,7 @@ from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import progress as tell
-from attacks.evaluation.results import Report, Row, wilson
+from attacks.evaluation.results import Evaluation, Row, wilson
 from attacks.noise import Noise
 from attacks.pgd import FGSM, IFGSM, PGD
 from genlab.training.progress import Progress
@@ -40,7 +40,7 @@ def batch(n: int = 60) -> tuple[Net, Tensor, Tensor]:
     return net.train(), x, y
 
 
-def row(report: Report, attack: str, model: str = "net", eps: float | None = None) -> Row:
+def row(report: Evaluation, attack: str, model: str = "net", eps: float | None = None) -> Row:
     (found,) = (r for r in report.rows if (r.attack, r.model) == (attack, model) and eps in (None, r.eps))
     return found
 
@@ -248,10 +248,10 @@ def test_a_source_crafts_for_all_models_that_name_it_and_is_paid_once() -> None:
     calls: list[int] = []
     source.body[1].register_forward_hook(lambda *a: calls.append(len(a[1][0])) if torch.is_grad_enabled() else None)
     attack = FGSM(Linf(0.1))
-    models = {"net": net, "steps": Wrapped("steps"), "proxy": source}
-    report = evaluate(models, {"fgsm": attack}, x, y, sources={"net": "proxy", "steps": "proxy"})
-    assert sum(calls) == 2 * len(x)  # the attack once, and the look at the proxy's own gradients
-    assert {(r.model, r.source) for r in report.rows} == {(name, "proxy") for name in models}
+    models = {"net": net, "steps": Wrapped("steps"), "surrogate": source}
+    report = evaluate(models, {"fgsm": attack}, x, y, sources={"net": "surrogate", "steps": "surrogate"})
+    assert sum(calls) == 2 * len(x)  # the attack once, and the look at the surrogate's own gradients
+    assert {(r.model, r.source) for r in report.rows} == {(name, "surrogate") for name in models}
     found = [w for w in report.warnings if w.startswith(("net", "steps"))]  # a hidden gradient is named all the same
     assert found == ["steps: the gradient is exactly zero on 100 % of the inputs: attacks may be blind."]
     net.eval()

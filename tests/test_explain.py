@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from attacks.core.ball import L2, Linf
-from attacks.explanation import Disguise, smooth
+from attacks.explanation import ExplanationAttack, smooth
 from attacks.noise import Noise
 from genlab import DataOptions
 from genlab.data import Stream
@@ -18,7 +18,7 @@ from genlab.explain.occlusion import occlusion
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.nets.classifiers import cnn
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 X, Y = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
 
@@ -192,10 +192,10 @@ def test_the_map_moves_and_the_answer_stays(ball):
     data = DataOptions("digits")
     train, test = data.load("train"), data.load("test").subset(slice(0, 40))
     method = ClassifierConfig(width=4).build(train.shape, 10).to(train.device)
-    fit(method, Stream(train, 32), Options(images=9600, batch=32, schedule="cosine"))
+    fit(method, Stream(train, 32), TrainOptions(images=9600, batch=32, schedule="cosine"))
     answer = method(test.x).argmax(1)
     before = saliency(method, test.x, answer)
-    adv = Disguise(ball, steps=30)(method, test.x, test.labels)
+    adv = ExplanationAttack(ball, steps=30)(method, test.x, test.labels)
     assert torch.equal(method(adv).argmax(1), answer)
     assert (ball.size(adv - test.x) <= ball.eps * (1 + 1e-5)).all()
     common = lambda x: overlap(before, saliency(method, x, answer)).mean()

@@ -11,13 +11,13 @@ from genlab.data.points import swiss_roll
 from genlab.likelihood.units import dequantise
 from genlab.methods.likelihood.flow import FlowConfig
 from genlab.nets.coupling import ConvNet, Coupling, Masked, PointNet, checkerboard
-from genlab.nets.flow import ActNorm, Affine, Chain, Layer, Logit, Mix
+from genlab.nets.flow import ActNorm, Affine, Chain, InvertibleConv1x1, Layer, Logit
 from genlab.nets.glow import flow
 from genlab.nets.multiscale import Flatten, Squeeze
 from genlab.nets.peers import apart, normflows
 from genlab.theory.plane import play
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 IMAGE, POINT = (4, 4, 4), (4,)
 LAYERS = {
@@ -27,8 +27,8 @@ LAYERS = {
     "squeeze": (Squeeze(), IMAGE),
     "actnorm": (ActNorm(4), IMAGE),
     "actnorm of points": (ActNorm(4), POINT),
-    "mix": (Mix(4), IMAGE),
-    "mix of points": (Mix(4), POINT),
+    "mix": (InvertibleConv1x1(4), IMAGE),
+    "mix of points": (InvertibleConv1x1(4), POINT),
     "additive": (Coupling(ConvNet(2, 2, 8), affine=False), IMAGE),
     "affine coupling": (Coupling(ConvNet(2, 4, 8), swap=True), IMAGE),
     "additive checkerboard": (Masked(ConvNet(4, 4, 8), checkerboard(4, 4), affine=False), IMAGE),
@@ -94,7 +94,7 @@ def test_the_examples_of_a_change_of_variables():
 
 def test_the_matrix_starts_as_a_rotation_and_its_factors_give_the_determinant():
     torch.manual_seed(0)
-    mix = Mix(6)
+    mix = InvertibleConv1x1(6)
     assert torch.allclose(mix.weight() @ mix.weight().T, torch.eye(6), atol=1e-5)
     for p in mix.parameters():
         p.data.add_(0.3 * torch.randn_like(p))
@@ -103,7 +103,7 @@ def test_the_matrix_starts_as_a_rotation_and_its_factors_give_the_determinant():
     assert torch.allclose(mix.eval()(torch.zeros(2, 6, 5, 7))[1], 35 * (mix.log_scale.sum() + log_det), atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [ActNorm, Mix])
+@pytest.mark.parametrize("kind", [ActNorm, InvertibleConv1x1])
 def test_the_first_batch_of_training_leaves_white_and_is_the_only_one_measured(kind):
     torch.manual_seed(0)
     layer, x = kind(4), 3 + 5 * torch.randn(200, 4, 6, 6)
@@ -145,7 +145,7 @@ def test_pixels_come_back_exactly_also_on_28x28_and_after_bfloat16(net):
 
 def test_training_in_bfloat16_stays_finite_and_invertible():
     method = make("flow glow")
-    fit(method, stream(32), Options(images=1600, precision="bfloat16", clip=1.0))
+    fit(method, stream(32), TrainOptions(images=1600, precision="bfloat16", clip=1.0))
     x = images().x
     with torch.no_grad():
         assert torch.equal(method.reconstruct(x), x)
@@ -181,7 +181,7 @@ def test_the_bound_of_an_identity_is_a_cross_entropy():
 
 def test_temperature_scales_the_latents():
     method, data = make("flow glow"), stream(32)
-    fit(method, data, Options(images=3200))
+    fit(method, data, TrainOptions(images=3200))
     torch.manual_seed(0)
     cold = method.sample(200, temperature=0.0)
     assert torch.equal(cold, cold[:1].expand_as(cold))

@@ -8,8 +8,8 @@ from toys import SHAPE, images, make, stream
 from genlab.methods.gan.adversarial import AdversarialConfig
 from genlab.methods.gan.ebgan import EBGANConfig, likeness
 from genlab.methods.gan.gan import GANConfig
-from genlab.methods.gan.image_pool import Replay
-from genlab.methods.gan.losses import DIVERGENCES, OBJECTIVES, gradient_penalty, slopes
+from genlab.methods.gan.image_pool import ImagePool
+from genlab.methods.gan.losses import DIVERGENCES, OBJECTIVES, gradient_norms, gradient_penalty
 from genlab.methods.gan.ot_gan import OTGAN, OTGANConfig
 from genlab.methods.gan.unrolled import UnrolledConfig
 from genlab.methods.gan.wgan import WGANConfig
@@ -20,7 +20,7 @@ from genlab.nets.minibatch import MinibatchFeatures
 from genlab.nets.spectral import Spectral, spectral_norm
 from genlab.theory.transport import plan
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 
@@ -40,7 +40,7 @@ class Linear(nn.Module):
 def test_the_penalty_of_a_linear_critic_is_its_closed_form(precision):
     critic, real, fake = Linear(), torch.rand(5, *SHAPE), torch.rand(5, *SHAPE)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
-        slope = slopes(critic, real, fake.to(precision))
+        slope = gradient_norms(critic, real, fake.to(precision))
         penalty = gradient_penalty(slope)
     norm = critic.weight.detach().norm()
     torch.testing.assert_close(slope.detach(), norm.expand(5))
@@ -58,7 +58,7 @@ def test_points_lie_on_the_line_of_their_own_pair_each_at_its_own_place():
             return x.square().flatten(1).sum(1)
 
     real, fake = torch.rand(6, *SHAPE), torch.rand(6, *SHAPE, requires_grad=True)
-    slope = slopes(Square(), real, fake)
+    slope = gradient_norms(Square(), real, fake)
     x = seen[0].detach()
     torch.testing.assert_close(slope.detach(), 2 * x.flatten(1).norm(dim=1))
     place = ((x - fake) / (real - fake)).detach().flatten(1)
@@ -166,7 +166,7 @@ def test_spectral_norm_is_the_largest_singular_value_of_the_layer_as_a_map(make,
 def test_a_trained_spectral_discriminator_has_slope_at_most_one(hidden):
     config = GANConfig(latent=4, width=8, hidden=hidden, objective="hinge", spectral=True, norm="none", lr=2e-3)
     torch.manual_seed(0)
-    method = fit(config.build(SHAPE, 3), stream(16), Options(images=1600, batch=16))
+    method = fit(config.build(SHAPE, 3), stream(16), TrainOptions(images=1600, batch=16))
     x = torch.rand(100, *SHAPE, requires_grad=True)
     (gradient,) = torch.autograd.grad(method.discriminator(x).sum(), x)
     norms = gradient.flatten(1).norm(dim=1)
@@ -235,7 +235,7 @@ def test_a_fully_connected_layer_is_the_rule_where_networks_can_have_one():
 
 
 def test_the_pool_fills_then_gives_half_of_it_back():
-    pool = Replay(6, (1, 1, 1))
+    pool = ImagePool(6, (1, 1, 1))
     column = lambda *v: torch.tensor(v, dtype=torch.float).view(-1, 1, 1, 1)
     for batch in (column(1, 2, 3, 4), column(5, 6)):
         assert torch.equal(pool.swap(batch), batch)  # all enter, none leaves
@@ -253,7 +253,7 @@ def test_the_pool_fills_then_gives_half_of_it_back():
 
 
 def test_the_pool_gives_a_batch_of_older_images_for_every_new_one():
-    pool = Replay(6, (1, 1, 1))
+    pool = ImagePool(6, (1, 1, 1))
     batch = lambda first: torch.arange(first, first + 3.0).view(-1, 1, 1, 1)
     for first in (0, 3):
         assert torch.equal(pool.exchange(batch(first)), batch(first))  # all enter, and there is nothing older to give
@@ -279,7 +279,7 @@ def test_past_fakes_are_judged_in_a_batch_of_their_own():
 
 
 def test_every_place_of_the_pool_is_taken_equally_often():
-    pool, places = Replay(5, (1, 1, 1)), torch.zeros(5)
+    pool, places = ImagePool(5, (1, 1, 1)), torch.zeros(5)
     pool.swap(torch.zeros(5, 1, 1, 1))
     for i in range(2000):
         before = pool.images.flatten().clone()
@@ -317,7 +317,7 @@ def test_an_ensemble_trains_every_generator():
 def test_weights_of_a_clipped_critic_stay_within_c_and_those_of_a_free_one_do_not():
     for clip in (0.01, None):
         config = WGANConfig(latent=4, width=4, n_critic=2, lr=1e-3, weight_clip=clip)
-        method = fit(config.build(SHAPE, 3), stream(), Options(images=320, batch=8))
+        method = fit(config.build(SHAPE, 3), stream(), TrainOptions(images=320, batch=8))
         largest = max(p.abs().max() for p in method.critic.parameters())
         assert largest <= torch.tensor(0.01) if clip else largest > 0.02
 
@@ -382,7 +382,7 @@ def test_looking_zero_steps_ahead_is_a_plain_gan():
     plain = GANConfig(objective="minimax", latent=4, width=4, lr_generator=None)
     for config in (plain, UnrolledConfig(latent=4, width=4, unroll=0, lr=plain.lr, lr_generator=plain.lr)):
         torch.manual_seed(0)
-        method = fit(config.build(SHAPE, 3), stream(), Options(images=80, batch=8))
+        method = fit(config.build(SHAPE, 3), stream(), TrainOptions(images=80, batch=8))
         weights.append(dict(method.named_parameters()))
     assert all(torch.equal(weights[1][name], value) for name, value in weights[0].items())
 

@@ -7,7 +7,7 @@ from toys import CLASSES, SHAPE, images, stream
 
 from genlab.latent.edit import attribute_vector, edit, invert, painted
 from genlab.methods.gan.bigan import BiGANConfig
-from genlab.methods.gan.conditional_gan import ConditionalGANConfig, PairGame, mismatch, obedience
+from genlab.methods.gan.conditional_gan import ConditionalGANConfig, PairGame, conditional_accuracy, mismatch
 from genlab.methods.gan.infogan import InfoGANConfig, matched_accuracy
 from genlab.methods.gan.stack_gan import StackGANConfig
 from genlab.methods.gan.triple_gan import TripleGANConfig
@@ -121,7 +121,7 @@ def test_obedience_counts_samples_of_the_class_asked_for():
         def forward(self, x):
             return nn.functional.one_hot(x[:, 0, 0, 0].long(), 3).float()
 
-    assert obedience(Painter(), Reader(1, 1), each=10) == pytest.approx(2 / 3)
+    assert conditional_accuracy(Painter(), Reader(1, 1), each=10) == pytest.approx(2 / 3)
 
 
 def test_stage_two_refines_what_stage_one_drew():

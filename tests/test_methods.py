@@ -13,7 +13,7 @@ from genlab.data import Folder, Pair, Stream
 from genlab.data.decode import Decoder
 from genlab.run import Run
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 
@@ -30,11 +30,11 @@ def same(a, b):
 def test_resuming_is_the_same_as_never_stopping(name, precision, half_life, tmp_path):
     how = dict(precision=precision, half_life=half_life, schedule="constant", clip=5.0, log_every=1000)
     whole, part, rest = make(name), make(name), make(name)
-    a = fit(whole, stream(name=name), Options(images=160, **how), run=Run.create(tmp_path / "a", {}))
+    a = fit(whole, stream(name=name), TrainOptions(images=160, **how), run=Run.create(tmp_path / "a", {}))
     half = [(80, lambda images, method: True)]  # stops there
-    fit(part, stream(name=name), Options(images=160, **how), run=Run.create(tmp_path / "b", {}), hooks=half)
+    fit(part, stream(name=name), TrainOptions(images=160, **how), run=Run.create(tmp_path / "b", {}), hooks=half)
     torch.manual_seed(99)
-    b = fit(rest, stream(name=name), Options(images=160, **how), run=Run(tmp_path / "b"))
+    b = fit(rest, stream(name=name), TrainOptions(images=160, **how), run=Run(tmp_path / "b"))
     assert same(state(whole), state(rest)) and same(state(a), state(b))
     assert not same(state(whole), state(part))
     saved = [Run(tmp_path / run).checkpoints.load() for run in "ab"]
@@ -118,7 +118,7 @@ def on_disk(tmp_path_factory):
 def test_twelve_images_on_disk_suffice_and_any_number_of_held_out_ones(name, on_disk):
     few = source(name, 12)
     data = Pair(on_disk(few.a, "a"), on_disk(few.b, "b")) if name in UNPAIRED else on_disk(few, "one")
-    method = fit(make(name), Stream(data, 8), Options(images=16))
+    method = fit(make(name), Stream(data, 8), TrainOptions(images=16))
     shown, figures = [], []
     for n in (1, 5):
         test = Pair(data.a.subset(slice(n)), data.b.subset(slice(n))) if name in UNPAIRED else data.subset(slice(n))

@@ -28,10 +28,10 @@ from genlab.metrics.memorisation import nearest_image, shift_experiment
 from genlab.metrics.partner import against_partners
 from genlab.metrics.parzen import diluted, log_density, parzen, sensitivity
 from genlab.metrics.precision_recall import density_coverage, precision_recall
-from genlab.metrics.seen import look, one_set, sampler, samples
+from genlab.metrics.seen import extract_features, one_set, sampler, samples
 from genlab.metrics.statistics import Statistics
 from genlab.metrics.translation import translation
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 IMAGES = 10_000  # enough for features of digits that are 96 % right
 
@@ -345,10 +345,10 @@ class Generator:
 
 def test_collapse_and_noise_each_make_the_figures_worse(digits, test_set):
     train = DataOptions().load("train")
-    real = look([test_set.x], digits)
+    real = extract_features([test_set.x], digits)
 
     def figures(generator):
-        fake = look(samples(generator.sample, 500), digits)
+        fake = extract_features(samples(generator.sample, 500), digits)
         return {k: v for name in FIGURES for k, v in measure(name, real, fake).items()}
 
     good = figures(Generator(train))
@@ -414,7 +414,7 @@ def test_the_hook_and_translations_do_without_figures_of_one_image(test_set, dig
     assert hook.rows == [{"images": 8}] and "FID left out" in caplog.text
     found = translation(lambda x: x, lambda x: x, Pair(one, one, aligned=True), digits)
     assert "cycle error" in found and "FID[digits-cnn]" not in found
-    assert "class kept" in against_partners(one.x, one, digits)
+    assert "content preservation" in against_partners(one.x, one, digits)
 
 
 def test_features_of_ones_own_need_only_a_name(test_set):
@@ -443,11 +443,11 @@ def test_features_of_ones_own_need_only_a_name(test_set):
         (lambda: smallest_gap(torch.ones(4, 2)), "all 4 images are equal"),
         (lambda: distances.nearest(noise(5, 2), []), "no images at all"),
         (lambda: Statistics(3).add(noise(1, 3)).covariance, "at least two images, got 1"),
-        (lambda: look([torch.rand(1, 1, 8, 8)], Pixels()), "at least 2 images are needed, got 1"),
-        (lambda: look([2 * torch.ones(2, 1, 8, 8)], Pixels()), r"must lie in \[0, 1\]"),
-        (lambda: look([torch.full((2, 1, 8, 8), torch.nan)], Pixels()), r"must lie in \[0, 1\]"),
-        (lambda: look([torch.rand(2, 8, 8)], Pixels()), "images must be float"),
-        (lambda: look([torch.rand(2, 1, 8, 8)], Pixels(), batch=0), "batch must be at least 1"),
+        (lambda: extract_features([torch.rand(1, 1, 8, 8)], Pixels()), "at least 2 images are needed, got 1"),
+        (lambda: extract_features([2 * torch.ones(2, 1, 8, 8)], Pixels()), r"must lie in \[0, 1\]"),
+        (lambda: extract_features([torch.full((2, 1, 8, 8), torch.nan)], Pixels()), r"must lie in \[0, 1\]"),
+        (lambda: extract_features([torch.rand(2, 8, 8)], Pixels()), "images must be float"),
+        (lambda: extract_features([torch.rand(2, 1, 8, 8)], Pixels(), batch=0), "batch must be at least 1"),
         (lambda: list(samples(lambda n: torch.rand(1, 1, 8, 8), 2)), "must return as many images, got 1"),
         (lambda: sampler(torch.nn.Identity()), "Identity does not generate images"),
         (lambda: shift_experiment(torch.rand(3, 1, 8, 8), [Pixels()], [8]), r"shifts must lie in \[0, 8\)"),
@@ -473,7 +473,7 @@ def test_too_few_images_and_two_sets_at_once_are_refused(test_set):
 
 
 def test_the_hook_logs_figures_and_training_does_not_notice(tmp_path, test_set):
-    gan, options = METHODS["gan"], Options(images=512, batch=16, half_life=50)
+    gan, options = METHODS["gan"], TrainOptions(images=512, batch=16, half_life=50)
     hook = MetricHook(tmp_path / "with", Pixels(), test_set, ("FID", "precision-recall"), n=64)
     watched = Experiment(gan, DataOptions(), options).run(tmp_path / "with", [(200, hook)], pictures=1)
     alone = Experiment(gan, DataOptions(), options).run(tmp_path / "without", pictures=1)
@@ -508,7 +508,7 @@ def test_the_command_prints_a_table_and_adds_to_the_run(tmp_path, cache, monkeyp
     whole = default_features
     monkeypatch.setattr(home, "default_features", lambda data: whole(data, images=IMAGES))
     run = tmp_path / "gan"
-    Experiment(METHODS["gan"], DataOptions(), Options(images=64)).run(run, pictures=1)
+    Experiment(METHODS["gan"], DataOptions(), TrainOptions(images=64)).run(run, pictures=1)
     assert main(["evaluate", str(run), "--n", "60"]) == 0
     out = capsys.readouterr().out
     assert all(word in out for word in ("FID[digits-cnn]", "recall", "Parzen", "samples", "train"))
@@ -518,14 +518,14 @@ def test_the_command_prints_a_table_and_adds_to_the_run(tmp_path, cache, monkeyp
     assert main(["evaluate", str(run), "--n", "50", "--features", "pixels"]) == 0
     assert "FID[pixels]" in capsys.readouterr().out
     run = tmp_path / "bigan"  # which reconstructs, too
-    Experiment(METHODS["bigan"], DataOptions(), Options(images=64)).run(run, pictures=1)
+    Experiment(METHODS["bigan"], DataOptions(), TrainOptions(images=64)).run(run, pictures=1)
     assert main(["evaluate", str(run), "--n", "60"]) == 0
     found = json.loads((run / "results.json").read_text())["evaluation"]
     assert found["samples"]["class preserved[digits-cnn]"] < 0.3 and found["train"]["class preserved[digits-cnn]"] > 0.8
 
 
 def test_the_command_meets_bad_input_with_one_sentence(tmp_path, capsys):
-    Experiment(METHODS["classifier mlp"], DataOptions(), Options(images=64)).run(tmp_path / "net", pictures=1)
+    Experiment(METHODS["classifier mlp"], DataOptions(), TrainOptions(images=64)).run(tmp_path / "net", pictures=1)
     capsys.readouterr()
     for words, sentence in (
         ([str(tmp_path / "net")], "Classifier does not generate images"),

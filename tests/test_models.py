@@ -29,16 +29,16 @@ from attacks.defences.verdict import verdicts
 from attacks.evaluation.crafting import ball_of
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add
-from attacks.evaluation.results import Report, Row
+from attacks.evaluation.results import Evaluation, Row
 from attacks.noise import Noise
 from attacks.patch import Patch
 from attacks.pgd import FGSM, PGD
 from attacks.spatial import Spatial, move
 from attacks.square import Square
-from attacks.surrogate import Proxy
+from attacks.surrogate import Surrogate
 from attacks.universal import UniversalCount, UniversalGradient, UniversalTargeted
 from genlab.data import Images
-from genlab.reporting.report import Report as Page
+from genlab.reporting.report import Evaluation as Page
 
 EVERY: dict[str, Attack] = {f"{i} {type(attack).__name__}": attack for i, attack in enumerate(ATTACKS)}
 
@@ -48,7 +48,7 @@ def small(n: int = 4) -> tuple[Net, Tensor, Tensor]:
     return net, x, net(x).argmax(1)
 
 
-def row(report: Report, attack: str, model: str = "net") -> Row:
+def row(report: Evaluation, attack: str, model: str = "net") -> Row:
     (found,) = (r for r in report.rows if (r.attack, r.model) == (attack, model))
     return found
 
@@ -360,7 +360,7 @@ def test_learning_attacks_cope_with_other_classes_than_the_models() -> None:
     learn: dict[str, Attack] = {
         "aimed": UniversalTargeted(Linf(0.1), **short),
         "count": UniversalCount(Linf(0.1), **short),
-        "proxy": Proxy(PGD(Linf(0.1), steps=2), net="mlp", **short),
+        "surrogate": Surrogate(PGD(Linf(0.1), steps=2), net="mlp", **short),
         "patch": Patch(**short),
     }
     for classes in (6, 2):  # the model has four
@@ -381,8 +381,10 @@ def test_learning_attacks_on_models_with_nan_or_without_gradient() -> None:
     report = evaluate({"net": Rounds(net, "bytes")}, learn, x, y, data=scenes(4))
     assert [r.error != "" for r in report.rows] == [True, True, False]
     assert all("gives no gradient" in r.error for r in report.rows[:2])
-    proxy = {"proxy": Proxy(PGD(Linf(0.1), steps=2), net="mlp", images=100)}
-    assert "NaN for all of the 60 images" in evaluate({"net": Nothing(net)}, proxy, x, y, data=scenes(4)).rows[0].error
+    surrogate = {"surrogate": Surrogate(PGD(Linf(0.1), steps=2), net="mlp", images=100)}
+    assert (
+        "NaN for all of the 60 images" in evaluate({"net": Nothing(net)}, surrogate, x, y, data=scenes(4)).rows[0].error
+    )
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -17,7 +17,7 @@ import pytest
 import torch
 from toys import CLASSES, METHODS, SHAPE, UNPAIRED
 
-from attacks.cli import Options as Attack
+from attacks.cli import TrainOptions as Attack
 from genlab.cli.evaluate import Evaluate
 from genlab.cli.main import guarded, main, start
 from genlab.cli.options import parse
@@ -32,12 +32,12 @@ from genlab.core.registry import resolve
 from genlab.data import Augment
 from genlab.experiment import DataOptions
 from genlab.run import Run
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.progress import Progress
 
 RECIPES = {path.stem: path for path in (Path(__file__).parents[1] / "recipes").glob("*.py")}
 COMMANDS = {"sample": Sample, "report": MakeReport, "evaluate": Evaluate, "translate": Translate, "attack": Attack}
-SHARED = {"training": Options, "data": DataOptions, "augment": Augment}
+SHARED = {"training": TrainOptions, "data": DataOptions, "augment": Augment}
 REQUIRED = {"run": "nowhere", "images": "nowhere", "out": "nothing"}  # what commands cannot do without
 TRAINED = methods()
 NAMES = [*TRAINED, *COMMANDS, *SHARED, *(f"recipes/{name}.py" for name in sorted(RECIPES))]
@@ -253,7 +253,7 @@ def test_weights_are_counted_without_making_them(name):
     if counted is not None:
         real = METHODS[name].build(SHAPE, classes)
         assert {p.device.type for p in (*real.parameters(), *real.buffers())} == {"cpu"}  # nothing was remembered
-        assert memory.of_training(counted, Options()) == memory.of_training(real, Options())
+        assert memory.of_training(counted, TrainOptions()) == memory.of_training(real, TrainOptions())
     else:
         assert "spectral" in name
 

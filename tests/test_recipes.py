@@ -142,7 +142,7 @@ def test_mode_collapse_on_images_shows_every_class_over_time_and_a_finished_run_
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
 
 
-@pytest.mark.parametrize(("name", "found"), [("universal", "known"), ("black_box", "proxies")])
+@pytest.mark.parametrize(("name", "found"), [("universal", "known"), ("black_box", "surrogates")])
 def test_learnt_and_blind_attacks_leave_a_report_with_curves_and_a_transfer_matrix(name, found, tmp_path):
     run(name, tmp_path)
     page, results = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
@@ -300,7 +300,7 @@ def test_translations_from_pairs_are_compared_with_their_targets(name, key, rows
     run(name, tmp_path / "out")
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [row[key] for row in found] == rows
-    assert all(0 < row["partner error"] < 1 and 0 <= row["class kept"] <= 1 for row in found)
+    assert all(0 < row["partner error"] < 1 and 0 <= row["content preservation"] <= 1 for row in found)
     assert all(any(figure.startswith("FID[") and value > 0 for figure, value in row.items()) for row in found)
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/png") == (2 if name == "super_resolution" else 1) and "<table>" in page
@@ -309,8 +309,8 @@ def test_translations_from_pairs_are_compared_with_their_targets(name, key, rows
 def test_spaces_of_two_domains_are_compared_by_the_classes_that_they_keep(tmp_path):
     run("unpaired_common_space", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [len(row["class kept"]) for row in found.values()] == [2] * 7 + [1] * 2
-    assert all(0 <= share <= 1 for row in found.values() for share in row["class kept"])
+    assert [len(row["content preservation"]) for row in found.values()] == [2] * 7 + [1] * 2
+    assert all(0 <= share <= 1 for row in found.values() for share in row["content preservation"])
     assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 16
 
 

@@ -18,10 +18,12 @@ from genlab.training.checkpoint import CheckpointError, not_finite
 from genlab.training.hooks import EarlyStopping
 from genlab.training.lock import Locked, locked
 from genlab.training.loop import Window, fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.update import NonFinite
 
-LENGTH = Options(images=48, batch=16, save_every=16, log_every=24, half_life=20)  # lines and checkpoints out of step
+LENGTH = TrainOptions(
+    images=48, batch=16, save_every=16, log_every=24, half_life=20
+)  # lines and checkpoints out of step
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +216,7 @@ def test_a_state_that_is_not_finite_is_named_and_never_replaces_a_good_one(part,
     }[part]
     optimizers = method.optimizers()
     method.optimizers, optimizer = (lambda: optimizers), optimizers["net"]
-    options = Options(images=48, batch=8, save_every=16, half_life=half_life)
+    options = TrainOptions(images=48, batch=8, save_every=16, half_life=half_life)
     run = Run.create(tmp_path / "r", {})
     with pytest.raises(NonFinite, match=words):
         fit(method, stream(8), options, run=run, hooks=hooks)
@@ -226,11 +228,16 @@ def test_a_state_that_is_not_finite_is_named_and_never_replaces_a_good_one(part,
 
 def test_a_training_too_short_for_a_second_look_is_not_called_done_either():
     with pytest.raises(NonFinite, match="method net.2.bias is not finite after 48 images"):
-        fit(make("classifier mlp"), stream(8), Options(images=48, batch=8), hooks=[(8, spoil(lambda m: m.net[2].bias))])
+        fit(
+            make("classifier mlp"),
+            stream(8),
+            TrainOptions(images=48, batch=8),
+            hooks=[(8, spoil(lambda m: m.net[2].bias))],
+        )
 
 
 def test_a_checkpoint_with_nan_is_refused_wherever_it_is_used(tmp_path, capsys):
-    Experiment(METHODS["classifier mlp"], DataOptions(), Options(images=64)).run(tmp_path / "r", pictures=1)
+    Experiment(METHODS["classifier mlp"], DataOptions(), TrainOptions(images=64)).run(tmp_path / "r", pictures=1)
     run = Run(tmp_path / "r")
     state = run.checkpoints.load()
     state["method"]["net.2.weight"][0, 0] = float("nan")
@@ -250,7 +257,7 @@ def test_what_is_not_finite_is_found_in_any_depth():
 def test_early_stopping_takes_no_nan_for_the_best(tmp_path):
     figures = iter([float("nan"), 2.0, float("nan"), 1.0, 1.0])
     stopping = EarlyStopping(lambda method: next(figures), patience=3)
-    fit(make("classifier mlp"), stream(8), Options(images=800), hooks=[(8, stopping)])
+    fit(make("classifier mlp"), stream(8), TrainOptions(images=800), hooks=[(8, stopping)])
     assert (stopping.best, stopping.images, stopping.waited) == (2.0, 16, 3)
     with pytest.raises(ValueError, match="NaN at every call"):
         EarlyStopping(lambda method: 0.0).restore(make("classifier mlp"))

@@ -13,9 +13,9 @@ from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.grid import grid, save_grid
 from genlab.reporting.report import Report, spread
 from genlab.run import Run, RunError
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
-TINY = Options(images=64, batch=16, log_every=32, save_every=32)
+TINY = TrainOptions(images=64, batch=16, log_every=32, save_every=32)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_loaded_run_is_the_trained_method(trained):
 
 
 def test_a_loaded_run_is_the_average_if_there_is_one(tmp_path):
-    options = Options(images=64, batch=16, half_life=50)
+    options = TrainOptions(images=64, batch=16, half_life=50)
     method = Experiment(METHODS["classifier mlp"], DataOptions("digits"), options).run(tmp_path / "r")
     assert all(torch.equal(p, q) for p, q in zip(method.parameters(), load(tmp_path / "r").parameters(), strict=True))
     live = Run(tmp_path / "r").checkpoints.load()["method"]
@@ -60,7 +60,7 @@ def test_options_survive_the_way_through_json(trained):
 
 def test_the_same_command_continues_and_another_experiment_is_refused_naming_the_difference(tmp_path):
     def go(images, lr=0.05):
-        options = Options(images=images, batch=16, log_every=16)
+        options = TrainOptions(images=images, batch=16, log_every=16)
         return Experiment(ClassifierConfig(net="mlp", width=8, lr=lr), training=options).run(tmp_path / "r")
 
     go(32)
@@ -72,7 +72,7 @@ def test_the_same_command_continues_and_another_experiment_is_refused_naming_the
 
 
 def test_figures_of_a_classifier_are_those_of_the_test_split(tmp_path):
-    experiment = Experiment(ClassifierConfig(net="mlp", width=64), training=Options(images=20_000, batch=50))
+    experiment = Experiment(ClassifierConfig(net="mlp", width=64), training=TrainOptions(images=20_000, batch=50))
     method = experiment.run(tmp_path / "r")
     test = experiment.data.load("test")
     right = (method(test.x).argmax(1) == test.labels).float().mean().item()

@@ -16,9 +16,9 @@ from genlab.nets.mlp import MLP, Critic, Generator
 from genlab.theory import divergences as d
 from genlab.theory.discriminator_only import DiscriminatorOnly
 from genlab.theory.plane import Film, probability, scene, scenes
-from genlab.theory.transport import earth_movers, linear_programme, plan, sinkhorn
+from genlab.theory.transport import linear_programme, plan, sinkhorn, wasserstein1
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 X = d.line(-30, 30)
 
@@ -26,8 +26,8 @@ X = d.line(-30, 30)
 def test_a_shift_costs_its_length():
     x = torch.randn(40, 2)
     shift = torch.tensor([3.0, 4.0])
-    assert earth_movers(x, x + shift) == pytest.approx(5, abs=1e-5)
-    assert earth_movers(x, x[torch.randperm(40)]) == pytest.approx(0, abs=1e-6)
+    assert wasserstein1(x, x + shift) == pytest.approx(5, abs=1e-5)
+    assert wasserstein1(x, x[torch.randperm(40)]) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_linear_programme_agrees_with_the_assignment():
@@ -65,22 +65,22 @@ def test_on_the_line_the_distance_is_that_of_the_quantiles():
     x, y = torch.randn(30, 1, generator=g), 2 * torch.randn(45, 1, generator=g) + 1
     p, q = torch.rand(30, generator=g), torch.rand(45, generator=g)
     expected = wasserstein_distance(x[:, 0], y[:, 0], p, q)
-    assert earth_movers(x, y, p, q) == pytest.approx(expected, abs=1e-5)
-    assert earth_movers(x, y) == pytest.approx(wasserstein_distance(x[:, 0], y[:, 0]), abs=1e-5)
+    assert wasserstein1(x, y, p, q) == pytest.approx(expected, abs=1e-5)
+    assert wasserstein1(x, y) == pytest.approx(wasserstein_distance(x[:, 0], y[:, 0]), abs=1e-5)
 
 
 def test_a_detour_is_never_shorter():
     for seed in range(5):
         g = torch.Generator().manual_seed(seed)
         x, y, z = (torch.randn(15, 2, generator=g) + i for i in range(3))
-        assert earth_movers(x, z) <= earth_movers(x, y) + earth_movers(y, z) + 1e-9
-        assert earth_movers(x, y) == pytest.approx(earth_movers(y, x))
+        assert wasserstein1(x, z) <= wasserstein1(x, y) + wasserstein1(y, z) + 1e-9
+        assert wasserstein1(x, y) == pytest.approx(wasserstein1(y, x))
 
 
 @pytest.mark.parametrize("p", [[0.5, -0.5, 1.0], [0.5, 0.5], [0.0, 0.0, 0.0], [math.nan, 1.0, 1.0]])
 def test_masses_that_are_none_are_refused(p):
     with pytest.raises(ValueError, match="masses"):
-        earth_movers(torch.zeros(3, 2), torch.zeros(3, 2), p)
+        wasserstein1(torch.zeros(3, 2), torch.zeros(3, 2), p)
 
 
 def test_divergences_of_gaussians_are_those_of_the_formula():
@@ -122,7 +122,7 @@ def test_a_trained_discriminator_measures_the_divergence():
     torch.manual_seed(0)
     real, fake = points.gaussian(0.0), points.gaussian(2.0, seed=1)
     method = DiscriminatorOnly(Critic(1, 32), fake, lr=5e-3)
-    fit(method, Stream(real, 512), Options(images=512 * 300, batch=512))
+    fit(method, Stream(real, 512), TrainOptions(images=512 * 300, batch=512))
     exact = d.js(d.log_normal(X, 0, 1), d.log_normal(X, 2, 1), X).item()
     estimate = method.evaluate(points.gaussian(0.0, seed=2))["js"]
     assert estimate == pytest.approx(exact, abs=0.02)
@@ -175,7 +175,7 @@ def test_the_toy_gan_learns_the_zeros_of_a_triangular_matrix():
     data = points.lower_triangle()
     gan = GAN(Generator(8, 16, 32), Critic(16, 32), 8, lr=5e-3)
     above = torch.ones(4, 4, dtype=torch.bool).triu(1).flatten()
-    average = fit(gan, Stream(data, 128), Options(128 * 1000, 128, schedule="cosine", half_life=20_000))
+    average = fit(gan, Stream(data, 128), TrainOptions(128 * 1000, 128, schedule="cosine", half_life=20_000))
     fake = average.sample(1000)
     assert fake[:, above].abs().mean() < 0.5 and fake[:, above].mean().abs() < 0.2
     assert fake[:, ~above].mean() == pytest.approx(3, abs=0.5)
@@ -185,7 +185,7 @@ def test_the_plane_is_drawn_with_what_the_discriminator_thinks(tmp_path):
     torch.manual_seed(0)
     data, gan = points.ring(n=64), GAN(Generator(4), Critic(), 4)
     film = Film(data.x, n=32)
-    fit(gan, Stream(data, 8), Options(images=32, batch=8), hooks=[(8, film)])
+    fit(gan, Stream(data, 8), TrainOptions(images=32, batch=8), hooks=[(8, film)])
     assert len(film.frames) == 4
     with Image.open(film.save(tmp_path / "film.gif")) as gif:
         assert gif.n_frames >= 4

@@ -13,11 +13,11 @@ from torch import nn
 from toys import images, make, stream
 
 from genlab.run import Run
-from genlab.training.ema import Average
+from genlab.training.ema import EMA
 from genlab.training.hooks import EarlyStopping
 from genlab.training.interrupt import Interrupted
 from genlab.training.loop import fit
-from genlab.training.method import Method, Options
+from genlab.training.method import Method, TrainOptions
 from genlab.training.optim import sgd
 from genlab.training.progress import Progress
 from genlab.training.update import NonFinite, Update
@@ -43,32 +43,32 @@ def test_options_refuse_nonsense_by_name():
     for bad, words in [({"images": 0}, "images must be at least 1 .*, got 0"), ({"clip": -1.0}, "clip must be above 0"),
                        ({"half_life": 0.0}, "half_life"), ({"warmup": 1.5}, "below 1, got 1.5")]:  # fmt: skip
         with pytest.raises(ValueError, match=words):
-            Options(**bad)
+            TrainOptions(**bad)
 
 
 def test_schedules_are_functions_of_progress():
-    assert Options().learning_rate(0.7) == 1
-    assert Options(schedule="linear").learning_rate(0.25) == 0.75
-    assert Options(schedule="cosine").learning_rate(0.5) == pytest.approx(0.5)
-    warm = Options(schedule="linear", warmup=0.2)
+    assert TrainOptions().learning_rate(0.7) == 1
+    assert TrainOptions(schedule="linear").learning_rate(0.25) == 0.75
+    assert TrainOptions(schedule="cosine").learning_rate(0.5) == pytest.approx(0.5)
+    warm = TrainOptions(schedule="linear", warmup=0.2)
     assert [warm.learning_rate(p) for p in (0.0, 0.1, 0.2, 0.6)] == pytest.approx([0, 0.5, 1, 0.5])
 
 
 def test_learning_rates_follow_the_schedule_and_return_on_resume(tmp_path):
     linear = dict(batch=8, schedule="linear")
-    whole = fit(Scalar(), stream(8), Options(images=80, **linear))
+    whole = fit(Scalar(), stream(8), TrainOptions(images=80, **linear))
     assert whole.w.item() == pytest.approx(1 - 0.1 * sum(1 - i / 10 for i in range(10)))
 
 
 def test_clipping_bounds_the_step():
-    method = fit(Scalar(slope=100.0), stream(8), Options(images=8, clip=0.5))
+    method = fit(Scalar(slope=100.0), stream(8), TrainOptions(images=8, clip=0.5))
     assert method.w.item() == pytest.approx(1 - 0.1 * 0.5, abs=1e-6)
 
 
 def test_average_has_its_half_life_in_images_whatever_the_batch():
     for batch in (10, 50):
         method = Scalar(w=0.0)
-        average = Average(method, half_life=100.0)
+        average = EMA(method, half_life=100.0)
         nn.init.ones_(method.w)
         for seen in range(batch, 201, batch):
             average.track(method, batch, 10**6 + seen)
@@ -77,7 +77,7 @@ def test_average_has_its_half_life_in_images_whatever_the_batch():
 
 def test_average_forgets_the_start_early_in_training():
     method = Scalar(w=0.0)
-    average = Average(method, half_life=1e9)
+    average = EMA(method, half_life=1e9)
     nn.init.ones_(method.w)
     average.track(method, images=20, seen=400)
     assert average.current(method).w.item() == pytest.approx(0.5)
@@ -92,7 +92,7 @@ def test_a_non_finite_loss_stops_before_the_step_and_keeps_the_last_good_checkpo
 
     run, method = Run.create(tmp_path / "run", {}), Breaks()
     with pytest.raises(NonFinite, match="'w'"):
-        fit(method, stream(8), Options(images=800, save_every=16), run=run)
+        fit(method, stream(8), TrainOptions(images=800, save_every=16), run=run)
     assert method.w.item() == pytest.approx(1 - 0.1 * 5)
     assert run.checkpoints.load()["images"] == 32
 
@@ -101,7 +101,7 @@ def test_a_non_finite_gradient_of_a_finite_loss_stops_too():
     method = Scalar(w=0.0)
     method.step = lambda data, update: update("w", method.w.sum().sqrt())  # d sqrt(w) / dw is infinite at 0
     with pytest.raises(NonFinite):
-        fit(method, stream(8), Options(images=8))
+        fit(method, stream(8), TrainOptions(images=8))
     assert method.w.item() == 0
 
 
@@ -121,7 +121,7 @@ def test_the_deferred_guard_freezes_every_optimizer_from_the_bad_step_on():
 
 def test_metrics_are_means_over_the_window_of_the_log(tmp_path):
     run = Run.create(tmp_path / "run", {})
-    fit(Scalar(), stream(10), Options(images=80, log_every=40), run=run)
+    fit(Scalar(), stream(10), TrainOptions(images=80, log_every=40), run=run)
     rows = run.metrics()
     assert [row["images"] for row in rows] == [40, 80]
     assert [row["w"] for row in rows] == pytest.approx([0.75, 0.35])  # w after each of the steps 1..4, 5..8
@@ -137,8 +137,8 @@ def test_hooks_cannot_disturb_training_and_are_called_when_due():
         method.sample(2)
 
     quiet, watched = make("gan"), make("gan")
-    fit(quiet, stream(8), Options(images=64))
-    fit(watched, stream(8), Options(images=64), hooks=[(20, nosy)])
+    fit(quiet, stream(8), TrainOptions(images=64))
+    fit(watched, stream(8), TrainOptions(images=64), hooks=[(20, nosy)])
     assert calls == [24, 40, 64]
     for name, value in quiet.state_dict().items():
         assert torch.equal(value, watched.state_dict()[name]), name
@@ -149,14 +149,16 @@ def test_fit_leaves_the_callers_random_numbers_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    fit(method, stream(8), Options(images=16))
+    fit(method, stream(8), TrainOptions(images=16))
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_early_stopping_stops_and_resumes_with_its_patience(tmp_path):
     figures = iter([1.0, 2.0, 1.5, 1.6, 1.7, 9.9])
     stopping = EarlyStopping(lambda method: next(figures), patience=3)
-    method = fit(Scalar(), stream(8), Options(images=800), run=Run.create(tmp_path / "a", {}), hooks=[(8, stopping)])
+    method = fit(
+        Scalar(), stream(8), TrainOptions(images=800), run=Run.create(tmp_path / "a", {}), hooks=[(8, stopping)]
+    )
     assert (stopping.best, stopping.images, stopping.waited) == (2.0, 16, 3)
     assert method.w.item() == pytest.approx(0.5) and stopping.restore(method).w.item() == pytest.approx(0.8)
 
@@ -164,7 +166,7 @@ def test_early_stopping_stops_and_resumes_with_its_patience(tmp_path):
     for length in (24, 800):  # interrupted after three calls: the patience used up so far counts
         stopping = EarlyStopping(lambda method: next(figures), patience=3)
         run = Run.create(tmp_path / "b", {})
-        method = fit(Scalar(), stream(8), Options(images=length), run=run, hooks=[(8, stopping)])
+        method = fit(Scalar(), stream(8), TrainOptions(images=length), run=run, hooks=[(8, stopping)])
     assert (stopping.best, stopping.images) == (2.0, 16) and method.w.item() == pytest.approx(0.5)
 
 
@@ -173,10 +175,10 @@ def test_a_classifier_that_starts_far_from_log_c_is_doubted():
     nn.init.constant_(method.net[-1].bias, 0.0)
     method.net[-1].bias.data[0] = 50.0
     with pytest.warns(UserWarning, match=r"first loss is .*far from log 3 = 1.10"):
-        fit(method, stream(8), Options(images=8))
+        fit(method, stream(8), TrainOptions(images=8))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(make("classifier mlp"), stream(8), Options(images=8))
+        fit(make("classifier mlp"), stream(8), TrainOptions(images=8))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -191,29 +193,29 @@ def test_a_signal_saves_within_one_step_and_the_same_call_continues(number, tmp_
     run = Run.create(tmp_path / "run", {})
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match="saved after 32 images") as caught:
-        fit(Slow(), stream(8), Options(images=80), run=run)
+        fit(Slow(), stream(8), TrainOptions(images=80), run=run)
     assert caught.value.signal == number and signal.getsignal(number) == before
     assert run.checkpoints.load()["images"] == 32
-    assert fit(Slow(), stream(8), Options(images=80), run=run).w.item() == pytest.approx(0.0, abs=1e-6)
+    assert fit(Slow(), stream(8), TrainOptions(images=80), run=run).w.item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path):
     run = Run.create(tmp_path / "run", {})
-    fit(Scalar(), stream(8), Options(images=16), run=run)
+    fit(Scalar(), stream(8), TrainOptions(images=16), run=run)
     data = stream(8)
-    assert fit(Scalar(), data, Options(images=16), run=run).w.item() == pytest.approx(0.8)
+    assert fit(Scalar(), data, TrainOptions(images=16), run=run).w.item() == pytest.approx(0.8)
     assert data.images == 16
 
 
 def test_resuming_with_other_parts_is_refused_by_name(tmp_path):
     run = Run.create(tmp_path / "run", {})
-    fit(Scalar(), stream(8), Options(images=16), run=run)
+    fit(Scalar(), stream(8), TrainOptions(images=16), run=run)
     with pytest.raises(ValueError, match="no 'average'"):
-        fit(Scalar(), stream(8), Options(images=32, half_life=10), run=run)
+        fit(Scalar(), stream(8), TrainOptions(images=32, half_life=10), run=run)
 
 
 def test_networks_are_trained_channels_last():
-    method = fit(make("classifier cnn"), stream(8), Options(images=8))
+    method = fit(make("classifier cnn"), stream(8), TrainOptions(images=8))
     assert method.net[4].weight.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -17,7 +17,7 @@ from genlab.data import DataError, Images, Pair, Stream, load
 from genlab.data.domains import STYLES, names, of_class, original
 from genlab.experiment import DataOptions, Experiment
 from genlab.methods.classification.classifier import ClassifierConfig
-from genlab.methods.gan.image_pool import Replay
+from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.translation.cyclegan import CycleGAN, CycleGANConfig, Frozen
 from genlab.methods.translation.stargan import StarGAN, StarGANConfig
 from genlab.metrics import similarity as similar
@@ -25,7 +25,7 @@ from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.similarity import psnr, ssim
 from genlab.metrics.translation import DISTURBANCES, hidden, jpeg, likeness, preserved, rounded, translation
 from genlab.nets.translator import Translator
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 same = lambda x: x
@@ -243,7 +243,7 @@ def test_discriminators_see_past_translations_from_pools_that_keep_their_size():
 
 
 def test_pools_survive_a_restart_bit_for_bit():
-    whole, part, rest = (Replay(6, (1, 2, 2)) for _ in range(3))
+    whole, part, rest = (ImagePool(6, (1, 2, 2)) for _ in range(3))
     batches = torch.rand(20, 3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     for pool, some in ((whole, batches), (part, batches[:10])):
         for k, batch in enumerate(some):
@@ -271,7 +271,7 @@ def test_the_frozen_network_stays_as_it_was_trained():
 
 def test_closeness_needs_a_classifier_and_its_features_come_from_that_run(tmp_path):
     run = tmp_path / "net"
-    trained = Experiment(ClassifierConfig(width=4), DataOptions(), Options(images=64)).run(run, pictures=1)
+    trained = Experiment(ClassifierConfig(width=4), DataOptions(), TrainOptions(images=64)).run(run, pictures=1)
     method = CycleGANConfig(cycle=0.0, closeness=1.0, classifier=run, width=4, blocks=1).build((1, 8, 8), 0)
     x = torch.rand(2, 1, 8, 8, device=trained.device)
     torch.testing.assert_close(trained.net[-1](method.to(x.device).features(x)), trained(x))
@@ -464,7 +464,7 @@ def runs(tmp_path_factory):
         ("star", StarGANConfig(n_critic=1, **tiny), "domains:digits,night:digits,styled:digits"),
         ("net", ClassifierConfig(width=4), "digits"),
     ):
-        Experiment(config, DataOptions(data), Options(images=16, batch=8)).run(path / name, pictures=1)
+        Experiment(config, DataOptions(data), TrainOptions(images=16, batch=8)).run(path / name, pictures=1)
     return path
 
 

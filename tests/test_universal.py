@@ -27,7 +27,7 @@ from attacks.universal_method import Delta, Generated, Perturb, lead
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 BALLS: list[Ball] = [Linf(0.1), L2(0.6)]
@@ -203,7 +203,7 @@ def test_a_trained_classifier_falls_to_each_form_far_more_often_than_to_noise() 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = ClassifierConfig(net="mlp", width=64).build(train.shape, 10).to(train.device)
-    fit(model, Stream(train, 50), Options(images=20_000, schedule="cosine"))
+    fit(model, Stream(train, 50), TrainOptions(images=20_000, schedule="cosine"))
     ball = Linf(0.25)
     attacks: dict[str, Attack] = {
         "sum": Universal(ball, images=60, epochs=1),

@@ -9,7 +9,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 from toys import images, make, stream
 
 from genlab.data import Images
-from genlab.latent.walks import interpolate, plane, quantiles, sweep
+from genlab.latent.walks import interpolate, plane, quantiles, traverse
 from genlab.likelihood.decoders import Bernoulli, Gaussian
 from genlab.likelihood.iwae import importance_bound, streamed_bound
 from genlab.likelihood.mixture import Mixture
@@ -17,7 +17,7 @@ from genlab.likelihood.units import bits_per_dim
 from genlab.methods.likelihood.vae import VAE, VAEConfig, rates
 from genlab.metrics.sharpness import sharpness
 from genlab.training.loop import fit
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 
@@ -135,7 +135,7 @@ def test_a_sigma_that_collapses_on_constant_pixels_gains_no_more_than_they_are_w
 
 def test_figures_improve_with_draws_and_gaussian_pixels_have_bits():
     vae = VAEConfig(net="mlp", latent=4, width=32, pixels="gaussian", draws=16).build((1, 8, 8), 3)
-    found = fit(vae, stream(32), Options(images=3200)).evaluate(images())
+    found = fit(vae, stream(32), TrainOptions(images=3200)).evaluate(images())
     assert found["iwae16"] < found["bound"] == found["distortion"] + found["rate"]
     assert found["bits_per_dim"] == pytest.approx(found["iwae16"] / 64 / log(2)) and 0 < found["bits_per_dim"] < 8.5
     assert "plane" not in vae.pictures(images()) and make("vae").pictures(images())["plane"].shape == (400, 1, 8, 8)
@@ -147,7 +147,7 @@ def test_walks_through_latents():
     q = quantiles(10)
     inside = Normal(0, 1).cdf(q)
     assert inside.min() == pytest.approx(0.05) and inside.max() == pytest.approx(0.95)
-    codes = sweep(torch.arange(10.0), (7, 2), around)
+    codes = traverse(torch.arange(10.0), (7, 2), around)
     assert codes[0, 7] == -3 and codes[0, 2] == 3
     assert (codes.var(0) > 0).nonzero().flatten().tolist() == [2, 7] and codes[5, 9] == 9
     a, b = torch.zeros(2, 3), torch.ones(2, 3)
@@ -193,7 +193,7 @@ def test_options_that_make_no_sense_are_refused_in_a_sentence(options, sentence)
 
 def test_bad_walks_are_refused_in_a_sentence():
     with pytest.raises(ValueError, match=r"got \(1, 1\) of \(4,\)"):
-        sweep(torch.zeros(4), (1, 1), plane(2))
+        traverse(torch.zeros(4), (1, 1), plane(2))
     with pytest.raises(ValueError, match=r"got \(1, 2\) and \(1, 3\)"):
         interpolate(torch.zeros(1, 2), torch.zeros(1, 3), 4)
     with pytest.raises(ValueError, match="got 0"):

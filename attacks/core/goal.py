@@ -19,7 +19,7 @@ def answers(logits: Tensor) -> Tensor:
     return torch.where(most.isnan(), UNANSWERED, answer)
 
 
-def reached(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
+def is_adversarial(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     """(N,) bool: the answer is no longer the label y or, if targeted, it is y; logits with NaN are no answer."""
     most, answer = logits.max(1)
     return (answer == y if targeted else answer != y) & (most == most)  # NaN is not itself

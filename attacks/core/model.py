@@ -206,7 +206,7 @@ class Attack(ABC):
     def prepare(self, model: Model, data: Images) -> Attack:
         """What attacks, once all that can be learnt beforehand is learnt from `data`, the attacker's own images.
 
-        Universal perturbations, patches and proxy networks need this; any other attack is ready as it is.
+        Universal perturbations, patches and surrogate networks need this; any other attack is ready as it is.
         """
         return self
 

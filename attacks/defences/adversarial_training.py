@@ -31,7 +31,7 @@ from genlab.data import Images, batches
 from genlab.latent.edit import evaluating
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import NETWORKS
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -194,7 +194,7 @@ class AdversarialTrainingConfig(Config):
     lr: LearningRate = 2e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine", warmup=0.05)
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", warmup=0.05)
 
     def check_relations(self) -> None:
         self.ball()  # which refuses a radius that its norm does not allow

@@ -12,11 +12,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from attacks.core.goal import answers, reached
+from attacks.core.goal import answers, is_adversarial
 from attacks.core.model import Attack
 from attacks.defences.detection import Detector, Guarded, undetected
 from attacks.defences.roc import Costs, auc, roc
-from attacks.detector_aware import Evading
+from attacks.detector_aware import DetectorAware
 from genlab.latent.edit import evaluating
 from genlab.reporting.plots import curves
 from genlab.reporting.report import Report
@@ -35,7 +35,7 @@ def successes(model: nn.Module, attacks: Mapping[str, Attack], x: Tensor, y: Ten
 
     def fooling(attacked: Tensor) -> Halves:
         with evaluating(model), torch.no_grad():
-            wrong = (answers(model(x)) == y) & reached(model(attacked), y)
+            wrong = (answers(model(x)) == y) & is_adversarial(model(attacked), y)
         (first, second), (a, b) = halves(attacked), halves(wrong)
         return first[a], second[b]
 
@@ -95,19 +95,19 @@ def evasion(
     Thresholds come from the first half of x; the second is attacked.
     """
     (known, x), (_, y) = halves(x), halves(y)
-    unaware, rows = attack(model, x, y), []
+    oblivious, rows = attack(model, x, y), []
     for name, score in scores.items():
         detector = Detector(score).calibrate(known, fpr)
         alarms = (detector.scores(x) > detector.threshold).double().mean().item()
-        rates = passing(Guarded(model, detector), attack, unaware, x, y)
+        rates = passing(Guarded(model, detector), attack, oblivious, x, y)
         rows.append({"detector": name, "false alarms": alarms, **rates})
     return rows
 
 
-def passing(guarded: Guarded, attack: Attack, unaware: Tensor, x: Tensor, y: Tensor) -> dict[str, float | None]:
+def passing(guarded: Guarded, attack: Attack, made: Tensor, x: Tensor, y: Tensor) -> dict[str, float | None]:
     """clean: the share right without alarm; of these, how many are wrong without alarm under `attack`, made for the
-    guarded model (adaptive) or, as the images `unaware`, without knowing of its detectors (oblivious)."""
-    adaptive, oblivious = (undetected(guarded, x, a, y) for a in (Evading(attack)(guarded, x, y), unaware))
+    guarded model (adaptive) or, as the images `made`, without knowing of its detectors (oblivious)."""
+    adaptive, oblivious = (undetected(guarded, x, a, y) for a in (DetectorAware(attack)(guarded, x, y), made))
     return {"clean": adaptive.correct / len(x), "oblivious": oblivious.value, "adaptive": adaptive.value}
 
 

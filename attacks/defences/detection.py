@@ -1,8 +1,8 @@
-"""Detectors of attacks, and a classifier that raises an alarm; the scores are in `scores`, the attack is `Evading`.
+"""Detectors of attacks, and a classifier that raises an alarm; `scores` has the scores, `DetectorAware` is the attack.
 
 The threshold is chosen from clean images alone, as Xu, Evans, Qi 2018 do, arXiv:1704.01155. An attacker who knows of
 the detector attacks both networks as one whose last class is the alarm (Carlini, Wagner 2017, arXiv:1705.07263):
-report `attacks.detector_aware` beside the unaware attack.
+report `attacks.detector_aware` beside the oblivious attack.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from attacks.core.goal import answers, reached
+from attacks.core.goal import answers, is_adversarial
 from attacks.evaluation.results import Rate
 from genlab.latent.edit import evaluating
 
@@ -101,5 +101,5 @@ def undetected(model: Guarded, x: Tensor, adversarial: Tensor, y: Tensor, batch:
     with evaluating(model):
         logits = [torch.cat([model(part) for part in images.split(batch)]) for images in (x, adversarial)]
     right, alarm = answers(logits[0]) == y, logits[0].shape[1] - 1
-    wrong = reached(logits[1], y) & (logits[1].argmax(1) != alarm)
+    wrong = is_adversarial(logits[1], y) & (logits[1].argmax(1) != alarm)
     return Rate(int((right & wrong).sum()), int(right.sum()))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Committee(nn.Module):
+class Ensemble(nn.Module):
     """x -> log of the members' mean probabilities (N, K)."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:

@@ -18,7 +18,7 @@ from genlab.core.ranges import Eps, LearningRate, Share, Width, checked
 from genlab.data import Images, batches
 from genlab.latent.edit import evaluating
 from genlab.nets.classifiers import NETWORKS, Normalise
-from genlab.training.method import Config, Metrics, Options, Stream
+from genlab.training.method import Config, Metrics, Stream, TrainOptions
 from genlab.training.update import Update
 
 MONOTONE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity, Normalise)
@@ -119,7 +119,7 @@ class IntervalTrainingConfig(Config):
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=600_000, batch=64, schedule="cosine", clip=1.0)
+    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=64, schedule="cosine", clip=1.0)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> IntervalTraining:
         net = NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))

@@ -28,7 +28,7 @@ from genlab.data import Images
 from genlab.latent.edit import evaluating
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import NETWORKS
-from genlab.training.method import Config, Metrics, Options, Stream
+from genlab.training.method import Config, Metrics, Stream, TrainOptions
 from genlab.training.update import Update
 
 ABSTAIN = -1
@@ -165,7 +165,7 @@ class NoiseTrainingConfig(Config):
     lr: LearningRate = 2e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> NoiseTraining:
         net = NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))

@@ -157,7 +157,7 @@ class Divergence(nn.Module):
         return (p.exp() * (p - middle) + q.exp() * (q - middle)).sum(1) / 2
 
 
-class Unlikely(nn.Module):
+class NegativeLogLikelihood(nn.Module):
     """-log_prob(x); log_prob: x -> (N,), in nats, exact or a bound."""
 
     def __init__(self, log_prob: Map) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from attacks.defences import ADAPTIVE, UNDEFENDED
-from attacks.evaluation.results import Rate, Report, WorstCase, size_name
+from attacks.evaluation.results import Evaluation, Rate, WorstCase, size_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +64,7 @@ def table(worth: list[Verdict]) -> Table:
     return found
 
 
-def verdicts(found: Report) -> list[Verdict]:
+def verdicts(found: Evaluation) -> list[Verdict]:
     """One per defence and ball of an evaluation whose models and sources are those of `line_up`."""
     worst = {(w.model, size_name(w)): w for w in found.worst_case}
     clean = {row.model: row.clean_accuracy for row in found.rows}
@@ -79,6 +79,6 @@ def verdicts(found: Report) -> list[Verdict]:
     return [verdict(w, s) for (name, s), w in worst.items() if (ADAPTIVE.format(name), s) in worst and s in named]
 
 
-def to_json(found: Report) -> dict[str, Any]:
+def to_json(found: Evaluation) -> dict[str, Any]:
     """What `found` holds and its verdicts, as plain data."""
     return {**found.to_json(), "verdicts": [{**asdict(v), "verdict": v.text} for v in verdicts(found)]}

@@ -22,7 +22,7 @@ from attacks.core.goal import UNANSWERED, answers
 from attacks.core.model import Attack, Learnt, Model, victim
 from attacks.evaluation.crafting import Counter, Crafted, ball_of, craft, difference
 from attacks.evaluation.inspection import inspect, sentence
-from attacks.evaluation.results import Example, Rate, Report, Row, Sizes, WorstCase, size_name
+from attacks.evaluation.results import Evaluation, Example, Rate, Row, Sizes, WorstCase, size_name
 from attacks.noise import Noise
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def evaluate(
     batch: int = 256,
     examples: int = 8,
     progress: Callable[[int, int, str], None] | None = None,
-) -> Report:
+) -> Evaluation:
     """Run every attack, at every eps if given, on every model.
 
     x (N, ...) in [0, 1] and y (N,) int64 lie where the models are. `sources` maps a model's name to the name of
@@ -60,7 +60,7 @@ def evaluate(
     plan = _plan(attacks, eps, learns=data is not None)
     if batch < 1 or len(x) == 0:
         raise ValueError(f"evaluate needs inputs and a batch size >= 1, got {len(x)} inputs and batch={batch}.")
-    report, total = Report(), len(models) * len(plan)
+    report, total = Evaluation(), len(models) * len(plan)
     crafted: dict[tuple[str, int], Crafted | str] = {}  # kept while another model may want them
     with torch.inference_mode(False):
         x, y = (t.clone() if t.is_inference() else t.detach() for t in (x, y))

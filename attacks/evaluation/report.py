@@ -16,7 +16,7 @@ from genlab.reporting.plots import Band, curves
 from genlab.training.progress import Progress
 
 if TYPE_CHECKING:
-    from attacks.evaluation.results import Example, Report
+    from attacks.evaluation.results import Evaluation, Example
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def progress() -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, what: bar.log(done, what, total)
 
 
-def add(page: genlab.reporting.report.Report, found: Report) -> genlab.reporting.report.Report:
+def add(page: genlab.reporting.report.Report, found: Evaluation) -> genlab.reporting.report.Report:
     """Appends the sections of `found` to `page`."""
     page.section("Attack success", "Of the images that were classified correctly, the share turned wrong; 95 % bars.")
     for model, lines in success_curves(found).items():
@@ -52,7 +52,7 @@ def add(page: genlab.reporting.report.Report, found: Report) -> genlab.reporting
     return page
 
 
-def success_curves(found: Report) -> dict[str, dict[str, Band]]:
+def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
     """model -> attack -> (eps, success, low, high), for attacks that have an eps."""
     curves: dict[str, dict[str, tuple[list[float], ...]]] = {}
     for row in sorted(found.rows, key=lambda r: r.eps or 0):
@@ -69,6 +69,6 @@ def triptych(example: Example) -> Tensor:
     return torch.cat([example.x, example.adversarial, difference])
 
 
-def _middle(found: Report) -> float | None:
+def _middle(found: Evaluation) -> float | None:
     sizes = sorted({e.eps for e in found.examples if e.eps is not None})
     return sizes[len(sizes) // 2] if sizes else None

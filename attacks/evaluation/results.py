@@ -132,7 +132,7 @@ class Example:
 
 
 @dataclass
-class Report:
+class Evaluation:
     """Everything that `evaluate` found; `print(report)` is readable, `to_json()` is plain data."""
 
     rows: list[Row] = field(default_factory=list)

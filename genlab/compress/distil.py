@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from genlab.core.ranges import Positive, Share
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
-from genlab.training.method import Metrics, Options, Stream
+from genlab.training.method import Metrics, Stream, TrainOptions
 from genlab.training.update import Update
 
 Teacher = Callable[[Tensor], Tensor]  # x (N, C, H, W) in [0, 1] -> logits (N, classes)
@@ -91,7 +91,7 @@ class DistillationConfig(ClassifierConfig):
     weight: Share = 0.9
     """of the teachers' answers; the labels have the rest"""
 
-    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine", clip=1.0)
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", clip=1.0)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Distillation:
         from genlab.experiment import load

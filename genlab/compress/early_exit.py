@@ -17,7 +17,7 @@ from genlab.core.ranges import LearningRate, Range, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.classification.classifier import Classifier
 from genlab.nets.classifiers import Normalise
-from genlab.training.method import Config, Metrics, Options, Stream
+from genlab.training.method import Config, Metrics, Stream, TrainOptions
 from genlab.training.update import Update
 
 
@@ -132,7 +132,7 @@ class EarlyExitConfig(Config):
     lr: LearningRate = 0.05
     """learning rate of SGD with Nesterov momentum 0.9"""
 
-    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> EarlyExit:
         channels = [shape[0], self.width, 2 * self.width, 4 * self.width]

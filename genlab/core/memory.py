@@ -19,7 +19,7 @@ from genlab.core.batch import check_batch
 from genlab.training import distributed
 
 if TYPE_CHECKING:
-    from genlab.training.method import Config, Method, Options
+    from genlab.training.method import Config, Method, TrainOptions
 
 FLOAT = 4  # bytes
 
@@ -67,7 +67,7 @@ def gigabytes(count: float) -> str:
 
 
 def check_training(
-    config: Config, shape: tuple[int, int, int], classes: int, options: Options, device: torch.device
+    config: Config, shape: tuple[int, int, int], classes: int, options: TrainOptions, device: torch.device
 ) -> None:
     """Refuses what `config` refuses for these images and batches, and what does not fit into the memory of `device`.
 
@@ -101,7 +101,7 @@ def on_meta(config: Config, shape: tuple[int, int, int], classes: int) -> Method
         return None
 
 
-def of_training(method: Method, options: Options) -> int:
+def of_training(method: Method, options: TrainOptions) -> int:
     """Bytes of the weights and buffers, of gradients and two moments of those that learn, and of an average."""
     size = lambda tensors: sum(t.numel() * t.element_size() for t in tensors)
     weights = size(method.parameters()) + size(method.buffers())

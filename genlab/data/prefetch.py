@@ -11,7 +11,7 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """`ahead(p)` returns read(index(p)) and starts on positions p + step, p + 2·step, ... in worker threads.
 
     Which positions are under way changes only the speed: a jump drops what was read for nothing.

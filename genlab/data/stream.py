@@ -11,7 +11,7 @@ from genlab.data.augment import Augment
 from genlab.data.folder import Folder
 from genlab.data.images import Images, Pair, unit
 from genlab.data.points import Points
-from genlab.data.prefetch import Ahead
+from genlab.data.prefetch import Prefetcher
 from genlab.data.seeds import generator
 
 
@@ -72,7 +72,7 @@ class _Shuffled:
         self.images, self.n, self.seed, self.side = images, n, seed, side
         self.epoch = -1
         self.order = torch.empty(0, dtype=torch.int64)
-        self.ahead = Ahead(self.index, images.gather, step) if isinstance(images, Folder) else None
+        self.ahead = Prefetcher(self.index, images.gather, step) if isinstance(images, Folder) else None
 
     def take(self, start: int) -> tuple[Tensor, Tensor]:
         return self.ahead(start) if self.ahead else self.images.gather(self.index(start))

@@ -1,6 +1,7 @@
 """Codes without training: principal components, and the parts of Lee & Seung 1999, Nature 401:788 (NMF).
 
-Both code an image by weights of `components`, so they have the interface of `genlab.methods.representation.autoencoder.AutoEncoder`.
+Both code an image by weights of `components`, with the interface of
+`genlab.methods.representation.autoencoder.AutoEncoder`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def quantiles(n: int) -> Tensor:
     return torch.special.ndtri(plane(n, 0.5 / n, 1 - 0.5 / n))
 
 
-def sweep(z: Tensor, dimensions: tuple[int, int], places: Tensor) -> Tensor:
+def traverse(z: Tensor, dimensions: tuple[int, int], places: Tensor) -> Tensor:
     """One code z (latent,) with two of its `dimensions` replaced by `places` (n, 2) -> (n, latent)."""
     if z.ndim != 1 or len(set(dimensions)) != 2 or not all(0 <= d < len(z) for d in dimensions):
         raise ValueError(f"two dimensions of one code (latent,) are swept, got {dimensions} of {tuple(z.shape)}")

@@ -13,7 +13,7 @@ from genlab.metrics.features import Features, Pixels
 from genlab.metrics.figures import FIGURES, Values, measure
 from genlab.metrics.memorisation import closeness, nearest_image
 from genlab.metrics.parzen import parzen
-from genlab.metrics.seen import KEEP, Seen, look, samples, some
+from genlab.metrics.seen import KEEP, Seen, extract_features, samples, shuffled
 from genlab.training.progress import Progress
 
 Table = dict[str, dict[str, float]]
@@ -58,12 +58,12 @@ def evaluate(
             progress.advance(done)
 
         def see(images: Iterable[Tensor]) -> Seen:
-            return look(images, features, batch, tell, least=1)
+            return extract_features(images, features, batch, tell, least=1)
 
-        real = see(some(test, seed=seed, batch=batch))
+        real = see(shuffled(test, seed=seed, batch=batch))
         columns = {"samples": see(samples(sample, n, seed))}
         if train is not None:
-            columns["train"] = see(some(train, real_n, seed, batch))
+            columns["train"] = see(shuffled(train, real_n, seed, batch))
     table: Table = {title: {"images": len(fake)} for title, fake in columns.items()}
     for name in FIGURES:
         with checks.if_defined(name):

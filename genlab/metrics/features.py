@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from genlab.data import Augment, Folder, Images, Pair
 from genlab.experiment import DataOptions, Experiment, load
 from genlab.training.lock import locked
-from genlab.training.method import Options
+from genlab.training.method import TrainOptions
 
 EPOCHS = 60  # of the default features' training, at most
 
@@ -90,7 +90,7 @@ def default_features(
     train = data.load("train")
     if isinstance(train, Pair) or len(train.classes) < 2:
         raise ValueError(f"{data.data} has no classes to learn features from: use pixels, or bring features")
-    training = Options(
+    training = TrainOptions(
         images=min(100_000, EPOCHS * len(train)) if images is None else images, schedule="cosine", save_every=1_000_000
     )
     experiment = Experiment(config, data, training)

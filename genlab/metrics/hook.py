@@ -12,7 +12,7 @@ from genlab.metrics import checks
 from genlab.metrics.diversity import class_histogram
 from genlab.metrics.features import Features
 from genlab.metrics.figures import FIGURES, measure
-from genlab.metrics.seen import Seen, look, sampler, samples, some
+from genlab.metrics.seen import Seen, extract_features, sampler, samples, shuffled
 from genlab.run import Run
 from genlab.training.method import Method
 
@@ -54,8 +54,8 @@ class MetricHook:
     def __call__(self, images: int, method: Method) -> None:
         draw = sampler(method)
         if self.real is None:
-            self.real = look(some(self.test, seed=self.seed), self.features, least=1)
-        fake = look(samples(draw, self.n, self.seed), self.features)
+            self.real = extract_features(shuffled(self.test, seed=self.seed), self.features, least=1)
+        fake = extract_features(samples(draw, self.n, self.seed), self.features)
         row: dict[str, float] = {"images": images}
         for name in self.figures:
             with checks.if_defined(name):

@@ -9,7 +9,7 @@ from genlab.data import Images
 from genlab.metrics import checks
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.figures import measure
-from genlab.metrics.seen import look
+from genlab.metrics.seen import extract_features
 from genlab.metrics.similarity import similarity
 
 
@@ -19,9 +19,11 @@ def against_partners(drawn: Tensor, partners: Images, judge: ClassifierFeatures)
     difference), their `similarity`, FID, and the share that `judge`, a classifier of such images, assigns to the true
     class."""
     true = partners.x
-    fake, real = (look([x], judge, least=1) for x in (drawn, true))
+    fake, real = (extract_features([x], judge, least=1) for x in (drawn, true))
     found = {"partner error": float((drawn - true).abs().mean())}
     found |= {name: float(values.mean()) for name, values in similarity(drawn, true).items()}
     with checks.if_defined("FID"):
         found |= measure("FID", real, fake)
-    return found | {"class kept": float((judge.logits(fake.features).argmax(1) == partners.labels).float().mean())}
+    return found | {
+        "content preservation": float((judge.logits(fake.features).argmax(1) == partners.labels).float().mean())
+    }

@@ -32,7 +32,7 @@ class Seen:
 
 
 @torch.no_grad()
-def look(
+def extract_features(
     images: Iterable[Tensor],
     features: Features,
     batch: int = 256,
@@ -86,7 +86,7 @@ def samples(sample: Callable[[int], Tensor], n: int, seed: int = 0) -> Iterator[
         yield x
 
 
-def some(images: Images | Folder, n: int | None = None, seed: int = 0, batch: int = 256) -> Iterator[Tensor]:
+def shuffled(images: Images | Folder, n: int | None = None, seed: int = 0, batch: int = 256) -> Iterator[Tensor]:
     """n images of a set (none: all) in a random order that the seed decides, in batches."""
     order = torch.randperm(len(images), generator=generator("some", seed))[:n]
     return (x for x, _ in batches(images.subset(order), batch))

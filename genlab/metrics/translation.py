@@ -20,7 +20,7 @@ from genlab.data import Folder, Images, Pair, batches
 from genlab.metrics import checks
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.figures import measure
-from genlab.metrics.seen import look
+from genlab.metrics.seen import extract_features
 from genlab.metrics.similarity import similarity
 
 Map = Callable[[Tensor], Tensor]
@@ -94,8 +94,8 @@ def translation(there: Map, back: Map, pair: Pair, judge: ClassifierFeatures) ->
         a, b = (replace(side, labels=torch.ones_like(side.labels), classes=("a", "b")) for side in (a, b))
         name = "seen as the target"
     found = {name: preserved(there, a, judge), "judge's accuracy": preserved(lambda y: y, b, judge)}
-    real = look((x for x, _ in batches(pair.b, BATCH)), judge, least=1)
-    fake = look((there(x) for x, _ in batches(pair.a, BATCH)), judge, least=1)
+    real = extract_features((x for x, _ in batches(pair.b, BATCH)), judge, least=1)
+    fake = extract_features((there(x) for x, _ in batches(pair.a, BATCH)), judge, least=1)
     found |= likeness(there, back, pair)
     with checks.if_defined("FID"):
         found |= measure("FID", real, fake)

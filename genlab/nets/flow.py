@@ -131,7 +131,7 @@ class ActNorm(Layer):
         return (z - across(intercept, z)) / across(slope, z)
 
 
-class Mix(ActNorm):
+class InvertibleConv1x1(ActNorm):
     """ActNorm and an invertible 1x1 convolution W = P L (U + diag s), fused into one matrix product.
 
     Sign of s and P are fixed; `triangles` holds L below its diagonal (which is 1) and U above.

@@ -13,7 +13,7 @@ from typing import Literal
 from torch import nn
 
 from genlab.nets.coupling import ConvNet, Coupling, Masked, PointNet, checkerboard, zeroed
-from genlab.nets.flow import ActNorm, Chain, Layer, Mix
+from genlab.nets.flow import ActNorm, Chain, InvertibleConv1x1, Layer
 from genlab.nets.multiscale import Flatten, MultiScale, Squeeze, scales
 
 FlowName = Literal["nice", "realnvp", "glow"]
@@ -52,7 +52,7 @@ def flat(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]:
     layers: list[Layer] = []
     for step in range(steps):
         if kind == "glow":
-            layers += [Mix(d), Coupling(PointNet(d - d // 2, d // 2 * 2, width))]
+            layers += [InvertibleConv1x1(d), Coupling(PointNet(d - d // 2, d // 2 * 2, width))]
         else:
             affine, mask = kind == "realnvp", checkerboard(d, odd=step % 2 == 1)
             layers += [ActNorm(d)] if affine else []
@@ -78,5 +78,5 @@ def glowing(shape: tuple[int, ...], steps: int, width: int, splits: bool) -> Cha
     c = shape[0]
     layers: list[Layer] = [Squeeze()]
     for _ in range(steps):
-        layers += [Mix(c), Coupling(ConvNet(c // 2, c, width))]
+        layers += [InvertibleConv1x1(c), Coupling(ConvNet(c // 2, c, width))]
     return Chain([*layers, Coupling(zeroed(nn.Conv2d(c // 2, c, 3, padding=1)))] if splits else layers)

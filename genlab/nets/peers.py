@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from genlab.nets.coupling import ConvNet
-from genlab.nets.flow import Layer, Mix
+from genlab.nets.flow import InvertibleConv1x1, Layer
 from genlab.nets.glow import flow
 from genlab.nets.multiscale import MultiScale
 
@@ -22,7 +22,7 @@ class Apart(Layer):
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.s, self.t = (nn.Parameter(torch.zeros(1, channels, 1, 1)) for _ in range(2))
-        self.mix, self.net = Mix(channels), ConvNet(channels // 2, channels, width)
+        self.mix, self.net = InvertibleConv1x1(channels), ConvNet(channels // 2, channels, width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = x.contiguous()  # copies at the start of a level only

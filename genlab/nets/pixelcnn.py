@@ -37,13 +37,13 @@ class Stack(CausalNet):
         blocks: Iterable[Block],
         parameters: int,
         classes: int = 0,
-        places: tuple[int, int] | None = None,
+        position_bias: tuple[int, int] | None = None,
     ):
         super().__init__()
         self.groups = groups
         self.first = CausalConv(inputs, width, 7, groups, "A")
         self.labels = nn.Embedding(classes, width) if classes else None
-        self.places = nn.Parameter(torch.zeros(1, width, *places)) if places else None
+        self.position_bias = nn.Parameter(torch.zeros(1, width, *position_bias)) if position_bias else None
         self.blocks = nn.ModuleList(blocks)
         self.output = Output(width, parameters, groups)
 
@@ -51,8 +51,8 @@ class Stack(CausalNet):
         h = self.first(x)
         if self.labels is not None:
             h = h + self.labels(labels)[:, :, None, None]
-        if self.places is not None:
-            h = h + self.places
+        if self.position_bias is not None:
+            h = h + self.position_bias
         for block in self.blocks:
             h = h + block(h)
         return self.output(h).unflatten(1, (self.groups, -1))
@@ -66,10 +66,12 @@ class StackWalk(Walk):
         self.first, self.output = stack.first.walk(n, width), stack.output
         self.blocks = [block.walk(n, width) for block in stack.blocks]  # type: ignore[operator]
         self.shift = 0.0 if stack.labels is None else stack.labels(labels)
-        self.rows = iter(()) if stack.places is None else iter(stack.places[0].unbind(1))  # (width, columns) each
+        self.rows = (
+            iter(()) if stack.position_bias is None else iter(stack.position_bias[0].unbind(1))
+        )  # (width, columns) each
 
     def row(self) -> None:
-        self.places = next(self.rows, None)
+        self.position_bias = next(self.rows, None)
         for layer in (self.first, *self.blocks):
             layer.row()
 
@@ -78,8 +80,8 @@ class StackWalk(Walk):
 
     def at(self, j: int) -> Tensor:
         h = self.first.at(j) + self.shift
-        if self.places is not None:
-            h = h + self.places[:, j]
+        if self.position_bias is not None:
+            h = h + self.position_bias[:, j]
         for block in self.blocks:
             block.put(j, h)
             h = h + block.at(j)
@@ -136,7 +138,7 @@ class GatedLayer(nn.Module):
         *,
         first: bool,
         classes: int,
-        places: tuple[int, int] | None = None,
+        position_bias: tuple[int, int] | None = None,
     ):
         super().__init__()
         self.first, self.side = first, kernel // 2
@@ -145,11 +147,11 @@ class GatedLayer(nn.Module):
         self.down = nn.Conv2d(2 * width, 2 * width, 1, bias=False)
         self.out = Pointwise(width, width, groups, bias=False)
         self.labels = nn.Embedding(classes, 4 * width) if classes else None
-        self.places = nn.Parameter(torch.zeros(1, 4 * width, *places)) if places else None
+        self.position_bias = nn.Parameter(torch.zeros(1, 4 * width, *position_bias)) if position_bias else None
 
     def shifts(self, labels: Tensor | None) -> tuple[Tensor, Tensor] | tuple[float, float]:
         """What labels (N,) and places add to both stacks' gates: (N or 1, 2 width, height or 1, columns or 1) each."""
-        shift = self.places
+        shift = self.position_bias
         if self.labels is not None:
             told = self.labels(labels)[:, :, None, None]
             shift = told if shift is None else shift + told
@@ -178,11 +180,11 @@ class GatedPixelCNN(CausalNet):
         parameters: int,
         classes: int = 0,
         kernel: int = 3,
-        places: tuple[int, int] | None = None,
+        position_bias: tuple[int, int] | None = None,
     ):
         super().__init__()
         self.groups, self.inputs = groups, inputs
-        first = GatedLayer(inputs, width, 7, groups, first=True, classes=classes, places=places)
+        first = GatedLayer(inputs, width, 7, groups, first=True, classes=classes, position_bias=position_bias)
         rest = [GatedLayer(width, width, kernel, groups, first=False, classes=classes) for _ in range(layers - 1)]
         self.layers = nn.ModuleList([first, *rest])
         self.output = Output(width, parameters, groups)

@@ -18,7 +18,7 @@ from genlab.reporting.plots import curves, png
 from genlab.reporting.report import Report
 from genlab.run import Run
 from genlab.training.loop import fit
-from genlab.training.method import Hook, Method, Options
+from genlab.training.method import Hook, Method, TrainOptions
 
 Score = Callable[[Tensor], Tensor]  # points (n, 2) -> (n,)
 REAL, FAKE, HEAT, OPACITY = "#1b1b1b", "#d6336c", "PuOr_r", 0.8
@@ -38,7 +38,7 @@ def play(
     """Trains `method` on `steps` batches of points; `looks`: pairs (how often in all, hook)."""
     total = steps * batch
     hooks = [(max(batch, total // times), hook) for times, hook in looks]
-    options = Options(total, batch, seed, save_every=total, log_every=max(batch, total // 50))
+    options = TrainOptions(total, batch, seed, save_every=total, log_every=max(batch, total // 50))
     return fit(method, Stream(data, batch, seed=seed), options, run=run, hooks=hooks, title=title or data.name)
 
 

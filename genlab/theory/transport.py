@@ -48,7 +48,7 @@ def linear_programme(cost: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarr
     return found.x.reshape(n, m)
 
 
-def earth_movers(x: Tensor, y: Tensor, p: Weights | None = None, q: Weights | None = None) -> float:
+def wasserstein1(x: Tensor, y: Tensor, p: Weights | None = None, q: Weights | None = None) -> float:
     """W between points x (n, ...) of masses p (n,) and y (m, ...) of masses q (m,): Euclidean cost, in its units."""
     if x.shape[1:] != y.shape[1:]:
         raise ValueError(f"points {tuple(x.shape)} and {tuple(y.shape)} do not lie in one space")

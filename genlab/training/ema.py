@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 from genlab.training.method import Method
 
 
-class Average(nn.Module):
+class EMA(nn.Module):
     """Exponential moving average of a Method's parameters; buffers are those of the method.
 
     The half-life is in images, so batch size does not change it, and never more than a twentieth of the images seen,

@@ -26,8 +26,8 @@ from genlab.training.progress import Progress
 
 if TYPE_CHECKING:
     from genlab.run import Run
-from genlab.training.ema import Average
-from genlab.training.method import Hook, Method, Metrics, Options, Stream
+from genlab.training.ema import EMA
+from genlab.training.method import Hook, Method, Metrics, Stream, TrainOptions
 from genlab.training.update import NonFinite, Update
 
 
@@ -88,7 +88,7 @@ class State:
 def fit(
     method: Method,
     data: Stream,
-    options: Options = Options(),  # noqa: B008
+    options: TrainOptions = TrainOptions(),  # noqa: B008
     *,
     run: Run | None = None,
     hooks: Sequence[tuple[int, Hook]] = (),
@@ -119,12 +119,12 @@ def fit(
     optimizers = method.optimizers()
     base = {name: [group["lr"] for group in o.param_groups] for name, o in optimizers.items()}
     update = Update(optimizers, options.clip)
-    average = Average(method, options.half_life) if options.half_life is not None else None
+    average = EMA(method, options.half_life) if options.half_life is not None else None
     parts: dict[str, Any] = {"method": method, **{f"optimizer {name}": o for name, o in optimizers.items()}}
     if average:
         parts["average"] = average
     parts |= {f"hook {i}": hook for i, (_, hook) in enumerate(hooks) if hasattr(hook, "state_dict")}
-    window = parts["window"] = Window(device)
+    window = parts["window"] = RunningMean(device)
     state = State(parts, run)
     method.train()
 
@@ -154,8 +154,8 @@ def fit(
             images = data.images
             if average:
                 average.track(method, images - before, images)
-            if state.step == 0 and (doubt := method.doubt(metrics)):
-                warnings.warn(doubt, stacklevel=2)
+            if state.step == 0 and (sanity_check := method.sanity_check(metrics)):
+                warnings.warn(sanity_check, stacklevel=2)
             state.step += 1
             window.add(metrics)
 
@@ -181,7 +181,7 @@ def fit(
     return current()
 
 
-class Window:
+class RunningMean:
     """Means of the metrics since the last line of the log; summed on the device, fetched at once."""
 
     def __init__(self, device: torch.device) -> None:

@@ -45,7 +45,7 @@ class Method(nn.Module):
         """One iteration of the outer loop of the paper: draw batches, update, report scalars."""
         raise NotImplementedError
 
-    def doubt(self, first: Metrics) -> str | None:
+    def sanity_check(self, first: Metrics) -> str | None:
         """What is suspicious about the metrics of the very first step, in a sentence; None if nothing is."""
         return None
 
@@ -76,7 +76,7 @@ class Method(nn.Module):
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """How long and how to train."""
 
     images: Count = 600_000
@@ -112,7 +112,7 @@ class Options:
 class Config:
     """The options of a method: what `genlab train METHOD` offers, what config.json keeps, and how to build it again."""
 
-    training: ClassVar[Options] = Options()
+    training: ClassVar[TrainOptions] = TrainOptions()
     """how this method is trained unless the user says otherwise"""
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from genlab.core.ranges import Fraction, LearningRate, Weight, Width
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import LENETS, NETWORKS
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import sgd
 from genlab.training.update import Update
 
@@ -39,7 +39,7 @@ class Classifier(Method):
         self.classes = logits.shape[1]
         return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
 
-    def doubt(self, first: Metrics) -> str | None:
+    def sanity_check(self, first: Metrics) -> str | None:
         """A network that knows nothing should start at a cross-entropy of log C."""
         loss, expected = first["loss"].item(), math.log(self.classes)
         if abs(loss - expected) > 0.5 * expected:
@@ -56,7 +56,7 @@ class Classifier(Method):
 class FineTuning(Classifier):
     """A classifier that was trained before: its first loss is low for a good reason."""
 
-    def doubt(self, first: Metrics) -> str | None:
+    def sanity_check(self, first: Metrics) -> str | None:
         return None
 
 
@@ -80,7 +80,7 @@ class ClassifierConfig(Config):
     dropout: Fraction = 0.0
     """chance that an input of the last layer is left out, in [0, 1)"""
 
-    training: ClassVar[Options] = Options(images=300_000, batch=64, schedule="cosine")
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Classifier:
         if classes < 2:

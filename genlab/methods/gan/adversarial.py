@@ -54,7 +54,7 @@ class DiscriminatorConfig(Config):
     minibatch: bool = False
     """minibatch discrimination: the discriminator compares the images of a batch"""
 
-    alone = False  # does the discriminator have to score every image by itself?
+    per_sample = False  # does the discriminator have to score every image by itself?
 
     def layers(self) -> dict[str, Any]:
         """What the networks have beside their levels."""
@@ -66,7 +66,7 @@ class DiscriminatorConfig(Config):
     def make_discriminator(self, shape: tuple[int, int, int], dropout: float = 0.0) -> Critic:
         if self.spectral and self.norm != "none":
             raise ValueError(f"{self.norm} normalisation undoes the bound of spectral normalisation: use norm 'none'")
-        if self.alone and (self.norm == "batch" or self.minibatch):
+        if self.per_sample and (self.norm == "batch" or self.minibatch):
             which = "batch normalisation" if self.norm == "batch" else "minibatch discrimination"
             raise ValueError(f"a gradient per image needs a critic that sees one image at a time, not {which}")
         kind = NETWORKS[self.net][1]

@@ -17,7 +17,7 @@ from genlab.data import Images, batches
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.checks import if_defined, points
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -131,7 +131,7 @@ class BiGANConfig(Config):
     lr_pair: LearningRate = 1e-3
     """learning rate of the Adam of generator and encoder"""
 
-    training: ClassVar[Options] = Options(images=1_000_000, batch=64)
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> BiGAN:
         return BiGAN(

@@ -19,7 +19,7 @@ from genlab.core.labels import asked
 from genlab.core.ranges import LearningRate, Width
 from genlab.data import Images
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -115,7 +115,7 @@ class Conditional(Protocol):
 
 
 @torch.no_grad()
-def obedience(method: Conditional, classifier: Method, each: int = 100) -> float:
+def conditional_accuracy(method: Conditional, classifier: Method, each: int = 100) -> float:
     """The share of samples, `each` per class, that `classifier` (x -> logits) assigns to the class asked for."""
     y = torch.arange(method.classes, device=classifier.device).repeat_interleave(each)
     right = [(classifier(method.sample(len(part), part)).argmax(1) == part).sum() for part in y.split(500)]
@@ -137,7 +137,7 @@ class ConditionalGANConfig(Config):
     lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
-    training: ClassVar[Options] = Options(images=1_000_000, batch=64, half_life=10_000)
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> ConditionalGAN:
         if classes < 2:

@@ -14,7 +14,7 @@ from genlab.core.batch import at_least
 from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.methods.gan.adversarial import Adversarial
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Config, Metrics, Options, Stream
+from genlab.training.method import Config, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -85,7 +85,7 @@ class EBGANConfig(Config):
     lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
-    training = Options(images=1_000_000, batch=64, half_life=10_000)
+    training = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> EBGAN:
         encoder = Encoder(shape, self.code, self.width)

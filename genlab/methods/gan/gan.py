@@ -14,10 +14,10 @@ from torch import nn
 
 from genlab.core.ranges import LearningRate, Range, Steps
 from genlab.methods.gan.adversarial import Adversarial, AdversarialConfig
-from genlab.methods.gan.image_pool import Replay
+from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.losses import OBJECTIVES, Objective, ObjectiveName
 from genlab.nets.ensemble import Ensemble
-from genlab.training.method import Metrics, Options, Stream
+from genlab.training.method import Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -38,7 +38,7 @@ class GAN(Adversarial):
         n_discriminator: int = 1,
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
-        replay: Replay | None = None,
+        replay: ImagePool | None = None,
         lr_generator: float | None = None,
     ):
         super().__init__(generator, latent)
@@ -90,7 +90,7 @@ class GANConfig(AdversarialConfig):
     generators: Annotated[int, Range(1, 1000)] = 1
     """size of the ensemble of generators that share the work"""
 
-    training: ClassVar[Options] = Options(images=1_000_000, batch=64, half_life=10_000)
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> GAN:
         generators = [self.make_generator(shape) for _ in range(self.generators)]
@@ -101,6 +101,6 @@ class GANConfig(AdversarialConfig):
             OBJECTIVES[self.objective],
             self.n_discriminator,
             self.lr,
-            replay=Replay(self.replay, shape) if self.replay else None,
+            replay=ImagePool(self.replay, shape) if self.replay else None,
             lr_generator=self.lr_generator,
         )

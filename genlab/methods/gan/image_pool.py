@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Replay(nn.Module):
+class ImagePool(nn.Module):
     """Keeps `size` images (or points) of `shape` on the device, in buffers: they survive a restart.
 
     A batch of more than `size` is a ValueError.

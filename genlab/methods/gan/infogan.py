@@ -26,7 +26,7 @@ from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.checks import Undefined, if_defined
 from genlab.metrics.inception_score import inception_score
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -191,7 +191,7 @@ class InfoGANConfig(Config):
     lr_discriminator: LearningRate = 2e-4
     """learning rate of the discriminator's Adam"""
 
-    training: ClassVar[Options] = Options(images=1_000_000, batch=64)
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> InfoGAN:
         categories = classes if self.categories is None else self.categories

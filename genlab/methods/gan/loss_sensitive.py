@@ -12,7 +12,7 @@ from torch.nn.functional import leaky_relu
 
 from genlab.core.ranges import LearningRate, Share, Weight
 from genlab.methods.gan.adversarial import Adversarial, AdversarialConfig
-from genlab.training.method import Metrics, Options, Stream
+from genlab.training.method import Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -65,7 +65,7 @@ class LossSensitiveConfig(AdversarialConfig):
     lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
-    training = Options(images=1_000_000, batch=64, half_life=10_000)
+    training = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> LossSensitiveGAN:
         loss = self.make_discriminator(shape)

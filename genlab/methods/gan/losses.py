@@ -114,7 +114,7 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def slopes(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+def gradient_norms(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """|gradient of critic|_2, (N,), at one random point on the line from each real image to its fake; in float32."""
     eps = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
     x = torch.lerp(fake.detach().float(), real.float(), eps).requires_grad_()
@@ -123,6 +123,6 @@ def slopes(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Te
     return gradient.flatten(1).norm(dim=1)
 
 
-def gradient_penalty(slopes: Tensor) -> Tensor:
+def gradient_penalty(gradient_norms: Tensor) -> Tensor:
     """E (|grad D| - 1)^2 from `slopes`; Gulrajani et al. 2017, arXiv:1704.00028, eq. 3."""
-    return (slopes - 1).square().mean()
+    return (gradient_norms - 1).square().mean()

@@ -18,7 +18,7 @@ from genlab.core.ranges import LearningRate, Positive, Steps, Width
 from genlab.methods.gan.adversarial import NORMS, Adversarial
 from genlab.nets.dcgan import Encoder, Generator
 from genlab.theory.transport import sinkhorn
-from genlab.training.method import Config, Metrics, Options, Stream
+from genlab.training.method import Config, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -93,7 +93,7 @@ class OTGANConfig(Config):
     lr: LearningRate = 1e-3
     """learning rate of both Adams"""
 
-    training = Options(images=1_000_000, batch=128, half_life=50_000)
+    training = TrainOptions(images=1_000_000, batch=128, half_life=50_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> OTGAN:
         generator = Generator(shape, self.latent, self.width)

@@ -22,7 +22,7 @@ from genlab.data import Images
 from genlab.methods.gan.conditional_gan import PairGame
 from genlab.nets.classifiers import Block, cnn
 from genlab.nets.dcgan import Encoder
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -140,7 +140,7 @@ class StackGANConfig(Config):
     lr: LearningRate = 2e-4
     """learning rate of all Adams"""
 
-    training: ClassVar[Options] = Options(images=1_000_000, batch=64, half_life=10_000)
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> StackGAN:
         if classes < 2:

@@ -24,7 +24,7 @@ from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import cnn
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -151,7 +151,7 @@ class TripleGANConfig(Config):
     lr: LearningRate = 3e-4
     """learning rate of all Adams"""
 
-    training: ClassVar[Options] = Options(images=500_000, batch=64, half_life=10_000)
+    training: ClassVar[TrainOptions] = TrainOptions(images=500_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> TripleGAN:
         if classes < 2:

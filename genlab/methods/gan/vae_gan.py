@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.data import Images, batches
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -111,7 +111,7 @@ class VAEGANConfig(Config):
     lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
-    training: ClassVar[Options] = Options(images=1_000_000, batch=64)
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> VAEGAN:
         return VAEGAN(

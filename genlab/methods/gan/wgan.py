@@ -12,7 +12,7 @@ from torch import nn
 
 from genlab.core.ranges import LearningRate, Positive, Steps
 from genlab.methods.gan.adversarial import Adversarial, AdversarialConfig
-from genlab.training.method import Metrics, Options, Stream
+from genlab.training.method import Metrics, Stream, TrainOptions
 from genlab.training.optim import rmsprop
 from genlab.training.update import Update
 
@@ -65,7 +65,7 @@ class WGANConfig(AdversarialConfig):
     lr: LearningRate = 5e-5
     """learning rate of both RMSProps"""
 
-    training = Options(images=3_000_000, batch=64, half_life=50_000)
+    training = TrainOptions(images=3_000_000, batch=64, half_life=50_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> WGAN:
         if self.spectral and self.weight_clip is not None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from genlab.core.ranges import Fraction, LearningRate, Steps, Weight
 from genlab.methods.gan.adversarial import Adversarial, AdversarialConfig, Critic
-from genlab.methods.gan.losses import gradient_penalty, slopes
-from genlab.training.method import Metrics, Options, Stream
+from genlab.methods.gan.losses import gradient_norms, gradient_penalty
+from genlab.training.method import Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -46,7 +46,7 @@ class WGANGP(Adversarial):
             with torch.no_grad():
                 fake = self.sample(len(real))
             distance = self.critic(real).mean() - self.critic(fake).mean()
-            slope = slopes(self.critic, real, fake)
+            slope = gradient_norms(self.critic, real, fake)
             penalty = gradient_penalty(slope)
             apart = self.consistency * self.disagreement(real) if self.consistency else 0.0
             update("critic", self.penalty * penalty - distance + apart)
@@ -77,8 +77,8 @@ class WGANGPConfig(AdversarialConfig):
     dropout: Fraction = 0.0
     """dropout in the critic"""
 
-    alone = True
-    training = Options(images=1_000_000, batch=64, half_life=20_000)
+    per_sample = True
+    training = TrainOptions(images=1_000_000, batch=64, half_life=20_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> WGANGP:
         if self.consistency and not self.dropout:

@@ -20,7 +20,7 @@ from genlab.likelihood.units import bits_per_dim, likelihood
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import Bottleneck, GatedPixelCNN, Stack
 from genlab.nets.pixelrnn import DiagonalBiLSTM, RowLSTM
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -42,10 +42,17 @@ class Autoregressive(Method):
         shape: tuple[int, int, int],
         classes: int = 0,
         lr: float = 1e-3,
-        own: Callable[[float], float] = lambda progress: 0.0,
+        self_sampling: Callable[[float], float] = lambda progress: 0.0,
     ):
         super().__init__()
-        self.net, self.head, self.shape, self.classes, self.lr, self.own = net, head, shape, classes, lr, own
+        self.net, self.head, self.shape, self.classes, self.lr, self.self_sampling = (
+            net,
+            head,
+            shape,
+            classes,
+            lr,
+            self_sampling,
+        )
 
     def optimizers(self):
         return {"pixels": adam(self.net, lr=self.lr)}
@@ -81,7 +88,7 @@ class Autoregressive(Method):
         if not self.head.ready:
             self.head.fit(torch.cat([x, *(next(data)[0] for _ in range(ceil(KNOWN_BEFORE / len(x)) - 1))]))
         k, given = self.head.indices(x), labels if self.classes else None
-        share = self.own(update.progress)
+        share = self.self_sampling(update.progress)
         nats = -self.log_prob_of(k, given, self.fed(k, given, share) if share else k).mean()
         update("pixels", nats)
         return {"nats": nats, "bits_per_dim": nats * bits_per_dim(1.0, self.shape)}
@@ -161,24 +168,28 @@ class AutoregressiveConfig(Config):
     """layers after the first"""
     kernel: Annotated[int, Range(1, 99)] = 3
     """side of the masked convolutions, odd"""
-    places: bool = False
+    position_bias: bool = False
     """every place has a bias of its own in the first layer; for what is centred, like digits"""
     conditional: bool = False
     """learn p(image given class)"""
-    own: Share = 0.0
+    self_sampling: Share = 0.0
     """share of the pixels that the net is fed with from its own draws, at the end of training"""
-    own_from: Share = 0.0
+    self_sampling_from: Share = 0.0
     """the same at the start; the share grows evenly in between"""
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=300_000, batch=32, schedule="cosine", warmup=0.02, clip=100.0)
+    training: ClassVar[TrainOptions] = TrainOptions(
+        images=300_000, batch=32, schedule="cosine", warmup=0.02, clip=100.0
+    )
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Autoregressive:
         head = self.pixels(shape[0])
         classes = classes if self.conditional else 0
-        own = lambda progress: self.own_from + (self.own - self.own_from) * progress
-        return Autoregressive(self.network(head, shape, classes), head, shape, classes, self.lr, own)
+        self_sampling = lambda progress: (
+            self.self_sampling_from + (self.self_sampling - self.self_sampling_from) * progress
+        )
+        return Autoregressive(self.network(head, shape, classes), head, shape, classes, self.lr, self_sampling)
 
     def pixels(self, channels: int) -> Head:
         if self.head == "palette":
@@ -190,11 +201,11 @@ class AutoregressiveConfig(Config):
         return Bernoulli(channels) if self.head == "bernoulli" else Regression(channels)
 
     def network(self, head: Head, shape: tuple[int, int, int], classes: int) -> CausalNet:
-        places = shape[1:] if self.places else None
+        position_bias = shape[1:] if self.position_bias else None
         if self.net == "gated":
             layers = self.layers + 1
             return GatedPixelCNN(
-                head.inputs, head.groups, self.width, layers, head.outputs, classes, self.kernel, places
+                head.inputs, head.groups, self.width, layers, head.outputs, classes, self.kernel, position_bias
             )
         block = {
             "pixelcnn": lambda: Bottleneck(self.width, self.kernel, head.groups),
@@ -202,7 +213,7 @@ class AutoregressiveConfig(Config):
             "diagonal-bilstm": lambda: DiagonalBiLSTM(self.width, head.groups),
         }[self.net]
         blocks = [block() for _ in range(self.layers)]
-        return Stack(head.inputs, head.groups, self.width, blocks, head.outputs, classes, places)
+        return Stack(head.inputs, head.groups, self.width, blocks, head.outputs, classes, position_bias)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genlab.core.ranges import Count, LearningRate, Share, Steps, Weight
 from genlab.methods.gan.adversarial import Critic, DiscriminatorConfig
-from genlab.training.method import Method, Metrics, Options, Stream
+from genlab.training.method import Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -114,8 +114,8 @@ class EnergyModelConfig(DiscriminatorConfig):
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
-    alone = True
-    training = Options(images=300_000, batch=64, half_life=10_000, clip=0.1)
+    per_sample = True
+    training = TrainOptions(images=300_000, batch=64, half_life=10_000, clip=0.1)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> EnergyModel:
         discriminator = self.make_discriminator(shape)

@@ -20,7 +20,7 @@ from genlab.likelihood.units import dequantise, discrete, likelihood
 from genlab.metrics.checks import if_defined, points
 from genlab.nets.flow import Affine, Chain, Layer, Logit
 from genlab.nets.glow import SIZES, FlowName, flow
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -112,7 +112,7 @@ class FlowConfig(Config):
     lr: LearningRate = 2e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=600_000, batch=32, schedule="cosine", warmup=0.02, clip=1.0)
+    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=32, schedule="cosine", warmup=0.02, clip=1.0)
 
     def build(self, shape: tuple[int, ...], classes: int = 0) -> Flow:
         levels, steps, width = (

@@ -20,7 +20,7 @@ from genlab.likelihood.iwae import importance_bound, streamed_bound
 from genlab.likelihood.units import bits_per_dim
 from genlab.nets.dcgan import Decoder, Encoder
 from genlab.nets.mlp import ImageMLP, PixelMLP
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -167,7 +167,7 @@ class VAEConfig(Config):
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=1_000_000, batch=64, schedule="cosine")
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64, schedule="cosine")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> VAE:
         if self.net == "mlp" and self.hidden:

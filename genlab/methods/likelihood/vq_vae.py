@@ -28,7 +28,7 @@ from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import GatedPixelCNN
 from genlab.nets.spatial import decoder, encoder, map_shape
 from genlab.training import distributed
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -234,7 +234,7 @@ class VQVAEConfig(Config):
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=600_000, batch=64, schedule="cosine")
+    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=64, schedule="cosine")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> VQVAE:
         observation: Observation = Logistic() if self.pixels == "logistic" else Bernoulli()

@@ -5,8 +5,8 @@ sparse        L1 of the code, which keeps one larger than the image from copying
 contractive   the squared Frobenius norm of the encoder's Jacobian (Rifai et al. 2011, ICML, eq. 4 and 6)
 l2            squared length of the code, which keeps codes close together around 0
 
-Departures: Adam on all layers at once, in place of pre-training (see `genlab.methods.representation.pretraining`) and conjugate
-gradients; of deep encoders the Jacobian's norm is estimated (Hutchinson 1990), not computed.
+Departures: Adam on all layers at once, in place of pre-training (see `genlab.methods.representation.pretraining`) and
+conjugate gradients; of deep encoders the Jacobian's norm is estimated (Hutchinson 1990), not computed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from genlab.data import Images
 from genlab.latent.codes import over, squared_error
 from genlab.latent.walks import plane
 from genlab.nets.autoencoder import ActivationName, Convolutional, Dense, Net, Unpooling
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -214,7 +214,7 @@ class AutoEncoderConfig(Config):
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=600_000, batch=64, schedule="cosine")
+    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=64, schedule="cosine")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> AutoEncoder:
         weights = {name: getattr(self, name) for name in PENALTIES}

@@ -25,7 +25,7 @@ from genlab.data import Images
 from genlab.latent.codes import over, probe, search
 from genlab.methods.gan.losses import cross_entropy_of_discriminator
 from genlab.metrics.checks import if_defined
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -159,7 +159,7 @@ class DeepInfoMaxConfig(Config):
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=300_000, batch=64)
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> DeepInfoMax:
         weights = {"global": self.weight_global, "local": self.weight_local}

@@ -23,7 +23,7 @@ from genlab.metrics.checks import if_defined
 from genlab.nets.adain import StyledDecoder
 from genlab.nets.dcgan import Encoder
 from genlab.nets.spatial import encoder, map_shape
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -132,7 +132,7 @@ class DisentangleConfig(Config):
     lr: LearningRate = 5e-4
     """learning rate of the auto-encoder's Adam; the adversary's is twice as high"""
 
-    training: ClassVar[Options] = Options(images=300_000, batch=64)
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Disentangle:
         if classes < 2:

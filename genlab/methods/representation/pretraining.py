@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from genlab.core.ranges import Count, Fraction, LearningRate, Width
 from genlab.methods.representation.autoencoder import ERRORS, AutoEncoder, ErrorName, Spoil
 from genlab.nets.autoencoder import ActivationName, Dense
-from genlab.training.method import Config, Metrics, Options, Stream
+from genlab.training.method import Config, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -86,7 +86,7 @@ class PreTrainingConfig(Config):
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
-    training: ClassVar[Options] = Options(images=600_000, batch=64)
+    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> PreTraining:
         net = Dense(shape, self.sizes, tied=self.tied, hidden=self.activation, code=self.code_activation)

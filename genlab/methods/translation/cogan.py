@@ -19,7 +19,7 @@ from genlab.data.pairs import sides
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.features import ClassifierFeatures
 from genlab.nets.dcgan import Discriminator, Generator
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -82,7 +82,7 @@ class CoGANConfig(Config):
     lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
-    training: ClassVar[Options] = Options(images=600_000, batch=32, half_life=10_000)
+    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=32, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CoGAN:
         generators = [Generator(shape, self.latent, self.width) for _ in range(2)]

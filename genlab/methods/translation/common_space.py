@@ -31,7 +31,7 @@ from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.translation import likeness
 from genlab.nets.common import Closing, CodeDiscriminator, Lower, Opening, Upper
 from genlab.nets.patch import PatchDiscriminator, deepest
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -177,7 +177,7 @@ class CommonSpaceConfig(Config, Weights):
     lr: LearningRate = 2e-4
     """learning rate of all Adams"""
 
-    training: ClassVar[Options] = Options(images=400_000, batch=16, half_life=5_000)
+    training: ClassVar[TrainOptions] = TrainOptions(images=400_000, batch=16, half_life=5_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CommonSpace:
         encoders = [nn.Sequential(Lower(shape, self.width), Upper(self.width, self.latent)) for _ in range(2)]

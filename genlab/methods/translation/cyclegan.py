@@ -21,12 +21,12 @@ from torch.nn.functional import l1_loss
 
 from genlab.core.ranges import Count, Halvings, Layers, LearningRate, Weight, Width
 from genlab.data import Pair
-from genlab.methods.gan.image_pool import Replay
+from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.translation import likeness, side_by_side
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.translator import Translator
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -77,7 +77,7 @@ class CycleGAN(Method):
     ):
         super().__init__()
         self.G, self.F, self.D_X, self.D_Y = G, F, D_X, D_Y
-        self.pool_x, self.pool_y = Replay(pool, shape), Replay(pool, shape)
+        self.pool_x, self.pool_y = ImagePool(pool, shape), ImagePool(pool, shape)
         self.cycle, self.identity, self.closeness, self.features, self.lr = cycle, identity, closeness, features, lr
 
     def optimizers(self):
@@ -155,7 +155,7 @@ class CycleGANConfig(Config):
     lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
-    training: ClassVar[Options] = Options(images=200_000, batch=1, schedule="linear")
+    training: ClassVar[TrainOptions] = TrainOptions(images=200_000, batch=1, schedule="linear")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CycleGAN:
         if classes:

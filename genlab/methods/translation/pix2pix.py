@@ -19,7 +19,7 @@ from genlab.data.pairs import Task, single, task
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.unet import UNet
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -110,7 +110,7 @@ class Pix2PixConfig(Config):
     lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
-    training: ClassVar[Options] = Options(images=400_000, batch=16, half_life=5_000)
+    training: ClassVar[TrainOptions] = TrainOptions(images=400_000, batch=16, half_life=5_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Pix2Pix:
         if self.gan == self.l1 == 0:

@@ -16,10 +16,10 @@ from torch.nn.functional import cross_entropy, l1_loss, one_hot
 
 from genlab.core.ranges import Halvings, Layers, LearningRate, Steps, Weight, Width
 from genlab.data import Images, batches
-from genlab.methods.gan.losses import gradient_penalty, slopes
+from genlab.methods.gan.losses import gradient_norms, gradient_penalty
 from genlab.nets.dcgan import Encoder
 from genlab.nets.translator import Translator
-from genlab.training.method import Config, Method, Metrics, Options, Stream
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -70,7 +70,7 @@ class StarGAN(Method):
                 fake = self.draw(x, torch.randint_like(domain, self.domains))
             (real_score, logits), (fake_score, _) = self.judge(x), self.judge(fake)
             distance = real_score.mean() - fake_score.mean()
-            penalty = gradient_penalty(slopes(lambda x: self.judge(x)[0], x, fake))
+            penalty = gradient_penalty(gradient_norms(lambda x: self.judge(x)[0], x, fake))
             recognised = cross_entropy(logits, domain)
             update("critic", self.penalty * penalty - distance + self.classify * recognised)
         target = torch.randint_like(domain, self.domains)
@@ -124,7 +124,7 @@ class StarGANConfig(Config):
     lr: LearningRate = 1e-4
     """learning rate of both Adams"""
 
-    training: ClassVar[Options] = Options(images=1_000_000, batch=16, schedule="linear")
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=16, schedule="linear")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> StarGAN:
         if classes < 2:
