@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from genlab.core import memory
+from genlab.core import distributed, memory
 from genlab.core.batch import check_batch
 from genlab.core.files import FileError, Schema, mismatch
+from genlab.core.lock import locked
 from genlab.core.plugins import methods
 from genlab.core.ranges import Range, Side, check, short
 from genlab.core.rebuild import rebuild
@@ -24,9 +25,7 @@ from genlab.data import load as load_data
 from genlab.reporting.grid import save_grid
 from genlab.reporting.report import Report
 from genlab.run import Run, RunError
-from genlab.training import distributed
 from genlab.training.checkpoint import CheckpointError, restore_module
-from genlab.training.lock import locked
 from genlab.training.loop import fit
 from genlab.training.method import Config, Hook, Method, TrainOptions
 

@@ -13,12 +13,12 @@ import torch
 from rich.table import Table
 
 from genlab.cli.main import start
+from genlab.core.distributed import device
 from genlab.core.ranges import Count, Range, Repeats, Side, Threads
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.likelihood.sampling import draw, draw_naively
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, NetName
-from genlab.training.distributed import device
 
 
 @dataclass(frozen=True)

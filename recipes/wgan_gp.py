@@ -1,4 +1,4 @@
-"""WGAN-GP with two pairs of networks: critic distance, slopes on the lines between real and fake, samples.
+"""WGAN-GP with two pairs of networks: critic distance, gradient_norms on the lines between real and fake, samples.
 
 python recipes/wgan_gp.py                                        # scikit-learn's digits, minutes on one core
 python recipes/wgan_gp.py --data mnist --images 3000000          # the same on MNIST
@@ -18,7 +18,7 @@ from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, LearningRate, Seed, Width
 from genlab.experiment import check_all
-from genlab.methods.gan.losses import slopes
+from genlab.methods.gan.losses import gradient_norms
 from genlab.methods.gan.wgan_gp import WGANGPConfig
 from genlab.reporting.plots import curves
 
@@ -60,7 +60,7 @@ def main(config: Config) -> None:
         with torch.no_grad():
             fake = method.sample(len(real))
             distance = method.critic(real).mean() - method.critic(fake).mean()
-        slope = slopes(method.critic, real, fake).detach()
+        slope = gradient_norms(method.critic, real, fake).detach()
         rows.append((net, distance.item(), slope.mean().item(), slope.std().item()))
         print("{}: critic distance {:.3f}, slope {:.3f} ± {:.3f}".format(*rows[-1]))
         share = torch.histc(slope, 40, 0.0, 2.0) / len(slope)
@@ -75,7 +75,7 @@ def main(config: Config) -> None:
     page.section("Critic", "Slopes at random points between held-out and generated images; the penalty asks for 1.")
     page.table(["networks", "distance", "mean slope", "deviation"], rows)
     page.picture(curves(distances, x="images", y="critic distance"), "critic distance while training")
-    page.picture(curves(histograms, x="slope", y="share"), "histogram of slopes").section("Samples")
+    page.picture(curves(histograms, x="slope", y="share"), "histogram of gradient_norms").section("Samples")
     for net, grid in grids.items():
         page.picture(grid, net)
     print(f"report {page.save(out / 'report.html')}")

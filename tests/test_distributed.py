@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 from toys import METHODS, make, stream
 
+from genlab.core import distributed
 from genlab.run import Run
-from genlab.training import distributed
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 

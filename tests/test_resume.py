@@ -12,12 +12,12 @@ from toys import METHODS, make, stream
 
 import genlab
 from genlab.cli.main import main
+from genlab.core.lock import Locked, locked
 from genlab.experiment import DataOptions, Experiment
 from genlab.run import Run
 from genlab.training.checkpoint import CheckpointError, not_finite
 from genlab.training.hooks import EarlyStopping
-from genlab.training.lock import Locked, locked
-from genlab.training.loop import Window, fit
+from genlab.training.loop import RunningMean, fit
 from genlab.training.method import TrainOptions
 from genlab.training.update import NonFinite
 
@@ -112,11 +112,11 @@ def test_lines_of_the_log_that_are_lost_are_missed(tmp_path):
 
 
 def test_the_running_means_survive_exactly_even_if_a_metric_is_nan():
-    one, two = Window(torch.device("cpu")), Window(torch.device("cpu"))
+    one, two = RunningMean(torch.device("cpu")), RunningMean(torch.device("cpu"))
     for window in (one, two):
         window.add({"a": torch.tensor(0.1), "b": torch.tensor(float("nan"))})
         window.add({"a": torch.tensor(0.7), "b": torch.tensor(1.0)})
-    again = Window(torch.device("cpu"))
+    again = RunningMean(torch.device("cpu"))
     again.load_state_dict(two.state_dict())
     for window in (one, again):
         window.add({"a": torch.tensor(1 / 3), "b": torch.tensor(1.0)})

@@ -112,7 +112,9 @@ METHODS: dict[str, Config] = {
     "pixelcnn gated": AutoregressiveConfig("gated", "logistic", mixtures=2, width=4, layers=1, conditional=True),
     "pixelcnn palette": AutoregressiveConfig("gated", "palette", colours=4, width=4, layers=1),
     "pixelrnn": PixelRNNConfig(head="bernoulli", width=4, layers=1),
-    "pixelrnn rows": PixelRNNConfig("row-lstm", "regression", width=4, layers=1, own=0.5, self_sampling_from=0.5),
+    "pixelrnn rows": PixelRNNConfig(
+        "row-lstm", "regression", width=4, layers=1, self_sampling=0.5, self_sampling_from=0.5
+    ),
     "vae": VAEConfig(latent=2, width=4),
     "vae gaussian free bits": VAEConfig(latent=2, width=4, pixels="gaussian", free_bits=0.1),
     "vae mlp importance": VAEConfig(net="mlp", latent=2, width=16, importance=3),

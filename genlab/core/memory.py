@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from genlab.core import distributed
 from genlab.core.batch import check_batch
-from genlab.training import distributed
 
 if TYPE_CHECKING:
     from genlab.training.method import Config, Method, TrainOptions

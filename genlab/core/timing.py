@@ -8,8 +8,8 @@ from timeit import timeit
 
 import torch
 
+from genlab.core.distributed import device
 from genlab.data import Images
-from genlab.training.distributed import device
 
 
 def seconds(works: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:

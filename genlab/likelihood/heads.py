@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core import distributed
 from genlab.likelihood.units import logistic_mass
-from genlab.training import distributed
 
 
 class Head(nn.Module):

@@ -16,9 +16,9 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from genlab.core.lock import locked
 from genlab.data import Augment, Folder, Images, Pair
 from genlab.experiment import DataOptions, Experiment, load
-from genlab.training.lock import locked
 from genlab.training.method import TrainOptions
 
 EPOCHS = 60  # of the default features' training, at most

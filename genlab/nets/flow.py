@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
-from genlab.training import distributed
+from genlab.core import distributed
 
 LogDet = Tensor | float
 

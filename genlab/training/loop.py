@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from genlab.core import distributed
 from genlab.core.files import Schema, mismatch
+from genlab.core.lock import locked
 from genlab.core.ranges import Range
 from genlab.core.text import one_line
-from genlab.training import distributed
 from genlab.training.checkpoint import CheckpointError, not_finite, reading, restore_module, restore_optimizer
 from genlab.training.interrupt import Interrupt
-from genlab.training.lock import locked
 from genlab.training.progress import Progress
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from genlab.core import distributed
 from genlab.core.text import Console, one_line
-from genlab.training import distributed
 
 
 class Progress:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genlab.training import distributed
+from genlab.core import distributed
 
 if TYPE_CHECKING:
     pass

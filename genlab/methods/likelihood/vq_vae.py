@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, one_hot, softplus
 
+from genlab.core import distributed
 from genlab.core.ranges import Fraction, Layers, LearningRate, Range, Weight, Width
 from genlab.data import Images
 from genlab.latent.codes import over, squared_error
@@ -27,7 +28,6 @@ from genlab.likelihood.units import bits_per_dim, logistic_mass
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import GatedPixelCNN
 from genlab.nets.spatial import decoder, encoder, map_shape
-from genlab.training import distributed
 from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
