@@ -108,7 +108,7 @@ def test_separate_heads_let_the_generator_hear_of_realism_alone():
     assert not fake.grad[:, -1].any()
 
 
-def test_obedience_counts_samples_of_the_class_asked_for():
+def test_conditional_accuracy_counts_samples_of_the_class_asked_for():
     class Painter:
         classes = 3
 

@@ -264,7 +264,7 @@ def test_detectors_leave_areas_curves_costs_and_what_passes_them(tmp_path):
     assert page.count("data:image/png") == 2 and page.count("<table>") == 3
 
 
-def test_purifiers_are_attacked_unaware_and_knowing_and_shown_at_work(tmp_path):
+def test_purifiers_are_attacked_obliviously_and_adaptively_and_shown_at_work(tmp_path):
     assert "magnet" not in run("purify", tmp_path)
     page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
     models = dict.fromkeys(row["model"] for row in found["rows"])

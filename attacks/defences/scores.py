@@ -4,7 +4,7 @@ Squeezing           Xu, Evans, Qi 2018, arXiv:1704.01155: how far the answer mov
 MaxSoftmax          Hendrycks, Gimpel 2017, arXiv:1610.02136: how unsure the answer is
 Mahalanobis         Lee et al. 2018, arXiv:1807.03888, eq. 1-2: how far the features lie from every class
 ReconstructionError, Divergence    Meng, Chen 2017 (MagNet), arXiv:1705.09064: the two detectors
-Unlikely            minus the log-likelihood of any generative model
+NegativeLogLikelihood  minus the log-likelihood of any generative model
 
 All have gradients that an attack can use: filters without one are differentiated as the identity.
 """
