@@ -21,7 +21,7 @@ def exactly():
 
 
 NETS = ["pixelcnn", "gated", "row-lstm", "diagonal-bilstm"]
-PLACES = pytest.mark.parametrize("places", [False, True], ids=["", "places"])
+POSITION_BIAS = pytest.mark.parametrize("position_bias", [False, True], ids=["", "position bias"])
 
 
 def make(net, head="bernoulli", shape=(1, 6, 5), classes=0, seed=0, **options):
@@ -37,7 +37,7 @@ def make(net, head="bernoulli", shape=(1, 6, 5), classes=0, seed=0, **options):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("net", NETS)
-@PLACES
+@POSITION_BIAS
 def test_a_pixel_depends_on_those_before_it_alone_in_raster_and_channel_order(net, channels, position_bias):
     model = make(net, "softmax", (channels, 5, 4), position_bias=position_bias, seed=1)
     x = torch.rand(1, channels, 5, 4)
@@ -73,7 +73,7 @@ def test_the_probabilities_of_all_sixteen_pictures_of_four_bits_sum_to_one(net):
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_with_places_a_net_knows_where_it_is_on_an_empty_image(net):
+def test_with_position_bias_a_net_knows_where_it_is_on_an_empty_image(net):
     outputs = {
         position_bias: make(net, shape=(1, 24, 24), position_bias=position_bias).net(torch.zeros(1, 1, 24, 24))
         for position_bias in (False, True)
@@ -87,7 +87,7 @@ def test_with_places_a_net_knows_where_it_is_on_an_empty_image(net):
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("net", NETS)
-@PLACES
+@POSITION_BIAS
 def test_the_cached_sampler_draws_the_picture_of_the_naive_one(net, channels, classes, position_bias):
     model = make(net, "softmax", (channels, 6, 5), classes, position_bias=position_bias, seed=2)
     torch.manual_seed(0)

@@ -49,7 +49,9 @@ def test_methods_that_build_on_another_run_train_load_and_continue(words, runs, 
 
 @pytest.mark.parametrize("command", ["train", "sample", "attack", "report"])
 def test_help_of_a_command_does_not_import_torch(command):
-    code = f"import sys; from genlab.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
+    code = (
+        f"import sys; from genlab.cli.main import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code + "print('torch' in sys.modules)"], capture_output=True, text=True
     )

@@ -538,7 +538,7 @@ def test_the_command_meets_bad_input_with_one_sentence(tmp_path, capsys):
 
 
 def test_help_of_evaluate_does_not_import_torch():
-    code = "import sys; from genlab.cli import main\ntry: main(['evaluate', '--help'])\nexcept SystemExit: pass\n"
+    code = "import sys; from genlab.cli.main import main\ntry: main(['evaluate', '--help'])\nexcept SystemExit: pass\n"
     words = [sys.executable, "-c", code + "print('torch' in sys.modules)"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert "usage: genlab evaluate" in done.stdout and done.stdout.endswith("False\n"), done.stderr

@@ -38,7 +38,7 @@ from attacks.square import Square
 from attacks.surrogate import Surrogate
 from attacks.universal import UniversalCount, UniversalGradient, UniversalTargeted
 from genlab.data import Images
-from genlab.reporting.report import Evaluation as Page
+from genlab.reporting.report import Report as Page
 
 EVERY: dict[str, Attack] = {f"{i} {type(attack).__name__}": attack for i, attack in enumerate(ATTACKS)}
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from toys import CLASSES, METHODS, SHAPE, UNPAIRED
 
-from attacks.cli import TrainOptions as Attack
+from attacks.cli import Options as Attack
 from genlab.cli.evaluate import Evaluate
 from genlab.cli.main import guarded, main, start
 from genlab.cli.options import parse
