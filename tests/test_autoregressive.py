@@ -229,7 +229,7 @@ def test_without_a_label_a_conditional_model_averages_over_its_classes():
         (dict(width=2), "width must be at least 3 .*, got 2"),
         (dict(levels=1), "levels must be at least 2 and at most 256, got 1"),
         (dict(head="palette", colours=300), "colours must be at least 2 and at most 256, got 300"),
-        (dict(self_sampling=1.5), "own must be at least 0 and at most 1, got 1.5"),
+        (dict(self_sampling=1.5), "self_sampling must be at least 0 and at most 1, got 1.5"),
         (dict(head="logistic", mixtures=0), "mixtures must be at least 1 .*, got 0"),
     ],
 )
