@@ -197,7 +197,10 @@ def test_quantised_layers_have_no_gradient_either() -> None:
         report = evaluate(
             {"net": model}, {"pgd": PGD(Linf(0.2)), "square": Square(Linf(0.2), 20)}, x, model(x).argmax(1)
         )
-    assert row(report, "pgd").error and not row(report, "square").error and row(report, "square").success.correct == 4
+        with pytest.raises(NoGradient):
+            PGD(Linf(0.2))(model, x, model(x).argmax(1))
+    assert "gives no gradient" in row(report, "pgd").error
+    assert not row(report, "square").error and row(report, "square").success.correct == 4
 
 
 @dataclass(frozen=True)

@@ -335,3 +335,9 @@ def test_work_goes_on_when_nobody_can_be_told_how_far_it_is(monkeypatch):
     with Progress("work", 2) as progress:
         progress.advance(2)
     assert progress.silent
+
+
+@pytest.mark.parametrize("out", ["", "."])
+def test_the_working_folder_is_no_run(out, capsys):
+    assert main(["train", "gan", "--images", "8", "--out", out]) == 2
+    assert "--out must name a folder" in capsys.readouterr().err and not list(Path().iterdir())

@@ -12,6 +12,8 @@ def check_folder(path: Path) -> None:
     Raises:
         ValueError: naming the path and what is in the way.
     """
+    if path == Path():
+        raise ValueError("--out must name a folder, got '' or '.', which is the working folder itself")
     if path.exists() and not path.is_dir():
         raise ValueError(f"--out {path} must be a folder, but it is a file")
     _writable(path)

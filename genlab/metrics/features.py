@@ -81,7 +81,7 @@ def default_features(
 
     Raises:
         ValueError: `data` has fewer than two classes, or the features are missing under `torchrun`, where one process
-            has to train them beforehand.
+            has to train them beforehand; or what the cache holds cannot be used.
     """
     from genlab.methods.classification.classifier import ClassifierConfig
 
@@ -89,7 +89,7 @@ def default_features(
     data = replace(data, augment=Augment(shift=0.1))
     train = data.load("train")
     if isinstance(train, Pair) or len(train.classes) < 2:
-        raise ValueError(f"{data.data} has no classes to learn features from: use pixels, or bring features")
+        raise ValueError(f"{data.data} has no classes to learn features from: use --features pixels")
     training = TrainOptions(
         images=min(100_000, EPOCHS * len(train)) if images is None else images, schedule="cosine", save_every=1_000_000
     )
@@ -105,7 +105,10 @@ def default_features(
         with locked(path, wait=True):
             if not (path / "results.json").exists():  # nobody else has trained them while this process waited
                 experiment.run(path, pictures=1)
-    method = load(path, device)
+    try:
+        method = load(path, device)
+    except ValueError as error:
+        raise ValueError(f"{error}; remove the folder {path}, and the features are trained again") from error
     resized = "" if data.size is None and data.channels is None else f"-{h}x{w}x{c}"
     return ClassifierFeatures(cast(nn.Sequential, method.net), f"{plain(data.data)}{resized}-{config.net}", train.shape)
 

@@ -112,6 +112,8 @@ class Checkpoints:
             raise CheckpointError(f"{path} is no checkpoint of this lab: it holds no state of a run")
         if state["run"] != self.identity:
             raise CheckpointError(f"{path} belongs to another run: that one was configured otherwise")
+        if odd := next((name for name, value in _tensors(state) if value.layout != torch.strided), None):
+            raise CheckpointError(f"{path} cannot be used: {one_line(odd, 100)} is no dense tensor")
         with reading(str(path)):
             bad = not_finite(state)
         if bad:
