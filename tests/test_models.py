@@ -401,6 +401,6 @@ def test_the_first_gradient_is_looked_for_at_the_models_door() -> None:
     net, x, y = small()
     with victim(Rounds(net, "graph"), x, y) as f:
         assert f.query(x).shape == (4, 4)
-        with pytest.raises(NoGradient, match=r"no gradient with respect to its input of shape \(4, 2, 8, 8\)"):
+        with pytest.raises(NoGradient, match="no gradient with respect to its input"):
             f(x.clone().requires_grad_())
     assert ball_of(Noise(Linf(0.1))) == Linf(0.1) and ball_of(Spatial()) is None
