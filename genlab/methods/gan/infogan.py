@@ -171,7 +171,7 @@ class InfoGANConfig(Config):
     """InfoGAN: codes that the pictures must tell, found without labels."""
 
     categories: Annotated[int, Range(2, 2**16)] | None = None
-    """values of the categorical code; none: as many as the data have classes"""
+    """values of the categorical code; none: as many as the data have classes, 10 without classes"""
     values: Units = 2
     """continuous codes"""
     latent: Width = 62
@@ -194,9 +194,7 @@ class InfoGANConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> InfoGAN:
-        categories = classes if self.categories is None else self.categories
-        if categories < 2:
-            raise ValueError(f"the categorical code needs at least 2 categories, got {categories}")
+        categories = self.categories or (classes if classes > 1 else 10)
         discriminator = Encoder(shape, 1, self.width, hidden=self.hidden)
         features = cast(nn.Linear, discriminator.head).in_features
         return InfoGAN(
