@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,13 +54,24 @@ class DataOptions:
         return load_data(self.data, split, size=self.size, channels=self.channels, root=self.data_root, device=device)
 
 
-@dataclass(frozen=True)
 class Experiment:
-    """All that defines a training run; `options` is what config.json keeps of it."""
+    """All that defines a training run; `options` is what config.json keeps of it.
 
-    method: Config
-    data: DataOptions = DataOptions()
-    training: TrainOptions = TrainOptions()
+    `Experiment(GANConfig(), DataOptions("mnist"), images=100_000)` trains as GANs are trained by default, but for so
+    many images.
+    """
+
+    def __init__(self, method: Config, data: DataOptions = DataOptions(), **training: Any):
+        """training: fields of TrainOptions; all others are the method's own, `method.training`.
+
+        Raises:
+            TypeError: TrainOptions has no such field.
+            ValueError: a value is out of range.
+        """
+        known = [field.name for field in fields(TrainOptions)]
+        if unknown := [name for name in training if name not in known]:
+            raise TypeError(f"{unknown[0]!r} is no option of training; those are {', '.join(known)}")
+        self.method, self.data, self.training = method, data, replace(method.training, **training)
 
     def options(self) -> dict[str, Any]:
         """Plain values, as JSON has them; paths are text."""

@@ -37,9 +37,9 @@ class Config:
 def main(config: Config) -> None:
     options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     plan = {
-        "classifier": genlab.Experiment(ClassifierConfig(), config.data, options),
-        "judge": genlab.Experiment(ClassifierConfig(), config.data, replace(options, seed=config.seed + 1)),
-        "vae": genlab.Experiment(VAEConfig(width=32, latent=16), config.data, options),
+        "classifier": genlab.Experiment(ClassifierConfig(), config.data, **vars(options)),
+        "judge": genlab.Experiment(ClassifierConfig(), config.data, **vars(replace(options, seed=config.seed + 1))),
+        "vae": genlab.Experiment(VAEConfig(width=32, latent=16), config.data, **vars(options)),
     }
     check_all(plan.values())
     models: dict[str, Any] = {name: each.run(config.out / name, pictures=0) for name, each in plan.items()}

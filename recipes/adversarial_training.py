@@ -49,7 +49,7 @@ def main(config: Config) -> None:
         rows = {row.attack: row for row in evaluate({"net": model}, attacks, test.x, test.labels).rows}
         return [rows["PGD"].clean_accuracy, *(rows[name].success.value or 0.0 for name in attacks)]
 
-    model = genlab.Experiment(ClassifierConfig(), data, options).run(config.out / "plain", pictures=1)
+    model = genlab.Experiment(ClassifierConfig(), data, **vars(options)).run(config.out / "plain", pictures=1)
     rows, everything = [["round 0", *rates(model)]], known
     for t in range(1, config.rounds + 1):
         made = torch.cat([FGSM(ball)(model, x, y) for x, y in zip(known.x.split(500), known.labels.split(500))])
@@ -66,7 +66,7 @@ def main(config: Config) -> None:
             extract_features[1].append(1 - rates(method)[2])
 
         method = AdversarialTrainingConfig(scheme, eps=config.eps, rise=config.rise)
-        genlab.Experiment(method, data, options).run(config.out / scheme, [(max(1, config.images // 8), hook)])
+        genlab.Experiment(method, data, **vars(options)).run(config.out / scheme, [(max(1, config.images // 8), hook)])
         rows.append([scheme, *rates(genlab.load(config.out / scheme))])
     page = genlab.Report(f"Adversarial training: {config.data}, L-infinity {config.eps:g}")
     page.table(header := ["training", "clean accuracy", "FGSM, success", "PGD, success"], rows)

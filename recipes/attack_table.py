@@ -54,7 +54,7 @@ def main(config: Config) -> None:
     chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, Learnt | Noise)}
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
-    model = genlab.Experiment(ClassifierConfig(width=config.width), data, train).run(config.out / "classifier")
+    model = genlab.Experiment(ClassifierConfig(width=config.width), data, **vars(train)).run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.n))
     with progress() as tell:
         found = evaluate({config.data: model}, chosen, test.x, test.labels, progress=tell)

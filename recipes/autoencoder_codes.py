@@ -43,7 +43,7 @@ def main(config: Config) -> None:
     x, train = test.x[:16], genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
 
     def learn(name: str, **options: Any) -> Any:
-        return genlab.Experiment(AutoEncoderConfig(**options), data, train).run(config.out / name, pictures=1)
+        return genlab.Experiment(AutoEncoderConfig(**options), data, **vars(train)).run(config.out / name, pictures=1)
 
     baselines = {"PCA": pca(known, k), "NMF": nmf(known.subset(slice(0, 10_000)), k)}
     deep = learn("deep", hidden=config.hidden, code=k)

@@ -55,7 +55,7 @@ def floor(net: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
     training = genlab.TrainOptions(config.images, batch=64, schedule="cosine")
-    net = genlab.Experiment(ClassifierConfig(), config.data, training).run(config.out / "classifier")
+    net = genlab.Experiment(ClassifierConfig(), config.data, **vars(training)).run(config.out / "classifier")
     net.requires_grad_(False)
     test = config.data.load("test")
     x, y = test.subset(slice(0, config.n)).x, test.labels[: config.n]

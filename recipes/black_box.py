@@ -51,12 +51,13 @@ def main(config: Config) -> None:
     asking: Any = {f"{kind.__name__} {n}": kind(ball, queries=n, **({} if kind is Square else {"samples": 10}))
               for kind in (Square, SPSA, NES) for n in config.queries}  # fmt: skip
     asking |= {f"{k.__name__} {n}": k(queries=n) for k in (HopSkipJump, HopSkipJumpLinf) for n in config.queries}
-    plan = {net: genlab.Experiment(ClassifierConfig(net=net), data, options) for net in NETWORKS}
+    plan = {net: genlab.Experiment(ClassifierConfig(net=net), data, **vars(options)) for net in NETWORKS}
     check_all(plan.values())
     models: dict[str, Any] = {net: each.run(config.out / f"{net}-{config.seed}") for net, each in plan.items()}
     twin = replace(options, seed=config.seed + 1)  # the same architectures, other random numbers
     twins: dict[str, Any] = {
-        net: replace(each, training=twin).run(config.out / f"{net}-{twin.seed}") for net, each in plan.items()
+        net: genlab.Experiment(each.method, data, **vars(twin)).run(config.out / f"{net}-{twin.seed}")
+        for net, each in plan.items()
     }
     train, test = data.load("train"), data.load("test").subset(slice(0, config.attacked))
     x, y, few, inner = test.x, test.labels, config.attacked // 4, MIFGSM(ball, steps=10)

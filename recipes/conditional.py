@@ -54,9 +54,9 @@ def main(config: Config) -> None:
     if config.stack:
         methods["stack"] = StackGANConfig(width=config.width)
     train = genlab.TrainOptions(config.images, batch=32, seed=config.seed, half_life=5_000)
-    plan = {name: genlab.Experiment(method, data, train) for name, method in methods.items()}
+    plan = {name: genlab.Experiment(method, data, **vars(train)) for name, method in methods.items()}
     train = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
-    judge = genlab.Experiment(ClassifierConfig(), data, train)
+    judge = genlab.Experiment(ClassifierConfig(), data, **vars(train))
     check_all([judge, *plan.values()])
     classifier = judge.run(config.out / "classifier")
     accuracy = genlab.Run(config.out / "classifier").results()["accuracy"]

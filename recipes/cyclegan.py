@@ -57,7 +57,7 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
     train = genlab.TrainOptions(config.images, config.batch, config.seed, schedule="linear")
     methods = {name: VARIANTS[choose(name, VARIANTS, "variant")] for name in config.variants}
-    plan = {name: genlab.Experiment(replace(m, width=config.width), data, train) for name, m in methods.items()}
+    plan = {name: genlab.Experiment(replace(m, width=config.width), data, **vars(train)) for name, m in methods.items()}
     check_all(plan.values())
     test = data.load("test")
     sides = names(config.data)

@@ -47,8 +47,8 @@ def main(config: Config) -> None:
     options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine", clip=1.0)
     training = genlab.TrainOptions(config.gan_images, seed=config.seed, half_life=10_000)
     plan = {
-        "teacher": genlab.Experiment(ClassifierConfig(), data, options),
-        "gan": genlab.Experiment(GANConfig(width=32, hidden=0, lr_generator=None), data, training),
+        "teacher": genlab.Experiment(ClassifierConfig(), data, **vars(options)),
+        "gan": genlab.Experiment(GANConfig(width=32, hidden=0, lr_generator=None), data, **vars(training)),
     }
     check_all(plan.values())
     known, test = data.load("train"), data.load("test")

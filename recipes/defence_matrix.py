@@ -63,7 +63,7 @@ def main(config: Config) -> None:
         "noise": NoiseTrainingConfig(2 * config.eps),
         **{name: AdversarialTrainingConfig(name, eps=config.eps) for name in ROBUST},
     }
-    plan = {name: genlab.Experiment(method, data, options) for name, method in methods.items()}
+    plan = {name: genlab.Experiment(method, data, **vars(options)) for name, method in methods.items()}
     check_all(plan.values())
     trained = {name: each.run(config.out / name, pictures=1) for name, each in plan.items()}
     model, heavy = trained["decay-0.0005"], trained["decay-0.005"]

@@ -47,7 +47,7 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     test = data.load("test")
     options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
-    model = genlab.Experiment(EarlyExitConfig(config.width), data, options).run(config.out / "net", pictures=1)
+    model = genlab.Experiment(EarlyExitConfig(config.width), data, **vars(options)).run(config.out / "net", pictures=1)
     assert isinstance(model, EarlyExit)
     net, costs = model.net, torch.tensor(model.net.costs(test.shape), device=test.device).float()
     x, y = test.x[: config.attacked], test.labels[: config.attacked]

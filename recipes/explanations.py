@@ -47,7 +47,9 @@ def main(config: Config) -> None:
     if min(config.data.load("test").shape[1:]) < 5:
         raise ValueError("maps of occlusion need images of at least 5x5 pixels: choose a larger --size")
     options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
-    net: Any = genlab.Experiment(ClassifierConfig(), config.data, options).run(config.out / "classifier", pictures=0)
+    net: Any = genlab.Experiment(ClassifierConfig(), config.data, **vars(options)).run(
+        config.out / "classifier", pictures=0
+    )
     x, page = config.data.load("test").subset(slice(0, config.n)).x, genlab.Report("Explanations")
     torch.manual_seed(config.seed)
     with torch.no_grad():

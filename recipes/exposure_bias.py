@@ -54,14 +54,14 @@ def main(config: Config) -> None:
         "its own from the start": replace(plain, self_sampling=config.share, self_sampling_from=config.share),
     }
     train = genlab.TrainOptions(config.images, 16, schedule="cosine", clip=100.0)
-    check_all(genlab.Experiment(method, data, train) for method in ways.values())
+    check_all(genlab.Experiment(method, data, **vars(train)) for method in ways.values())
     features, page, rows = default_features(data), genlab.Report(f"Exposure bias: {config.data}"), []
     real = extract_features(shuffled(data.load("test")), features)
     for name, method in ways.items():
         nats, distances = [], []
         for seed in range(config.seeds):
             run = config.out / f"{name}-{seed}".replace(" ", "-")
-            model = genlab.Experiment(method, data, replace(train, seed=seed)).run(run, pictures=1)
+            model = genlab.Experiment(method, data, **vars(replace(train, seed=seed))).run(run, pictures=1)
             assert isinstance(model, Autoregressive)
             torch.manual_seed(seed)
             nats.append(genlab.Run(run).results()["nats"])

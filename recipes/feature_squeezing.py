@@ -68,7 +68,7 @@ def main(config: Config) -> None:
     attacks = {name: attack(name, config.eps) for name in config.attacks}
     kinds = {name: MODELS[genlab.core.registry.choose(name, MODELS, "model")][0] for name in config.models}
     kinds = {"classifier": ClassifierConfig(), **kinds}
-    plan = {name: genlab.Experiment(method, data, options) for name, method in kinds.items()}
+    plan = {name: genlab.Experiment(method, data, **vars(options)) for name, method in kinds.items()}
     check_all(plan.values())
     channels, size, _ = data.load("test").shape
     others = {k: genlab.DataOptions(k, channels=channels, data_root=config.data_root) for k in config.outliers}

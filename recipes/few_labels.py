@@ -45,11 +45,11 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train = genlab.TrainOptions(config.images, seed=config.seed, half_life=10_000)
     plan = {each: TripleGANConfig(labels_per_class=each, width=config.width) for each in config.labels}
-    check_all(genlab.Experiment(method, data, train) for method in plan.values())
+    check_all(genlab.Experiment(method, data, **vars(train)) for method in plan.values())
     test, page, rows = data.load("test"), genlab.Report(f"Few labels on {config.data}"), []
     for each, method in plan.items():
         out = config.out / f"triple-{each}"
-        triple: Any = genlab.Experiment(method, data, train).run(out, pictures=2)
+        triple: Any = genlab.Experiment(method, data, **vars(train)).run(out, pictures=2)
 
         pixels = triple.labelled_x[:-1].mul(255).round().byte()
         few = Images(pixels, triple.labelled_y, test.classes, "few")

@@ -45,7 +45,9 @@ class Config:
 def main(config: Config) -> None:
     page, rows = genlab.Report(f"Flows on {config.data.data}"), []
     training = genlab.TrainOptions(config.images, config.batch, config.seed, schedule="cosine", warmup=0.02, clip=1.0)
-    plan = {net: genlab.Experiment(FlowConfig(net=net, lr=config.lr), config.data, training) for net in config.nets}
+    plan = {
+        net: genlab.Experiment(FlowConfig(net=net, lr=config.lr), config.data, **vars(training)) for net in config.nets
+    }
     check_all(plan.values())
     test = config.data.load("test")
     for net, each in plan.items():

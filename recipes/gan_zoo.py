@@ -7,7 +7,7 @@ the lab's own classifier; beside them models with one of the two networks only, 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -45,7 +45,7 @@ class Config:
 def main(config: Config) -> None:
     known = zoo(config.width, config.hidden)
     chosen = {choose(name, known, "method"): known[name] for name in config.methods}
-    plan = {name: genlab.Experiment(method, config.data, config.training) for name, method in chosen.items()}
+    plan = {name: genlab.Experiment(method, config.data, **vars(config.training)) for name, method in chosen.items()}
     check_all(plan.values())
     features = default_features(config.data)
     test, train = (config.data.load(split) for split in ("test", "train"))
@@ -56,7 +56,9 @@ def main(config: Config) -> None:
         found = []
         for seed in range(config.seeds):
             run = config.out / f"{name}-{seed}"
-            trained: Any = replace(each, training=replace(config.training, seed=seed)).run(run, pictures=1)
+            trained: Any = genlab.Experiment(each.method, config.data, **vars(config.training) | {"seed": seed}).run(
+                run, pictures=1
+            )
             found += measure("FID", real, extract_features(samples(trained.sample, config.n), features)).values()
         rows.append([name, min(found), median(found), max(found)])
         page.picture(genlab.Run(run).samples()[-1], name)

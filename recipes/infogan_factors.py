@@ -62,7 +62,7 @@ def main(config: Config) -> None:
             images = config.images if whole else max(1, config.images // 4)
             train = genlab.TrainOptions(images, config.batch, seed, schedule="cosine")
             out = config.out / f"{name.replace(' ', '-')}-{seed}"
-            genlab.Experiment(method, data, train).run(out, pictures=2)
+            genlab.Experiment(method, data, **vars(train)).run(out, pictures=2)
             runs.append(genlab.Run(out))
             print(f"{out}: the category tells {runs[-1].results()['category_information']:.3f} nats")
         run = max(runs, key=lambda run: run.results()["category_information"])

@@ -57,10 +57,13 @@ def main(config: Config) -> None:
     train = genlab.TrainOptions(config.images, 8, config.seed, schedule="linear", half_life=5_000)
     task = f"inpainting:{config.hole}"
     games = {"L1 alone": 0.0, "L1 and GAN": 1.0}
-    plan = {n: genlab.Experiment(Pix2PixConfig(task, gan, width=config.width), data, train) for n, gan in games.items()}
+    plan = {
+        n: genlab.Experiment(Pix2PixConfig(task, gan, width=config.width), data, **vars(train))
+        for n, gan in games.items()
+    }
     pixels = AutoregressiveConfig("gated", levels=16, width=2 * config.width, layers=4, lr=2e-3)
     train = genlab.TrainOptions(config.images, 16, config.seed, schedule="cosine", half_life=5_000, clip=100.0)
-    pixel_cnn = genlab.Experiment(pixels, data, train)
+    pixel_cnn = genlab.Experiment(pixels, data, **vars(train))
     check_all([*plan.values(), pixel_cnn])
     judge, test = default_features(data, images=config.classifier_images), data.load("test").subset(slice(config.n))
     torch.manual_seed(config.seed)

@@ -59,7 +59,7 @@ def main(config: Config) -> None:
         batch=32, seed=config.seed, schedule="cosine", half_life=2000, clip=100.0, warmup=0.02
     )
 
-    check_all(genlab.Experiment(method, data, options) for _, method, _ in ways.values())
+    check_all(genlab.Experiment(method, data, **vars(options)) for _, method, _ in ways.values())
 
     @torch.no_grad()
     def add(name: str, kind: str, bits: float, model: Any) -> None:
@@ -75,7 +75,7 @@ def main(config: Config) -> None:
     for name, (kind, method, longer) in ways.items():
         run = config.out / name.replace(" ", "-")
         length = round(longer * config.images)
-        model = genlab.Experiment(method, data, replace(options, images=length)).run(run, pictures=1)
+        model = genlab.Experiment(method, data, **vars(replace(options, images=length))).run(run, pictures=1)
         add(name, kind, genlab.Run(run).results()["bits_per_dim"], model)
     page.section("Table", "Held-out images; samples in batches of 64.")
     page.table(header := ["model", "likelihood", "bits/dim", "s per sample"], rows)

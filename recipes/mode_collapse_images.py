@@ -56,7 +56,7 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     methods = {name: replace(method, width=config.width, hidden=0) for name, method in METHODS.items()}  # DCGAN's own
     train = genlab.TrainOptions(config.images)
-    check_all(genlab.Experiment(method, data, train) for method in methods.values())
+    check_all(genlab.Experiment(method, data, **vars(train)) for method in methods.values())
     judge, test = default_features(data, images=config.classifier_images), data.load("test")
     page, rows = genlab.Report(f"Mode collapse on {config.data}"), []
     page.text("Rows: classes; columns: images seen. A cell is a class's share of the samples; green: its fair share.")
@@ -66,7 +66,7 @@ def main(config: Config) -> None:
             run = config.out / f"{name.replace(' ', '-')}-{seed}"
             hook = MetricHook(run, judge, test, ("FID", "classes"))
             looks = [(max(1, config.images // config.looks), hook)]
-            genlab.Experiment(method, data, replace(train, seed=seed)).run(run, looks, pictures=1)
+            genlab.Experiment(method, data, **vars(replace(train, seed=seed))).run(run, looks, pictures=1)
             last.append([value for figure, value in hook.rows[-1].items() if figure != "images"])
             if seed == 0:
                 cells = [

@@ -47,7 +47,7 @@ def main(config: Config) -> None:
     factors = {name: values for name, values in test.factors.items() if values.ndim == 1 and values.is_floating_point()}
     factor = factors[choose(config.attribute, factors, f"--attribute of {config.data}")]
     train = genlab.TrainOptions(config.images, batch=32, seed=config.seed)
-    model: Any = genlab.Experiment(VAEGANConfig(), data, train).run(config.out / "vae-gan", pictures=2)
+    model: Any = genlab.Experiment(VAEGANConfig(), data, **vars(train)).run(config.out / "vae-gan", pictures=2)
     model.requires_grad_(False)
     n, x, draw = config.n, test.x[: config.n], model.decoder
     torch.manual_seed(config.seed)

@@ -56,7 +56,7 @@ def main(config: Config) -> None:
     sizes = {shape: 1.0 if shape == "glasses" else config.size for shape in config.shapes}
     patches = {shape: Patch(config.target, s, shape, views, images=config.images) for shape, s in sizes.items()}
     train = genlab.TrainOptions(config.classifier_images, schedule="cosine")
-    model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier")
+    model = genlab.Experiment(ClassifierConfig(), data, **vars(train)).run(config.out / "classifier")
     test = test.subset((model(test.x).argmax(1) == test.labels) & (test.labels != config.target))
     still = Views(0.0, (1.0, 1.0), 0.0, 0.0)
     looks = {"still": still, "all": views}

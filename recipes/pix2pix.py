@@ -61,7 +61,7 @@ def main(config: Config) -> None:
     methods |= {f"both, patches of {receptive_field(other)}": (1.0, 100.0, other) for other in sizes}
     train = genlab.TrainOptions(config.images, 8, config.seed, schedule="linear", half_life=5_000)
     plan = {
-        name: genlab.Experiment(Pix2PixConfig(config.task, gan, l1, config.width, layers), data, train)
+        name: genlab.Experiment(Pix2PixConfig(config.task, gan, l1, config.width, layers), data, **vars(train))
         for name, (gan, l1, layers) in methods.items()
     }
     check_all(plan.values())

@@ -57,7 +57,7 @@ def main(config: Config) -> None:
     methods = {str(net): replace(plain, net=net) for net in config.nets}
     if config.conditional:
         methods["conditional"] = replace(plain, net="gated", conditional=True)
-    plan = {name: genlab.Experiment(method, data, train) for name, method in methods.items()}
+    plan = {name: genlab.Experiment(method, data, **vars(train)) for name, method in methods.items()}
     check_all(plan.values())
     test = data.load("test")
     for name, each in plan.items():

@@ -59,7 +59,8 @@ def main(config: Config) -> None:
     heads: tuple[HeadName, ...] = ("palette", "regression")
     sizes = 256, config.colours, 1, config.width, config.layers
     plan = {
-        head: genlab.Experiment(AutoregressiveConfig(config.net, head, *sizes, lr=2e-3), data, train) for head in heads
+        head: genlab.Experiment(AutoregressiveConfig(config.net, head, *sizes, lr=2e-3), data, **vars(train))
+        for head in heads
     }
     check_all(plan.values())
     for head, each in plan.items():

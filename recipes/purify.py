@@ -57,7 +57,7 @@ def main(config: Config) -> None:
     options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     longer = genlab.TrainOptions(4 * config.images, seed=config.seed, half_life=10_000)
     plan = {
-        name: genlab.Experiment(MODELS[name][0], data, longer if name == "gan" else options)
+        name: genlab.Experiment(MODELS[name][0], data, **vars(longer if name == "gan" else options))
         for name in ("classifier", *config.models)
     }
     check_all(plan.values())

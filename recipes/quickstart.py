@@ -57,9 +57,9 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     filters = {"gaussian": Gaussian(config.sigma), "bits": BitDepth(config.bits)}
     train = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
-    classification = genlab.Experiment(ClassifierConfig(), data, train)
+    classification = genlab.Experiment(ClassifierConfig(), data, **vars(train))
     train = genlab.TrainOptions(config.gan_images, seed=config.seed, half_life=10_000)
-    generation = genlab.Experiment(GANConfig(width=config.gan_width), data, train)
+    generation = genlab.Experiment(GANConfig(width=config.gan_width), data, **vars(train))
     check_all([classification, generation])
     classifier = classification.run(out / "classifier")
     generation.run(out / "gan")

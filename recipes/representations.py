@@ -52,7 +52,7 @@ def main(config: Config) -> None:
     options = genlab.TrainOptions(config.images, seed=config.seed)
     each = max(1, config.images // 5)
     plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", each=each)
-    pretraining, infomax = (genlab.Experiment(method, data, options) for method in (plan, DeepInfoMaxConfig()))
+    pretraining, infomax = (genlab.Experiment(method, data, **vars(options)) for method in (plan, DeepInfoMaxConfig()))
     check_all([pretraining, infomax])
     known, test = data.load("train"), data.load("test")
     ready = pretraining.run(config.out / "pretraining", pictures=1)

@@ -66,7 +66,7 @@ def main(config: Config) -> None:
     test = data.load("test")
     if len(test.classes) < 10:
         raise ValueError(f"a victim that counts ten squares needs ten classes, {config.data} has {len(test.classes)}")
-    trained = genlab.Experiment(config.classifier, data, train).run(config.out / "victim")
+    trained = genlab.Experiment(config.classifier, data, **vars(train)).run(config.out / "victim")
     torch.manual_seed(config.seed)
     untrained = config.classifier.build(test.shape, len(test.classes)).to(test.device).eval()
     how = {"cells": config.cells, "pixels": config.pixels, "gap": config.gap, "channels": test.shape[0]}

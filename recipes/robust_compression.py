@@ -49,7 +49,7 @@ def main(config: Config) -> None:
     known, test = data.load("train"), data.load("test")
     options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     method = AdversarialTrainingConfig(eps=config.eps) if config.robust else ClassifierConfig()
-    teacher = genlab.Experiment(method, data, options).run(config.out / "teacher", pictures=1)
+    teacher = genlab.Experiment(method, data, **vars(options)).run(config.out / "teacher", pictures=1)
     inner = PGD(ball, steps=7, keep_best=False)
 
     def train(net: nn.Module, factor: float, title: str) -> None:

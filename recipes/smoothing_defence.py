@@ -58,7 +58,7 @@ def main(config: Config) -> None:
     attacks = {name: attack(name, max(config.eps)) for name in config.attacks}
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
-    model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier", pictures=1)
+    model = genlab.Experiment(ClassifierConfig(), data, **vars(train)).run(config.out / "classifier", pictures=1)
     test = data.load("test").subset(slice(0, config.attacked))
     models, sources = line_up(model, {name: defence(name, model) for name in config.filters})
     with progress() as tell:

@@ -57,7 +57,7 @@ def main(config: Config) -> None:
         raise ValueError(f"--data names domains, as in domains:A,B, got {config.data!r}")
     method = StarGANConfig(width=config.width, blocks=config.blocks, levels=1, n_critic=2, lr=config.lr)
     train = genlab.TrainOptions(config.images, config.batch, config.seed, schedule="linear")
-    trained: Any = genlab.Experiment(method, data, train).run(config.out / "run", pictures=4)
+    trained: Any = genlab.Experiment(method, data, **vars(train)).run(config.out / "run", pictures=4)
     judge = default_features(data, images=config.classifier_images)
     test, domains = data.load("test"), names(config.data)
     sides = [test.subset(test.labels == k) for k in range(len(domains))]

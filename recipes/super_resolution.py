@@ -55,7 +55,7 @@ def main(config: Config) -> None:
     train = genlab.TrainOptions(config.images, 8, config.seed, schedule="linear", half_life=5_000)
     plan = {
         (factor, name): genlab.Experiment(
-            Pix2PixConfig(f"super-resolution:{factor}", gan, width=config.width, layers=1), data, train
+            Pix2PixConfig(f"super-resolution:{factor}", gan, width=config.width, layers=1), data, **vars(train)
         )
         for factor in config.factors
         for name, gan in (("L1 alone", 0.0), ("L1 and GAN", 1.0))

@@ -46,7 +46,7 @@ class Config:
 
 def main(config: Config) -> None:
     training = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
-    kinds = {net: genlab.Experiment(ClassifierConfig(net=net), config.data, training) for net in config.nets}
+    kinds = {net: genlab.Experiment(ClassifierConfig(net=net), config.data, **vars(training)) for net in config.nets}
     check_all(kinds.values())
     top, options = Linf(config.eps[-1]), {"images": config.length, "seed": config.seed}
     forms: dict[str, Any] = {

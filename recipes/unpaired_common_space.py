@@ -57,7 +57,8 @@ def main(config: Config) -> None:
     train = genlab.TrainOptions(config.images, 8, config.seed, half_life=2_000)
     longer = replace(train, images=config.gan_images)
     plan = {
-        name: genlab.Experiment(method, both, longer if "CoGAN" in name else train) for name, method in methods.items()
+        name: genlab.Experiment(method, both, **vars(longer if "CoGAN" in name else train))
+        for name, method in methods.items()
     }
     check_all(plan.values())
     judges, test = [default_features(side, images=config.classifier_images) for side in sides], both.load("test")

@@ -45,7 +45,7 @@ class Config:
 def main(config: Config) -> None:
     training, models = genlab.TrainOptions(config.images, schedule="cosine"), {}
     plan = {
-        name: genlab.Experiment(VAEConfig(latent=10, width=config.width, **options), config.data, training)
+        name: genlab.Experiment(VAEConfig(latent=10, width=config.width, **options), config.data, **vars(training))
         for name, options in METHODS.items()
     }
     check_all(plan.values())

@@ -50,7 +50,7 @@ def main(config: Config) -> None:
     every = max(1, config.images // 50)
     train = genlab.TrainOptions(config.images, seed=config.seed, half_life=10_000, log_every=every)
     methods = {net: WGANGPConfig(net=net, width=config.width, lr=config.lr) for net in config.nets}
-    plan = {net: genlab.Experiment(method, data, train) for net, method in methods.items()}
+    plan = {net: genlab.Experiment(method, data, **vars(train)) for net, method in methods.items()}
     check_all(plan.values())
     real = data.load("test").subset(slice(0, 500)).x
     rows: list[tuple[Any, ...]] = []

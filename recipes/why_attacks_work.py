@@ -48,7 +48,7 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train = genlab.TrainOptions(config.classifier_images, schedule="cosine")
-    model = genlab.Experiment(ClassifierConfig(), data, train).run(config.out / "classifier")
+    model = genlab.Experiment(ClassifierConfig(), data, **vars(train)).run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.attacked))
     x, y, most = test.x, test.labels, max(config.eps)
     page = genlab.Report(f"Why attacks work: {config.data}")

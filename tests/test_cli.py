@@ -11,7 +11,6 @@ from toys import METHODS
 
 from genlab.cli.main import main
 from genlab.experiment import DataOptions, Experiment, load
-from genlab.training.method import TrainOptions
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +18,7 @@ def runs(tmp_path_factory):
     """A classifier that knows digits a little, and a GAN that does not."""
     folder = tmp_path_factory.mktemp("runs")
     for name, images in (("classifier mlp", 8000), ("gan", 64)):
-        Experiment(METHODS[name], DataOptions(), TrainOptions(images=images)).run(folder / name.split()[0], pictures=1)
+        Experiment(METHODS[name], DataOptions(), images=images).run(folder / name.split()[0], pictures=1)
     return folder
 
 
@@ -147,7 +146,7 @@ def test_a_batch_that_a_method_cannot_learn_from_is_refused_and_nothing_is_left(
 
 
 def test_sample_takes_a_temperature_where_there_is_one(runs, capsys):
-    Experiment(METHODS["flow nice"], DataOptions(), TrainOptions(images=64)).run(runs / "flow", pictures=1)
+    Experiment(METHODS["flow nice"], DataOptions(), images=64).run(runs / "flow", pictures=1)
     pictures = []
     for t in ("0.1", "1.0"):
         assert main(["sample", str(runs / "flow"), "--n", "4", "--temperature", t, "--out", f"{t}.png"]) == 0

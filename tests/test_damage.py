@@ -18,9 +18,15 @@ from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.report import Report
 from genlab.run import Run, RunError
 from genlab.training.checkpoint import CheckpointError
-from genlab.training.method import TrainOptions
 
-EXPERIMENT = Experiment(METHODS["classifier mlp"], DataOptions(), TrainOptions(images=64, half_life=50, log_every=16))
+
+def experiment(**training):
+    return Experiment(
+        METHODS["classifier mlp"], DataOptions(), **{"images": 64, "half_life": 50, "log_every": 16} | training
+    )
+
+
+EXPERIMENT = experiment()
 ANYTHING = [None, True, -1, 0.5, 1e400, 10**300, 10**400, "", "x", "\x1b[31m", "\udcff", [], [1], [[]], {}, {"a": 1},
             "genlab.__main__:main", "os:system"]  # fmt: skip
 BYTES = [b"", b"{", b"[1]", b"null", b"5", b'"x"', b"{}", b"\xff\xfe{}", b"\xef\xbb\xbf{}", b"1" * 5000, b"[" * 100_000,
@@ -149,9 +155,7 @@ def test_a_config_json_cannot_make_anything_be_imported(run, tmp_path, monkeypat
 
 
 def test_a_config_that_this_program_has_imported_is_a_method(tmp_path):
-    Experiment(Mine(net="mlp", width=4), DataOptions(), TrainOptions(images=16, batch=8)).run(
-        tmp_path / "r", pictures=1
-    )
+    Experiment(Mine(net="mlp", width=4), DataOptions(), images=16, batch=8).run(tmp_path / "r", pictures=1)
     assert config_of(Run(tmp_path / "r")) == Mine(net="mlp", width=4) and load(tmp_path / "r")
 
 
@@ -226,15 +230,13 @@ def save(run, content, step):
 
 
 def longer(run):
-    from dataclasses import replace
 
-    replace(EXPERIMENT, training=replace(EXPERIMENT.training, images=128)).run(run, pictures=1)
+    experiment(images=128).run(run, pictures=1)
 
 
 def test_the_checkpoint_of_another_run_is_refused(run, tmp_path):
-    from dataclasses import replace
 
-    other = replace(EXPERIMENT, training=replace(EXPERIMENT.training, seed=1))
+    other = experiment(seed=1)
     other.run(tmp_path / "other", pictures=1)
     for file in (tmp_path / "other" / "checkpoints").iterdir():
         write_atomically(run / "checkpoints" / file.name, file.read_bytes())
@@ -297,7 +299,7 @@ def test_what_can_be_written_is_written_and_the_rest_is_named(tmp_path, capsys):
 @pytest.mark.parametrize("command", ["attack --n 8 --attacks fgsm --eps 0.1", "evaluate --n 16 --features pixels"])
 def test_what_was_measured_is_shown_before_a_folder_turns_out_to_be_read_only(command, tmp_path, monkeypatch, capsys):
     name = "classifier mlp" if command.startswith("attack") else "gan"
-    Experiment(METHODS[name], DataOptions(), TrainOptions(images=16, batch=16)).run(tmp_path / "r", pictures=1)
+    Experiment(METHODS[name], DataOptions(), images=16, batch=16).run(tmp_path / "r", pictures=1)
     capsys.readouterr()
     monkeypatch.setattr("os.replace", lambda a, b: (_ for _ in ()).throw(OSError(30, "Read-only file system", str(b))))
     word, *rest = command.split()
@@ -311,9 +313,7 @@ def test_what_was_measured_is_shown_before_a_folder_turns_out_to_be_read_only(co
 def test_figures_of_a_training_are_told_where_they_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "add_results", lambda self, **_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OSError, match=r"No space left; measured was accuracy 0\.\d+"):
-        Experiment(METHODS["classifier mlp"], DataOptions(), TrainOptions(images=16, batch=16)).run(
-            tmp_path / "r", pictures=1
-        )
+        Experiment(METHODS["classifier mlp"], DataOptions(), images=16, batch=16).run(tmp_path / "r", pictures=1)
 
 
 def test_sample_looks_at_its_target_before_it_draws(tmp_path, monkeypatch, capsys):

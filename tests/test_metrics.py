@@ -475,8 +475,8 @@ def test_too_few_images_and_two_sets_at_once_are_refused(test_set):
 def test_the_hook_logs_figures_and_training_does_not_notice(tmp_path, test_set):
     gan, options = METHODS["gan"], TrainOptions(images=512, batch=16, half_life=50)
     hook = MetricHook(tmp_path / "with", Pixels(), test_set, ("FID", "precision-recall"), n=64)
-    watched = Experiment(gan, DataOptions(), options).run(tmp_path / "with", [(200, hook)], pictures=1)
-    alone = Experiment(gan, DataOptions(), options).run(tmp_path / "without", pictures=1)
+    watched = Experiment(gan, DataOptions(), **vars(options)).run(tmp_path / "with", [(200, hook)], pictures=1)
+    alone = Experiment(gan, DataOptions(), **vars(options)).run(tmp_path / "without", pictures=1)
     for a, b in zip(watched.state_dict().values(), alone.state_dict().values()):
         assert torch.equal(a, b)
     rows = [json.loads(line) for line in (tmp_path / "with" / "metrics.jsonl").read_text().splitlines()]
@@ -508,7 +508,7 @@ def test_the_command_prints_a_table_and_adds_to_the_run(tmp_path, cache, monkeyp
     whole = default_features
     monkeypatch.setattr(home, "default_features", lambda data: whole(data, images=IMAGES))
     run = tmp_path / "gan"
-    Experiment(METHODS["gan"], DataOptions(), TrainOptions(images=64)).run(run, pictures=1)
+    Experiment(METHODS["gan"], DataOptions(), images=64).run(run, pictures=1)
     assert main(["evaluate", str(run), "--n", "60"]) == 0
     out = capsys.readouterr().out
     assert all(word in out for word in ("FID[digits-cnn]", "recall", "Parzen", "samples", "train"))
@@ -518,14 +518,14 @@ def test_the_command_prints_a_table_and_adds_to_the_run(tmp_path, cache, monkeyp
     assert main(["evaluate", str(run), "--n", "50", "--features", "pixels"]) == 0
     assert "FID[pixels]" in capsys.readouterr().out
     run = tmp_path / "bigan"  # which reconstructs, too
-    Experiment(METHODS["bigan"], DataOptions(), TrainOptions(images=64)).run(run, pictures=1)
+    Experiment(METHODS["bigan"], DataOptions(), images=64).run(run, pictures=1)
     assert main(["evaluate", str(run), "--n", "60"]) == 0
     found = json.loads((run / "results.json").read_text())["evaluation"]
     assert found["samples"]["class preserved[digits-cnn]"] < 0.3 and found["train"]["class preserved[digits-cnn]"] > 0.8
 
 
 def test_the_command_meets_bad_input_with_one_sentence(tmp_path, capsys):
-    Experiment(METHODS["classifier mlp"], DataOptions(), TrainOptions(images=64)).run(tmp_path / "net", pictures=1)
+    Experiment(METHODS["classifier mlp"], DataOptions(), images=64).run(tmp_path / "net", pictures=1)
     capsys.readouterr()
     for words, sentence in (
         ([str(tmp_path / "net")], "Classifier does not generate images"),

@@ -237,7 +237,7 @@ def test_a_training_too_short_for_a_second_look_is_not_called_done_either():
 
 
 def test_a_checkpoint_with_nan_is_refused_wherever_it_is_used(tmp_path, capsys):
-    Experiment(METHODS["classifier mlp"], DataOptions(), TrainOptions(images=64)).run(tmp_path / "r", pictures=1)
+    Experiment(METHODS["classifier mlp"], DataOptions(), images=64).run(tmp_path / "r", pictures=1)
     run = Run(tmp_path / "r")
     state = run.checkpoints.load()
     state["method"]["net.2.weight"][0, 0] = float("nan")

@@ -21,7 +21,7 @@ TINY = TrainOptions(images=64, batch=16, log_every=32, save_every=32)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "gan"
-    experiment = Experiment(METHODS["gan"], DataOptions("digits"), TINY)
+    experiment = Experiment(METHODS["gan"], DataOptions("digits"), **vars(TINY))
     return experiment.run(path, pictures=2), path, experiment
 
 
@@ -47,7 +47,7 @@ def test_a_loaded_run_is_the_trained_method(trained):
 
 def test_a_loaded_run_is_the_average_if_there_is_one(tmp_path):
     options = TrainOptions(images=64, batch=16, half_life=50)
-    method = Experiment(METHODS["classifier mlp"], DataOptions("digits"), options).run(tmp_path / "r")
+    method = Experiment(METHODS["classifier mlp"], DataOptions("digits"), **vars(options)).run(tmp_path / "r")
     assert all(torch.equal(p, q) for p, q in zip(method.parameters(), load(tmp_path / "r").parameters(), strict=True))
     live = Run(tmp_path / "r").checkpoints.load()["method"]
     assert not torch.equal(live["net.2.weight"], method.net[2].weight.cpu())

@@ -25,7 +25,6 @@ from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.similarity import psnr, ssim
 from genlab.metrics.translation import DISTURBANCES, hidden, jpeg, likeness, preserved, rounded, translation
 from genlab.nets.translator import Translator
-from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 same = lambda x: x
@@ -271,7 +270,7 @@ def test_the_frozen_network_stays_as_it_was_trained():
 
 def test_closeness_needs_a_classifier_and_its_features_come_from_that_run(tmp_path):
     run = tmp_path / "net"
-    trained = Experiment(ClassifierConfig(width=4), DataOptions(), TrainOptions(images=64)).run(run, pictures=1)
+    trained = Experiment(ClassifierConfig(width=4), DataOptions(), images=64).run(run, pictures=1)
     method = CycleGANConfig(cycle=0.0, closeness=1.0, classifier=run, width=4, blocks=1).build((1, 8, 8), 0)
     x = torch.rand(2, 1, 8, 8, device=trained.device)
     torch.testing.assert_close(trained.net[-1](method.to(x.device).features(x)), trained(x))
@@ -464,7 +463,7 @@ def runs(tmp_path_factory):
         ("star", StarGANConfig(n_critic=1, **tiny), "domains:digits,night:digits,styled:digits"),
         ("net", ClassifierConfig(width=4), "digits"),
     ):
-        Experiment(config, DataOptions(data), TrainOptions(images=16, batch=8)).run(path / name, pictures=1)
+        Experiment(config, DataOptions(data), images=16, batch=8).run(path / name, pictures=1)
     return path
 
 

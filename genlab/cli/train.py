@@ -37,5 +37,5 @@ def train(arguments: list[str]) -> None:
         check_folder(options.out)
     plain = "".join(c if c.isalnum() else "-" for c in options.data.data)
     out = options.out or Path("runs") / f"{name}-{plain}"
-    Experiment(options.method, options.data, options.training).run(out)
+    Experiment(options.method, options.data, **vars(options.training)).run(out)
     print(f"done: {one_line(out / 'report.html')}")

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from genlab.core.lock import locked
 from genlab.data import Augment, Folder, Images, Pair
 from genlab.experiment import DataOptions, Experiment, load
-from genlab.training.method import TrainOptions
 
 EPOCHS = 60  # of the default features' training, at most
 
@@ -90,10 +89,8 @@ def default_features(
     train = data.load("train")
     if isinstance(train, Pair) or len(train.classes) < 2:
         raise ValueError(f"{data.data} has no classes to learn features from: use --features pixels")
-    training = TrainOptions(
-        images=min(100_000, EPOCHS * len(train)) if images is None else images, schedule="cosine", save_every=1_000_000
-    )
-    experiment = Experiment(config, data, training)
+    length = min(100_000, EPOCHS * len(train)) if images is None else images
+    experiment = Experiment(config, data, images=length, save_every=1_000_000)
     about = experiment.options()
     del about["data"]["data_root"]
     digest = fingerprint(train, json.dumps(about, sort_keys=True))

@@ -88,7 +88,7 @@ class State:
 def fit(
     method: Method,
     data: Stream,
-    options: TrainOptions = TrainOptions(),  # noqa: B008
+    options: TrainOptions | None = None,
     *,
     run: Run | None = None,
     hooks: Sequence[tuple[int, Hook]] = (),
@@ -99,13 +99,14 @@ def fit(
     Args:
         method: on its device; trained in place.
         data: its `images` is set on resume and tells how far training has come.
+        options: none: the defaults of the method, `method.config.training`.
         run: where checkpoints and metrics.jsonl go; none: nothing is written.
         hooks: pairs (every, hook): `hook(images, method)` is called on rank 0 whenever another `every` images are done
             and at the end, with the averaged method if there is one; True stops training. A hook with `state_dict` and
             `load_state_dict` is kept in the checkpoint.
         title: for the progress bar.
 
-    Returns the averaged method if `options.half_life` is given, else the method itself, in eval mode.
+    Returns the averaged method if the half-life of an average is given, else the method itself, in eval mode.
 
     Raises:
         NonFinite: a loss, a gradient or a part of the state to be saved was not finite; the last good checkpoint stays.
@@ -113,6 +114,7 @@ def fit(
         Locked: another process trains in the directory of `run`.
         Interrupted: SIGTERM or SIGINT came; the current step was finished and saved.
     """
+    options = options or method.config.training
     device, rank, world = method.device, distributed.rank(), distributed.world_size()
     method.to(memory_format=torch.channels_last)
     distributed.broadcast(method.state_dict().values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,6 @@ from torch.optim import Optimizer
 
 from genlab.core.ranges import Count, Positive, Range, Seed, check
 from genlab.training.schedules import SCHEDULES, ScheduleName, warm_up
-
-if TYPE_CHECKING:
-    pass
 from genlab.training.update import Update
 
 Metrics = dict[str, Tensor]  # name -> scalar, left on the device until it is logged
@@ -28,51 +25,6 @@ class Stream(Protocol):
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
     def __next__(self) -> tuple[Tensor, Tensor]: ...
-
-
-class Method(nn.Module):
-    """A training algorithm: the networks it trains, and what one step does to them.
-
-    Keep everything that must survive a restart in parameters, buffers or optimizers. Images are float32 (N, C, H, W)
-    in [0, 1] wherever they enter or leave a method.
-    """
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer per group of parameters that is updated together."""
-        raise NotImplementedError
-
-    def step(self, data: Stream, update: Update) -> Metrics:
-        """One iteration of the outer loop of the paper: draw batches, update, report scalars."""
-        raise NotImplementedError
-
-    def sanity_check(self, first: Metrics) -> str | None:
-        """What is suspicious about the metrics of the very first step, in a sentence; None if nothing is."""
-        return None
-
-    def evaluate(self, data: Any) -> dict[str, float]:
-        """Figures on held-out `data` (an Images), by name."""
-        return {}
-
-    @torch.no_grad()
-    def pictures(self, data: Any) -> dict[str, Tensor]:
-        """Image batches (N, C, H, W) worth looking at, by name; `data` (an Images) is held out.
-
-        By default 64 of what `sample` draws, and what `reconstruct` makes of 32 held-out images, each after its
-        original; for methods that have them.
-        """
-        self.eval()
-        found: dict[str, Tensor] = {}
-        sample, reconstruct = (getattr(self, name, None) for name in ("sample", "reconstruct"))
-        if sample:
-            found["samples"] = sample(64)
-        if reconstruct:
-            x = data.subset(slice(0, 32)).x
-            found["reconstructions"] = torch.stack([x, reconstruct(x)], dim=1).flatten(0, 1)
-        return found
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -121,3 +73,55 @@ class Config:
     def build(self, shape: tuple[int, int, int], classes: int) -> Method:
         """The method, untrained, for images of `shape` (C, H, W) in so many classes."""
         raise NotImplementedError
+
+
+class Method(nn.Module):
+    """A training algorithm: the networks it trains, its options, and what one step does to them.
+
+    A subclass takes its networks and its config: `GAN(generator, discriminator, GANConfig(lr=1e-4))`. Keep everything
+    that must survive a restart in parameters, buffers or optimizers. Images are float32 (N, C, H, W) in [0, 1] wherever
+    they enter or leave a method.
+    """
+
+    config: Config
+
+    def __init__(self, config: Config | None = None):
+        super().__init__()
+        self.config = Config() if config is None else config
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One optimizer per group of parameters that is updated together."""
+        raise NotImplementedError
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        """One iteration of the outer loop of the paper: draw batches, update, report scalars."""
+        raise NotImplementedError
+
+    def sanity_check(self, first: Metrics) -> str | None:
+        """What is suspicious about the metrics of the very first step, in a sentence; None if nothing is."""
+        return None
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """Figures on held-out `data` (an Images), by name."""
+        return {}
+
+    @torch.no_grad()
+    def pictures(self, data: Any) -> dict[str, Tensor]:
+        """Image batches (N, C, H, W) worth looking at, by name; `data` (an Images) is held out.
+
+        By default 64 of what `sample` draws, and what `reconstruct` makes of 32 held-out images, each after its
+        original; for methods that have them.
+        """
+        self.eval()
+        found: dict[str, Tensor] = {}
+        sample, reconstruct = (getattr(self, name, None) for name in ("sample", "reconstruct"))
+        if sample:
+            found["samples"] = sample(64)
+        if reconstruct:
+            x = data.subset(slice(0, 32)).x
+            found["reconstructions"] = torch.stack([x, reconstruct(x)], dim=1).flatten(0, 1)
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device

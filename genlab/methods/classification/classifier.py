@@ -17,49 +17,6 @@ from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import sgd
 from genlab.training.update import Update
 
-
-class Classifier(Method):
-    """net: x (N, C, H, W) in [0, 1] -> logits (N, classes). The method itself is that map, so it can be attacked."""
-
-    def __init__(self, net: nn.Module, lr: float = 0.05, weight_decay: float = 5e-4, smoothing: float = 0.0):
-        super().__init__()
-        self.net, self.lr, self.weight_decay, self.smoothing = net, lr, weight_decay, smoothing
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def optimizers(self):
-        return {"net": sgd(self.net, lr=self.lr, weight_decay=self.weight_decay)}
-
-    def step(self, data: Stream, update: Update) -> Metrics:
-        x, y = next(data)
-        logits = self.net(x)
-        loss = cross_entropy(logits, y, label_smoothing=self.smoothing)
-        update("net", loss)
-        self.classes = logits.shape[1]
-        return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
-
-    def sanity_check(self, first: Metrics) -> str | None:
-        """A network that knows nothing should start at a cross-entropy of log C."""
-        loss, expected = first["loss"].item(), math.log(self.classes)
-        if abs(loss - expected) > 0.5 * expected:
-            return (
-                f"the first loss is {loss:.2f}, far from log {self.classes} = {expected:.2f}: check labels and weights"
-            )
-        return None
-
-    def evaluate(self, data: Images) -> dict[str, float]:
-        """accuracy: the fraction of `data` classified correctly."""
-        return {"accuracy": accuracy(self.eval(), data)}
-
-
-class FineTuning(Classifier):
-    """A classifier that was trained before: its first loss is low for a good reason."""
-
-    def sanity_check(self, first: Metrics) -> str | None:
-        return None
-
-
 NetName = Literal["cnn", "resnet", "mlp", "shallow", "vgg", "lenet-300-100", "lenet-5"]
 
 
@@ -89,4 +46,48 @@ class ClassifierConfig(Config):
         net = (NETWORKS | LENETS)[self.net](shape, classes, **width)
         if self.dropout:
             net = nn.Sequential(*net[:-1], nn.Dropout(self.dropout), net[-1])
-        return Classifier(net, self.lr, self.weight_decay, self.smoothing)
+        return Classifier(net, self)
+
+
+class Classifier(Method):
+    """net: x (N, C, H, W) in [0, 1] -> logits (N, classes). The method itself is that map, so it can be attacked."""
+
+    config: ClassifierConfig
+
+    def __init__(self, net: nn.Module, config: ClassifierConfig = ClassifierConfig()):
+        super().__init__(config)
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def optimizers(self):
+        return {"net": sgd(self.net, lr=self.config.lr, weight_decay=self.config.weight_decay)}
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, y = next(data)
+        logits = self.net(x)
+        loss = cross_entropy(logits, y, label_smoothing=self.config.smoothing)
+        update("net", loss)
+        self.classes = logits.shape[1]
+        return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
+
+    def sanity_check(self, first: Metrics) -> str | None:
+        """A network that knows nothing should start at a cross-entropy of log C."""
+        loss, expected = first["loss"].item(), math.log(self.classes)
+        if abs(loss - expected) > 0.5 * expected:
+            return (
+                f"the first loss is {loss:.2f}, far from log {self.classes} = {expected:.2f}: check labels and weights"
+            )
+        return None
+
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """accuracy: the fraction of `data` classified correctly."""
+        return {"accuracy": accuracy(self.eval(), data)}
+
+
+class FineTuning(Classifier):
+    """A classifier that was trained before: its first loss is low for a good reason."""
+
+    def sanity_check(self, first: Metrics) -> str | None:
+        return None

@@ -23,18 +23,6 @@ NORMS: dict[str, Norm] = {
 }
 
 
-class Adversarial(Method):
-    """generator: z (N, latent) -> x (N, C, H, W) in [0, 1], with z standard normal."""
-
-    def __init__(self, generator: nn.Module, latent: int):
-        super().__init__()
-        self.generator, self.latent = generator, latent
-
-    def sample(self, n: int) -> Tensor:
-        """n images (n, C, H, W) in [0, 1]."""
-        return self.generator(torch.randn(n, self.latent, device=self.device))
-
-
 @dataclass(frozen=True)
 class DiscriminatorConfig(Config):
     """The network that scores images; that of some methods is called critic."""
@@ -85,3 +73,17 @@ class AdversarialConfig(DiscriminatorConfig):
 
     def make_generator(self, shape: tuple[int, int, int]) -> nn.Module:
         return NETWORKS[self.net][0](shape, self.latent, self.width, **self.layers())
+
+
+class Adversarial(Method):
+    """generator: z (N, latent) -> x (N, C, H, W) in [0, 1], with z standard normal."""
+
+    config: AdversarialConfig
+
+    def __init__(self, generator: nn.Module, config: AdversarialConfig):
+        super().__init__(config)
+        self.generator, self.latent = generator, config.latent
+
+    def sample(self, n: int) -> Tensor:
+        """n images (n, C, H, W) in [0, 1]."""
+        return self.generator(torch.randn(n, self.latent, device=self.device))

@@ -67,7 +67,7 @@ class ConditionalGAN(Method):
         discriminator: nn.Module,
         latent: int,
         classes: int,
-        game: PairGame = PairGame(),  # noqa: B008
+        game: PairGame = PairGame(),
         lr: float = 2e-4,
     ):
         super().__init__()

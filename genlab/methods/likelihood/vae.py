@@ -43,7 +43,7 @@ class VAE(Method):
         beta: float = 1.0,
         lr: float = 1e-3,
         *,
-        observation: Observation = Bernoulli(),  # noqa: B008
+        observation: Observation = Bernoulli(),
         free_bits: float = 0.0,
         importance: int = 1,
         draws: int = 64,

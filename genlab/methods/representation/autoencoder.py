@@ -115,7 +115,7 @@ class AutoEncoder(Method):
         net: nn.Module,
         error: ErrorName = "squared",
         penalties: Mapping[str, tuple[float, Penalty]] | None = None,
-        spoil: Spoil = Spoil(),  # noqa: B008
+        spoil: Spoil = Spoil(),
         lr: float = 1e-3,
     ):
         super().__init__()

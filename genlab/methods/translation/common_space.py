@@ -73,7 +73,7 @@ class CommonSpace(Method):
         decoders: nn.ModuleList,
         discriminators: nn.ModuleList | None = None,
         critic: nn.Module | None = None,
-        weights: Weights = Weights(),  # noqa: B008
+        weights: Weights = Weights(),
         lr: float = 2e-4,
     ):
         super().__init__()
