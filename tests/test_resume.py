@@ -17,8 +17,9 @@ from genlab.experiment import DataOptions, Experiment
 from genlab.run import Run
 from genlab.training.checkpoint import CheckpointError, not_finite
 from genlab.training.hooks import EarlyStopping
-from genlab.training.loop import RunningMean, fit
+from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
+from genlab.training.running_mean import RunningMean
 from genlab.training.update import NonFinite
 
 LENGTH = TrainOptions(

@@ -9,80 +9,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from genlab.core import distributed
-from genlab.core.files import Schema, mismatch
 from genlab.core.lock import locked
-from genlab.core.ranges import Range
-from genlab.core.text import one_line
-from genlab.training.checkpoint import CheckpointError, not_finite, reading, restore_module, restore_optimizer
+from genlab.training.ema import EMA
 from genlab.training.interrupt import Interrupt
+from genlab.training.method import Hook, Method, Stream, TrainOptions
 from genlab.training.progress import Progress
+from genlab.training.running_mean import RunningMean
+from genlab.training.state import State
+from genlab.training.update import Update
 
 if TYPE_CHECKING:
     from genlab.run import Run
-from genlab.training.ema import EMA
-from genlab.training.method import Hook, Method, Metrics, Stream, TrainOptions
-from genlab.training.update import NonFinite, Update
-
-
-class State:
-    """Everything that a checkpoint keeps: the parts by name, how far training has come, and the lines of its log."""
-
-    counts: ClassVar[Schema] = dict.fromkeys(("step", "images", "lines"), Annotated[int, Range(0, 10**15)])
-
-    def __init__(self, parts: dict[str, Any], run: Run | None):
-        self.parts, self.run, self.step = parts, run, 0
-
-    def save(self, images: int) -> None:
-        """Writes a checkpoint on rank 0, if there is a run.
-
-        Raises:
-            NonFinite: a weight, or another number of the state, is NaN or infinite; nothing was written.
-        """
-        state = {name: part.state_dict() for name, part in self.parts.items()}
-        if bad := not_finite(state):
-            raise NonFinite(f"{bad} is not finite after {images:,} images; the last good checkpoint stays")
-        if self.run and distributed.rank() == 0:
-            lines = self.run.logged()
-            self.run.checkpoints.save({"step": self.step, "images": images, "lines": lines, **state}, self.step)
-
-    def load(self, data: Stream) -> int:
-        """Restores the newest sound checkpoint, and what `data` and the log were then; returns the images seen."""
-        alone = self.run if distributed.rank() == 0 else None
-        found = distributed.broadcast_object(alone.checkpoints.load(set_aside=True) if alone else None)
-        if found:
-            self.restore(found)
-        data.images = found["images"] if found else 0
-        if alone:
-            alone.keep(found["lines"] if found else 0)
-        return data.images
-
-    def restore(self, found: dict[str, Any]) -> None:
-        """Raises CheckpointError if a part is missing or does not fit."""
-        file = found["file"]
-        if fault := mismatch(found, self.counts):
-            raise CheckpointError(f"{file} {fault}")
-        known = {*self.parts, *self.counts, "run", "file"}
-        if unknown := [str(name) for name in found if name not in known and not str(name).startswith("hook ")]:
-            raise CheckpointError(f"{file} has a part {one_line(unknown[0], 100)!r}: it was trained with other options")
-        for name, part in self.parts.items():
-            if name not in found:
-                raise CheckpointError(f"{file} has no {name!r}: it was trained with other options")
-            what = f"{name} in {file}"
-            if isinstance(part, nn.Module):
-                restore_module(part, found[name], what)
-            elif isinstance(part, Optimizer):
-                restore_optimizer(part, found[name], what)
-            else:
-                with reading(what):
-                    part.load_state_dict(found[name])
-        self.step = found["step"]
 
 
 def fit(
@@ -114,110 +56,115 @@ def fit(
         Locked: another process trains in the directory of `run`.
         Interrupted: SIGTERM or SIGINT came; the current step was finished and saved.
     """
-    options = options or method.config.training
-    device, rank, world = method.device, distributed.rank(), distributed.world_size()
-    method.to(memory_format=torch.channels_last)
-    distributed.broadcast(method.state_dict().values())
-    optimizers = method.optimizers()
-    base = {name: [group["lr"] for group in o.param_groups] for name, o in optimizers.items()}
-    update = Update(optimizers, options.clip)
-    average = EMA(method, options.half_life) if options.half_life is not None else None
-    parts: dict[str, Any] = {"method": method, **{f"optimizer {name}": o for name, o in optimizers.items()}}
-    if average:
-        parts["average"] = average
-    parts |= {f"hook {i}": hook for i, (_, hook) in enumerate(hooks) if hasattr(hook, "state_dict")}
-    window = parts["window"] = RunningMean(device)
-    state = State(parts, run)
-    method.train()
-
-    def current() -> Method:
-        return average.current(method) if average else method.eval()
-
-    cuda = [device] if device.type == "cuda" else []
+    training = Training(method, data, options or method.config.training, run, hooks)
     with (
-        locked(run.path) if run and rank == 0 else nullcontext(),
+        locked(run.path) if run and training.first else nullcontext(),
         Interrupt() as interrupt,
-        Progress(title, options.images, state.load(data)) as progress,
-        torch.random.fork_rng(devices=cuda),
+        Progress(title, training.options.images, training.state.load(data)) as progress,
+        torch.random.fork_rng(devices=[method.device] if method.device.type == "cuda" else []),
     ):
-        while data.images < options.images:
-            before = data.images
-            update.progress = before / options.images
-            for name, optimizer in optimizers.items():
-                for group, lr in zip(optimizer.param_groups, base[name]):
-                    group["lr"] = lr * options.learning_rate(update.progress)
-            if not method.training:  # a hook has looked at it
-                method.train()
-            reseed(options.seed, state.step, rank, world, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-                metrics = method.step(data, update)
-            metrics = {name: value.detach() for name, value in metrics.items()}  # or the graph outlives the step
-            distributed.broadcast(method.buffers())  # running statistics, pools: those of rank 0
-            images = data.images
-            if average:
-                average.track(method, images - before, images)
-            if state.step == 0 and (sanity_check := method.sanity_check(metrics)):
-                warnings.warn(sanity_check, stacklevel=2)
-            state.step += 1
-            window.add(metrics)
-
-            def due(every: int, before: int = before, images: int = images) -> bool:
-                return images // every > before // every or images >= options.images
-
-            if due(options.log_every):
-                update.check()
-                row = window.means()
-                progress.log(images, "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
-                if run and rank == 0:
-                    run.log({"step": state.step, "images": images, **row})
-            progress.advance(images)
-            enough = [hook(images, current()) is True for every, hook in hooks if due(every)] if rank == 0 else []
-            stop = distributed.highest(interrupt.signal or any(enough), device)
-            if due(options.save_every) or stop:
-                update.check()
-                current()
-                state.save(images)
+        while not training.finished:
+            training.step()
+            if training.due(training.options.log_every):
+                training.log(progress)
+            progress.advance(data.images)
+            enough = training.call_hooks()
+            stop = distributed.highest(interrupt.signal or enough, method.device)
+            if training.due(training.options.save_every) or stop:
+                training.save()
             if stop:
-                interrupt.reraise(stop, images)
+                interrupt.reraise(stop, data.images)
                 break
-    return current()
+    return training.current()
 
 
-class RunningMean:
-    """Means of the metrics since the last line of the log; summed on the device, fetched at once."""
+class Training:
+    """A method in training, with its optimizers, its average and its log; `fit` says what happens when."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.names: list[str] = []  # the same at every step
-        self.sums: Tensor | float = 0.0
-        self.steps = 0
+    def __init__(
+        self,
+        method: Method,
+        data: Stream,
+        options: TrainOptions,
+        run: Run | None,
+        hooks: Sequence[tuple[int, Hook]],
+    ):
+        self.method, self.data, self.options, self.run, self.hooks = method, data, options, run, hooks
+        self.rank, self.world, self.first = distributed.rank(), distributed.world_size(), distributed.rank() == 0
+        self.before = 0  # images seen before the last step
+        method.train().to(memory_format=torch.channels_last)
+        distributed.broadcast(method.state_dict().values())
+        self.optimizers = method.optimizers()
+        self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
+        self.update = Update(self.optimizers, options.clip)
+        self.average = EMA(method, options.half_life) if options.half_life is not None else None
+        self.means = RunningMean(method.device)
+        self.state = State(self._parts(), run)
 
-    @torch.no_grad()
-    def add(self, metrics: Metrics) -> None:
-        if self.steps and self.names != list(metrics):
-            raise ValueError(f"a step reports {list(metrics)}, those before it {self.names}")
-        self.names, self.steps = list(metrics), self.steps + 1
-        if metrics:
-            self.sums = torch.stack([value.detach().float() for value in metrics.values()]) + self.sums
+    def _parts(self) -> dict[str, Any]:
+        """What a checkpoint keeps, by name."""
+        parts: dict[str, Any] = {"method": self.method}
+        parts |= {f"optimizer {name}": optimizer for name, optimizer in self.optimizers.items()}
+        if self.average:
+            parts["average"] = self.average
+        parts |= {f"hook {i}": hook for i, (_, hook) in enumerate(self.hooks) if hasattr(hook, "state_dict")}
+        return {**parts, "window": self.means}
 
-    def means(self) -> dict[str, float]:
-        """Name -> mean, and starts anew."""
-        values = (self.sums / self.steps).tolist() if isinstance(self.sums, Tensor) else []
-        self.sums, self.steps = 0.0, 0
-        return dict(zip(self.names, values))
+    @property
+    def finished(self) -> bool:
+        return self.data.images >= self.options.images
 
-    def state_dict(self) -> dict[str, Any]:
-        sums = self.sums.tolist() if isinstance(self.sums, Tensor) else []  # numbers: a metric may be NaN, a part not
-        return {"names": self.names, "sums": sums, "steps": self.steps}
+    def due(self, every: int) -> bool:
+        """In the last step another `every` images were completed, or training was."""
+        return self.data.images // every > self.before // every or self.finished
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if fault := mismatch(state, {"names": list[str], "sums": list, "steps": Annotated[int, Range(0)]}):
-            raise ValueError(fault)
-        self.names, self.steps = state["names"], state["steps"]
-        sums = torch.tensor(state["sums"], dtype=torch.float32, device=self.device)
-        if sums.shape != (len(self.names) if self.steps else 0,):
-            raise ValueError(f"it holds {len(sums)} sums of {len(self.names)} metrics")
-        self.sums = sums if len(sums) else 0.0
+    def step(self) -> None:
+        """One step of the method at the scheduled learning rates; the average follows."""
+        method, device = self.method, self.method.device
+        self.before = self.data.images
+        self.update.progress = self.before / self.options.images
+        self._set_learning_rates()
+        if not method.training:  # a hook has looked at it
+            method.train()
+        reseed(self.options.seed, self.state.step, self.rank, self.world, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            metrics = method.step(self.data, self.update)
+        metrics = {name: value.detach() for name, value in metrics.items()}  # or the graph outlives the step
+        distributed.broadcast(method.buffers())  # running statistics, pools: those of rank 0
+        if self.average:
+            self.average.track(method, self.data.images - self.before, self.data.images)
+        if self.state.step == 0 and (suspicion := method.sanity_check(metrics)):
+            warnings.warn(suspicion, stacklevel=3)
+        self.state.step += 1
+        self.means.add(metrics)
+
+    def _set_learning_rates(self) -> None:
+        factor = self.options.learning_rate(self.update.progress)
+        for name, optimizer in self.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.rates[name]):
+                group["lr"] = rate * factor
+
+    def log(self, progress: Progress) -> None:
+        """Shows the means of the metrics since the last call, and writes them to the log of the run."""
+        self.update.check()
+        means, images = self.means.means(), self.data.images
+        progress.log(images, "  ".join(f"{name} {value:.4g}" for name, value in means.items()))
+        if self.run and self.first:
+            self.run.log({"step": self.state.step, "images": images, **means})
+
+    def call_hooks(self) -> bool:
+        """Calls the hooks that are due, on rank 0; True if one of them wants training to stop."""
+        due = [hook for every, hook in self.hooks if self.due(every)] if self.first else []
+        return any([hook(self.data.images, self.current()) is True for hook in due])
+
+    def save(self) -> None:
+        self.update.check()
+        self.current()  # brings the buffers of the average up to date
+        self.state.save(self.data.images)
+
+    def current(self) -> Method:
+        """The averaged method if there is an average, else the method, in eval mode."""
+        return self.average.current(self.method) if self.average else self.method.eval()
 
 
 def reseed(seed: int, step: int, rank: int, world: int, device: torch.device) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genlab.core import distributed
-
-if TYPE_CHECKING:
-    pass
 
 
 class NonFinite(ArithmeticError):

@@ -1,0 +1,73 @@
+"""What a training keeps in its checkpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from torch import nn
+from torch.optim import Optimizer
+
+from genlab.core import distributed
+from genlab.core.files import Schema, mismatch
+from genlab.core.ranges import Range
+from genlab.core.text import one_line
+from genlab.training.checkpoint import CheckpointError, not_finite, reading, restore_module, restore_optimizer
+from genlab.training.method import Stream
+from genlab.training.update import NonFinite
+
+if TYPE_CHECKING:
+    from genlab.run import Run
+
+
+class State:
+    """Everything that a checkpoint keeps: the parts by name, how far training has come, and the lines of its log."""
+
+    counts: ClassVar[Schema] = dict.fromkeys(("step", "images", "lines"), Annotated[int, Range(0, 10**15)])
+
+    def __init__(self, parts: dict[str, Any], run: Run | None):
+        self.parts, self.run, self.step = parts, run, 0
+
+    def save(self, images: int) -> None:
+        """Writes a checkpoint on rank 0, if there is a run.
+
+        Raises:
+            NonFinite: a weight, or another number of the state, is NaN or infinite; nothing was written.
+        """
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        if bad := not_finite(state):
+            raise NonFinite(f"{bad} is not finite after {images:,} images; the last good checkpoint stays")
+        if self.run and distributed.rank() == 0:
+            lines = self.run.logged()
+            self.run.checkpoints.save({"step": self.step, "images": images, "lines": lines, **state}, self.step)
+
+    def load(self, data: Stream) -> int:
+        """Restores the newest sound checkpoint, and what `data` and the log were then; returns the images seen."""
+        alone = self.run if distributed.rank() == 0 else None
+        found = distributed.broadcast_object(alone.checkpoints.load(set_aside=True) if alone else None)
+        if found:
+            self.restore(found)
+        data.images = found["images"] if found else 0
+        if alone:
+            alone.keep(found["lines"] if found else 0)
+        return data.images
+
+    def restore(self, found: dict[str, Any]) -> None:
+        """Raises CheckpointError if a part is missing or does not fit."""
+        file = found["file"]
+        if fault := mismatch(found, self.counts):
+            raise CheckpointError(f"{file} {fault}")
+        known = {*self.parts, *self.counts, "run", "file"}
+        if unknown := [str(name) for name in found if name not in known and not str(name).startswith("hook ")]:
+            raise CheckpointError(f"{file} has a part {one_line(unknown[0], 100)!r}: it was trained with other options")
+        for name, part in self.parts.items():
+            if name not in found:
+                raise CheckpointError(f"{file} has no {name!r}: it was trained with other options")
+            what = f"{name} in {file}"
+            if isinstance(part, nn.Module):
+                restore_module(part, found[name], what)
+            elif isinstance(part, Optimizer):
+                restore_optimizer(part, found[name], what)
+            else:
+                with reading(what):
+                    part.load_state_dict(found[name])
+        self.step = found["step"]
