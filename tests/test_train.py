@@ -20,7 +20,7 @@ from genlab.training.loop import fit
 from genlab.training.method import Method, TrainOptions
 from genlab.training.optim import sgd
 from genlab.training.progress import Progress
-from genlab.training.update import NonFinite, Update
+from genlab.training.update import NonFinite, Update, mark_non_finite
 
 
 class Scalar(Method):
@@ -103,6 +103,19 @@ def test_a_non_finite_gradient_of_a_finite_loss_stops_too():
     with pytest.raises(NonFinite):
         fit(method, stream(8), TrainOptions(images=8))
     assert method.w.item() == 0
+
+
+@pytest.mark.parametrize("kernel", ["private", "public"])
+def test_numbers_that_are_not_finite_are_marked_with_and_without_the_private_kernel(kernel, monkeypatch):
+    if kernel == "public":
+        monkeypatch.delattr(torch, "_amp_foreach_non_finite_check_and_unscale_")
+    failed, one = torch.zeros(()), torch.ones(())
+    for numbers, verdict in [([1.0, 2.0], 0), ([math.nan], 1), ([1.0], 1)]:  # once failed, it stays so
+        mark_non_finite([torch.tensor(numbers), torch.ones(2, 2)], failed, one)
+        assert failed == verdict
+    failed.zero_()
+    mark_non_finite([torch.tensor(-math.inf)], failed, one)
+    assert failed == 1
 
 
 def test_the_deferred_guard_freezes_every_optimizer_from_the_bad_step_on():

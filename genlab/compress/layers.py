@@ -41,11 +41,20 @@ def harden(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if parametrize.is_parametrized(module, "weight"):
             weight: Tensor = module.weight.detach().clone()  # type: ignore[operator]
-            own = type(module)  # torch makes a class for it, shared by its copies, and would change them, too
-            module.__class__ = type(own.__name__, own.__bases__, dict(own.__dict__))
+            _own_class(module)
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
             module.weight = nn.Parameter(weight)
     return net
+
+
+def _own_class(module: nn.Module) -> None:
+    """Gives a parametrised module a class that no copy of it shares.
+
+    torch makes a class for every parametrised module, its copies share that class, and `remove_parametrizations` takes
+    the parametrised attribute out of it.
+    """
+    shared = type(module)
+    module.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))
 
 
 def hardened(net: nn.Module) -> nn.Module:

@@ -55,20 +55,38 @@ class Update:
     def guard(self, name: str, optimizer: Optimizer, numbers: list[Tensor]) -> None:
         """Keeps a step with a number that is not finite from happening: at once on the CPU, without a wait on a GPU.
 
-        `failed` is 1 from the first such number on. One kernel looks at all of them: that of torch.amp.GradScaler,
-        which also multiplies them, here by 1.
+        `failed` is 1 from the first such number on.
         """
-        torch._amp_foreach_non_finite_check_and_unscale_(numbers, self.failed, self.one)
+        mark_non_finite(numbers, self.failed, self.one)
         if self.deferred(optimizer):
-            optimizer.found_inf = self.failed  # type: ignore[attr-defined]  # read by the fused kernels
+            optimizer.found_inf = self.failed  # type: ignore[attr-defined]
         elif self.failed:
             raise NonFinite(f"the loss or gradient of {name!r} is not finite")
 
     def deferred(self, optimizer: Optimizer) -> bool:
-        """Does the optimizer read the verdict on the device?"""
-        return self.failed.is_cuda and getattr(optimizer, "_step_supports_amp_scaling", False)
+        """Is the verdict read on the device, by the optimizer?"""
+        return self.failed.is_cuda and reads_verdict(optimizer)
 
     def check(self) -> None:
         """Raises NonFinite if a deferred guard has tripped; waits for the device."""
         if self.failed:
             raise NonFinite(f"the loss or gradient of one of {sorted(self.optimizers)} is not finite")
+
+
+def mark_non_finite(numbers: list[Tensor], failed: Tensor, one: Tensor) -> None:
+    """Sets `failed`, a scalar on the device, to 1 if any of `numbers` is NaN or infinite; does not wait for the device.
+
+    One kernel looks at all of them, that of torch.amp.GradScaler, which also multiplies them by `one`. It is private:
+    without it, they are looked at one by one.
+    """
+    kernel = getattr(torch, "_amp_foreach_non_finite_check_and_unscale_", None)
+    if kernel is not None:
+        kernel(numbers, failed, one)
+    elif numbers:
+        finite = torch.stack([number.isfinite().all() for number in numbers]).all()
+        failed.copy_(torch.maximum(failed, (~finite).to(failed)))
+
+
+def reads_verdict(optimizer: Optimizer) -> bool:
+    """Does the optimizer skip its step on the device where its `found_inf` is 1? Fused ones do, by a private flag."""
+    return getattr(optimizer, "_step_supports_amp_scaling", False)
