@@ -10,6 +10,7 @@ from toys import METHODS
 import genlab
 from genlab.experiment import DataOptions, Experiment, config_of, data_of, load
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid, save_grid
 from genlab.reporting.report import Report, spread
 from genlab.run import Run, RunError
@@ -131,6 +132,19 @@ def test_the_report_escapes_what_it_is_given(tmp_path):
     page = Report("<a>").section("<b>").table(["<c>"], [["<d>", 0.123456, True]]).warnings(["<e>"])
     text = page.save(tmp_path / "deep" / "r.html").read_text()
     assert not re.search(r"<[acde]>", text) and "&lt;d&gt;" in text and "0.1235" in text
+
+
+def test_the_end_of_a_recipe_shows_tables_and_writes_results_and_report(tmp_path, capsys):
+    header, rows = ["network", "errors"], [["student [30]", 10.25], ["teacher", 7]]
+    report = Report("r").section("Errors").table(header, rows)
+    finish(tmp_path / "out", report, records(header, rows))
+    shown = capsys.readouterr().out
+    assert all(word in shown.replace("\n", "") for word in ("Errors", "student [30]", "10.25", "report.html"))
+    assert json.loads((tmp_path / "out" / "results.json").read_text())[1] == {"network": "teacher", "errors": 7}
+    assert "student [30]" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(TypeError):
+        finish(tmp_path / "none", report, {"x": torch.zeros(1)})
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_spread_is_that_of_a_sample_and_nothing_of_one_value():

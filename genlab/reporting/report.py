@@ -26,8 +26,11 @@ class Report:
 
     def __init__(self, title: str):
         self.title, self.parts = title, [f"<h1>{escaped(title)}</h1>"]
+        self.tables: list[tuple[str, Sequence[str], list[Sequence[Any]]]] = []  # title of the section, header, rows
+        self.heading = ""  # of the current section
 
     def section(self, title: str, text: str = "") -> Report:
+        self.heading = title
         self.parts.append(f"<h2>{escaped(title)}</h2>")
         return self.text(text) if text else self
 
@@ -41,6 +44,8 @@ class Report:
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Report:
         """Numbers are aligned right; floats are shown with four significant digits."""
+        rows = [tuple(row) for row in rows]
+        self.tables.append((self.heading, header, rows))
         cells = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
         head = "".join(f"<th>{escaped(name)}</th>" for name in header)
         self.parts.append(f"<table><tr>{head}</tr>{cells}</table>")
