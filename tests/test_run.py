@@ -62,7 +62,7 @@ def test_options_survive_the_way_through_json(trained):
 def test_the_same_command_continues_and_another_experiment_is_refused_naming_the_difference(tmp_path):
     def go(images, lr=0.05):
         options = TrainOptions(images=images, batch=16, log_every=16)
-        return Experiment(ClassifierConfig(net="mlp", width=8, lr=lr), training=options).run(tmp_path / "r")
+        return Experiment(ClassifierConfig(net="mlp", width=8, lr=lr), **vars(options)).run(tmp_path / "r")
 
     go(32)
     longer = go(64)
@@ -73,7 +73,7 @@ def test_the_same_command_continues_and_another_experiment_is_refused_naming_the
 
 
 def test_figures_of_a_classifier_are_those_of_the_test_split(tmp_path):
-    experiment = Experiment(ClassifierConfig(net="mlp", width=64), training=TrainOptions(images=20_000, batch=50))
+    experiment = Experiment(ClassifierConfig(net="mlp", width=64), images=20_000, batch=50)
     method = experiment.run(tmp_path / "r")
     test = experiment.data.load("test")
     right = (method(test.x).argmax(1) == test.labels).float().mean().item()
