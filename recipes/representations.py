@@ -51,7 +51,7 @@ def main(config: Config) -> None:
     data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Representations")
     options = genlab.TrainOptions(config.images, seed=config.seed)
     each = max(1, config.images // 5)
-    plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", each=each)
+    plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", images_per_layer=each)
     pretraining, infomax = (genlab.Experiment(method, data, **vars(options)) for method in (plan, DeepInfoMaxConfig()))
     check_all([pretraining, infomax])
     known, test = data.load("train"), data.load("test")
