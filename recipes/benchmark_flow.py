@@ -57,7 +57,7 @@ def main(config: Config) -> None:
     stream = Stream(images, config.batch)
     method = FlowConfig(steps=config.couplings, width=config.width, logit=0.0)  # the others have none
     method = method.build(SHAPE, 0).to(images.device, memory_format=torch.channels_last)
-    other = Flow(apart(SHAPE, config.couplings, config.width), SHAPE).to(images.device)
+    other = Flow(apart(SHAPE, config.couplings, config.width), SHAPE, method.config).to(images.device)
     x, options = next(stream)[0], TrainOptions(config.steps * config.batch, config.batch, log_every=10**9)
     lab = partial(fit, method, stream, options)
     rivals: dict[str, Any] = {

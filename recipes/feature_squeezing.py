@@ -32,7 +32,10 @@ COSTS = {"miss 1, alarm 1": Costs(), "miss 10, alarm 1": Costs(miss=10), "miss 1
 PIXELS = AutoregressiveConfig(head="logistic", levels=16, layers=3)
 MODELS: dict[str, tuple[Any, Any]] = {
     "auto-encoder": (AutoEncoderConfig(), lambda m: by.ReconstructionError(m.reconstruct)),
-    "VAE": (VAEConfig(draws=1), lambda m: by.NegativeLogLikelihood(lambda x: -sum(m.bound(x)))),
+    "VAE": (
+        VAEConfig(evaluation_samples=1),
+        lambda m: by.NegativeLogLikelihood(lambda x: -sum(m.reconstruction_and_kl(x))),
+    ),
     "flow": (
         FlowConfig("realnvp", logit=0.0),
         lambda m: by.NegativeLogLikelihood(lambda x: m.density((255 * x + 0.5) / 256)),

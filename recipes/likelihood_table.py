@@ -35,7 +35,7 @@ WAYS = {
     "Row LSTM": ("exact", AutoregressiveConfig("row-lstm", "softmax", layers=3, lr=2e-3), 1.0),
     "Diagonal BiLSTM": ("exact", AutoregressiveConfig("diagonal-bilstm", "softmax", layers=1, lr=2e-3), 1.0),
     "Glow": ("bound", FlowConfig("glow"), 1.0),
-    "VAE": ("bound, 64 draws", VAEConfig(pixels="gaussian", latent=16), 4.0),
+    "VAE": ("bound, 64 samples", VAEConfig(pixels="gaussian", latent=16), 4.0),
     "VQ-VAE": ("bound", VQVAEConfig(codes=64, width=32), 4.0),
 }
 

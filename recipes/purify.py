@@ -33,7 +33,7 @@ DCGAN = GANConfig(width=32, hidden=0, lr_generator=None)
 MODELS: dict[str, tuple[Any, Any]] = {
     "classifier": (ClassifierConfig(), None),
     "gan": (DCGAN, lambda m, c: DefenseGAN(m.generator, m.latent, 4, c.descent)),
-    "vae": (VAEConfig(pixels="gaussian", sigma=0.1, draws=1), lambda m, c: Reconstruct(m.reconstruct)),
+    "vae": (VAEConfig(pixels="gaussian", sigma=0.1, evaluation_samples=1), lambda m, c: Reconstruct(m.reconstruct)),
     "auto-encoder": (AutoEncoderConfig(noise=0.1), lambda m, c: Reconstruct(m.reconstruct)),
     "pixelcnn": (AutoregressiveConfig(levels=17, layers=3), lambda m, c: PixelDefend(m.net, m.head, c.eps)),
 }

@@ -51,7 +51,7 @@ def main(config: Config) -> None:
     data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Representations")
     options = genlab.TrainOptions(config.images, seed=config.seed)
     each = max(1, config.images // 5)
-    plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", each=each)
+    plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", images_per_layer=each)
     pretraining, infomax = (genlab.Experiment(method, data, **vars(options)) for method in (plan, DeepInfoMaxConfig()))
     check_all([pretraining, infomax])
     known, test = data.load("train"), data.load("test")
@@ -61,7 +61,7 @@ def main(config: Config) -> None:
     for n in config.labels:
         few = known.subset(torch.cat([(known.labels == c).nonzero()[:n, 0] for c in range(len(known.classes))]))
         for name, layers in {"pre-trained": ready, "random": plan.build(known.shape, 0)}.items():
-            net = Classifier(layers.classifier(len(known.classes)).requires_grad_(True), 0.05).to(known.device)
+            net = Classifier(layers.classifier(len(known.classes)).requires_grad_(True)).to(known.device)
             genlab.fit(net, Stream(few, 50), replace(options, schedule="cosine"), title=f"{name}, {n} labels")
             rows.append([n, name, net.evaluate(test)["accuracy"]])
     page.section("Few labels").table(few_head := ["labels per class", "start", "accuracy"], rows)

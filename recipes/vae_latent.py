@@ -1,4 +1,4 @@
-"""The latents of a VAE beside those of an auto-encoder (the same without the rate), and a mixture of Gaussians.
+"""The latents of a VAE beside those of an auto-encoder (the same without the KL term), and a mixture of Gaussians.
 
 python recipes/vae_latent.py                                     # scikit-learn's digits, minutes on one core
 python recipes/vae_latent.py --data mnist --data-root DIR --images 600000 --width 32 --covariance diag
@@ -19,9 +19,10 @@ from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Width
 from genlab.experiment import check_all
 from genlab.latent.walks import interpolate, plane, traverse
+from genlab.likelihood.gaussian import kl_to_standard_normal
 from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
-from genlab.methods.likelihood.vae import VAEConfig, rates
+from genlab.methods.likelihood.vae import VAEConfig
 from genlab.metrics.features import Pixels, default_features
 from genlab.metrics.memorisation import nearest_image
 from genlab.metrics.sharpness import sharpness
@@ -57,9 +58,9 @@ def main(config: Config) -> None:
         models[name] = each.run(config.out / name, pictures=1)
     torch.set_grad_enabled(False)
     vae, sure = models["VAE"], lambda x: float(features.logits(features(x)).softmax(1).amax(1).mean())
-    two = rates(*vae.posterior(x)).mean(0).argsort(descending=True).tolist()[:2]
+    two = kl_to_standard_normal(*vae.posterior(x)).mean(0).argsort(descending=True).tolist()[:2]
     sliders = vae.decode(traverse(torch.zeros(10, device=x.device), two, plane(10)))
-    page.section("The two of ten dimensions with the highest rate, from -3 to 3").picture(grid_png(sliders, 10))
+    page.section("The two of ten dimensions with the largest KL, from -3 to 3").picture(grid_png(sliders, 10))
     a, b = (images[test.labels[: config.n] != test.labels[-config.n :]] for images in (x, test.x[-config.n :]))
     ways = {name: m.decode(interpolate(m.encode(a), m.encode(b), 9)) for name, m in list(models.items())[:2]}
     middle = {name: sure(way[4::9]) for name, way in {"pixels": interpolate(a, b, 9), **ways}.items()}
@@ -67,8 +68,9 @@ def main(config: Config) -> None:
     for name, way in ways.items():
         page.picture(grid_png(way[:72], 9), name)
     logs = {name: genlab.Run(config.out / name).metrics() for name in models}
-    noise = {name: [[row[k] for row in log] for k in ("images", "deviation")] for name, log in logs.items()}
-    page.section("Without the penalty the noise goes").picture(curves(noise, x="images", y="deviation", log=True))
+    noise = {name: [[row[k] for row in log] for k in ("images", "posterior_std")] for name, log in logs.items()}
+    page.section("Without the KL term the variance vanishes")
+    page.picture(curves(noise, x="images", y="posterior_std", log=True))
     mixture, rows = Mixture.fit(train, config.components, config.covariance), []
     drawn = {name: m.sample(config.n).to(x) for name, m in {**models, "mixture": mixture}.items()}
     spoilt = {"test, shifted": x.roll(1, 3), "test, blurred": (x + x.roll(1, 3)) / 2, "test, VAE": vae.reconstruct(x)}
@@ -80,7 +82,7 @@ def main(config: Config) -> None:
     page.table(["images", "sharpness", "nearest", "confidence", "pixel error"], rows)
     bits = {"mixture": likelihood(mixture.log_prob, test), "Gaussian VAE": models["Gaussian VAE"].evaluate(test)}
     page.table(["model of 8-bit pixels", "bits/dim"], [[name, found["bits_per_dim"]] for name, found in bits.items()])
-    found = {"middle": middle, "deviation": noise, "images": rows, "likelihood": bits}
+    found = {"middle": middle, "posterior_std": noise, "images": rows, "likelihood": bits}
     print(middle, *rows, bits, sep="\n")
     write_atomically(config.out / "results.json", json.dumps(found).encode())
     print(f"report {page.save(config.out / 'report.html')}")

@@ -12,9 +12,10 @@ from toys import CLASSES, SHAPE, images, make, stream
 from genlab.data import Images, Stream, load
 from genlab.latent.baselines import nmf, pca
 from genlab.latent.codes import farness, probe, scatter, search, squared_error
+from genlab.likelihood.decoders import LogisticLikelihood
 from genlab.methods.classification.classifier import ClassifierConfig
-from genlab.methods.likelihood.vq_vae import Codebook, Logistic, usage
-from genlab.methods.representation.autoencoder import AutoEncoderConfig, Spoil, contractive, jacobian_norm
+from genlab.methods.likelihood.vq_vae import Codebook, VQVAEConfig, usage
+from genlab.methods.representation.autoencoder import AutoEncoderConfig, Corruption, contractive, jacobian_norm
 from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig, information
 from genlab.methods.representation.disentangle import DisentangleConfig
 from genlab.methods.representation.pretraining import PreTrainingConfig
@@ -109,12 +110,12 @@ def test_a_sparse_code_is_sparse_and_a_short_one_short():
 
 def test_a_denoiser_filters_noise_that_it_was_shown():
     found = trained(AutoEncoderConfig(hidden=(64,), code=16, noise=0.4)).evaluate(images())
-    assert found["error_restored"] < 0.5 * found["error_spoiled"]
+    assert found["error_denoised"] < 0.5 * found["error_corrupted"]
 
 
 def test_spoiling_leaves_pixels_in_their_range_and_blackens_its_share():
     x = torch.full((50, 3, 20, 20), 0.5)
-    noisy, masked = Spoil(noise=1.0)(x), Spoil(mask=0.3)(x)
+    noisy, masked = Corruption(noise=1.0)(x), Corruption(mask=0.3)(x)
     assert noisy.min() == 0 and noisy.max() == 1
     assert ((masked == 0).float().mean() - 0.3).abs() < 0.02 and set(masked.unique().tolist()) == {0.0, 0.5}
     assert torch.equal(masked[:, 0], masked[:, 1])  # all channels of a pixel
@@ -143,7 +144,7 @@ def test_a_transposed_convolution_is_one_of_the_spread_input_with_the_turned_ker
 
 
 def test_layers_learn_one_after_the_other_and_then_together():
-    method = PreTrainingConfig(sizes=(16, 8), each=64).build(SHAPE, CLASSES)
+    method = PreTrainingConfig(sizes=(16, 8), images_per_layer=64).build(SHAPE, CLASSES)
     data, update = stream(32), Update(method.optimizers())
     for expected in ([True, False], [True, False], [False, True], [False, True], [True, True]):
         before = [layer.weight.clone() for layer in method.net.up]
@@ -174,7 +175,7 @@ def test_the_codebook_is_the_running_mean_of_what_chose_it():
 
 
 def test_the_nearest_vector_is_the_nearest():
-    book, z = Codebook(7, 3), torch.randn(2, 3, 4, 5)
+    book, z = Codebook(7, 3, decay=0.99, dead=0.05), torch.randn(2, 3, 4, 5)
     far = (z.movedim(1, -1)[..., None, :] - book.vectors).square().sum(-1)
     k = book.nearest(z)
     assert k.shape == (2, 4, 5) and torch.equal(k, far.argmin(-1))
@@ -185,7 +186,7 @@ def test_the_gradient_goes_straight_through():
     method = make("vq-vae")
     z = torch.randn(2, 4, 2, 2, requires_grad=True)
     k = method.codebook.nearest(z)
-    quantised = method.quantised(z, k)
+    quantised = method.straight_through(z, k)
     assert torch.allclose(quantised, method.codebook(k), atol=1e-6)
     given = torch.randn_like(z)
     assert torch.equal(torch.autograd.grad(quantised, z, given)[0], given)
@@ -193,7 +194,7 @@ def test_the_gradient_goes_straight_through():
 
 def test_dead_codes_start_anew_from_the_batch():
     torch.manual_seed(0)
-    book, z = Codebook(8, 2, dead=0.1), 5 + torch.rand(16, 2, 4, 4)
+    book, z = Codebook(8, 2, decay=0.99, dead=0.1), 5 + torch.rand(16, 2, 4, 4)
     book.learn(z, torch.zeros(16, 4, 4, dtype=torch.int64))
     assert torch.cdist(book.vectors[1:], z.movedim(1, -1).flatten(0, 2)).amin(1).max() < 1e-3
     for _ in range(20):
@@ -212,14 +213,14 @@ def test_the_logistic_of_a_pixel_sums_to_one_over_its_256_values():
     x = (torch.arange(256) / 255).view(-1, 1, 1, 1)
     for i in range(9):
         one = outputs[:, :, i // 3, i % 3, None, None].expand(256, -1, -1, -1)
-        assert float(Logistic().log_prob(one, x).exp().sum()) == pytest.approx(1, abs=1e-4)
+        assert float(LogisticLikelihood().log_prob(one, x).exp().sum()) == pytest.approx(1, abs=1e-4)
 
 
 def test_vq_figures_are_code_lengths():
     method = make("vq-vae").eval()
     found = method.evaluate(images())
     assert found["rate_uniform"] == pytest.approx(4 * log(8))
-    assert found["bits_per_dim"] == pytest.approx((found["distortion"] + found["rate"]) / 64 / log(2))
+    assert found["bits_per_dim"] == pytest.approx((found["reconstruction"] + found["rate"]) / 64 / log(2))
     bits = -float(method.log_prob(images().x).detach().mean()) / 64 / log(2)
     assert found["bits_per_dim"] == pytest.approx(bits, rel=1e-4)
     assert "bits_per_dim" not in make("vq-vae bernoulli").evaluate(images())
@@ -299,8 +300,8 @@ def test_infomax_finds_information_and_pairs_that_do_not_match_have_none():
     method = fit(method, Stream(data, 64), TrainOptions(32_000, 64)).eval()
     with torch.no_grad():
         features = method.encoder.features(data.x[:400])
-        code, judge = method.encoder.head(features), method.judges["global"]
-        own, other, third = (judge(features.roll(n, 0), code) for n in (0, 1, 2))
+        code, discriminator = method.encoder.head(features), method.discriminators["global"]
+        own, other, third = (discriminator(features.roll(n, 0), code) for n in (0, 1, 2))
     assert 2 * log(2) > information(own, other) > 0.5 > 0.1 > information(third, other)
     found = method.evaluate(load("digits", "test"))
     assert found["probe"] > found["probe_untrained"] + 0.1
@@ -336,7 +337,7 @@ def test_pretraining_helps_where_labels_are_few():
     data, test = load("digits"), load("digits", "test")
     few = data.subset(torch.cat([(data.labels == c).nonzero()[:2, 0] for c in range(10)]))
     torch.manual_seed(0)
-    plan = PreTrainingConfig(sizes=(64, 64, 32), each=8_000)
+    plan = PreTrainingConfig(sizes=(64, 64, 32), images_per_layer=8_000)
     method = fit(plan.build(data.shape, 10), Stream(data, 64), TrainOptions(32_000, 64))
     found = []
     for net in (method.classifier(10), plan.build(data.shape, 10).classifier(10)):
@@ -352,20 +353,20 @@ BAD = [
     (lambda: Dense(SHAPE, (4,)).decode(torch.zeros(2, 5)), r"codes \(N, 4\), got \(2, 5\)"),
     (lambda: Convolutional(SHAPE, 0), "at least 1, got 0"),
     (lambda: Convolutional(SHAPE, 4, unpool="switches").decode(torch.zeros(1, 4)), "'copy' needs none"),
-    (lambda: Spoil(mask=1.0), "mask must be at least 0 and below 1, got 1.0"),
+    (lambda: Corruption(mask=1.0), "mask must be at least 0 and below 1, got 1.0"),
     (lambda: AutoEncoderConfig(sparse=-1.0), "sparse must be at least 0 .*, got -1.0"),
-    (lambda: PreTrainingConfig(each=0), "each must be at least 1 .*, got 0"),
-    (lambda: Codebook(1, 4), "size=1"),
+    (lambda: PreTrainingConfig(images_per_layer=0), "images_per_layer must be at least 1 .*, got 0"),
+    (lambda: VQVAEConfig(codes=1), "codes must be at least 2 .*, got 1"),
     (lambda: encoder((1, 10, 10), 4, 8), r"multiples of 4, got \(1, 10, 10\)"),
     (lambda: DeepInfoMaxConfig(weight_global=0.0).build(SHAPE, 0), "must not both be 0"),
     (lambda: DisentangleConfig().build(SHAPE, 1), "at least 2 classes to tell apart, the data have 1"),
-    (lambda: DisentangleConfig().build((1, 4, 4), 2), "more than one place, got 1x1"),
+    (lambda: DisentangleConfig().build((1, 4, 4), 2), "more than one position, got 1x1"),
     (lambda: pca(images(), 65), r"1 to 64 components, not 65"),
     (lambda: pca(images(), 2).code(torch.zeros(1, 1, 4, 4)), r"\(1, 8, 8\), got \(1, 4, 4\)"),
     (lambda: search(torch.zeros(5, 2), torch.zeros(5)), "more than k codes, got 5"),
     (lambda: probe(torch.zeros(1, 2), torch.zeros(1)), "got 1 and share 0.5"),
     (lambda: scatter(torch.zeros(4, 3), torch.zeros(4), ("a",)), r"\(N, 2\) have a place in the plane, got \(4, 3\)"),
-    (lambda: next_of_one(), "another image to mismatch, got 1"),
+    (lambda: next_of_one(), "a batch of at least 2 images, got 1"),
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genlab.data import load
-from genlab.likelihood.heads import Bernoulli, Logistic, Palette, Regression, Softmax
+from genlab.likelihood.pixels import Bernoulli, LogisticMixture, Palette, Regression, Softmax
 from genlab.likelihood.sampling import draw, draw_naively
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 
@@ -150,7 +150,7 @@ def test_completion_keeps_what_is_known_and_draws_the_rest_from_what_stands_befo
 
 def test_every_head_is_a_distribution_and_its_two_ways_agree():
     torch.manual_seed(0)
-    for head in (Bernoulli(1), Softmax(1, 7), Logistic(1, 3, 9), Palette(3, 5)):
+    for head in (Bernoulli(1), Softmax(1, 7), LogisticMixture(1, 3, 9), Palette(3, 5)):
         outputs = 3 * torch.randn(2, 1, head.outputs, 3, 4)
         everything = head.log_probs(outputs)
         assert everything.shape == (2, 1, head.values, 3, 4)
@@ -160,7 +160,7 @@ def test_every_head_is_a_distribution_and_its_two_ways_agree():
 
 
 def test_the_logistic_head_has_the_closed_form_mass_and_finite_slopes_at_the_ends():
-    head = Logistic(1, 1, 256)
+    head = LogisticMixture(1, 1, 256)
     outputs = torch.tensor([0.0, 0.1, -2.0]).view(1, 1, 3, 1, 1).requires_grad_()
     for k, (low, high) in {100: (99.5, 100.5), 0: (-torch.inf, 0.5), 255: (254.5, torch.inf)}.items():
         value = head.log_prob(outputs, torch.full((1, 1, 1, 1), k))
@@ -210,8 +210,8 @@ def test_scheduled_sampling_feeds_the_net_its_own_draws_ever_more():
     model = config.build((1, 8, 8), 0)
     assert [model.self_sampling(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.2, 0.4, 0.6])
     k = torch.full((400, 1, 8, 8), 3)  # an untrained net draws another value three times in four
-    assert (model.fed(k, None, 0.4) != k).double().mean() == pytest.approx(0.3, abs=0.02)
-    assert torch.equal(model.fed(k, None, 0.0), k)
+    assert (model.self_sampled(k, None, 0.4) != k).double().mean() == pytest.approx(0.3, abs=0.02)
+    assert torch.equal(model.self_sampled(k, None, 0.0), k)
     assert AutoregressiveConfig().build((1, 8, 8), 0).self_sampling(1.0) == 0
 
 

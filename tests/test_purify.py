@@ -18,7 +18,7 @@ from attacks.defences.scores import ReconstructionError
 from attacks.defences.smoothing import BitDepth, Filtered, Mean
 from attacks.latent import Latent
 from attacks.pgd import FGSM
-from genlab.likelihood.heads import Bernoulli, Head, Logistic, Palette, Regression, Softmax
+from genlab.likelihood.pixels import Bernoulli, LogisticMixture, Palette, PixelDistribution, Regression, Softmax
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import GatedPixelCNN
 
@@ -55,14 +55,14 @@ class Folded(nn.Module):
         return self.body(6 * z).sin().add(1).div(2).view(-1, 1, 4, 4)
 
 
-def pixel_model(head: Head) -> tuple[CausalNet, Head]:
+def pixel_model(head: PixelDistribution) -> tuple[CausalNet, PixelDistribution]:
     net = seeded(lambda: GatedPixelCNN(head.inputs, head.groups, 6, 2, head.outputs))
     for p in net.parameters():
         p.data.mul_(3)  # so that it is sure of something
     return net, head
 
 
-HEADS = {"softmax": Softmax(2, 5), "logistic": Logistic(2, 2, 9), "bernoulli": Bernoulli(2)}
+HEADS = {"softmax": Softmax(2, 5), "logistic": LogisticMixture(2, 2, 9), "bernoulli": Bernoulli(2)}
 
 
 def test_defense_gan_on_a_linear_generator_is_the_projection_onto_its_plane() -> None:

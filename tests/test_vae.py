@@ -1,4 +1,4 @@
-"""The variational auto-encoder: its penalty, its bounds against a model whose likelihood is known, its observations."""
+"""The variational auto-encoder: its KL term, its bounds where the likelihood is known, its decoder likelihoods."""
 
 from math import log, pi
 
@@ -10,11 +10,12 @@ from toys import images, make, stream
 
 from genlab.data import Images
 from genlab.latent.walks import interpolate, plane, quantiles, traverse
-from genlab.likelihood.decoders import Bernoulli, Gaussian
+from genlab.likelihood.decoders import BernoulliLikelihood, GaussianLikelihood
+from genlab.likelihood.gaussian import kl_to_standard_normal, reparameterise
 from genlab.likelihood.iwae import importance_bound, streamed_bound
 from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import bits_per_dim
-from genlab.methods.likelihood.vae import VAE, VAEConfig, rates
+from genlab.methods.likelihood.vae import VAE, VAEConfig
 from genlab.metrics.sharpness import sharpness
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
@@ -48,16 +49,26 @@ def linear_gaussian():
             mean = (x - b) @ gain.T
             return torch.cat([mean, 0.4 - precision.diagonal().log().expand_as(mean)], 1)
 
-    return VAE(Posterior(), decoder, 2, observation=White()), x, truth
+    return VAE(Posterior(), decoder, White(), VAEConfig(latent=2)), x, truth
 
 
-def test_the_rate_is_the_divergence_and_is_zero_only_at_the_prior():
+def test_the_kl_divergence_is_zero_only_at_the_prior():
     mean, log_var = torch.randn(50, 3), torch.randn(50, 3)
     expected = kl_divergence(Normal(mean, (log_var / 2).exp()), Normal(0, 1))
-    assert torch.allclose(rates(mean, log_var), expected, atol=1e-5)
-    assert rates(torch.zeros(1), torch.zeros(1)).item() == 0 and (rates(mean, log_var) > 0).all()
+    kl = kl_to_standard_normal(mean, log_var)
+    assert torch.allclose(kl, expected, atol=1e-5) and (kl > 0).all()
+    assert kl_to_standard_normal(torch.zeros(1), torch.zeros(1)).item() == 0
     grid = torch.cartesian_prod(torch.linspace(-1, 1, 21), torch.linspace(-1, 1, 21))
-    assert grid[rates(*grid.T).argmin()].abs().max() < 1e-6
+    assert grid[kl_to_standard_normal(*grid.T).argmin()].abs().max() < 1e-6
+
+
+def test_reparameterised_draws_have_mean_and_variance_and_gradients():
+    mean, log_variance = torch.tensor([1.0, -2.0]), torch.tensor([0.0, 2.0])
+    mean.requires_grad_(), log_variance.requires_grad_()
+    z = reparameterise(mean.expand(100_000, 2), log_variance.expand(100_000, 2))
+    assert torch.allclose(z.mean(0), mean, atol=0.05) and torch.allclose(z.var(0).log(), log_variance, atol=0.03)
+    d_mean, d_log_variance = torch.autograd.grad(z.square().mean(0).sum(), (mean, log_variance))
+    assert torch.allclose(d_mean, 2 * mean, atol=0.1) and torch.allclose(d_log_variance, log_variance.exp(), rtol=0.05)
 
 
 def test_the_importance_bound_rises_with_k_to_the_closed_form():
@@ -65,8 +76,8 @@ def test_the_importance_bound_rises_with_k_to_the_closed_form():
     bounds = [torch.stack([vae.log_prob(x, k) for _ in range(200)]).mean() for k in (1, 4, 16)]
     assert bounds[0] < bounds[1] < bounds[2] < truth.mean() + 0.01
     assert torch.allclose(vae.log_prob(x, 100_000), truth, atol=0.02)
-    distortion, rate = (torch.stack(part).mean(0) for part in zip(*[vae.bound(x) for _ in range(2000)]))
-    assert torch.allclose(-(distortion + rate).mean(), bounds[0], atol=0.2)
+    negative_elbo = torch.stack([sum(vae.reconstruction_and_kl(x)) for _ in range(2000)]).mean()
+    assert torch.allclose(-negative_elbo, bounds[0], atol=0.2)
 
 
 def test_streaming_is_all_at_once():
@@ -87,9 +98,9 @@ def test_streaming_is_all_at_once():
 
 def test_free_bits_leave_a_dimension_alone_until_it_costs_more():
     mean, log_var = torch.tensor([[0.1, 2.0]], requires_grad=True), torch.zeros(1, 2)
-    vae = VAE(nn.Identity(), nn.Identity(), 2, free_bits=0.5)
+    vae = VAE(nn.Identity(), nn.Identity(), White(), VAEConfig(latent=2, free_bits=0.5))
     vae.posterior = lambda x: (mean, log_var)
-    vae.distortion = lambda x, mean, log_var: torch.zeros(1)
+    vae.reconstruction = lambda x, mean, log_var: torch.zeros(1)
     losses = []
     vae.step(iter([(torch.zeros(1, 4), None)]), lambda name, loss: losses.append(loss))
     (gradient,) = torch.autograd.grad(losses[0], mean)
@@ -104,7 +115,7 @@ def test_without_the_penalty_the_variance_vanishes():
         update, data = Update(vae.optimizers()), stream(32)
         for _ in range(400):
             metrics = vae.step(data, update)
-        deviation[beta] = metrics["deviation"].item()
+        deviation[beta] = metrics["posterior_std"].item()
     assert deviation[0.0] < 0.1 and deviation[0.0] < deviation[1.0] / 3, deviation
 
 
@@ -112,14 +123,14 @@ def test_pixels_are_distributions():
     outputs, x = torch.randn(4, 2, 3, 3), torch.randint(256, (4, 1, 3, 3)) / 255
     black = (x > 0.5).float()
     expected = torch.distributions.Bernoulli(logits=outputs[:, :1]).log_prob(black).sum((1, 2, 3))
-    assert torch.allclose(Bernoulli().log_prob(outputs[:, :1], black), expected, atol=1e-5)
-    fixed = Gaussian(0.3)
+    assert torch.allclose(BernoulliLikelihood().log_prob(outputs[:, :1], black), expected, atol=1e-5)
+    fixed = GaussianLikelihood(0.3)
     torch.manual_seed(0)
     found = fixed.log_prob(outputs[:, :1], x)
     torch.manual_seed(0)
     noisy = ((255 * x).round() + torch.rand_like(x)) / 256
     expected = Normal(outputs[:, :1].sigmoid(), 0.3).log_prob(noisy).sum((1, 2, 3)) - 9 * log(256)
-    assert torch.allclose(found, expected, atol=1e-3) and (fixed.channels, Gaussian().channels) == (1, 2)
+    assert torch.allclose(found, expected, atol=1e-3) and (fixed.channels, GaussianLikelihood().channels) == (1, 2)
 
 
 def test_a_sigma_that_collapses_on_constant_pixels_gains_no_more_than_they_are_worth():
@@ -127,17 +138,18 @@ def test_a_sigma_that_collapses_on_constant_pixels_gains_no_more_than_they_are_w
     torch.manual_seed(0)
     x, mean = torch.zeros(500, 1, 4, 4), 0.5 / 256
     outputs = torch.cat([torch.full_like(x, mean).logit(), torch.full_like(x, -50.0)], 1)
-    nats = -Gaussian().log_prob(outputs, x).mean()
+    nats = -GaussianLikelihood().log_prob(outputs, x).mean()
     assert 0 < bits_per_dim(float(nats), (1, 4, 4)) < 0.6
     floor = 0.5 * log(2 * pi) + 0.5 - log(12) / 2  # a Gaussian as wide as the uniform noise
     assert nats / 16 > floor
 
 
 def test_figures_improve_with_draws_and_gaussian_pixels_have_bits():
-    vae = VAEConfig(net="mlp", latent=4, width=32, pixels="gaussian", draws=16).build((1, 8, 8), 3)
+    vae = VAEConfig(net="mlp", latent=4, width=32, pixels="gaussian", evaluation_samples=16).build((1, 8, 8), 3)
     found = fit(vae, stream(32), TrainOptions(images=3200)).evaluate(images())
-    assert found["iwae16"] < found["bound"] == found["distortion"] + found["rate"]
-    assert found["bits_per_dim"] == pytest.approx(found["iwae16"] / 64 / log(2)) and 0 < found["bits_per_dim"] < 8.5
+    assert found["negative_iwae16"] < found["negative_elbo"] == found["reconstruction"] + found["kl"]
+    assert 0 < found["bits_per_dim"] == pytest.approx(found["negative_iwae16"] / 64 / log(2))
+    assert found["bits_per_dim"] < 8.5
     assert "plane" not in vae.pictures(images()) and make("vae").pictures(images())["plane"].shape == (400, 1, 8, 8)
 
 
@@ -180,8 +192,8 @@ def test_sharpness_falls_with_blur_and_does_not_see_where_things_are():
     ("options", "sentence"),
     [
         (dict(beta=-1.0), "beta must be at least 0 .*, got -1.0"),
-        (dict(importance=0), "importance must be at least 1 .*, got 0"),
-        (dict(importance=5, beta=2.0), "5 importance weights leave the rate whole, got beta=2.0"),
+        (dict(importance_samples=0), "importance_samples must be at least 1 .*, got 0"),
+        (dict(importance_samples=5, beta=2.0), "5 importance samples need beta 1 .*, got beta=2.0"),
         (dict(sigma=0.1), "Bernoulli pixels have no sigma, got 0.1"),
         (dict(pixels="gaussian", sigma=-1.0), "sigma must be above 0 .*, got -1.0"),
     ],

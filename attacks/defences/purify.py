@@ -23,7 +23,7 @@ from attacks.defences.smoothing import Filter, Filtered
 from genlab.core.ranges import LearningRate, Seed, Share, Steps, Width, checked
 from genlab.data.seeds import generator as seeded
 from genlab.latent.edit import evaluating, invert, squared_error
-from genlab.likelihood.heads import Categorical, Head, Regression
+from genlab.likelihood.pixels import Categorical, PixelDistribution, Regression
 from genlab.likelihood.sampling import draw
 from genlab.nets.causal import CausalNet
 
@@ -91,7 +91,7 @@ class PixelDefend(Filter):
     differentiable = False
 
     @checked
-    def __init__(self, net: CausalNet, head: Head, eps: Share = 0.1) -> None:
+    def __init__(self, net: CausalNet, head: PixelDistribution, eps: Share = 0.1) -> None:
         super().__init__()
         if isinstance(head, Categorical | Regression):
             raise ValueError(f"PixelDefend needs a distribution over levels of brightness, got {type(head).__name__}.")
@@ -107,10 +107,10 @@ class PixelDefend(Filter):
         return torch.where((levels - x).abs() <= self.eps + SLACK, levels, x)
 
 
-class Nearby(Head):
+class Nearby(PixelDistribution):
     """`head`, drawing the likeliest value within eps of the number it is given (or, if there is none, the nearest)."""
 
-    def __init__(self, head: Head, eps: float) -> None:
+    def __init__(self, head: PixelDistribution, eps: float) -> None:
         super().__init__(head.groups, head.values, head.outputs, head.inputs)
         self.head, self.eps = head, eps
 

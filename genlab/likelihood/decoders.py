@@ -1,4 +1,5 @@
-"""What a decoder's outputs say about an image: the p(x given z) of a variational auto-encoder."""
+"""Decoder likelihoods: p(x given z) of an auto-encoder, as a distribution of images whose parameters are the decoder's
+outputs."""
 
 from __future__ import annotations
 
@@ -10,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from genlab.likelihood.units import dequantise, discrete
+from genlab.likelihood.units import dequantise, discrete, logistic_mass
 
-LEAST = -7.0  # of log sigma: below the -6.8 of the uniform noise in a cell of 1/256, so no density grows without end
+LEAST = -7.0  # of log sigma, below the -6.8 of dequantisation noise (uniform, 1/256 wide); keeps the density bounded
 
 
-class Observation(Protocol):
+class DecoderLikelihood(Protocol):
     """`outputs` (N, channels * C, H, W) of a decoder as a distribution of images x (N, C, H, W) in [0, 1]."""
 
     @property
@@ -30,8 +31,8 @@ class Observation(Protocol):
 
 
 @dataclass(frozen=True)
-class Bernoulli:
-    """Independent pixels, black or white; outputs are logits. Of grey pixels it is a cross-entropy, no likelihood."""
+class BernoulliLikelihood:
+    """Independent black or white pixels; outputs are logits. Of grey pixels log_prob is a cross-entropy only."""
 
     channels: ClassVar[int] = 1
 
@@ -43,8 +44,8 @@ class Bernoulli:
 
 
 @dataclass(frozen=True)
-class Gaussian:
-    """Independent Gaussian pixels; log_prob bounds log P of 8-bit images, by `dequantise`.
+class GaussianLikelihood:
+    """Independent Gaussian pixels; log_prob is a lower bound of log P of 8-bit images, by `dequantise`.
 
     Outputs are the logits of the means and, unless `sigma` (in pixels of [0, 1]) is given, log sigma beside them.
     """
@@ -74,3 +75,25 @@ class Gaussian:
         mean, log_sigma = self.split(outputs)
         squares = ((dequantise(x) - mean) * (-log_sigma).exp()).square()
         return discrete(-(squares / 2 + log_sigma + log(2 * pi) / 2).flatten(1).sum(1), x.shape[1:])
+
+
+@dataclass(frozen=True)
+class LogisticLikelihood:
+    """Independent 8-bit pixels: the mass of a logistic distribution on the interval of each value (Salimans et al.
+    2017, arXiv:1701.05517, eq. 2, one component); those of black and white reach to infinity.
+
+    Outputs are the means, as pixels of [0, 1] minus 0.5, and log scales beside them.
+    """
+
+    channels: ClassVar[int] = 2
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        return (outputs.float().chunk(2, 1)[0] + 0.5).clamp(0, 1)
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        middle, log_scale = outputs.float().chunk(2, 1)
+        inverse_scale = (7 - softplus(log_scale + 5)).exp()  # of scales of at least exp(-7)
+        low, high = ((x - 0.5 - middle + side / 510) * inverse_scale for side in (-1, 1))
+        low = torch.where(x < 0.5 / 255, -torch.inf, low)
+        mass = logistic_mass(low, torch.where(x > 1 - 0.5 / 255, torch.inf, high))
+        return mass.flatten(1).sum(1)

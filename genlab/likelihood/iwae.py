@@ -19,9 +19,9 @@ def importance_bound(log_weights: Tensor) -> Tensor:
 
 
 def streamed_bound(draw: Callable[[int], Tensor], k: int, chunk: int) -> Tensor:
-    """The same of k draws, `chunk` at a time: draw(n) -> log w (n, N). Memory does not depend on k."""
+    """The same of k samples, `chunk` at a time: draw(n) -> log w (n, N). Memory does not depend on k."""
     if k < 1 or chunk < 1:
-        raise ValueError(f"the bound needs at least one draw, one at a time, got k = {k} and chunk = {chunk}")
+        raise ValueError(f"the bound needs at least one sample, one at a time, got k = {k} and chunk = {chunk}")
     total = draw(min(chunk, k)).logsumexp(0)
     for start in range(chunk, k, chunk):
         total = torch.logaddexp(total, draw(min(chunk, k - start)).logsumexp(0))

@@ -1,6 +1,6 @@
-"""A mixture of Gaussians on pixels, p(x) = sum_m P(m) N(x; mu_m, Sigma_m), fitted by scikit-learn's EM.
+"""Gaussian mixture model of pixels, p(x) = sum_m P(m) N(x; mu_m, Sigma_m), fitted by scikit-learn's EM.
 
-The baseline beside a variational auto-encoder, which is a mixture of infinitely many Gaussians.
+A baseline for a variational auto-encoder, which is a mixture of infinitely many Gaussians.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Mixture:
         seed: int = 0,
         floor: float = 1e-4,
     ) -> Mixture:
-        """Of as many `components`; `floor` is added to the variances, and keeps them from vanishing."""
+        """`components`: number of Gaussians; `floor` is added to the variances, so that none vanishes."""
         from sklearn.mixture import GaussianMixture
 
         if not 1 <= components <= len(data):
@@ -41,7 +41,7 @@ class Mixture:
         return cls(em.fit(_flat(data.x)), data.shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] -> a bound of log P(8-bit x) (N,), in nats."""
+        """Images (N, C, H, W) in [0, 1] -> a lower bound of log P(8-bit x) (N,), in nats."""
         return discrete(torch.from_numpy(self.em.score_samples(_flat(x))).to(x), self.shape)
 
     def sample(self, n: int) -> Tensor:
@@ -53,7 +53,7 @@ class Mixture:
         return torch.from_numpy(x).float().clamp(0, 1).view(n, *self.shape)
 
     def means(self) -> Tensor:
-        """The centres as images (components, C, H, W)."""
+        """The means as images (components, C, H, W)."""
         return torch.from_numpy(self.em.means_).float().clamp(0, 1).view(-1, *self.shape)
 
     def _shaped(self, m: int, noise: np.ndarray) -> np.ndarray:

@@ -1,28 +1,29 @@
-"""Drawing from an autoregressive network pixel by pixel, exactly, computing only what each new pixel needs."""
+"""Exact sampling from an autoregressive network, pixel by pixel, with cached activations: each new pixel computes only
+what depends on it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from genlab.likelihood.heads import Head
+from genlab.likelihood.pixels import PixelDistribution
 from genlab.nets.causal import CausalNet
 from genlab.training.progress import Progress
 
 
 def draw(
     net: CausalNet,
-    head: Head,
+    head: PixelDistribution,
     u: Tensor,
     labels: Tensor | None = None,
     temperature: float = 1.0,
     given: Tensor | None = None,
     known: Tensor | None = None,
 ) -> Tensor:
-    """Integers (n, groups, H, W) of the images that the uniform numbers u (n, groups, H, W) pick.
+    """Integers (n, groups, H, W), drawn with the uniform numbers u (n, groups, H, W).
 
-    given, known: integers and where they are to stay (n, 1, H, W), bool; the rest is drawn pixel after pixel, so what
-    lies further down has no influence on it.
+    given, known: integers, and where they are kept (n, 1, H, W), bool; the other pixels are drawn in order, each given
+    those before it only.
     """
     n, groups, height, width = u.shape
     with torch.inference_mode(), Progress("drawing", height, unit="rows", brief=True) as progress:
@@ -48,9 +49,9 @@ def draw(
 
 @torch.no_grad()
 def draw_naively(
-    net: CausalNet, head: Head, u: Tensor, labels: Tensor | None = None, temperature: float = 1.0
+    net: CausalNet, head: PixelDistribution, u: Tensor, labels: Tensor | None = None, temperature: float = 1.0
 ) -> Tensor:
-    """What `draw` gives, by one pass through the whole network per channel of a pixel."""
+    """The same without the cache: one pass through the whole network per channel of a pixel."""
     _, groups, height, width = u.shape
     k = torch.zeros_like(u, dtype=torch.int64)
     for i in range(height):

@@ -1,8 +1,8 @@
 """Units of likelihood: nats per image and bits per dimension; 8-bit pixels as integers and as real numbers.
 
-A model of discrete images reports log P(x). A density q on real numbers is made one on images by adding uniform noise
-to the integers: log P(x) >= E log q(x + u) (Theis et al. 2016, arXiv:1511.01844, eq. 4; Ho et al. 2019,
-arXiv:1902.00275, eq. 8), so its figures are bounds and can be compared with the discrete ones.
+A model of discrete images reports log P(x). A density q of real numbers gives a lower bound by uniform dequantisation:
+log P(x) >= E log q(x + u) (Theis et al. 2016, arXiv:1511.01844, eq. 4; Ho et al. 2019, arXiv:1902.00275, eq. 8), so it
+can be compared with discrete models.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ def dequantise(x: Tensor) -> Tensor:
 
 
 def discrete(log_density: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """log q of `dequantise(x)`, in nats -> a bound of log P(x), x images of `shape`: an integer has a cell of 1/256."""
+    """log q of `dequantise(x)`, in nats -> a lower bound of log P(x), x of `shape`; a pixel's interval is 1/256."""
     return log_density - prod(shape) * log(256)
 
 
 def logistic_mass(low: Tensor, high: Tensor) -> Tensor:
-    """log(sigmoid(high) - sigmoid(low)) for low < high, either of which may be infinite: what a standard logistic
-    distribution has between them, in nats, exact also far out in its tails."""
+    """log(sigmoid(high) - sigmoid(low)) for low < high, either of which may be infinite: the log-mass of a standard
+    logistic distribution between them, in nats, accurate in the tails too."""
     return logsigmoid(high) + logsigmoid(-low) + (-(low - high).expm1()).log()
 
 
 @torch.no_grad()
 def likelihood(log_prob: Callable[[Tensor], Tensor], data: Images, batch: int = 250) -> dict[str, float]:
-    """Figures of `log_prob`, x (N, C, H, W) -> log P(x) (N,) in nats, over `data`.
+    """Mean likelihood under `log_prob`, x (N, C, H, W) -> log P(x) (N,) in nats, over `data`.
 
     nats: mean of -log P(x), per image; bits_per_dim: the same per dimension.
     """

@@ -17,7 +17,7 @@ METHODS: dict[str, tuple[str, str]] = {
     "unrolled": ("genlab.methods.gan.unrolled:UnrolledConfig", "GAN whose generator looks discriminator steps ahead"),
     "energy-model": (
         "genlab.methods.likelihood.energy_model:EnergyModelConfig",
-        "the discriminator alone, whose samples climb it",
+        "energy-based model: a discriminator sampled by Langevin dynamics",
     ),
     "infogan": ("genlab.methods.gan.infogan:InfoGANConfig", "GAN whose codes its pictures must tell, without labels"),
     "conditional-gan": ("genlab.methods.gan.conditional_gan:ConditionalGANConfig", "conditional GAN, mismatched pairs"),
@@ -42,28 +42,31 @@ METHODS: dict[str, tuple[str, str]] = {
     ),
     "pixelcnn": (
         "genlab.methods.likelihood.autoregressive:AutoregressiveConfig",
-        "every pixel given all before it, exactly",
+        "autoregressive model of pixels, by masked convolutions; exact likelihood",
     ),
     "pixelrnn": (
         "genlab.methods.likelihood.autoregressive:PixelRNNConfig",
-        "the same by LSTMs along rows or diagonals",
+        "autoregressive model of pixels, by LSTMs along rows or diagonals",
     ),
     "vae": ("genlab.methods.likelihood.vae:VAEConfig", "variational auto-encoder"),
     "flow": ("genlab.methods.likelihood.flow:FlowConfig", "normalising flow: NICE, RealNVP or Glow"),
     "autoencoder": (
         "genlab.methods.representation.autoencoder:AutoEncoderConfig",
-        "auto-encoder: deep, denoising, sparse, ...",
+        "auto-encoder: deep, denoising, sparse or contractive",
     ),
     "pretraining": (
         "genlab.methods.representation.pretraining:PreTrainingConfig",
-        "deep auto-encoder, trained layer by layer",
+        "deep auto-encoder with greedy layer-wise pre-training",
     ),
-    "vq-vae": ("genlab.methods.likelihood.vq_vae:VQVAEConfig", "auto-encoder with a small map of discrete codes"),
+    "vq-vae": ("genlab.methods.likelihood.vq_vae:VQVAEConfig", "auto-encoder with discrete codes and a learned prior"),
     "deep-infomax": (
         "genlab.methods.representation.deep_infomax:DeepInfoMaxConfig",
-        "encoder whose codes tell images apart",
+        "encoder that maximises mutual information with the image",
     ),
-    "disentangle": ("genlab.methods.representation.disentangle:DisentangleConfig", "content and style in two codes"),
+    "disentangle": (
+        "genlab.methods.representation.disentangle:DisentangleConfig",
+        "auto-encoder with separate codes of content and style",
+    ),
     "cyclegan": ("genlab.methods.translation.cyclegan:CycleGANConfig", "translation between two sets without pairs"),
     "stargan": (
         "genlab.methods.translation.stargan:StarGANConfig",

@@ -80,7 +80,7 @@ def vgg(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Sequen
     return nn.Sequential(*layers, nn.Linear(4 * width, classes))
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Pre-activation residual block; He et al. 2016, arXiv:1603.05027.
 
     Where it shrinks, the shortcut averages before its 1x1 convolution (He et al. 2018, arXiv:1812.01187, ResNet-D): it
@@ -110,7 +110,7 @@ def resnet(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Seq
     blocks = [
         block
         for n, (i, o) in enumerate(pairwise(widths))
-        for block in (Block(i, o, 1 if n == 0 else 2), Block(o, o, 1))
+        for block in (ResidualBlock(i, o, 1 if n == 0 else 2), ResidualBlock(o, o, 1))
     ]
     norm = nn.BatchNorm2d(widths[-1])
     if max(shape[1:]) <= 4:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from genlab.nets.translator import Block, convolution
+from genlab.nets.translator import TranslatorBlock, convolution
 
 HALVINGS = 2
 
@@ -36,7 +36,7 @@ class Upper(nn.Sequential):
 
     def __init__(self, width: int, latent: int):
         channels = width * 2**HALVINGS
-        super().__init__(Block(channels), nn.ReLU(inplace=True), nn.Conv2d(channels, latent, 3, padding=1))
+        super().__init__(TranslatorBlock(channels), nn.ReLU(inplace=True), nn.Conv2d(channels, latent, 3, padding=1))
 
 
 class Opening(nn.Sequential):
@@ -44,7 +44,7 @@ class Opening(nn.Sequential):
 
     def __init__(self, width: int, latent: int):
         channels = width * 2**HALVINGS
-        super().__init__(*convolution(latent, channels, 3), nn.ReLU(inplace=True), Block(channels))
+        super().__init__(*convolution(latent, channels, 3), nn.ReLU(inplace=True), TranslatorBlock(channels))
 
 
 class Closing(nn.Sequential):

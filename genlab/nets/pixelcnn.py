@@ -3,9 +3,9 @@
 The first stacks masked convolutions, whose field of view has a blind spot to the upper right. The second has two
 stacks without one: a vertical stack that sees all rows above, and a horizontal one that sees the pixels to the left.
 
-`places`, (height, width) of the images, gives every place a bias of its own in the first layer: the location-dependent
-bias of 2016b, eq. 5, learnt instead of computed from a condition. Convolutions do not know where they are, and digits
-are centred.
+`position_bias`, (height, width) of the images, adds a learned bias per position in the first layer: the
+location-dependent bias of 2016b, eq. 5, without a condition. Convolutions do not know where they are, and digits are
+centred.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from genlab.nets.causal import CausalConv, CausalNet, Output, Pointwise, Walk
 
 
-class Block(nn.Module):
+class CausalBlock(nn.Module):
     """A layer that is added to its input: x (N, width, H, W) -> the same shape."""
 
     def walk(self, n: int, width: int) -> Walk:
@@ -27,14 +27,14 @@ class Block(nn.Module):
 
 
 class Stack(CausalNet):
-    """A large convolution with mask A, residual blocks, and the output; labels and places shift the first features."""
+    """A large convolution with mask A, residual blocks, output; labels and positions shift the first features."""
 
     def __init__(
         self,
         inputs: int,
         groups: int,
         width: int,
-        blocks: Iterable[Block],
+        blocks: Iterable[CausalBlock],
         parameters: int,
         classes: int = 0,
         position_bias: tuple[int, int] | None = None,
@@ -88,7 +88,7 @@ class StackWalk(Walk):
         return self.output.pixel(h)
 
 
-class Bottleneck(Block):
+class Bottleneck(CausalBlock):
     """The residual block of PixelCNN (2016a, figure 5): 1x1 to half the width, a masked convolution, 1x1 back."""
 
     def __init__(self, width: int, kernel: int, groups: int):
@@ -125,7 +125,7 @@ def gate(g: Tensor) -> Tensor:
 class GatedLayer(nn.Module):
     """One layer of both stacks (2016b, figure 2), with labels as in eq. 4; the first has mask A and no residual.
 
-    places: (height, width) of the images, whose every place has a bias of its own in the gates.
+    position_bias: (height, width) of the images; a learned bias per position in the gates.
     v, h (N, inputs, H, W) -> (N, width, H, W) each. At pixel (i, j), v knows rows up to i, h what precedes the pixel.
     """
 
@@ -150,7 +150,7 @@ class GatedLayer(nn.Module):
         self.position_bias = nn.Parameter(torch.zeros(1, 4 * width, *position_bias)) if position_bias else None
 
     def shifts(self, labels: Tensor | None) -> tuple[Tensor, Tensor] | tuple[float, float]:
-        """What labels (N,) and places add to both stacks' gates: (N or 1, 2 width, height or 1, columns or 1) each."""
+        """What labels (N,) and positions add to both stacks' gates, (N or 1, 2 width, height or 1, columns or 1)."""
         shift = self.position_bias
         if self.labels is not None:
             told = self.labels(labels)[:, :, None, None]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genlab.nets.causal import CausalConv, Pointwise, Walk
-from genlab.nets.pixelcnn import Block
+from genlab.nets.pixelcnn import CausalBlock
 
 
 def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,7 +23,7 @@ def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return o * c.tanh(), c
 
 
-class RowLSTM(Block):
+class RowLSTM(CausalBlock):
     """Row after row: a state knows the triangle of pixels above it (section 3.1).
 
     The input enters by a masked convolution along the row, the state above by a convolution of three taps.
@@ -69,7 +69,7 @@ class RowWalk(Walk):
         return self.layer.out.pixel(self.h[:, j])
 
 
-class DiagonalBiLSTM(Block):
+class DiagonalBiLSTM(CausalBlock):
     """Diagonal after diagonal, from both upper corners: a state knows every pixel before it (section 3.2).
 
     The direction that comes from the right must not see the pixels to the right of its own row: its states enter one

@@ -18,7 +18,7 @@ from genlab.nets.minibatch import MinibatchFeatures
 RESIZE = {"up": lambda: nn.Upsample(scale_factor=2), "down": lambda: nn.AvgPool2d(2), "keep": nn.Identity}
 
 
-class Block(nn.Module):
+class ResizingBlock(nn.Module):
     """(N, i, H, W) -> (N, o, H', W') with sides doubled, halved or kept: a shortcut plus two 3x3 convolutions.
 
     `first`: the input is an image, so neither normalisation nor ReLU comes before the first convolution.
@@ -58,7 +58,7 @@ class ResidualGenerator(nn.Sequential):
     ):
         n = levels(shape)
         base = (width, shape[1] // 2**n, shape[2] // 2**n)
-        blocks: list[nn.Module] = [Block(width, width, "up", norm) for _ in range(n)]
+        blocks: list[nn.Module] = [ResizingBlock(width, width, "up", norm) for _ in range(n)]
         if attention:
             blocks.insert(-1, SelfAttention(width))
         super().__init__(
@@ -91,10 +91,10 @@ class ResidualDiscriminator(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        blocks: list[nn.Module] = [Block(shape[0], width, "down", norm, first=True)]
+        blocks: list[nn.Module] = [ResizingBlock(shape[0], width, "down", norm, first=True)]
         blocks += [SelfAttention(width)] if attention else []
         for size in ["down"] * (levels(shape) - 1) + ["keep"] * 2:
-            blocks += [Block(width, width, size, norm), *([nn.Dropout(dropout)] if dropout else [])]  # type: ignore[arg-type]
+            blocks += [ResizingBlock(width, width, size, norm), *([nn.Dropout(dropout)] if dropout else [])]  # type: ignore[arg-type]
         batch = MinibatchFeatures(width) if minibatch else None
         pool = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         self.body = nn.Sequential(*blocks, *pool, *([batch] if batch else []))

@@ -19,7 +19,7 @@ def convolution(i: int, o: int, kernel: int) -> list[nn.Module]:
     return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(i, o, kernel, bias=False), nn.InstanceNorm2d(o)]
 
 
-class Block(nn.Module):
+class TranslatorBlock(nn.Module):
     """(N, C, H, W) -> the same: a correction by two 3x3 convolutions is added."""
 
     def __init__(self, channels: int):
@@ -62,7 +62,7 @@ class Translator(nn.Module):
             *enter,
             nn.ReLU(inplace=True),
             *down,
-            *(Block(widths[-1]) for _ in range(blocks)),
+            *(TranslatorBlock(widths[-1]) for _ in range(blocks)),
             *up,
             nn.ReflectionPad2d(3),
             nn.Conv2d(width, shape[0], 7),

@@ -20,7 +20,7 @@ from genlab.core.labels import asked
 from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.data import Images
 from genlab.methods.gan.conditional_gan import PairGame
-from genlab.nets.classifiers import Block, cnn
+from genlab.nets.classifiers import ResidualBlock, cnn
 from genlab.nets.dcgan import Encoder
 from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
@@ -50,8 +50,8 @@ class Refine(nn.Module):
         super().__init__()
         self.net = nn.Sequential(
             nn.Conv2d(shape[0] + classes, 2 * width, 3, padding=1),
-            Block(2 * width, 2 * width, 1),
-            Block(2 * width, 2 * width, 1),
+            ResidualBlock(2 * width, 2 * width, 1),
+            ResidualBlock(2 * width, 2 * width, 1),
             nn.BatchNorm2d(2 * width),
             nn.ReLU(inplace=True),
             *_enlarge(2 * width, width, shape[0]),

@@ -1,7 +1,7 @@
 """Normalising flows by maximum likelihood: NICE (arXiv:1410.8516), RealNVP (arXiv:1605.08803), Glow (arXiv:1807.03039).
 
-Images are dequantised by uniform noise, so that their figures bound log P of 8-bit images; of points the density itself
-is trained.
+Images are dequantised by uniform noise, so the log-likelihood is a lower bound of that of 8-bit images; for points it
+is the density itself.
 """
 
 from __future__ import annotations
@@ -25,16 +25,48 @@ from genlab.training.optim import adam
 from genlab.training.update import Update
 
 
-class Flow(Method):
-    """net: numbers (N, *shape), in [0, 1] if they are an image's -> z (N, D), log_det (N,); invertible."""
+@dataclass(frozen=True)
+class FlowConfig(Config):
+    """Normalising flow: NICE, RealNVP or Glow."""
 
-    def __init__(self, net: Layer, shape: tuple[int, ...], lr: float = 1e-3):
-        super().__init__()
-        self.net, self.shape, self.lr, self.dimensions = net, shape, lr, prod(shape)
+    net: FlowName = "glow"
+    """architecture"""
+    levels: Annotated[int, Range(1, 12)] | None = None
+    """scales, each half as high and wide as the one before; none: the architecture's default, as for the next two"""
+    steps: Layers | None = None
+    """coupling layers per level; for nice in total, for realnvp per mask"""
+    width: Width | None = None
+    """hidden channels or units in a coupling"""
+    logit: Fraction = 1e-3
+    """alpha of the preprocessing logit(alpha / 2 + (1 - alpha) x), which makes the range unbounded; 0: none"""
+    lr: LearningRate = 2e-3
+    """learning rate of Adam"""
+
+    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=32, schedule="cosine", warmup=0.02, clip=1.0)
+
+    def build(self, shape: tuple[int, ...], classes: int = 0) -> Flow:
+        levels, steps, width = (
+            own if given is None else given
+            for given, own in zip((self.levels, self.steps, self.width), SIZES[self.net])
+        )
+        net = flow(self.net, shape, levels, steps, width)
+        if len(shape) == 1:
+            return Flow(net, shape, self)
+        return Flow(Chain([Logit(self.logit) if self.logit else Affine(shift=-0.5), net]), shape, self)
+
+
+class Flow(Method):
+    """net: x (N, *shape), images in [0, 1] or points -> z (N, D), log_det (N,); invertible. Prior of z: N(0, I)."""
+
+    config: FlowConfig
+
+    def __init__(self, net: Layer, shape: tuple[int, ...], config: FlowConfig = FlowConfig()):
+        super().__init__(config)
+        self.net, self.shape, self.dimensions = net, shape, prod(shape)
         self.images = len(shape) == 3
 
     def optimizers(self):
-        return {"flow": adam(self, lr=self.lr)}
+        return {"flow": adam(self, lr=self.config.lr)}
 
     def checked(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         """x itself, if it is (N, *shape)."""
@@ -48,16 +80,17 @@ class Flow(Method):
         return log_det - (z.square() + log(2 * pi)).sum(1) / 2
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Nats (N,): of 8-bit images in [0, 1] a bound of log P(x), drawn anew at every call; of points log p(x)."""
+        """(N,), in nats: for 8-bit images in [0, 1] a lower bound of log P(x), with new noise at every call; for points
+        log p(x)."""
         return discrete(self.density(dequantise(x)), self.shape) if self.images else self.density(x)
 
     def encode(self, x: Tensor) -> Tensor:
-        """x (N, *shape) -> z (N, D); an 8-bit pixel stands for the middle of its cell."""
+        """x (N, *shape) -> z (N, D); an 8-bit pixel is encoded as the middle of its interval."""
         self.checked(x, self.shape)
         return self.net((255 * x + 0.5) / 256 if self.images else x)[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        """z (N, D) -> x (N, *shape); images in [0, 1] again, in 8 bits."""
+        """z (N, D) -> x (N, *shape); images are 8-bit, in [0, 1]."""
         x = self.net.inverse(self.checked(z, (self.dimensions,)))
         return (256 * x).floor().clamp(0, 255) / 255 if self.images else x
 
@@ -66,11 +99,11 @@ class Flow(Method):
         return self.decode(temperature * torch.randn(n, self.dimensions, device=self.device))
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """x itself, there and back."""
+        """x -> decode(encode(x)): x itself, up to rounding."""
         return self.decode(self.encode(x))
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
-        """From each image of a (N, *shape) to that of b, straight in z -> (N steps, *shape)."""
+        """Linear interpolation in z from each image of a (N, *shape) to that of b -> (N steps, *shape)."""
         return self.decode(interpolate(self.encode(a), self.encode(b), steps))
 
     def step(self, data: Stream, update: Update) -> Metrics:
@@ -80,46 +113,16 @@ class Flow(Method):
         return {"nats": nats, **({"bits_per_dim": nats / (self.dimensions * log(2))} if self.images else {})}
 
     def evaluate(self, data: Any) -> dict[str, float]:
-        """Mean of -log_prob over `data`: nats per image or point; for images bits_per_dim, too."""
+        """nats: mean of -log_prob over `data`, per image or point; for images also bits_per_dim."""
         return likelihood(self.eval().log_prob, data)
 
     @torch.no_grad()
     def pictures(self, data: Images) -> dict[str, Tensor]:
-        """samples at temperature 1 and 0.7, reconstructions, and walks between pairs of held-out images, one a row; of
-        a single image there are none."""
+        """samples at temperature 1 and 0.7, reconstructions, and interpolations between pairs of held-out images, one a
+        row; with a single image there are none."""
         found = {**super().pictures(data), "samples-at-0.7": self.sample(64, 0.7)}
         x = data.subset(slice(0, 16)).x
         with if_defined("interpolations"):
             half = len(points(x.flatten(1), "pictures")) // 2
             found["interpolations"] = self.interpolate(x[:half], x[half : 2 * half], 8)
         return found
-
-
-@dataclass(frozen=True)
-class FlowConfig(Config):
-    """Normalising flow: NICE, RealNVP or Glow."""
-
-    net: FlowName = "glow"
-    """architecture"""
-    levels: Annotated[int, Range(1, 12)] | None = None
-    """scales, each half as high and wide as the one before; none: the architecture's own, as for the next two"""
-    steps: Layers | None = None
-    """couplings per level; for nice in all, for realnvp per mask"""
-    width: Width | None = None
-    """hidden channels or units in a coupling"""
-    logit: Fraction = 1e-3
-    """alpha: the flow sees logit(alpha / 2 + (1 - alpha) x), which draws black and white apart; 0: it sees x"""
-    lr: LearningRate = 2e-3
-    """learning rate of Adam"""
-
-    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=32, schedule="cosine", warmup=0.02, clip=1.0)
-
-    def build(self, shape: tuple[int, ...], classes: int = 0) -> Flow:
-        levels, steps, width = (
-            own if given is None else given
-            for given, own in zip((self.levels, self.steps, self.width), SIZES[self.net])
-        )
-        net = flow(self.net, shape, levels, steps, width)
-        if len(shape) == 1:
-            return Flow(net, shape, self.lr)
-        return Flow(Chain([Logit(self.logit) if self.logit else Affine(shift=-0.5), net]), shape, self.lr)

@@ -1,4 +1,5 @@
-"""Variational auto-encoder; Kingma & Welling 2014, arXiv:1312.6114, eq. 10, with a weight beta on the KL term.
+"""Variational auto-encoder; Kingma & Welling 2014, arXiv:1312.6114, eq. 10, with a weight beta on the KL term (Higgins
+et al. 2017, ICLR, eq. 4).
 
 Options: free bits of Kingma et al. 2016, arXiv:1606.04934, eq. 15, every dimension of z a group of its own; the
 importance-weighted bound of Burda et al. 2016, arXiv:1509.00519, eq. 8, as objective and as measure.
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from genlab.core.ranges import LearningRate, Positive, Steps, Units, Weight, Width
 from genlab.data import Images, batches
 from genlab.latent.walks import quantiles
-from genlab.likelihood.decoders import Bernoulli, Gaussian, Observation
+from genlab.likelihood.decoders import BernoulliLikelihood, DecoderLikelihood, GaussianLikelihood
+from genlab.likelihood.gaussian import kl_to_standard_normal, reparameterise
 from genlab.likelihood.iwae import importance_bound, streamed_bound
 from genlab.likelihood.units import bits_per_dim
 from genlab.nets.dcgan import Decoder, Encoder
@@ -24,120 +26,7 @@ from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
-ROWS = 2048  # decoded at a time when a bound is measured
-
-
-class VAE(Method):
-    """encoder: x (N, C, H, W) in [0, 1] -> mean and log-variance (N, 2 latent);  decoder: z -> outputs that
-    `observation` reads as a distribution of x.
-
-    Distortion (-log p(x given z)) and rate (the KL divergence of q(z given x) from N(0, I)): nats per image. With beta
-    = 0 there is no rate to pay: the variance goes to 0, and an ordinary auto-encoder remains.
-    """
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        latent: int,
-        beta: float = 1.0,
-        lr: float = 1e-3,
-        *,
-        observation: Observation = Bernoulli(),
-        free_bits: float = 0.0,
-        importance: int = 1,
-        draws: int = 64,
-    ):
-        super().__init__()
-        if importance > 1 and (beta != 1 or free_bits):
-            raise ValueError(f"{importance} importance weights leave the rate whole, got {beta=} and {free_bits=}")
-        self.encoder, self.decoder, self.latent, self.beta, self.lr = encoder, decoder, latent, beta, lr
-        self.observation, self.free_bits, self.importance, self.draws = observation, free_bits, importance, draws
-
-    def optimizers(self):
-        return {"vae": adam(self, lr=self.lr)}
-
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x -> mean and log-variance of q(z given x), each (N, latent)."""
-        mean, log_var = self.encoder(x).float().chunk(2, dim=1)
-        return mean, log_var
-
-    def encode(self, x: Tensor) -> Tensor:
-        """x -> the mean of its code (N, latent)."""
-        return self.posterior(x)[0]
-
-    def decode(self, z: Tensor) -> Tensor:
-        """z (N, latent) -> the expected image (N, C, H, W) in [0, 1]."""
-        return self.observation.mean(self.decoder(z))
-
-    def sample(self, n: int) -> Tensor:
-        """n images (n, C, H, W) in [0, 1]: the decoder's means."""
-        return self.decode(torch.randn(n, self.latent, device=self.device))
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """x -> the decoder's mean at the mean of the code; same shape, in [0, 1]."""
-        return self.decode(self.encode(x))
-
-    def bound(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(distortion, rate), each (N,); minus their sum is a lower bound of log p(x)."""
-        mean, log_var = self.posterior(x)
-        return self.distortion(x, mean, log_var), rates(mean, log_var).sum(1)
-
-    def distortion(self, x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-        """-log p(x given z) of one draw (N,)."""
-        z = mean + (log_var / 2).exp() * torch.randn_like(mean)
-        return -self.observation.log_prob(self.decoder(z), x)
-
-    def log_weights(self, x: Tensor, mean: Tensor, log_var: Tensor, k: int) -> Tensor:
-        """log p(x, z) / q(z given x) of k draws, (k, N)."""
-        noise = torch.randn(k, *mean.shape, device=mean.device)
-        z = mean + (log_var / 2).exp() * noise
-        likelihood = self.observation.log_prob(self.decoder(z.flatten(0, 1)), x.repeat(k, *[1] * (x.ndim - 1)))
-        return likelihood.view(k, -1) - 0.5 * (z.square() - noise.square() - log_var).sum(2)
-
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, draws: int) -> Tensor:
-        """A lower bound of log p(x), (N,), from so many draws; the more the tighter."""
-        mean, log_var = self.posterior(x)
-        return streamed_bound(lambda k: self.log_weights(x, mean, log_var, k), draws, max(1, ROWS // len(x)))
-
-    def step(self, data: Stream, update: Update) -> Metrics:
-        x, _ = next(data)
-        mean, log_var = self.posterior(x)
-        about = {"deviation": (log_var / 2).exp().mean()}
-        if self.importance > 1:
-            bound = importance_bound(self.log_weights(x, mean, log_var, self.importance)).mean()
-            update("vae", -bound)
-            return {"bound": -bound, **about}
-        distortion, rate = self.distortion(x, mean, log_var).mean(), rates(mean, log_var).mean(0)
-        update("vae", distortion + self.beta * rate.clamp(min=self.free_bits).sum())
-        return {"distortion": distortion, "rate": rate.sum(), **about}
-
-    @torch.no_grad()
-    def evaluate(self, data: Images) -> dict[str, float]:
-        """Nats per image of `data`: distortion, rate and their sum, bound, with one draw per image; iwae<draws>, the
-        importance-weighted bound of so many; with Gaussian pixels its bits_per_dim."""
-        self.eval()
-        sums = {"distortion": 0.0, "rate": 0.0, (best := f"iwae{self.draws}"): 0.0}
-        for x, _ in batches(data, 250):
-            for name, values in zip(sums, (*self.bound(x), -self.log_prob(x, self.draws))):
-                sums[name] += float(values.double().sum())
-        found = {name: total / len(data) for name, total in sums.items()}
-        found["bound"] = found["distortion"] + found["rate"]
-        if isinstance(self.observation, Gaussian):
-            found["bits_per_dim"] = bits_per_dim(found[best], data.shape)
-        return found
-
-    @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        """samples, reconstructions, and the plane of a two-dimensional z."""
-        plane = {"plane": self.decode(quantiles(20).to(self.device))} if self.latent == 2 else {}
-        return {**super().pictures(data), **plane}
-
-
-def rates(mean: Tensor, log_var: Tensor) -> Tensor:
-    """KL(N(mean, exp log_var) || N(0, 1)) of every dimension, in nats; 0 only at mean 0 and log-variance 0."""
-    return 0.5 * (log_var.exp() - 1 - log_var + mean.square())
+ROWS = 2048  # codes decoded at a time when a bound is measured
 
 
 @dataclass(frozen=True)
@@ -153,40 +42,151 @@ class VAEConfig(Config):
     hidden: Units = 0
     """units of a fully connected layer between convolutions and z; 0: no such layer"""
     pixels: Literal["bernoulli", "gaussian"] = "bernoulli"
-    """distribution of a pixel given z; gaussian: a bound of 8-bit images, in nats and bits/dim"""
+    """distribution of a pixel given z; gaussian: a bound on the likelihood of 8-bit images, in nats and bits/dim"""
     sigma: Positive | None = None
-    """standard deviation of gaussian pixels, in [0, 1]; none: the decoder gives it"""
+    """standard deviation of gaussian pixels, in [0, 1]; none: predicted by the decoder"""
     beta: Weight = 1.0
-    """weight of the rate; 0: an ordinary auto-encoder"""
+    """weight of the KL term (rate); 0: a deterministic auto-encoder"""
     free_bits: Weight = 0.0
-    """nats of rate per dimension of z that cost nothing"""
-    importance: Steps = 1
-    """draws of z per image in the bound that is trained"""
-    draws: Steps = 64
-    """draws of z per image in the bound that is measured"""
+    """lower limit of the KL term in the loss, in nats per dimension of z"""
+    importance_samples: Steps = 1
+    """samples of z per image in the training objective (k of IWAE); 1: the ELBO"""
+    evaluation_samples: Steps = 64
+    """samples of z per image in the importance-weighted bound that is measured"""
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64, schedule="cosine")
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> VAE:
+    def check_relations(self) -> None:
         if self.net == "mlp" and self.hidden:
             raise ValueError(f"hidden belongs to the convolutions, an mlp has only a width, got {self.hidden}")
         if self.pixels == "bernoulli" and self.sigma is not None:
             raise ValueError(f"Bernoulli pixels have no sigma, got {self.sigma}: choose gaussian pixels")
-        observation = Bernoulli() if self.pixels == "bernoulli" else Gaussian(self.sigma)
-        outputs = (observation.channels * shape[0], *shape[1:])
-        inputs = (shape, 2 * self.latent, self.width), (outputs, self.latent, self.width)
-        encoder: nn.Module = ImageMLP(*inputs[0]) if self.net == "mlp" else Encoder(*inputs[0], hidden=self.hidden)
-        decoder: nn.Module = PixelMLP(*inputs[1]) if self.net == "mlp" else Decoder(*inputs[1], hidden=self.hidden)
-        return VAE(
-            encoder,
-            decoder,
-            self.latent,
-            self.beta,
-            self.lr,
-            observation=observation,
-            free_bits=self.free_bits,
-            importance=self.importance,
-            draws=self.draws,
-        )
+        if self.importance_samples > 1 and (self.beta != 1 or self.free_bits):
+            raise ValueError(
+                f"{self.importance_samples} importance samples need beta 1 and no free_bits, the bound has no KL term "
+                f"to weight, got beta={self.beta} and free_bits={self.free_bits}"
+            )
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> VAE:
+        likelihood = BernoulliLikelihood() if self.pixels == "bernoulli" else GaussianLikelihood(self.sigma)
+        outputs = (likelihood.channels * shape[0], *shape[1:])
+        encoder: nn.Module
+        decoder: nn.Module
+        if self.net == "mlp":
+            encoder = ImageMLP(shape, 2 * self.latent, self.width)
+            decoder = PixelMLP(outputs, self.latent, self.width)
+        else:
+            encoder = Encoder(shape, 2 * self.latent, self.width, hidden=self.hidden)
+            decoder = Decoder(outputs, self.latent, self.width, hidden=self.hidden)
+        return VAE(encoder, decoder, likelihood, self)
+
+
+class VAE(Method):
+    """encoder: x (N, C, H, W) in [0, 1] -> mean and log-variance of q(z given x), (N, 2 latent);  decoder: z (N,
+    latent) -> outputs from which `likelihood` computes p(x given z).
+
+    The negative ELBO is the reconstruction term -log p(x given z) (distortion) plus the KL divergence of q(z given x)
+    from N(0, I) (rate), both in nats per image. With beta = 0 nothing keeps the variance from going to 0: what remains
+    is a deterministic auto-encoder.
+    """
+
+    config: VAEConfig
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: DecoderLikelihood,
+        config: VAEConfig = VAEConfig(),
+    ):
+        super().__init__(config)
+        self.encoder, self.decoder, self.likelihood, self.latent = encoder, decoder, likelihood, config.latent
+
+    def optimizers(self):
+        return {"vae": adam(self, lr=self.config.lr)}
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x -> mean and log-variance of q(z given x), each (N, latent)."""
+        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
+        return mean, log_variance
+
+    def encode(self, x: Tensor) -> Tensor:
+        """x -> the mean of q(z given x), (N, latent)."""
+        return self.posterior(x)[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """z (N, latent) -> the mean of p(x given z), (N, C, H, W) in [0, 1]."""
+        return self.likelihood.mean(self.decoder(z))
+
+    def sample(self, n: int) -> Tensor:
+        """n images (n, C, H, W) in [0, 1]: the mean of p(x given z) for z from N(0, I)."""
+        return self.decode(torch.randn(n, self.latent, device=self.device))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """x -> the decoder's mean at the mean of q(z given x); same shape, in [0, 1]."""
+        return self.decode(self.encode(x))
+
+    def reconstruction_and_kl(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The two terms of the negative ELBO, each (N,), from one sample of z; minus their sum is at most log p(x) on
+        average."""
+        mean, log_variance = self.posterior(x)
+        return self.reconstruction(x, mean, log_variance), kl_to_standard_normal(mean, log_variance).sum(1)
+
+    def reconstruction(self, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """-log p(x given z) of one sample of z, (N,)."""
+        z = reparameterise(mean, log_variance)
+        return -self.likelihood.log_prob(self.decoder(z), x)
+
+    def log_weights(self, x: Tensor, mean: Tensor, log_variance: Tensor, k: int) -> Tensor:
+        """log p(x, z) / q(z given x) of k samples of z, (k, N)."""
+        noise = torch.randn(k, *mean.shape, device=mean.device)
+        z = mean + (log_variance / 2).exp() * noise
+        log_prior_over_posterior = -0.5 * (z.square() - noise.square() - log_variance).sum(2)
+        log_prob = self.likelihood.log_prob(self.decoder(z.flatten(0, 1)), x.repeat(k, *[1] * (x.ndim - 1)))
+        return log_prob.view(k, -1) + log_prior_over_posterior
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, k: int) -> Tensor:
+        """The importance-weighted lower bound of log p(x) from k samples of z, (N,); tighter for larger k."""
+        mean, log_variance = self.posterior(x)
+        weights = lambda n: self.log_weights(x, mean, log_variance, n)
+        return streamed_bound(weights, k, max(1, ROWS // len(x)))
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, _ = next(data)
+        beta, free_bits, k = self.config.beta, self.config.free_bits, self.config.importance_samples
+        mean, log_variance = self.posterior(x)
+        posterior_std = (log_variance / 2).exp().mean()
+        if k > 1:
+            loss = -importance_bound(self.log_weights(x, mean, log_variance, k)).mean()
+            update("vae", loss)
+            return {"negative_iwae": loss, "posterior_std": posterior_std}
+        reconstruction = self.reconstruction(x, mean, log_variance).mean()
+        kl = kl_to_standard_normal(mean, log_variance).mean(0)
+        update("vae", reconstruction + beta * kl.clamp(min=free_bits).sum())
+        return {"reconstruction": reconstruction, "kl": kl.sum(), "posterior_std": posterior_std}
+
+    @torch.no_grad()
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """Nats per image of `data`: reconstruction (distortion), kl (rate) and their sum, negative_elbo, with one
+        sample of z per image; negative_iwae<k>, the importance-weighted bound of k = `evaluation_samples`; with
+        Gaussian pixels its bits_per_dim."""
+        self.eval()
+        k = self.config.evaluation_samples
+        totals = {"reconstruction": 0.0, "kl": 0.0, (iwae := f"negative_iwae{k}"): 0.0}
+        for x, _ in batches(data, 250):
+            for name, values in zip(totals, (*self.reconstruction_and_kl(x), -self.log_prob(x, k))):
+                totals[name] += float(values.double().sum())
+        found = {name: total / len(data) for name, total in totals.items()}
+        found["negative_elbo"] = found["reconstruction"] + found["kl"]
+        if isinstance(self.likelihood, GaussianLikelihood):
+            found["bits_per_dim"] = bits_per_dim(found[iwae], data.shape)
+        return found
+
+    @torch.no_grad()
+    def pictures(self, data: Images) -> dict[str, Tensor]:
+        """samples, reconstructions, and of a two-dimensional z its plane, at quantiles of the prior."""
+        plane = {"plane": self.decode(quantiles(20).to(self.device))} if self.latent == 2 else {}
+        return {**super().pictures(data), **plane}

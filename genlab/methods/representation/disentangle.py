@@ -1,10 +1,10 @@
-"""Content and style in two codes: an auto-encoder whose content code an adversary cannot read the style from.
+"""Content and style in two codes: an auto-encoder with an adversary that tries to predict the style from the content.
 
-The style is what the stream's label says (of plain data, the class). The content encoder normalises every instance,
-which takes the statistics away that the decoder is given back from the style code by AdaIN (Huang & Belongie 2017,
-arXiv:1703.06868); what style is left in the shape of things the adversary finds and the encoder unlearns, as in the
-fader networks of Lample et al. 2017, arXiv:1706.00409, eq. 2 and 3. Departures: the adversary's target is the uniform
-distribution, which has a minimum where the fooled are at chance; the style is encoded from the image, not given.
+The style is the label of the data (for plain data, the class). The content encoder ends in instance normalisation,
+which removes the statistics that the decoder gets back from the style code by AdaIN (Huang & Belongie 2017,
+arXiv:1703.06868). Whatever style remains in the content is removed by adversarial training, as in the fader networks of
+Lample et al. 2017, arXiv:1706.00409, eq. 2 and 3. Departures: the encoder's target for the adversary's prediction is
+the uniform distribution, whose minimum is at chance; the style is encoded from the image, not given.
 """
 
 from __future__ import annotations
@@ -27,95 +27,12 @@ from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
-
-class Disentangle(Method):
-    """content: x (N, C, H, W) in [0, 1] -> (N, D, h, w), every channel of mean 0 and variance 1 over its places;
-    style: x -> (N, S);  decoder: (content, style) -> logits of x's shape;  adversary: content -> (N, styles), logits.
-
-    weight: of the adversary's confusion, in nats, beside the squared error per pixel.
-    noise: standard deviation of the noise on the content code, without which the style hides in details of it too
-        small for the adversary to find.
-    """
-
-    def __init__(
-        self,
-        content: nn.Module,
-        style: nn.Module,
-        decoder: nn.Module,
-        adversary: nn.Module,
-        weight: float = 0.05,
-        noise: float = 0.3,
-        n_adversary: int = 2,
-        lr: float = 5e-4,
-    ):
-        super().__init__()
-        self.content, self.style, self.decoder, self.adversary = content, style, decoder, adversary
-        self.weight, self.noise, self.n_adversary, self.lr = weight, noise, n_adversary, lr
-
-    def optimizers(self):
-        return {
-            "autoencoder": adam(self.content, self.style, self.decoder, lr=self.lr, betas=(0.5, 0.999)),
-            "adversary": adam(self.adversary, lr=2 * self.lr, betas=(0.5, 0.999)),
-        }
-
-    def code(self, x: Tensor) -> Tensor:
-        """x -> its content as others receive it, with noise; (N, D, h, w)."""
-        content = self.content(x)
-        return content + self.noise * torch.randn_like(content)
-
-    def combine(self, content: Tensor, style: Tensor) -> Tensor:
-        """The content of some images and the style of others, as their codes -> images (N, C, H, W) in [0, 1]."""
-        return self.decoder(content, style).float().sigmoid()
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """x -> its content in its style; same shape, in [0, 1]."""
-        return self.combine(self.content(x), self.style(x))
-
-    def step(self, data: Stream, update: Update) -> Metrics:
-        for _ in range(self.n_adversary):
-            x, label = next(data)
-            content = self.code(x)
-            guessed = cross_entropy(self.adversary(content.detach()).float(), label)
-            update("adversary", guessed)
-        error = (self.combine(content, self.style(x)) - x).square().mean()
-        logits = self.adversary(content).float()
-        confusion = cross_entropy(logits, torch.full_like(logits, 1 / logits.shape[1]))
-        update("autoencoder", error + self.weight * confusion)
-        return {"error": error, "adversary": guessed, "confusion": confusion}
-
-    @torch.no_grad()
-    def evaluate(self, data: Images) -> dict[str, float]:
-        """error: mean squared error per pixel; linear probes (learnt on the first half of `data`, tested on the second)
-        of the label from both codes: style_from_content, which should be at chance, the share of the commonest label,
-        and style_from_style; and of every other known cause that is a class: <factor>_from_content and _from_style."""
-        self.eval()
-        codes = {"content": over(self.code, data), "style": over(self.style, data)}
-        causes = {name: f for name, f in data.factors.items() if f.ndim == 1 and not f.is_floating_point()}
-        causes = {name: f for name, f in causes.items() if not torch.equal(f, data.labels)}
-        found = {"error": squared_error(self.reconstruct, data)}
-        found["chance"] = float(data.labels.bincount().max()) / len(data)
-        for cause, value in {"style": data.labels, **causes}.items():
-            for name, code in codes.items():
-                with if_defined(key := f"{cause}_from_{name}"):
-                    found[key] = probe(code, value)
-        return found
-
-    @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        """exchanged: a row per content, a column per style; the first column shows whose content, the first row whose
-        style."""
-        self.eval()
-        x = data.subset(slice(0, 7)).x
-        content, style = self.content(x), self.style(x)
-        n = len(x)
-        mixed = self.combine(content.repeat_interleave(n, 0), style.repeat(n, 1)).unflatten(0, (n, n))
-        table = torch.cat([torch.cat([torch.ones_like(x[:1]), x])[None], torch.cat([x[:, None], mixed], 1)])
-        return {"exchanged": table.flatten(0, 1)}
+BETAS = (0.5, 0.999)  # of Adam
 
 
 @dataclass(frozen=True)
 class DisentangleConfig(Config):
-    """Disentangling: one code that does not know the label, and one with all that is left."""
+    """Disentangling: a content code without the label (the style), and a style code with the rest."""
 
     content: Width = 8
     """channels of the content code, a quarter as wide and high as the image"""
@@ -124,9 +41,9 @@ class DisentangleConfig(Config):
     width: Width = 32
     """channels of the networks"""
     weight: Weight = 0.05
-    """weight of the adversary's confusion; 0: it only watches"""
+    """weight of the adversarial loss, in nats, beside the squared error per pixel; 0: the adversary only observes"""
     noise: Weight = 0.3
-    """standard deviation of the noise on the content code, whose own is 1"""
+    """standard deviation of the noise on the content code (which has 1), against style hidden in fine details"""
     n_adversary: Steps = 2
     """adversary steps per step of the auto-encoder"""
     lr: LearningRate = 5e-4
@@ -139,7 +56,7 @@ class DisentangleConfig(Config):
             raise ValueError(f"an adversary needs at least 2 classes to tell apart, the data have {classes}")
         h, w = map_shape(shape)
         if h * w < 2:
-            raise ValueError(f"instance normalisation needs more than one place, got {h}x{w} of images {shape}")
+            raise ValueError(f"instance normalisation needs more than one position, got {h}x{w} of images {shape}")
         norm = nn.InstanceNorm2d
         return Disentangle(
             nn.Sequential(encoder(shape, self.content, self.width, norm), norm(self.content)),
@@ -153,8 +70,86 @@ class DisentangleConfig(Config):
                 nn.LeakyReLU(0.2),
                 nn.Linear(256, classes),
             ),
-            self.weight,
-            self.noise,
-            self.n_adversary,
-            self.lr,
+            self,
         )
+
+
+class Disentangle(Method):
+    """content: x (N, C, H, W) in [0, 1] -> (N, D, h, w), every channel of mean 0 and variance 1 over its positions;
+    style: x -> (N, S);  decoder: (content, style) -> logits of x's shape;  adversary: content -> (N, styles), logits.
+    """
+
+    config: DisentangleConfig
+
+    def __init__(
+        self,
+        content: nn.Module,
+        style: nn.Module,
+        decoder: nn.Module,
+        adversary: nn.Module,
+        config: DisentangleConfig = DisentangleConfig(),
+    ):
+        super().__init__(config)
+        self.content, self.style, self.decoder, self.adversary = content, style, decoder, adversary
+
+    def optimizers(self):
+        lr = self.config.lr
+        return {
+            "autoencoder": adam(self.content, self.style, self.decoder, lr=lr, betas=BETAS),
+            "adversary": adam(self.adversary, lr=2 * lr, betas=BETAS),
+        }
+
+    def code(self, x: Tensor) -> Tensor:
+        """x -> its content code with noise, as decoder and adversary receive it; (N, D, h, w)."""
+        content = self.content(x)
+        return content + self.config.noise * torch.randn_like(content)
+
+    def combine(self, content: Tensor, style: Tensor) -> Tensor:
+        """Content codes (N, D, h, w) and style codes (N, S) -> images (N, C, H, W) in [0, 1]."""
+        return self.decoder(content, style).float().sigmoid()
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """x -> the image decoded from its content and style; same shape, in [0, 1]."""
+        return self.combine(self.content(x), self.style(x))
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        for _ in range(self.config.n_adversary):
+            x, label = next(data)
+            content = self.code(x)
+            adversary = cross_entropy(self.adversary(content.detach()).float(), label)
+            update("adversary", adversary)
+        error = (self.combine(content, self.style(x)) - x).square().mean()
+        logits = self.adversary(content).float()
+        confusion = cross_entropy(logits, torch.full_like(logits, 1 / logits.shape[1]))
+        update("autoencoder", error + self.config.weight * confusion)
+        return {"error": error, "adversary": adversary, "confusion": confusion}
+
+    @torch.no_grad()
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """error: mean squared error per pixel; accuracies of linear probes (trained on the first half of `data`, tested
+        on the second) of the label from both codes: style_from_content, ideally at chance, the share of the commonest
+        label, and style_from_style; and of every other known factor that is a class: <factor>_from_content and
+        <factor>_from_style."""
+        self.eval()
+        codes = {"content": over(self.code, data), "style": over(self.style, data)}
+        factors = {name: f for name, f in data.factors.items() if f.ndim == 1 and not f.is_floating_point()}
+        factors = {name: f for name, f in factors.items() if not torch.equal(f, data.labels)}
+        found = {"error": squared_error(self.reconstruct, data)}
+        found["chance"] = float(data.labels.bincount().max()) / len(data)
+        for factor, value in {"style": data.labels, **factors}.items():
+            for name, code in codes.items():
+                with if_defined(key := f"{factor}_from_{name}"):
+                    found[key] = probe(code, value)
+        return found
+
+    @torch.no_grad()
+    def pictures(self, data: Images) -> dict[str, Tensor]:
+        """exchanged: a row per content, a column per style; the first column shows the images that give the content,
+        the first row those that give the style."""
+        self.eval()
+        x = data.subset(slice(0, 7)).x
+        content, style = self.content(x), self.style(x)
+        n = len(x)
+        mixed = self.combine(content.repeat_interleave(n, 0), style.repeat(n, 1)).unflatten(0, (n, n))
+        table = torch.cat([torch.cat([torch.ones_like(x[:1]), x])[None], torch.cat([x[:, None], mixed], 1)])
+        return {"exchanged": table.flatten(0, 1)}

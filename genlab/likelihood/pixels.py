@@ -1,8 +1,8 @@
-"""What a pixel may be, and how probable: the discrete distributions at the end of an autoregressive network.
+"""Discrete distributions of a pixel: the output heads of autoregressive networks.
 
 A head turns images into integers 0 .. values-1 in `groups` ordered channels per pixel, encodes them as the network's
-input, and reads the network's output as probabilities. Drawing inverts the distribution function at a given uniform
-number, so the same numbers draw the same picture whichever way the network was computed.
+input, and turns the network's outputs into probabilities. Sampling inverts the cumulative distribution function at a
+given uniform number, so the same numbers give the same image whichever way the network was computed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from genlab.core import distributed
 from genlab.likelihood.units import logistic_mass
 
 
-class Head(nn.Module):
-    """groups: channels predicted per pixel; values: of each; outputs: the network's, for each; inputs: channels in."""
+class PixelDistribution(nn.Module):
+    """groups: channels predicted per pixel; values: number of values of each; outputs: network outputs for each;
+    inputs: channels of the network's input."""
 
     def __init__(self, groups: int, values: int, outputs: int, inputs: int):
         super().__init__()
@@ -24,11 +25,11 @@ class Head(nn.Module):
 
     @property
     def ready(self) -> bool:
-        """It knows what it must know beforehand; else `fit` teaches it."""
+        """Whether `fit` is not needed, or was called."""
         return True
 
     def fit(self, x: Tensor) -> None:
-        """Learns from the first images x (N, C, H, W)."""
+        """Sets itself up from the first images x (N, C, H, W) of training."""
 
     def indices(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] -> integers (N, groups, H, W)."""
@@ -51,7 +52,7 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def draw(self, outputs: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """The value where the distribution function of p^(1/temperature) passes u.
+        """The value where the cumulative distribution function of p^(1/temperature) passes u.
 
         outputs (N, groups, outputs, ...), u uniform in [0, 1) (N, groups, ...) -> integers (N, groups, ...).
         """
@@ -59,8 +60,8 @@ class Head(nn.Module):
         return (steps <= u[:, :, None]).sum(2).clamp_(max=self.values - 1)
 
 
-class Bernoulli(Head):
-    """Black or white; one logit."""
+class Bernoulli(PixelDistribution):
+    """Black or white; the output is a logit."""
 
     def __init__(self, channels: int):
         super().__init__(channels, 2, 1, channels)
@@ -75,8 +76,8 @@ class Bernoulli(Head):
         return (u >= (-outputs.squeeze(2) / temperature).sigmoid()).long()
 
 
-class Softmax(Head):
-    """Every level of brightness is a class of its own (2016, arXiv:1601.06759, section 3.3)."""
+class Softmax(PixelDistribution):
+    """Categorical over grey levels (van den Oord et al. 2016, arXiv:1601.06759, section 3.3)."""
 
     def __init__(self, channels: int, levels: int = 256):
         if not 2 <= levels <= 256:
@@ -87,7 +88,7 @@ class Softmax(Head):
         return outputs.log_softmax(2)
 
 
-class Logistic(Head):
+class LogisticMixture(PixelDistribution):
     """A mixture of discretised logistic distributions; PixelCNN++, Salimans et al. 2017, arXiv:1701.05517, eq. 2.
 
     Channels depend on each other through the network's masks here, not through the paper's linear coefficients.
@@ -95,7 +96,7 @@ class Logistic(Head):
 
     def __init__(self, channels: int, mixtures: int = 10, levels: int = 256):
         if mixtures < 1:
-            raise ValueError(f"a mixture needs at least 1 part, got {mixtures}")
+            raise ValueError(f"a mixture needs at least 1 component, got {mixtures}")
         super().__init__(channels, levels, 3 * mixtures, channels)
 
     def log_prob(self, outputs: Tensor, k: Tensor) -> Tensor:
@@ -106,7 +107,8 @@ class Logistic(Head):
         return self.mass(outputs.unsqueeze(3), k)
 
     def mass(self, outputs: Tensor, k: Tensor) -> Tensor:
-        """log-probability of the integers k: of an interval as wide as a level, open at both ends of the range."""
+        """log-probability of the integers k: the mass of an interval of one level's width, unbounded at either end of
+        the range."""
         weights, means, scales = outputs.chunk(3, dim=2)
         inverse, half = torch.exp(-scales.clamp(-7.0, 7.0)), 1 / (self.values - 1)
         x = self.encode(k)
@@ -115,8 +117,8 @@ class Logistic(Head):
         return (weights.log_softmax(2) + logistic_mass(lower, upper)).logsumexp(2)
 
 
-class Categorical(Head):
-    """One of `values` names without order, which the network sees as 1-of-K."""
+class Categorical(PixelDistribution):
+    """One of `values` categories without order; the input is one-hot."""
 
     def __init__(self, values: int):
         super().__init__(1, values, values, values)
@@ -129,9 +131,9 @@ class Categorical(Head):
 
 
 class Palette(Categorical):
-    """One of `colours` colours per pixel, found by k-means in the first images seen; the network sees it as 1-of-K.
+    """Categorical over `colours` colours, found by k-means in the first images of training; the input is one-hot.
 
-    `indices` takes the nearest colour, so probabilities are those of images painted in the palette.
+    `indices` takes the nearest colour, so the likelihood is that of images quantised to the palette.
     """
 
     colours: Tensor
@@ -147,11 +149,11 @@ class Palette(Categorical):
 
     @property
     def ready(self) -> bool:
-        self.known = self.known or bool(self.fitted)  # asks the device only until it is; also after a restart
+        self.known = self.known or bool(self.fitted)  # reads the device only until it is set; also after a resume
         return self.known
 
     def fit(self, x: Tensor) -> None:
-        """Clusters the colours of images x (N, C, H, W), starting from colours of theirs.
+        """Clusters the colours of images x (N, C, H, W).
 
         Raises:
             ValueError: there are fewer colours than the palette has.
@@ -175,8 +177,8 @@ class Palette(Categorical):
         return self.colours[k.squeeze(1)].movedim(3, 1)
 
 
-class Regression(Head):
-    """The control: predicts a level by squared error and always draws its guess. Not a distribution."""
+class Regression(PixelDistribution):
+    """A control, not a distribution: a grey level predicted by squared error; draws are the prediction itself."""
 
     def __init__(self, channels: int):
         super().__init__(channels, 256, 1, channels)
