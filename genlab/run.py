@@ -25,7 +25,7 @@ from typing import Annotated, Any
 
 from genlab.core.files import FileError, Schema, leftovers, naming, parse, read, read_json, write_atomically
 from genlab.core.ranges import Range, short
-from genlab.training.checkpoint import Checkpoints
+from genlab.training.checkpoint import COUNTS, Checkpoints
 
 FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
 CONFIG: Schema = {
@@ -55,7 +55,7 @@ class Run:
         except FileError as error:
             raise RunError(f"{error}; it should be a run's configuration") from None
         self.experiment: dict[str, Any] = self.config["experiment"]
-        self.checkpoints = Checkpoints(self.path / "checkpoints", self.identity)
+        self.checkpoints = Checkpoints(self.path / "checkpoints", self.identity, COUNTS)
 
     @classmethod
     def create(cls, path: str | Path, experiment: dict[str, Any]) -> Run:

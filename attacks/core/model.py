@@ -36,7 +36,9 @@ def looks_like_probabilities(logits: Tensor) -> bool:
 
 
 def check(x: Tensor, y: Tensor) -> None:
-    """Refuse what is not a batch of images in [0, 1] with one int64 label each."""
+    """Refuse what is not a batch of images in [0, 1] with one int64 label each, as tensors."""
+    if other := [type(value).__name__ for value in (x, y) if not isinstance(value, Tensor)]:
+        raise ValueError(f"x and y must be tensors, got {other[0]}.")
     if not x.is_floating_point():
         raise ValueError(f"x must be floating point in [0, 1], got {x.dtype}.")
     if y.dtype != torch.int64 or y.ndim != 1:

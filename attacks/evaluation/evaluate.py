@@ -19,7 +19,7 @@ from torch import Tensor
 
 from attacks.core.ball import L2, Linf
 from attacks.core.goal import UNANSWERED, answers
-from attacks.core.model import Attack, Learnt, Model, victim
+from attacks.core.model import Attack, Learnt, Model, check, victim
 from attacks.evaluation.crafting import Counter, Crafted, ball_of, craft, difference
 from attacks.evaluation.inspection import inspect, sentence
 from attacks.evaluation.results import Evaluation, Example, Rate, Row, Sizes, WorstCase, size_name
@@ -52,6 +52,7 @@ def evaluate(
 
     ValueError, before the first attack: what cannot be measured at all. What an attack raises is its row's `error`.
     """
+    check(x, y)
     sources = dict(sources or {})
     for name, source in sources.items():
         for given in (name, source):
