@@ -114,13 +114,14 @@ class Experiment:
         with torch.random.fork_rng():
             torch.manual_seed(self.training.seed)
             figures = method.evaluate(test)
-        try:
-            run.add_results(**figures)
-        except OSError as error:
-            measured = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            raise OSError(f"{error}; measured was {measured}") from error
         title = f"{run.path.name}: {type(method).__name__} on {self.data.data}"
-        Report(title).run(run).save(run.file("report.html"))
+        with run.writing():
+            try:
+                run.add_results(**figures)
+            except OSError as error:
+                measured = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+                raise OSError(f"{error}; measured was {measured}") from error
+            Report(title).run(run).save(run.file("report.html"))
 
 
 def check_all(experiments: Iterable[Experiment]) -> None:

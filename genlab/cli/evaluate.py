@@ -64,12 +64,13 @@ def main(arguments: list[str]) -> None:
         for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # the images as they are
             table[column][f"class preserved[{features.name}]"] = preserved(way, test, features)
     Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
-    write_all(
-        {
-            run.path / "results.json": lambda _: run.add_results(evaluation=table),
-            run.path / "report.html": lambda path: Report(run.path.name).run(run).save(path),
-        }
-    )
+    with run.writing():
+        write_all(
+            {
+                run.path / "results.json": lambda _: run.add_results(evaluation=table),
+                run.path / "report.html": lambda path: Report(run.path.name).run(run).save(path),
+            }
+        )
 
 
 def as_table(table: dict[str, dict[str, float]], title: str) -> Table:
