@@ -43,6 +43,7 @@ from attacks.square import Square
 from attacks.surrogate import Surrogate
 from attacks.universal import Universal, UniversalCount, UniversalGenerator, UniversalGradient, UniversalTargeted
 from genlab.data import Images
+from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.report import Report as Page
 
 EVERY: dict[str, Attack] = {f"{i} {type(attack).__name__}": attack for i, attack in enumerate(ATTACKS)}
@@ -58,6 +59,7 @@ def row(report: Evaluation, attack: str, model: str = "net") -> Row:
     return found
 
 
+MLP = ClassifierConfig(net="mlp").build
 GLOBAL = Net()
 SEVERAL = [GLOBAL]
 
@@ -396,7 +398,7 @@ def test_learning_attacks_cope_with_other_classes_than_the_models() -> None:
     learn: dict[str, Attack] = {
         "aimed": UniversalTargeted(Linf(0.1), **short),
         "count": UniversalCount(Linf(0.1), **short),
-        "surrogate": Surrogate(PGD(Linf(0.1), steps=2), net="mlp", **short),
+        "surrogate": Surrogate(PGD(Linf(0.1), steps=2), MLP, **short),
         "patch": Patch(**short),
     }
     for classes in (6, 2):  # the model has four
@@ -426,7 +428,7 @@ def test_learning_attacks_on_models_with_nan_or_without_gradient() -> None:
     for how in ("bytes", "kernel"):
         report = evaluate({"net": Rounds(net, how)}, learn, x, y, data=scenes(4))
         assert ["gives no gradient" in r.error for r in report.rows] == [True] * 4 + [False]
-    surrogate = {"surrogate": Surrogate(PGD(Linf(0.1), steps=2), net="mlp", images=100)}
+    surrogate = {"surrogate": Surrogate(PGD(Linf(0.1), steps=2), MLP, images=100)}
     assert (
         "NaN for all of the 60 images" in evaluate({"net": Nothing(net)}, surrogate, x, y, data=scenes(4)).rows[0].error
     )
