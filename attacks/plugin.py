@@ -8,8 +8,8 @@ from ast import literal_eval
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from genlab.core.plugins import methods
 from genlab.core.registry import choose, resolve
+from genlab.plugins import methods
 
 if TYPE_CHECKING:
     from torch import nn

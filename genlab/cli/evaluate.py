@@ -43,8 +43,9 @@ def main(arguments: list[str]) -> None:
     from genlab.core.files import write_all
     from genlab.core.memory import FLOAT, require
     from genlab.experiment import data_of, load, shape_of
+    from genlab.methods.classification.features import default_features
     from genlab.metrics.evaluate import evaluate
-    from genlab.metrics.features import ClassifierFeatures, Features, Pixels, default_features
+    from genlab.metrics.features import ClassifierFeatures, Features, Pixels
     from genlab.metrics.seen import one_set, sampler
     from genlab.metrics.translation import preserved
     from genlab.reporting.report import Report
