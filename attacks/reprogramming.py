@@ -166,5 +166,5 @@ class Reprogramming:
             program = program.to(data.device)
             options = TrainOptions(self.images, self.batch, self.seed, schedule="cosine")
             fit(program, Stream(data, self.batch, seed=self.seed), options, title="program")
-        program.model = (model,)
+        program.model = (model,)  # the model itself, no longer as the victim
         return program
