@@ -83,7 +83,8 @@ def main(arguments: list[str]) -> None:
         example = found.examples[min(len(sizes) - 1, len(found.examples) - 1) // 2]
         picture = lambda path: genlab.save_grid(triptych(example), path, columns=len(example.x))
         files[run.path / "attack.png"] = picture
-    write_all(files)
+    with run.writing():
+        write_all(files)
 
 
 def words(text: str) -> list[str]:

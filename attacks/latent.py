@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attacks.core.ball import Ball
 from attacks.core.goal import Best, is_adversarial, margin
-from attacks.core.model import Attack, Model, Victim
+from attacks.core.model import Attack, Model, Victim, victim
 from attacks.defences.purify import DefenseGAN
 from genlab.core.ranges import Range, Weight
 from genlab.latent.edit import descend, evaluating, invert
@@ -46,9 +46,9 @@ class Latent(Attack):
         def cost(z: Tensor) -> Tensor:
             image = draw(z)
             outside = (image - inside(image)).square().flatten(1).sum(1)
-            return (margin(self.classifier(image), y) + self.confidence).clamp_min(0) + self.weight * outside
+            return (margin(inner(image), y) + self.confidence).clamp_min(0) + self.weight * outside
 
-        with evaluating(draw, self.classifier):
+        with evaluating(draw), victim(self.classifier, x, y) as inner:
             for start in starts:
                 z = invert(draw, x, start.to(x.device).expand(len(x), -1), steps=self.purifier.steps, lr=lr)
                 found = inside(draw(descend(cost, z, self.steps, lr))).detach()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from genlab.core.registry import choose, resolve
+from genlab.plugins import methods
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,8 +103,12 @@ def attack(name: str, eps: float, norm: str = "linf", **options: Any) -> Attack:
     build, options = resolve(ATTACKS[name][0]), options | more
     ball = resolve(BALLS[choose(norm, BALLS, "norm")][0])(eps)
     fields = {f.name for f in dataclasses.fields(build) if f.init}
+    own = ("net", "lr") if "build" in fields else ()  # of the classifier that such an attack trains
     for option in options:
-        choose(option, sorted(fields - {"ball"}), f"option of {name}")
+        choose(option, sorted({*fields, *own} - {"ball", "build"}), f"option of {name}")
+    if own:
+        config = _built(word, resolve(methods()["classifier"][0]), **{o: options.pop(o) for o in own if o in options})
+        options["build"] = config.build
     if "inner" in fields:  # an attack by means of another one
         options.setdefault("inner", resolve(ATTACKS["pgd"][0])(ball))
     return _built(word, build, **({"ball": ball} if "ball" in fields else {}), **options)

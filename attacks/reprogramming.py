@@ -121,7 +121,7 @@ class Program(Method):
         """Until a third of the training, every 100 steps: the classes whose probabilities suit the labels best."""
         if progress > 1 / 3:
             return
-        self.belief.mul_(0.98).index_add_(0, y, logits.log_softmax(1))
+        self.belief.mul_(0.98).index_add_(0, y, logits.log_softmax(1).to(self.belief))
         self.steps += 1
         if self.steps % 100 == 0:
             _, best = linear_sum_assignment(-self.belief.cpu().numpy())
@@ -162,8 +162,9 @@ class Reprogramming:
         blank = torch.zeros(1, *shape, device=data.device)
         with victim(model, blank, data.labels[:1] * 0) as f:
             classes = f.query(blank).shape[1]
-            program = Program(model, shape, hole, len(data.classes), classes, self.lr, self.weight, self.sharpness)
+            program = Program(f, shape, hole, len(data.classes), classes, self.lr, self.weight, self.sharpness)
             program = program.to(data.device)
             options = TrainOptions(self.images, self.batch, self.seed, schedule="cosine")
             fit(program, Stream(data, self.batch, seed=self.seed), options, title="program")
+        program.model = (model,)  # the model itself, no longer as the victim
         return program

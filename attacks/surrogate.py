@@ -8,6 +8,7 @@ Departure. There is no Jacobian-based augmentation: the target is asked once for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -17,13 +18,11 @@ from torch import Tensor, nn
 from attacks.core.ball import Ball
 from attacks.core.goal import UNANSWERED, answers
 from attacks.core.model import Attack, Learnt, Model, Victim, victim
-from genlab.core.plugins import methods
-from genlab.core.ranges import Count, LearningRate, Seed
-from genlab.core.registry import resolve
+from genlab.core.ranges import Count, Seed
 from genlab.data import Images, Stream
 from genlab.data.seeds import generator
 from genlab.training.loop import fit
-from genlab.training.method import TrainOptions
+from genlab.training.method import Method, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -52,19 +51,18 @@ class Transfer(Inside):
 
 @dataclass(frozen=True)
 class Surrogate(Learnt, Inside):
-    """Trains a classifier of architecture `net`, then attacks it: `prepare` returns a `Transfer`.
+    """Trains a classifier, then attacks it: `prepare` returns a `Transfer`.
 
+    build: shape (C, H, W) and number of classes -> the untrained classifier, as `ClassifierConfig(...).build` makes it.
     learns: "data", the labels of the attacker's images, or "queries", the target's answers to them, one query each.
-    pairs: how many of the images are used, and asked about; None: all. images: length of training; lr: of the
-    classifier's SGD.
+    pairs: how many of the images are used, and asked about; None: all. images: length of training.
     """
 
-    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
+    build: Callable[[tuple[int, int, int], int], Method]
     learns: Literal["data", "queries"] = "queries"
     pairs: Count | None = None
     images: Count = 60_000
     batch: Count = 64
-    lr: LearningRate = 0.05
     seed: Seed = 0
 
     def prepare(self, model: Model, data: Images) -> Transfer:
@@ -73,12 +71,11 @@ class Surrogate(Learnt, Inside):
             few = data.subset(torch.randperm(len(data), generator=generator("pairs", self.seed))[: self.pairs])
         if self.learns == "queries":
             few = answered(model, few)
-        config = resolve(methods()["classifier"][0])
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            student = config(net=self.net, lr=self.lr).build(few.shape, len(few.classes)).to(few.device)
+            student = self.build(few.shape, len(few.classes)).to(few.device)
         options = TrainOptions(self.images, self.batch, seed=self.seed, schedule="cosine", log_every=self.images)
-        fit(student, Stream(few, self.batch, seed=self.seed), options, title=f"surrogate {self.net}")
+        fit(student, Stream(few, self.batch, seed=self.seed), options, title="surrogate")
         return Transfer(self.inner, student.eval().requires_grad_(False))
 
 

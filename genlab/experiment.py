@@ -15,13 +15,13 @@ from genlab.core import distributed, memory
 from genlab.core.batch import check_batch
 from genlab.core.files import FileError, Schema, mismatch
 from genlab.core.lock import locked
-from genlab.core.plugins import methods
 from genlab.core.ranges import Range, Side, check, short
 from genlab.core.rebuild import rebuild
 from genlab.core.registry import held, resolve
 from genlab.core.text import one_line
 from genlab.data import Augment, Stream
 from genlab.data import load as load_data
+from genlab.plugins import methods
 from genlab.reporting.grid import save_grid
 from genlab.reporting.report import Report
 from genlab.run import Run, RunError
@@ -125,13 +125,14 @@ class Experiment:
         with torch.random.fork_rng():
             torch.manual_seed(self.training.seed)
             figures = method.evaluate(test)
-        try:
-            run.add_results(**figures)
-        except OSError as error:
-            measured = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            raise OSError(f"{error}; measured was {measured}") from error
         title = f"{run.path.name}: {type(method).__name__} on {self.data.data}"
-        Report(title).run(run).save(run.file("report.html"))
+        with run.writing():
+            try:
+                run.add_results(**figures)
+            except OSError as error:
+                measured = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+                raise OSError(f"{error}; measured was {measured}") from error
+            Report(title).run(run).save(run.file("report.html"))
 
 
 def check_all(experiments: Iterable[Experiment]) -> None:

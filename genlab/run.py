@@ -19,13 +19,15 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 from genlab.core.files import FileError, Schema, leftovers, naming, parse, read, read_json, write_atomically
+from genlab.core.lock import locked
 from genlab.core.ranges import Range, short
-from genlab.training.checkpoint import Checkpoints
+from genlab.training.checkpoint import COUNTS, Checkpoints
 
 FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
 CONFIG: Schema = {
@@ -55,7 +57,7 @@ class Run:
         except FileError as error:
             raise RunError(f"{error}; it should be a run's configuration") from None
         self.experiment: dict[str, Any] = self.config["experiment"]
-        self.checkpoints = Checkpoints(self.path / "checkpoints", self.identity)
+        self.checkpoints = Checkpoints(self.path / "checkpoints", self.identity, COUNTS)
 
     @classmethod
     def create(cls, path: str | Path, experiment: dict[str, Any]) -> Run:
@@ -155,9 +157,17 @@ class Run:
         except FileError as error:
             raise RunError(str(error)) from None
 
+    def writing(self) -> AbstractContextManager[None]:
+        """Within, nobody else writes results or what is made of them; waits for who does.
+
+        What is held is a folder of its own, since a training holds that of the run from its beginning to its end.
+        """
+        return locked(self.checkpoints.folder, wait=True)
+
     def add_results(self, **results: Any) -> None:
-        """Merges figures into results.json."""
-        write_atomically(self.path / "results.json", json.dumps(self.results() | results, indent=2).encode())
+        """Merges figures into results.json, whoever else does so at the same time."""
+        with self.writing():
+            write_atomically(self.path / "results.json", json.dumps(self.results() | results, indent=2).encode())
 
     def samples(self) -> list[Path]:
         """The pictures of this run, in the order of their names' numbers."""

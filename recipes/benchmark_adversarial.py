@@ -15,8 +15,9 @@ from attacks.defences.adversarial_training import AdversarialTraining, Adversari
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Side, Steps, Threads
 from genlab.core.text import Console
-from genlab.core.timing import seconds, static
+from genlab.core.timing import seconds
 from genlab.data import Stream
+from genlab.data.static import static
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 

@@ -14,8 +14,9 @@ from torch.nn.functional import l1_loss
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Side, Steps, Threads, Width
 from genlab.core.text import Console
-from genlab.core.timing import seconds, static
+from genlab.core.timing import seconds
 from genlab.data import Pair, Stream
+from genlab.data.static import static
 from genlab.methods.translation.cyclegan import LSGAN, CycleGAN, CycleGANConfig
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Layers, Repeats, Steps, Threads, Width
 from genlab.core.text import Console
-from genlab.core.timing import seconds, static
+from genlab.core.timing import seconds
 from genlab.data import Stream
+from genlab.data.static import static
 from genlab.likelihood.units import dequantise
 from genlab.methods.likelihood.flow import Flow, FlowConfig
 from genlab.nets.peers import apart, normflows

@@ -13,8 +13,9 @@ from torchvision.transforms import ToTensor
 
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Threads
-from genlab.core.timing import seconds, static
+from genlab.core.timing import seconds
 from genlab.data import Stream
+from genlab.data.static import static
 
 
 @dataclass(frozen=True)

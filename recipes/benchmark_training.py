@@ -14,8 +14,9 @@ from torch.nn.functional import softplus
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Steps, Threads
 from genlab.core.text import Console
-from genlab.core.timing import seconds, static
+from genlab.core.timing import seconds
 from genlab.data import Stream
+from genlab.data.static import static
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
 from genlab.training.loop import fit

@@ -66,7 +66,8 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Black boxes on {config.data}").section("Transfer of MI-FGSM")
     page.text(f"Rows: made for; columns: shown to another network; eps {ball.eps}.")
     page.table(["made for", *models], transfer)
-    kinds: Any = {f"{net} from {how}": Surrogate(inner, net, how, images=config.images, seed=config.seed + 2)
+    kinds: Any = {f"{net} from {how}": Surrogate(inner, plan[net].method.build, how, images=config.images,
+                                                 seed=config.seed + 2)
                   for net in ("cnn", "mlp") for how in ("data", "queries")}  # fmt: skip
     surrogates = [[r.attack, r.success.value] for r in evaluate({"cnn": models["cnn"]}, kinds, x, y, data=train).rows]
     page.section("Proxies of the cnn").table(["surrogate", "success"], surrogates)

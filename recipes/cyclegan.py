@@ -21,8 +21,8 @@ from genlab.core.ranges import Count, Seed, Side, Some, Width
 from genlab.core.registry import choose
 from genlab.data.domains import names
 from genlab.experiment import check_all
+from genlab.methods.classification.features import default_features
 from genlab.methods.translation.cyclegan import CycleGANConfig
-from genlab.metrics.features import default_features
 from genlab.metrics.translation import side_by_side, translation
 from genlab.reporting.grid import grid_png
 

@@ -18,8 +18,8 @@ from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Layers, Range, Repeats, Share
 from genlab.experiment import check_all
+from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.autoregressive import Autoregressive, AutoregressiveConfig
-from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import extract_features, samples, shuffled
 from genlab.reporting.grid import grid_png

@@ -14,12 +14,12 @@ from genlab.data import points
 from genlab.methods.gan.gan import GAN
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.methods.gan.wgan import WGAN
+from genlab.metrics.transport import wasserstein1
 from genlab.nets.mlp import Critic, Generator
 from genlab.reporting.plots import curves
 from genlab.theory import divergences as d
 from genlab.theory.discriminator_only import DiscriminatorOnly
 from genlab.theory.plane import Film, add_sweep, play
-from genlab.theory.transport import wasserstein1
 
 
 @dataclass(frozen=True)

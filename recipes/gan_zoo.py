@@ -18,8 +18,8 @@ from genlab.core.files import write_atomically
 from genlab.core.ranges import Range, Repeats, Some, Units, Width
 from genlab.core.registry import choose
 from genlab.experiment import check_all
+from genlab.methods.classification.features import default_features
 from genlab.methods.zoo import zoo
-from genlab.metrics.features import default_features
 from genlab.metrics.figures import measure
 from genlab.metrics.seen import extract_features, samples, shuffled
 

@@ -21,9 +21,9 @@ from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Range, Seed, Side
 from genlab.data.pairs import GREY, Inpainting
 from genlab.experiment import check_all
+from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 from genlab.methods.translation.pix2pix import Pix2PixConfig
-from genlab.metrics.features import default_features
 from genlab.metrics.partner import against_partners
 from genlab.reporting.grid import grid_png
 

@@ -16,10 +16,10 @@ from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Repeats, Width
 from genlab.experiment import check_all
+from genlab.methods.classification.features import default_features
 from genlab.methods.gan.gan import GANConfig
 from genlab.methods.gan.unrolled import UnrolledConfig
 from genlab.methods.gan.wgan_gp import WGANGPConfig
-from genlab.metrics.features import default_features
 from genlab.metrics.hook import MetricHook
 from genlab.reporting.plots import heat
 from genlab.reporting.report import spread

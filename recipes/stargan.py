@@ -23,8 +23,8 @@ from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Layers, LearningRate, Seed, Side, Width
 from genlab.data import Pair
 from genlab.data.domains import names, original
+from genlab.methods.classification.features import default_features
 from genlab.methods.translation.stargan import StarGANConfig
-from genlab.metrics.features import default_features
 from genlab.metrics.translation import likeness, preserved
 
 

@@ -21,8 +21,8 @@ from genlab.core.ranges import Count, Range, Seed, Side, Width
 from genlab.data import batches
 from genlab.data.pairs import paired, task
 from genlab.experiment import check_all
+from genlab.methods.classification.features import default_features
 from genlab.methods.translation.pix2pix import Pix2PixConfig
-from genlab.metrics.features import default_features
 from genlab.metrics.partner import against_partners
 from genlab.reporting.grid import grid_png
 

@@ -13,9 +13,9 @@ from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Seed, Side, Width
 from genlab.experiment import check_all
+from genlab.methods.classification.features import default_features
 from genlab.methods.translation.cogan import CoGANConfig, agreement
 from genlab.methods.translation.common_space import CommonSpaceConfig
-from genlab.metrics.features import default_features
 from genlab.metrics.translation import preserved
 
 

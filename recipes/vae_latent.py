@@ -22,8 +22,9 @@ from genlab.latent.walks import interpolate, plane, traverse
 from genlab.likelihood.gaussian import kl_to_standard_normal
 from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
+from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.vae import VAEConfig
-from genlab.metrics.features import Pixels, default_features
+from genlab.metrics.features import Pixels
 from genlab.metrics.memorisation import nearest_image
 from genlab.metrics.sharpness import sharpness
 from genlab.reporting.grid import grid_png

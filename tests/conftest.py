@@ -24,5 +24,5 @@ def features_of_this_run(tmp_path_factory):
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENLAB_CACHE", str(folder))
-        patch.setattr("genlab.metrics.features.EPOCHS", 10)
+        patch.setattr("genlab.methods.classification.features.EPOCHS", 10)
         yield

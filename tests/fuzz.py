@@ -142,9 +142,9 @@ def option(random: random.Random, names: list[str]) -> list[str]:
 
 
 def training(random: random.Random, runs: Path) -> list[str]:
-    from genlab.core.plugins import methods
     from genlab.core.registry import resolve
     from genlab.data.augment import Augment
+    from genlab.plugins import methods
 
     name = random.choice(sorted(methods()))
     kind = resolve(methods()[name][0])

@@ -16,12 +16,48 @@ FORBIDDEN = {
 }
 
 
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for top in ("genlab", "attacks")
+    for path in (ROOT / top).rglob("*.py")
+}
+
+
 def imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+
+
+def needs(tree, known):
+    """The modules of `known` that a syntax tree imports, also within functions, but for what only a type checker reads.
+
+    The package of a module is imported by Python itself and does not count.
+    """
+    if isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING":
+        return set()
+    if isinstance(tree, ast.Import):
+        return {alias.name for alias in tree.names} & {*known}
+    if isinstance(tree, ast.ImportFrom) and tree.module:
+        names = (f"{tree.module}.{alias.name}" for alias in tree.names)
+        return {name if name in known else tree.module for name in names} & {*known}
+    return {name for child in ast.iter_child_nodes(tree) for name in needs(child, known)}
+
+
+def circle(graph):
+    """Nodes of `graph` (node -> the nodes it needs), each of which needs the next and the last one the first."""
+    done = set()
+
+    def search(node, way):
+        if node in way:
+            return way[way.index(node) :]
+        found = [] if node in done else next(filter(None, (search(each, [*way, node]) for each in graph[node])), [])
+        done.add(node)
+        return found
+
+    return next(filter(None, (search(node, []) for node in graph)), [])
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
@@ -31,6 +67,38 @@ def test_imports_point_one_way(package):
     for path in files:
         bad = [m for m in imports(path) if any(m == f or m.startswith(f + ".") for f in FORBIDDEN[package])]
         assert not bad, f"{path} imports {bad}"
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    graph = {name: needs(ast.parse(path.read_text()), FILES) - {name} for name, path in FILES.items()}
+    assert graph["genlab.run"] >= {"genlab.core.lock", "genlab.training.checkpoint"}
+    assert not circle(graph)
+
+
+def test_no_package_of_genlab_imports_itself_by_way_of_others():
+    def package(name):  # a file beside the packages counts as one, and so does the table of names `METHODS`
+        return "METHODS" if name == "genlab.methods" else ".".join(name.split(".")[:2])
+
+    graph = {package(name): set() for name in FILES if name.startswith("genlab.")}
+    for name, path in FILES.items():
+        if name.startswith("genlab."):
+            graph[package(name)] |= {package(each) for each in needs(ast.parse(path.read_text()), FILES)}
+    graph = {name: {each for each in found if each in graph} - {name} for name, found in graph.items()}
+    assert not graph["genlab.core"] and "genlab.metrics" in graph["genlab.methods"]
+    assert not circle(graph)
+
+
+def test_circles_are_found_wherever_the_import_stands():
+    files = {
+        "p.a": "from p import b",
+        "p.b": "def f():\n    if True:\n        from p.c import x",
+        "p.c": "import p.a",
+        "p.d": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p import e",
+        "p.e": "import p.d",
+    }
+    graph = {name: needs(ast.parse(text), files) for name, text in files.items()}
+    assert graph == {"p.a": {"p.b"}, "p.b": {"p.c"}, "p.c": {"p.a"}, "p.d": set(), "p.e": {"p.d"}}
+    assert circle(graph) == ["p.a", "p.b", "p.c"] and not circle({"a": {"b"}, "b": set(), "c": {"a", "b"}})
 
 
 def test_recipes_leave_descending_to_the_lab():

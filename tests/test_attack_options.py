@@ -27,6 +27,7 @@ from attacks.universal import Fixed
 from attacks.views import Views
 from genlab.core.ranges import OutOfRange, Range
 from genlab.core.registry import resolve
+from genlab.methods.classification.classifier import ClassifierConfig
 
 DEFENCES = [name for name in plugin.DEFENCES if name != "none"]
 BAD = ["0", "-1", "1.5", "nan", "inf", "-inf", "1e308", "-1e308", "1000000000000", "1" + 400 * "0", "", "maybe", "None"]
@@ -63,7 +64,7 @@ def numbers(hint: Any) -> list[Any]:
 
 OPTIONS = [("attack", name, option) for name in plugin.ATTACKS for option in hints(attack(name))]
 OPTIONS += [("defence", name, option) for name in DEFENCES for option in hints(defence(name))]
-OPTIONS = [o for o in OPTIONS if o[2] not in ("ball", "model", "return", "inner", "views")]
+OPTIONS = [o for o in OPTIONS if o[2] not in ("ball", "model", "return", "inner", "views", "build")]
 
 
 def build(kind: str, word: str) -> Any:
@@ -174,6 +175,8 @@ def test_attacks_and_defences_work_at_the_ends_of_their_ranges(kind: str, name: 
         ("pgd:steps=" + 9999 * "(", "steps must be a whole number"),
         ("deepfool:norm=l1", "norm must be one of 'l2', 'linf', got 'l1'"),
         ("surrogate:net=cn", "net must be one of 'cnn'"),
+        ("surrogate:lr=0", "lr must be above 0 .*, got 0"),
+        ("surrogate:build=3", "unknown option of surrogate 'build'"),
         ("surrogate:inner=3", "inner must be of class Attack, got 3"),
         ("patch:views=3", "views must be of class Views, got 3"),
         ("transferable:kernel=4", "kernel must be odd, at least 1 and at most 99, got 4"),
@@ -223,7 +226,7 @@ def test_pixels_are_in_0_1_and_who_counts_in_255ths_is_told() -> None:
 
 def test_a_number_in_the_place_of_a_ball_is_the_eps_of_linf() -> None:
     assert PGD(8 / 255) == PGD(Linf(8 / 255)) and FGSM(0, seed=3) == FGSM(Linf(0), seed=3)
-    assert Square(0.1).ball == Linf(0.1) and Surrogate(PGD(0.1)).at(0.2).ball == Linf(0.2)
+    assert Square(0.1).ball == Linf(0.1) and Surrogate(PGD(0.1), ClassifierConfig().build).at(0.2).ball == Linf(0.2)
     assert PGD(L2(3)).ball == L2(3)
     for ball in ("linf", None, True, [0.1]):
         with pytest.raises(ValueError, match="ball must be of class Ball|eps must be"):

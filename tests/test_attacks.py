@@ -216,6 +216,8 @@ def test_bad_input_is_refused(attack: Attack) -> None:
         attack(net, x, y[:11])
     with pytest.raises(ValueError, match="uint8"):
         attack(net, x.byte(), y)
+    with pytest.raises(ValueError, match="x and y must be tensors, got list"):
+        attack(net, x, y.tolist())
     if not isinstance(attack, (Noise, *LEARNT)):  # which never ask the model how many classes there are
         with pytest.raises(ValueError, match="4"):
             attack(net, x, y.index_fill(0, torch.tensor([11]), 4))

@@ -16,6 +16,9 @@ from attacks.pgd import PGD
 from attacks.spsa import NES, SPSA
 from attacks.square import Square, hill, pair
 from attacks.surrogate import Surrogate, Transfer, answered
+from genlab.methods.classification.classifier import ClassifierConfig
+
+MLP = ClassifierConfig(net="mlp").build
 
 QUERY: list[Attack] = [
     SPSA(Linf(0.1), queries=100, samples=4),
@@ -185,8 +188,9 @@ def test_hills_grow_towards_the_middle_and_a_pair_has_length_one_and_little_sum(
         (lambda: Square(Linf(0.1), share=1.5), "share .* got 1.5"),
         (lambda: HopSkipJump(norm="l1"), "norm must be one of 'l2', 'linf', got 'l1'"),  # type: ignore[arg-type]
         (lambda: HopSkipJump(tries=0), "tries must be at least 1 .*, got 0"),
-        (lambda: Surrogate(PGD(Linf(0.1)), learns="hearsay"), "learns must be one of .* got 'hearsay'"),  # type: ignore
-        (lambda: Surrogate(PGD(Linf(0.1)), images=0), "images must be at least 1 .*, got 0"),
+        (lambda: Surrogate(PGD(Linf(0.1)), MLP, learns="hearsay"), "learns must be one of .* got 'hearsay'"),  # type: ignore
+        (lambda: Surrogate(PGD(Linf(0.1)), MLP, images=0), "images must be at least 1 .*, got 0"),
+        (lambda: Surrogate(PGD(Linf(0.1)), "mlp"), "build must be callable, got 'mlp'"),  # type: ignore[arg-type]
     ],
 )
 def test_meaningless_settings_are_refused_by_name(build, message: str) -> None:
@@ -206,7 +210,7 @@ def test_a_proxy_learns_and_what_fools_it_fools_the_target_too(learns: str) -> N
         target[1].weight.copy_(10 * means)
         target[1].bias.copy_(-5 * means.square().sum(1))
     asked = Counter(target)
-    attack = Surrogate(PGD(Linf(0.3), steps=10), net="mlp", learns=learns, pairs=400, images=6000)  # type: ignore[arg-type]
+    attack = Surrogate(PGD(Linf(0.3), steps=10), MLP, learns=learns, pairs=400, images=6000)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must learn first"):
         attack(target, test.x, test.labels)
     ready = attack.prepare(asked, train)

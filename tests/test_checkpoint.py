@@ -1,5 +1,7 @@
 """Checkpoints: whole or absent, whatever happens to the process or the disk."""
 
+import copy
+import hashlib
 import os
 import random
 import signal
@@ -9,7 +11,14 @@ import warnings
 import pytest
 import torch
 
-from genlab.training.checkpoint import CheckpointError, Checkpoints
+from genlab.training.checkpoint import (
+    COUNTS,
+    CheckpointError,
+    Checkpoints,
+    optimizer_state,
+    restore_optimizer,
+)
+from genlab.training.optim import adam, sgd
 
 
 def state(step):
@@ -136,6 +145,59 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
     with pytest.raises(CheckpointError, match="step-0000000001.pt is no checkpoint: it holds more than tensors"):
         checkpoints.load()
     assert not os.path.exists("shouted")
+
+
+@pytest.mark.parametrize("content", [b"", b"12345", b"PK\x05\x06" + 18 * b"\0", None])
+def test_a_file_that_was_cut_before_it_was_hashed_is_called_damaged(content, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    path = checkpoints.save(state(1), 1)
+    content = path.read_bytes()[:-1] if content is None else content
+    path.write_bytes(content)
+    path.with_name(path.name + ".sha256").write_text(hashlib.sha256(content).hexdigest())
+    with pytest.raises(CheckpointError, match="step-0000000001.pt is damaged, or no checkpoint: [^\n]*$"):
+        checkpoints.load()
+
+
+@pytest.mark.parametrize("wrong", [{"step": "x"}, {"images": -5}, {"lines": 0.5}, {"step": None}])
+def test_every_reader_refuses_counts_that_are_none(wrong, tmp_path):
+    checkpoints = Checkpoints(tmp_path, "mine", COUNTS)
+    checkpoints.save({**dict.fromkeys(COUNTS, 1), **wrong}, 1)
+    with pytest.raises(CheckpointError, match=f"step-0000000001.pt has {next(iter(wrong))} = "):
+        checkpoints.load()
+
+
+@pytest.mark.parametrize("make", [adam, sgd])
+def test_an_optimizer_goes_on_from_all_of_its_state_and_from_no_part_of_it(make):
+    def training():
+        torch.manual_seed(0)
+        net = torch.nn.ModuleList([torch.nn.Linear(3, 1), torch.nn.Linear(3, 1)])
+        return net, make(net, lr=0.1)
+
+    def step(net, optimizer, layers):
+        optimizer.zero_grad()
+        sum(net[layer](torch.ones(2, 3)).sum() for layer in layers).backward()
+        optimizer.step()
+
+    net, optimizer = training()
+    step(net, optimizer, [0])  # the second layer has had no gradient yet
+    kept = copy.deepcopy(optimizer_state(optimizer))
+    assert list(kept["state"]) == [0, 1, 2, 3] and kept["state"][2] == {}
+    other, again = training()
+    other.load_state_dict(net.state_dict())
+    restore_optimizer(again, copy.deepcopy(kept), "optimizer")
+    step(net, optimizer, [0]), step(other, again, [0])
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
+    step(other, again, [0, 1])
+    some = kept["param_groups"][0]
+    for wrong, words in (
+        ({}, "has no 'state'"),
+        ({"state": kept["state"]}, "has no 'param_groups'"),
+        ({**kept, "param_groups": [{}]}, "is not .* there"),
+        ({**kept, "param_groups": [{k: v for k, v in some.items() if k != "weight_decay"}]}, "weight_decay is not 0"),
+        ({**kept, "state": {k: v for k, v in kept["state"].items() if k != 1}}, "keeps nothing there for parameter 1"),
+    ):
+        with pytest.raises(CheckpointError, match=f"optimizer .*{words}"):
+            restore_optimizer(training()[1], wrong, "optimizer")
 
 
 class Shout:

@@ -16,9 +16,9 @@ from PIL import Image
 
 from attacks.plugin import ATTACKS, DEFENCES
 from genlab.cli.main import COMMANDS, main
-from genlab.core.plugins import gather, methods
 from genlab.core.registry import resolve
 from genlab.experiment import load
+from genlab.plugins import gather, methods
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.py"))
 CLASSES = ("black", "dark", "light", "white")

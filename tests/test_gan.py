@@ -14,11 +14,11 @@ from genlab.methods.gan.ot_gan import OTGAN, OTGANConfig
 from genlab.methods.gan.unrolled import UnrolledConfig
 from genlab.methods.gan.wgan import WGANConfig
 from genlab.methods.gan.wgan_gp import WGANGPConfig
+from genlab.metrics.transport import plan
 from genlab.nets.attention import SelfAttention
 from genlab.nets.ensemble import Ensemble
 from genlab.nets.minibatch import MinibatchFeatures
 from genlab.nets.spectral import Spectral, spectral_norm
-from genlab.theory.transport import plan
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 from genlab.training.update import Update

@@ -192,13 +192,23 @@ CONDITIONAL = ("conditional-gan", "stack-gan", "triple-gan", "pixelcnn gated")
         (torch.tensor([-1, 0]), "labels must be from 0 to 2, there are 3 classes; got -1 to 0"),
         (torch.tensor([0, 1, 2]), r"labels must be whole numbers \(2,\), got torch.int64 \(3,\)"),
         (torch.tensor([0.0, 1.0]), r"labels must be whole numbers \(2,\), got torch.float32"),
+        ([0, 3], "labels must be from 0 to 2, there are 3 classes; got 0 to 3"),
+        ([0, 0.5], r"labels must be whole numbers \(2,\), got torch.float32"),
+        ([0, 2**70], r"labels must be whole numbers \(2,\), got \[0, 11805"),
+        ("ab", r"labels must be whole numbers \(2,\), got 'ab'"),
+        ([[0], [1, 2]], r"labels must be whole numbers \(2,\), got \[\[0\], \[1, 2\]\]"),
+        (1, r"labels must be whole numbers \(2,\), got torch.int64 \(\)"),
     ],
 )
 def test_labels_that_there_are_not_are_refused_by_name(name, labels, words):
     method = make(name).eval()
     with pytest.raises(ValueError, match=words):
         method.sample(2, labels=labels)
-    assert method.sample(2, labels=torch.tensor([0, 2], dtype=torch.int32)).shape == (2, *SHAPE)
+    torch.manual_seed(0)
+    expected = method.sample(2, labels=torch.tensor([0, 2]))
+    for same in (torch.tensor([0, 2], dtype=torch.int32), [0, 2], (0, 2)):
+        torch.manual_seed(0)
+        assert torch.equal(method.sample(2, labels=same), expected)
 
 
 def test_categories_and_the_labels_of_a_likelihood_are_checked_too():

@@ -14,11 +14,12 @@ from toys import METHODS
 from genlab.cli.main import main
 from genlab.data import Pair
 from genlab.experiment import DataOptions, Experiment
+from genlab.methods.classification.features import default_features
 from genlab.metrics import distances
 from genlab.metrics import kid as kernel
 from genlab.metrics.diversity import birthday, class_histogram, kl_to_uniform, smallest_gap, support
 from genlab.metrics.evaluate import evaluate
-from genlab.metrics.features import Pixels, default_features
+from genlab.metrics.features import Pixels
 from genlab.metrics.fid import frechet, frechet_gaussians
 from genlab.metrics.figures import FIGURES, measure
 from genlab.metrics.hook import MetricHook
@@ -503,7 +504,7 @@ def test_the_hook_counts_classes_and_remembers_them_over_a_stop(test_set):
 
 
 def test_the_command_prints_a_table_and_adds_to_the_run(tmp_path, cache, monkeypatch, capsys):
-    import genlab.metrics.features as home
+    import genlab.methods.classification.features as home
 
     whole = default_features
     monkeypatch.setattr(home, "default_features", lambda data: whole(data, images=IMAGES))

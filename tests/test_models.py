@@ -9,6 +9,7 @@ import json
 import math
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,19 +26,24 @@ from attacks.core.ball import L2, Linf
 from attacks.core.callables import networks
 from attacks.core.model import Attack, NoGradient, victim
 from attacks.core.precision import rounded, widened
+from attacks.defences.purify import DefenseGAN
 from attacks.defences.verdict import verdicts
 from attacks.evaluation.crafting import ball_of
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add
 from attacks.evaluation.results import Evaluation, Row
+from attacks.explanation import ExplanationAttack
+from attacks.latent import Latent
 from attacks.noise import Noise
 from attacks.patch import Patch
 from attacks.pgd import FGSM, PGD
+from attacks.reprogramming import Reprogramming, squares
 from attacks.spatial import Spatial, move
 from attacks.square import Square
 from attacks.surrogate import Surrogate
-from attacks.universal import UniversalCount, UniversalGradient, UniversalTargeted
+from attacks.universal import Universal, UniversalCount, UniversalGenerator, UniversalGradient, UniversalTargeted
 from genlab.data import Images
+from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.report import Report as Page
 
 EVERY: dict[str, Attack] = {f"{i} {type(attack).__name__}": attack for i, attack in enumerate(ATTACKS)}
@@ -53,6 +59,7 @@ def row(report: Evaluation, attack: str, model: str = "net") -> Row:
     return found
 
 
+MLP = ClassifierConfig(net="mlp").build
 GLOBAL = Net()
 SEVERAL = [GLOBAL]
 
@@ -154,6 +161,18 @@ def test_inference_tensors_are_as_good_as_others() -> None:
     assert expected.linf == again.linf == outside.linf and expected.success == again.success == outside.success
 
 
+class NoSlope(torch.autograd.Function):
+    """As the kernels of quantised layers: the graph goes on behind it, and no gradient comes back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> None:  # type: ignore[override]
+        return None
+
+
 class Rounds(nn.Module):
     """A network behind numbers without slope: as quantised ones are."""
 
@@ -166,10 +185,10 @@ class Rounds(nn.Module):
             x = (x * 255).byte() / 255
         if self.how == "graph":  # the logits have a graph, which does not lead to x
             return self.net(x.detach()) + self.shift
-        return self.net(x)
+        return self.net(NoSlope.apply(x) if self.how == "kernel" else x)
 
 
-@pytest.mark.parametrize("how", ["bytes", "graph"])
+@pytest.mark.parametrize("how", ["bytes", "graph", "kernel"])
 def test_without_gradient_white_box_rows_say_so_and_the_others_stand(how: str) -> None:
     net, x, y = small()
     model = Rounds(net, how)
@@ -178,10 +197,26 @@ def test_without_gradient_white_box_rows_say_so_and_the_others_stand(how: str) -
     asking = "Square SPSA NES HopSkipJump HopSkipJumpLinf OnePixel Fixed PerImage Transfer Noise".split()
     assert failed == {name for name in EVERY if name.split()[1] not in asking}
     assert all("gives no gradient" in r.error for r in report.rows if r.error)
-    assert sum("only attacks that need none" in text for text in report.warnings) == 1
+    assert sum("respect to its input: only attacks that need none" in text for text in report.warnings) == 1
     assert all(w.attacks and not failed & set(w.attacks) for w in report.worst_case)
     with pytest.raises(NoGradient):
         Spatial(steps=2)(model, x, y)
+
+
+@pytest.mark.parametrize("how", ["bytes", "graph", "kernel"])
+def test_terms_of_a_loss_that_do_not_ask_the_model_are_not_followed_alone(how: str) -> None:
+    net, x, y = small()
+    draw = lambda z: (x[:1] + z.view(-1, 2, 8, 8)).clamp(0, 1)
+    model, purifier = Rounds(net, how), DefenseGAN(draw, 128, restarts=1, steps=2)
+    attempts: list[Callable[[], object]] = [
+        lambda: ExplanationAttack(Linf(0.1), steps=2)(model, x, y),
+        lambda: Latent(Linf(0.1), purifier, model, steps=2)(net, x, y),
+        lambda: Reprogramming(images=8, weight=1.0).learn(model, (2, 8, 8), squares(8, 2, 1, most=3, channels=2)),
+        lambda: Patch(images=40, batch=20).prepare(model, scenes(4)),
+    ]
+    for attempt in attempts:
+        with pytest.raises(NoGradient):
+            attempt()
 
 
 def test_quantised_layers_have_no_gradient_either() -> None:
@@ -363,7 +398,7 @@ def test_learning_attacks_cope_with_other_classes_than_the_models() -> None:
     learn: dict[str, Attack] = {
         "aimed": UniversalTargeted(Linf(0.1), **short),
         "count": UniversalCount(Linf(0.1), **short),
-        "surrogate": Surrogate(PGD(Linf(0.1), steps=2), net="mlp", **short),
+        "surrogate": Surrogate(PGD(Linf(0.1), steps=2), MLP, **short),
         "patch": Patch(**short),
     }
     for classes in (6, 2):  # the model has four
@@ -377,14 +412,23 @@ def test_learning_attacks_cope_with_other_classes_than_the_models() -> None:
 @pytest.mark.filterwarnings("ignore:.*(NaN|not finite)")
 def test_learning_attacks_on_models_with_nan_or_without_gradient() -> None:
     net, x, y = small()
-    learn = {"patch": Patch(images=40, batch=20), "descent": UniversalGradient(Linf(0.1), images=40, batch=20)}
+    learn = {
+        "patch": Patch(images=40, batch=20),
+        "descent": UniversalGradient(Linf(0.1), images=40, batch=20),
+        "sum": Universal(Linf(0.1), images=20, epochs=1, steps=2),
+        "network": UniversalGenerator(Linf(0.1), images=40, batch=20, width=4),
+    }
     for model in (Nothing(net, x), Nothing(net, gradients=True)):
         report = evaluate({"net": model}, learn, x, y, data=scenes(4))
         assert not [r.error for r in report.rows if r.error] and not any(r.success.fooled for r in report.rows if r.nan)
-    report = evaluate({"net": Rounds(net, "bytes")}, learn, x, y, data=scenes(4))
-    assert [r.error != "" for r in report.rows] == [True, True, False]
-    assert all("gives no gradient" in r.error for r in report.rows[:2])
-    surrogate = {"surrogate": Surrogate(PGD(Linf(0.1), steps=2), net="mlp", images=100)}
+    assert [r.blind for r in report.rows] == [1, 1, 1, 1, 0]  # the last is noise
+    assert any("gradient is NaN or infinite in" in text and "passes under attack" in text for text in report.warnings)
+    with pytest.warns(UserWarning, match="gradient is not finite for 20 of 20 inputs"):
+        learn["descent"].prepare(Nothing(net, gradients=True), scenes(4))
+    for how in ("bytes", "kernel"):
+        report = evaluate({"net": Rounds(net, how)}, learn, x, y, data=scenes(4))
+        assert ["gives no gradient" in r.error for r in report.rows] == [True] * 4 + [False]
+    surrogate = {"surrogate": Surrogate(PGD(Linf(0.1), steps=2), MLP, images=100)}
     assert (
         "NaN for all of the 60 images" in evaluate({"net": Nothing(net)}, surrogate, x, y, data=scenes(4)).rows[0].error
     )

@@ -26,11 +26,11 @@ from genlab.cli.sample import Sample
 from genlab.cli.translate import Translate
 from genlab.core import memory
 from genlab.core.files import write_atomically
-from genlab.core.plugins import methods
 from genlab.core.ranges import OutOfRange, Range, check, deferred
 from genlab.core.registry import resolve
 from genlab.data import Augment
 from genlab.experiment import DataOptions
+from genlab.plugins import methods
 from genlab.run import Run
 from genlab.training.method import TrainOptions
 from genlab.training.progress import Progress

@@ -5,7 +5,8 @@ import torch
 from toys import SHAPE, images, make, stream
 
 from genlab.data import Images
-from genlab.data.pairs import GREY, Edges, Inpainting, SuperResolution, luma, paired, task
+from genlab.data.pairs import GREY, Edges, Inpainting, SuperResolution, paired, task
+from genlab.data.styles import luma
 from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.partner import against_partners
@@ -122,7 +123,7 @@ def test_a_grey_input_has_the_luma_of_the_colours():
 
 
 def test_a_partner_is_the_image_in_its_style():
-    from genlab.data.domains import night
+    from genlab.data.styles import night
 
     x = picture()
     given, wanted = task("partner:night")(x)

@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import threading
+import time
 from contextlib import contextmanager
 from functools import partial
 
@@ -175,6 +177,28 @@ def test_one_process_may_hold_a_folder_twice_and_take_it_again(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="is not a folder"), locked(tmp_path / "file"):
         pass
+
+
+def add(run, who, times=20):
+    for i in range(times):
+        run.add_results(**{f"{who} {i}": i})
+
+
+def test_figures_that_processes_and_threads_add_at_the_same_time_are_all_kept(tmp_path, monkeypatch):
+    run = Run.create(tmp_path / "r", {})
+    monkeypatch.setattr("os.fsync", lambda handle: time.sleep(0.001))  # as a disk: others get their turn meanwhile
+    process = os.fork()
+    if process == 0:
+        add(run, "process")
+        os._exit(0)
+    threads = [threading.Thread(target=add, args=(run, f"thread {i}")) for i in range(2)]
+    with locked(run.path):  # as a training does, in whose report they go too
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert set(run.results()) == {f"{who} {i}" for who in ("process", "thread 0", "thread 1") for i in range(20)}
 
 
 # --- finite numbers

@@ -12,11 +12,11 @@ from torch import nn
 from genlab.data import Stream, batches, points
 from genlab.methods.gan.gan import GAN
 from genlab.methods.gan.losses import OBJECTIVES
+from genlab.metrics.transport import linear_programme, plan, sinkhorn, wasserstein1
 from genlab.nets.mlp import MLP, Critic, Generator
 from genlab.theory import divergences as d
 from genlab.theory.discriminator_only import DiscriminatorOnly
 from genlab.theory.plane import Film, probability, scene, scenes
-from genlab.theory.transport import linear_programme, plan, sinkhorn, wasserstein1
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 

@@ -14,7 +14,8 @@ from toys import CLASSES, SHAPE, images, make, stream
 import genlab
 from genlab.cli.main import main
 from genlab.data import DataError, Images, Pair, Stream, load
-from genlab.data.domains import STYLES, names, of_class, original
+from genlab.data.domains import names, of_class, original
+from genlab.data.styles import STYLES
 from genlab.experiment import DataOptions, Experiment
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.image_pool import ImagePool

@@ -36,7 +36,9 @@ def looks_like_probabilities(logits: Tensor) -> bool:
 
 
 def check(x: Tensor, y: Tensor) -> None:
-    """Refuse what is not a batch of images in [0, 1] with one int64 label each."""
+    """Refuse what is not a batch of images in [0, 1] with one int64 label each, as tensors."""
+    if other := [type(value).__name__ for value in (x, y) if not isinstance(value, Tensor)]:
+        raise ValueError(f"x and y must be tensors, got {other[0]}.")
     if not x.is_floating_point():
         raise ValueError(f"x must be floating point in [0, 1], got {x.dtype}.")
     if y.dtype != torch.int64 or y.ndim != 1:
@@ -63,17 +65,18 @@ class Victim:
     """What an attack sees of a model: `f(x)` with gradients to x, `f.query(x)` without, `f.gradient(objective, x)`.
 
     The first logits are checked: a tensor (N, K), K >= 2, labels below K; NaN and what looks like probabilities are
-    warned of. So are the first gradients, where the model has any: else NoGradient is raised.
+    warned of. So are the first gradients, where they leave the model, whatever else the attack's loss depends on and
+    whoever takes its slope: NoGradient is raised if there are none.
     """
 
     def __init__(self, model: Model, x: Tensor, y: Tensor) -> None:
         self.model, self.dtype = model, x.dtype
         self._labels: Tensor | None = y
-        self._slopes = self._gradients = False  # seen so far?
+        self._followed = False  # has a gradient come back through the model?
 
     def __call__(self, x: Tensor) -> Tensor:
         own = x.clone() if x.dtype == self.dtype else x.to(self.dtype)  # the model may overwrite it
-        entry = None if self._slopes else own.grad_fn
+        entry = None if self._followed else own.grad_fn
         logits = self.model(own)
         if self._labels is not None:
             check_logits(logits, len(x), self._labels)
@@ -81,8 +84,19 @@ class Victim:
         if entry is not None:
             if not _leads_to(logits.grad_fn, entry):
                 raise NoGradient
-            self._slopes = True
+            entry.register_hook(self._came_back)
         return logits
+
+    def _came_back(self, gradients: tuple[Tensor | None, ...], _: object) -> None:
+        """Called with what leaves the model backwards; None is what a layer without derivative lets through."""
+        grad = gradients[0]
+        if grad is None:
+            raise NoGradient
+        if not self._followed:
+            self._followed = True
+            if bad := int((~grad.isfinite()).flatten(1).any(1).sum()):
+                text = f"The gradient is not finite for {bad} of {len(grad)} inputs; such entries count as zero."
+                warnings.warn(text, stacklevel=2)
 
     def query(self, x: Tensor) -> Tensor:
         """Logits for a black-box attack: no graph is built."""
@@ -94,21 +108,11 @@ class Victim:
 
         Entries that are not finite are zero.
         """
-        grad = torch.autograd.grad(objective, x, retain_graph=retain_graph, allow_unused=True)[0]
-        if grad is None:
-            raise NoGradient
-        if not self._gradients:
-            self._gradients = True
-            if bad := int((~grad.isfinite()).flatten(1).any(1).sum()):
-                text = f"The gradient is not finite for {bad} of {len(x)} inputs; such entries count as zero."
-                warnings.warn(text, stacklevel=3)
-        return finite(grad)
+        return finite(torch.autograd.grad(objective, x, retain_graph=retain_graph)[0])
 
 
-def finite(grad: Tensor | None) -> Tensor:
-    """The gradient with zeros for NaN and infinity; NoGradient for None, from a quantised layer without derivative."""
-    if grad is None:
-        raise NoGradient
+def finite(grad: Tensor) -> Tensor:
+    """The gradient with zeros for NaN and infinity."""
     return grad.nan_to_num(0.0, 0.0, 0.0)
 
 

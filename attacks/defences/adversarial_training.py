@@ -21,12 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from attacks.core.ball import Ball
+from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack, Model, victim
 from attacks.pgd import FGSM, PGD
-from attacks.plugin import BALLS
 from genlab.core.ranges import LearningRate, Range, Share, Steps, Weight, Width, checked
-from genlab.core.registry import resolve
 from genlab.data import Images, batches
 from genlab.latent.edit import evaluating
 from genlab.metrics.accuracy import accuracy
@@ -202,7 +200,7 @@ class AdversarialTrainingConfig(Config):
             raise ValueError(f"other models belong to pgd, fgsm and fast training, got scheme {self.scheme!r}.")
 
     def ball(self) -> Ball:
-        return resolve(BALLS[self.norm][0])(self.eps)
+        return {"linf": Linf, "l2": L2}[self.norm](self.eps)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> AdversarialTraining:
         ball = self.ball()

@@ -55,13 +55,19 @@ class Counter(nn.Module):
 
 @dataclass(frozen=True)
 class Crafted:
-    """What an attack made of all images x, already checked, its passes per image, and how many passes went wrong."""
+    """What an attack made of all images x, already checked, and its passes per image.
+
+    asked, lost: all passes, those of its preparation too, and how many of them ended in logits with a NaN. followed,
+    blind: all backward passes, and how many of them ended in a gradient that was not finite.
+    """
 
     x: Tensor
     forwards: float
     backwards: float
     seconds: float
+    asked: int
     lost: int
+    followed: int
     blind: int
 
 
@@ -74,9 +80,9 @@ def craft(
     name: str, attack: Attack, model: Model, x: Tensor, y: Tensor, batch: int, data: Images | None
 ) -> Crafted | str:
     """What the attack, prepared on `data`, makes of x (N, ...): finite, in the box and in its ball; or why not."""
-    counter, parts, seconds = Counter(model), list[Tensor](), 0.0
+    learning, counter, parts, seconds = Counter(model), Counter(model), list[Tensor](), 0.0
     try:
-        ready = attack if data is None else attack.prepare(model, data)
+        ready = attack if data is None else attack.prepare(learning, data)
         for part, labels in zip(x.split(batch), y.split(batch), strict=True):
             _wait(x)
             start = time.perf_counter()
@@ -86,9 +92,17 @@ def craft(
             parts.append(_checked(name, adv.detach(), part, ball_of(attack)))
     except Exception as error:
         return sentence(error)
-    n = len(x)
-    lost, blind = int(counter.lost), int(counter.blind)
-    return Crafted(torch.cat(parts), counter.forwards / n, counter.backwards / n, seconds, lost, blind)
+    n, both = len(x), (learning, counter)
+    return Crafted(
+        torch.cat(parts),
+        counter.forwards / n,
+        counter.backwards / n,
+        seconds,
+        asked=sum(c.forwards for c in both),
+        lost=sum(int(c.lost) for c in both),
+        followed=sum(c.backwards for c in both),
+        blind=sum(int(c.blind) for c in both),
+    )
 
 
 def _checked(name: str, adv: Tensor, x: Tensor, ball: Ball | None) -> Tensor:

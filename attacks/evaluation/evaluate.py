@@ -19,7 +19,7 @@ from torch import Tensor
 
 from attacks.core.ball import L2, Linf
 from attacks.core.goal import UNANSWERED, answers
-from attacks.core.model import Attack, Learnt, Model, victim
+from attacks.core.model import Attack, Learnt, Model, check, victim
 from attacks.evaluation.crafting import Counter, Crafted, ball_of, craft, difference
 from attacks.evaluation.inspection import inspect, sentence
 from attacks.evaluation.results import Evaluation, Example, Rate, Row, Sizes, WorstCase, size_name
@@ -52,6 +52,7 @@ def evaluate(
 
     ValueError, before the first attack: what cannot be measured at all. What an attack raises is its row's `error`.
     """
+    check(x, y)
     sources = dict(sources or {})
     for name, source in sources.items():
         for given in (name, source):
@@ -141,7 +142,7 @@ class _Measure:
             backwards=made.backwards,
             seconds=made.seconds,
             nan=int(lost.sum()),
-            blind=made.blind / max(1, n * made.backwards),
+            blind=made.blind / max(1, made.followed),
         )
         self.rows.append(row)
         self.made.append(made)
@@ -173,13 +174,12 @@ class _Measure:
         if lost := [f"{r.nan} of {r.attack} at {size_name(r)}" for r in self.rows if r.nan]:
             found.append(f"the logits are NaN on adversarial images, {', '.join(lost)}: neither fooled nor robust.")
         if self.source == self.name:
-            n = len(self.x)
             for kind, bad, passes in (
-                ("logits are NaN", sum(m.lost for m in self.made), sum(m.forwards for m in self.made)),
-                ("gradient is NaN or infinite", sum(m.blind for m in self.made), sum(m.backwards for m in self.made)),
+                ("logits are NaN", sum(m.lost for m in self.made), sum(m.asked for m in self.made)),
+                ("gradient is NaN or infinite", sum(m.blind for m in self.made), sum(m.followed for m in self.made)),
             ):
                 if bad:
-                    found.append(f"the {kind} in {bad} of {n * passes:.0f} passes under attack: attacks may be blind.")
+                    found.append(f"the {kind} in {bad} of {passes} passes under attack: attacks may be blind.")
             found += _symptoms(self.rows)
         return [f"{self.name}: {text}" for text in found]
 

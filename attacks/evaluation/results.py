@@ -75,8 +75,8 @@ class Row:
 
     `relative` is L2 as a share of the input's own (rho of DeepFool's paper). Passes are examples pushed through the
     source per input. `nan`: adversarial inputs whose logits are NaN, which are neither fooled nor robust. `blind`: the
-    share of the backward passes whose gradient was NaN or infinite, where robust means little. `error`: why
-    the attack failed, in a sentence; then nothing is measured but `clean_accuracy`.
+    share of the backward passes, those of its preparation too, whose gradient was NaN or infinite, where robust means
+    little. `error`: why the attack failed, in a sentence; then nothing is measured but `clean_accuracy`.
     """
 
     model: str

@@ -43,8 +43,9 @@ def main(arguments: list[str]) -> None:
     from genlab.core.files import write_all
     from genlab.core.memory import FLOAT, require
     from genlab.experiment import data_of, load, shape_of
+    from genlab.methods.classification.features import default_features
     from genlab.metrics.evaluate import evaluate
-    from genlab.metrics.features import ClassifierFeatures, Features, Pixels, default_features
+    from genlab.metrics.features import ClassifierFeatures, Features, Pixels
     from genlab.metrics.seen import one_set, sampler
     from genlab.metrics.translation import preserved
     from genlab.reporting.report import Report
@@ -64,12 +65,13 @@ def main(arguments: list[str]) -> None:
         for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # the images as they are
             table[column][f"class preserved[{features.name}]"] = preserved(way, test, features)
     Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
-    write_all(
-        {
-            run.path / "results.json": lambda _: run.add_results(evaluation=table),
-            run.path / "report.html": lambda path: Report(run.path.name).run(run).save(path),
-        }
-    )
+    with run.writing():
+        write_all(
+            {
+                run.path / "results.json": lambda _: run.add_results(evaluation=table),
+                run.path / "report.html": lambda path: Report(run.path.name).run(run).save(path),
+            }
+        )
 
 
 def as_table(table: dict[str, dict[str, float]], title: str) -> Table:

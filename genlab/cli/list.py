@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from genlab.cli.options import names
-from genlab.core.plugins import gather, methods
 from genlab.core.text import Console
+from genlab.plugins import gather, methods
 
 
 def listing(arguments: list[str]) -> None:

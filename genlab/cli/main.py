@@ -16,8 +16,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from genlab.core.plugins import gather
 from genlab.core.registry import choose, resolve
+from genlab.plugins import gather
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("genlab.cli.train:train", "train a method, or continue a run"),

@@ -25,4 +25,5 @@ def report(arguments: list[str]) -> None:
     from genlab.run import Run
 
     run = Run(options.run)
-    print(one_line(Report(run.path.name).run(run).save(run.file("report.html"))))
+    with run.writing():
+        print(one_line(Report(run.path.name).run(run).save(run.file("report.html"))))

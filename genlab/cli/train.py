@@ -10,9 +10,9 @@ import tyro
 
 from genlab.cli.options import names, parse
 from genlab.core.outputs import check_folder
-from genlab.core.plugins import methods
 from genlab.core.registry import choose, resolve
 from genlab.core.text import Console, one_line
+from genlab.plugins import methods
 
 
 def train(arguments: list[str]) -> None:

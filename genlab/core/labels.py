@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from genlab.core.ranges import short
 
-def asked(labels: Tensor, n: int, classes: int, what: str = "labels") -> Tensor:
-    """`labels` as int64 (n,), if they are whole numbers (n,) that index so many classes.
+Labels = Tensor | Sequence[int]  # (n,) whole numbers
+
+
+def asked(labels: Labels, n: int, classes: int, device: torch.device, what: str = "labels") -> Tensor:
+    """`labels` as int64 (n,) on `device`, if they are whole numbers (n,) that index so many classes.
 
     Raises:
         ValueError: they are not; the sentence calls them `what`.
     """
-    if labels.shape != (n,) or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(f"{what} must be whole numbers ({n},), got {labels.dtype} {tuple(labels.shape)}")
-    low, high = (int(labels.min()), int(labels.max())) if n else (0, 0)
+    found = _tensor(labels)
+    if found is None or found.shape != (n,) or found.is_floating_point() or found.dtype == torch.bool:
+        got = short(labels) if found is None else f"{found.dtype} {tuple(found.shape)}"
+        raise ValueError(f"{what} must be whole numbers ({n},), got {got}")
+    low, high = (int(found.min()), int(found.max())) if n else (0, 0)
     if low < 0 or high >= classes:
         raise ValueError(f"{what} must be from 0 to {classes - 1}, there are {classes} classes; got {low} to {high}")
-    return labels.long()
+    return found.to(device, torch.int64)
+
+
+def _tensor(values: Any) -> Tensor | None:
+    """`values` as a tensor; None if they are none, as text, numbers beyond 64 bits and rows of different lengths."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        return None

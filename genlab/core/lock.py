@@ -1,14 +1,15 @@
-"""A folder that one process at a time may write to; the system lets go of it when the process ends, however it ends."""
+"""A folder that one thread at a time may write to; the system lets go of it when its process ends, however it ends."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_held: set[tuple[int, int, int]] = set()  # by this process; a forked one has another number
+_held: set[tuple[int, int, int, int]] = set()  # by threads of this process; a forked one has another number
 
 
 class Locked(ValueError):
@@ -17,7 +18,7 @@ class Locked(ValueError):
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Makes `folder` if need be and holds it until the block ends; blocks of one process may lie within one another.
+    """Makes `folder` if need be and holds it until the block ends; blocks of one thread may lie within one another.
 
     Args:
         wait: for the process that holds it, instead of raising Locked.
@@ -26,7 +27,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         raise ValueError(f"{folder} exists and is not a folder")
     folder.mkdir(parents=True, exist_ok=True)
     about = folder.stat()
-    key = os.getpid(), about.st_dev, about.st_ino
+    key = os.getpid(), threading.get_ident(), about.st_dev, about.st_ino
     if key in _held:
         yield
         return

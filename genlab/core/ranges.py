@@ -201,6 +201,8 @@ def should_be(value: Any, hint: Any) -> str:
         if not isinstance(value, list):
             return "a list"
         return next((f"a list, each {wrong}" for wrong in (should_be(each, parts[0]) for each in value) if wrong), "")
+    if origin is Callable:
+        return "" if callable(value) else "callable"
     if hint is dict:
         return "" if isinstance(value, dict) else "an object"
     if hint is bool:

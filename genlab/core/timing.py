@@ -1,4 +1,4 @@
-"""How long several ways to do the same work take, measured in turn in one run, and images to do it on."""
+"""How long several ways to do the same work take, measured in turn in one run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from timeit import timeit
 
 import torch
-
-from genlab.core.distributed import device
-from genlab.data import Images
 
 
 def seconds(works: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
@@ -24,12 +21,6 @@ def seconds(works: Sequence[Callable[[], object]], repeats: int) -> list[list[fl
         raise ValueError(f"repeats must be at least 1, got {repeats}")
     timer = finished if torch.cuda.is_available() else time.process_time
     return [[timeit(work, timer=timer, number=1) for work in works] for _ in range(repeats + 1)][1:]
-
-
-def static(n: int, shape: tuple[int, int, int], classes: int = 1) -> Images:
-    """n images (n, *shape) of random pixels with random labels, where this process works."""
-    pixels = torch.randint(256, (n, *shape), dtype=torch.uint8)
-    return Images(pixels, torch.randint(classes, (n,)), tuple(map(str, range(classes))), "static").to(device())
 
 
 def finished() -> float:

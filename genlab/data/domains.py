@@ -8,12 +8,11 @@ the same order, so that a translation can be compared with the partner that it n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from genlab.core.registry import unknown
 from genlab.data.catalogue import SOURCES, DataError
@@ -21,49 +20,14 @@ from genlab.data.decode import Decoder
 from genlab.data.folder import Folder, opened
 from genlab.data.images import Images, Pair, unit
 from genlab.data.listing import TEST, part, scan
-from genlab.data.pairs import luma
 from genlab.data.passed import Passed, warn_once
+from genlab.data.styles import STYLES
 
-MOON = torch.tensor([0.36, 0.44, 0.72])  # what night leaves of red, green and blue
-DUSK = torch.tensor([0.02, 0.03, 0.12])  # and what it adds
-INK = torch.tensor([1.0, 0.86, 0.35])
-GROUND = torch.tensor([0.10, 0.20, 0.45])
-
-
-def night(x: Tensor) -> Tensor:
-    """Half of the colour gone, dim and blue, and brighter towards the moon on the right."""
-    grey = luma(x)
-    light = torch.linspace(0.7, 1.0, x.shape[3], device=x.device)
-    return (x + grey) / 2 * light * _colour(MOON, x) + _colour(DUSK, x)
-
-
-def styled(x: Tensor) -> Tensor:
-    """The negative, darker on every other diagonal band of two pixels."""
-    row, column = _places(x)
-    band = ((row + column) // 2) % 2
-    return (1 - x) * (1 - 0.45 * band)
-
-
-def textured(x: Tensor) -> Tensor:
-    """Grey (N, 1, H, W) -> colour (N, 3, H, W): bright parts in ink, dark ones as ground, which is a basket weave."""
-    row, column = _places(x)
-    weave = 0.5 + 0.5 * torch.where((row // 4 + column // 4) % 2 == 0, row % 2, column % 2)
-    ground = GROUND.to(x.device).view(3, 1, 1) * (0.4 + 0.8 * weave)
-    return torch.lerp(ground, INK.to(x.device).view(3, 1, 1), x.expand(-1, 3, -1, -1))
-
-
-STYLES: dict[str, Callable[[Tensor], Tensor]] = {
-    "grey": lambda x: x,
-    "night": night,
-    "styled": styled,
-    "textured": textured,
-}
-GREY = ("grey", "textured")  # styles of grey images
 SAME = ("binary", *STYLES)  # prefixes that change how an image looks, not which one it is
 
 
 def in_style(style: str, images: Images | Folder) -> Images:
-    """`images` (grey ones, if the style is one of GREY) in one of STYLES."""
+    """`images` (grey ones, if the style is one of OF_GREY) in one of STYLES."""
     if not isinstance(images, Images):
         raise DataError(f"{images.name} is too large to be held in memory, so it cannot be changed into {style!r}")
     parts = [STYLES[style](unit(part)).mul(255).round_().byte() for part in images.pixels.split(1024)]
@@ -173,13 +137,3 @@ def _sides(base: Path, name: str) -> list[tuple[list[Path], list[Path]]]:
     if missing:
         return [(part(train, "train"), part(train, "test") or train) for train in trains]
     return list(zip(trains, [inside[side] for side in wanted[2:]]))
-
-
-def _places(x: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.arange(x.shape[2], device=x.device).view(-1, 1), torch.arange(x.shape[3], device=x.device)
-
-
-def _colour(values: Tensor, x: Tensor) -> Tensor:
-    """Three numbers (one, their mean, for grey images) for the channels of x."""
-    values = values.to(x.device)
-    return (values if x.shape[1] == 3 else values.mean(0, keepdim=True)).view(-1, 1, 1)

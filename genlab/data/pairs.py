@@ -16,8 +16,8 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from genlab.core.registry import choose, unknown
 from genlab.data.images import Images, Pair, unit
-from genlab.data.resize import LUMA
 from genlab.data.seeds import generator
+from genlab.data.styles import OF_GREY, STYLES, luma
 
 GREY = 0.5  # what a hole is filled with
 
@@ -101,21 +101,14 @@ class Edges:
 
 @dataclass(frozen=True)
 class Partner:
-    """The target is the image in another style, one of those of `genlab.data.domains` that keep the channels."""
+    """The target is the image in another style, one of those of `genlab.data.styles` that keep the channels."""
 
     style: str = "night"
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        from genlab.data.domains import GREY, STYLES  # which import this module
-
-        if self.style not in (known := [name for name in STYLES if name not in GREY]):
+        if self.style not in (known := [name for name in STYLES if name not in OF_GREY]):
             raise ValueError(unknown(self.style, known, "style"))
         return x, STYLES[self.style](x)
-
-
-def luma(x: Tensor) -> Tensor:
-    """Colour (N, 3, H, W) -> grey (N, 1, H, W)."""
-    return (x * torch.tensor(LUMA, device=x.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 TASKS: dict[str, Callable[[str], Task]] = {  # name -> task, from the word after the colon

@@ -12,9 +12,7 @@ from genlab.core.registry import unknown
 from genlab.data.catalogue import SOURCES, DataError
 from genlab.data.digits import digits
 from genlab.data.domains import (
-    GREY,
     SAME,
-    STYLES,
     disjoint,
     in_style,
     is_folder,
@@ -30,6 +28,7 @@ from genlab.data.images import Images, Pair
 from genlab.data.resize import resized
 from genlab.data.seeds import generator
 from genlab.data.sprites import SIDE, sprites
+from genlab.data.styles import OF_GREY, STYLES
 from genlab.data.vision import vision
 
 NATIVE = {  # size, channels
@@ -101,7 +100,7 @@ def _single(name: str, split: str, size: int | None, channels: int | None, **whe
     if kind == "binary":
         return binarised(_single(rest, split, size, channels, **where), generator("binary", where["seed"], split))
     if kind in STYLES:
-        plain = _single(rest, split, size, 1 if kind in GREY else channels, **where)
+        plain = _single(rest, split, size, 1 if kind in OF_GREY else channels, **where)
         return resized(in_style(kind, plain), channels=channels)
     if kind in NATIVE and rest:
         whole = _single(kind, split, size, channels, **where)

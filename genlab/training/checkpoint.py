@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from genlab.core.files import FileError, leftovers, read, write_in_turn
+from genlab.core.files import FileError, Schema, leftovers, mismatch, read, write_in_turn
+from genlab.core.ranges import Range
 from genlab.core.text import one_line
+
+COUNTS: Schema = dict.fromkeys(("step", "images", "lines"), Annotated[int, Range(0, 10**15)])  # how far training is
 
 
 class CheckpointError(ValueError):
@@ -30,12 +35,12 @@ class CheckpointError(ValueError):
 
 
 class Checkpoints:
-    """The last two checkpoints of the run with this `identity`, in `folder`."""
+    """The last two checkpoints of the run with this `identity`, in `folder`; each must hold the fields of `schema`."""
 
     generations = 2
 
-    def __init__(self, folder: Path, identity: str = ""):
-        self.folder, self.identity = folder, identity
+    def __init__(self, folder: Path, identity: str = "", schema: Schema | None = None):
+        self.folder, self.identity, self.schema = folder, identity, schema or {}
 
     def _steps(self) -> list[Path]:
         """Checkpoints of which the file or the hash is there, newest first."""
@@ -104,14 +109,20 @@ class Checkpoints:
         return content
 
     def _state(self, path: Path, content: bytes) -> dict[str, Any]:
+        if not (content.startswith(b"PK\3\4") and zipfile.is_zipfile(io.BytesIO(content))):
+            raise CheckpointError(f"{path} is damaged, or no checkpoint: it is no whole file of torch.save")
         try:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # anything may stand in a pickle
+        except pickle.UnpicklingError as error:
             raise CheckpointError(f"{path} is no checkpoint: it holds more than tensors and plain values") from error
+        except Exception as error:  # anything may stand in such an archive
+            raise CheckpointError(f"{path} is damaged, or no checkpoint: {one_line(error, 200)}") from error
         if not isinstance(state, dict) or "run" not in state:
             raise CheckpointError(f"{path} is no checkpoint of this lab: it holds no state of a run")
         if state["run"] != self.identity:
             raise CheckpointError(f"{path} belongs to another run: that one was configured otherwise")
+        if fault := mismatch(state, self.schema):
+            raise CheckpointError(f"{path} {fault}")
         if odd := next((name for name, value in _tensors(state) if value.layout != torch.strided), None):
             raise CheckpointError(f"{path} cannot be used: {one_line(odd, 100)} is no dense tensor")
         with reading(str(path)):
@@ -180,26 +191,41 @@ def _form(value: Any) -> str:
     return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
 
 
+def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
+    """Its state_dict, with an entry for every parameter: an empty one where there was no gradient yet."""
+    state = optimizer.state_dict()
+    return state | {"state": {key: state["state"].get(key, {}) for key in _keys(state)}}
+
+
+def _keys(state: dict[str, Any]) -> list[int]:
+    """The numbers of an optimizer's parameters."""
+    return [key for group in state["param_groups"] for key in group["params"]]
+
+
 def restore_optimizer(optimizer: Optimizer, state: Any, what: str) -> None:
     """Loads `state`, which may be anything, into `optimizer`; its learning rates stay as they are.
 
     Raises:
-        CheckpointError: as `restore_module`.
+        CheckpointError: it is not what `optimizer_state` has made of such an optimizer; the message begins with `what`.
     """
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{what} holds {type(state).__name__}, not the state of an optimizer")
+    if fault := mismatch(state, {"state": dict, "param_groups": list[dict]}):
+        raise CheckpointError(f"{what} {fault}")
     with reading(what):
-        groups = optimizer.state_dict()["param_groups"]
-        for group, mine in zip(map(dict, state["param_groups"]), groups, strict=True):
-            other = [k for k, v in mine.items() if k != "lr" and repr(group[k]) != repr(v)]
+        here = optimizer.state_dict()
+        for group, mine in zip(state["param_groups"], here["param_groups"], strict=True):
+            other = [k for k, v in mine.items() if k != "lr" and (k not in group or repr(group[k]) != repr(v))]
             if other:
                 raise CheckpointError(f"{what} does not fit: {other[0]} is not {mine[other[0]]!r} there")
+        if lost := [key for key in _keys(here) if key not in state["state"]]:
+            raise CheckpointError(f"{what} does not fit: it keeps nothing there for parameter {lost[0]}")
         optimizer.load_state_dict(state)
-        for group, mine in zip(optimizer.param_groups, groups):
+        for group, mine in zip(optimizer.param_groups, here["param_groups"]):
             group.update({k: v for k, v in mine.items() if k != "params"})
             for parameter in group["params"]:
                 if fault := _odd(optimizer, group, parameter.shape, optimizer.state.get(parameter, {})):
                     raise CheckpointError(f"{what} does not fit: {fault}")
+                if isinstance(optimizer, SGD) and group["momentum"]:  # the fused kernel wants it of all or of none
+                    optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
 def _odd(optimizer: Optimizer, group: dict[str, Any], shape: torch.Size, kept: Any) -> str:

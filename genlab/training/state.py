@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from genlab.core import distributed
-from genlab.core.files import Schema, mismatch
-from genlab.core.ranges import Range
 from genlab.core.text import one_line
-from genlab.training.checkpoint import CheckpointError, not_finite, reading, restore_module, restore_optimizer
+from genlab.training.checkpoint import (COUNTS, CheckpointError, not_finite, optimizer_state, reading, restore_module, restore_optimizer)
 from genlab.training.method import Stream
 from genlab.training.update import NonFinite
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 class State:
     """Everything that a checkpoint keeps: the parts by name, how far training has come, and the lines of its log."""
 
-    counts: ClassVar[Schema] = dict.fromkeys(("step", "images", "lines"), Annotated[int, Range(0, 10**15)])
-
     def __init__(self, parts: dict[str, Any], run: Run | None):
         self.parts, self.run, self.step = parts, run, 0
 
@@ -33,7 +29,10 @@ class State:
         Raises:
             NonFinite: a weight, or another number of the state, is NaN or infinite; nothing was written.
         """
-        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state = {
+            name: optimizer_state(part) if isinstance(part, Optimizer) else part.state_dict()
+            for name, part in self.parts.items()
+        }
         if bad := not_finite(state):
             raise NonFinite(f"{bad} is not finite after {images:,} images; the last good checkpoint stays")
         if self.run and distributed.rank() == 0:
@@ -54,9 +53,7 @@ class State:
     def restore(self, found: dict[str, Any]) -> None:
         """Raises CheckpointError if a part is missing or does not fit."""
         file = found["file"]
-        if fault := mismatch(found, self.counts):
-            raise CheckpointError(f"{file} {fault}")
-        known = {*self.parts, *self.counts, "run", "file"}
+        known = {*self.parts, *COUNTS, "run", "file"}
         if unknown := [str(name) for name in found if name not in known and not str(name).startswith("hook ")]:
             raise CheckpointError(f"{file} has a part {one_line(unknown[0], 100)!r}: it was trained with other options")
         for name, part in self.parts.items():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
-from genlab.core.labels import asked
+from genlab.core.labels import Labels, asked
 from genlab.core.ranges import LearningRate, Width
 from genlab.data import Images
 from genlab.nets.dcgan import Encoder, Generator
@@ -79,11 +79,11 @@ class ConditionalGAN(Method):
             name: adam(getattr(self, name), lr=self.lr, betas=(0.5, 0.999)) for name in ("generator", "discriminator")
         }
 
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, labels: Labels | None = None) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of the classes `labels` (n,), or of random ones."""
         if labels is None:
             return self.draw(torch.randint(self.classes, (n,), device=self.device))
-        return self.draw(asked(labels, n, self.classes))
+        return self.draw(asked(labels, n, self.classes, self.device))
 
     def draw(self, y: Tensor) -> Tensor:
         """Classes (n,) -> an image of each."""
@@ -111,7 +111,7 @@ class Conditional(Protocol):
 
     classes: int
 
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor: ...
+    def sample(self, n: int, labels: Labels | None = None) -> Tensor: ...
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from genlab.core.batch import needing
-from genlab.core.labels import asked
+from genlab.core.labels import Labels, asked
 from genlab.core.ranges import LearningRate, Range, Units, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.gan.losses import OBJECTIVES
@@ -71,9 +71,9 @@ class InfoGAN(Method):
         """z (n, latent)."""
         return torch.randn(n, self.latent, device=self.device)
 
-    def generate(self, category: Tensor, values: Tensor, z: Tensor) -> Tensor:
+    def generate(self, category: Labels, values: Tensor, z: Tensor) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of given codes and noise z (n, latent)."""
-        return self.draw(asked(category, len(z), self.categories, "categories"), values, z)
+        return self.draw(asked(category, len(z), self.categories, self.device, "categories"), values, z)
 
     def draw(self, category: Tensor, values: Tensor, z: Tensor) -> Tensor:
         return self.generator(torch.cat([one_hot(category, self.categories), values, z], 1))

@@ -16,8 +16,8 @@ from torch.nn.functional import normalize
 from genlab.core.batch import at_least
 from genlab.core.ranges import LearningRate, Positive, Steps, Width
 from genlab.methods.gan.adversarial import NORMS, Adversarial
+from genlab.metrics.transport import sinkhorn
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.theory.transport import sinkhorn
 from genlab.training.method import Config, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, mse_loss, one_hot
 
-from genlab.core.labels import asked
+from genlab.core.labels import Labels, asked
 from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.data import Images
 from genlab.methods.gan.conditional_gan import PairGame
@@ -98,11 +98,11 @@ class StackGAN(Method):
         small = self.sketch(torch.cat([z, c], 1))
         return small, self.refine(small.detach(), c)
 
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, labels: Labels | None = None) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of the classes `labels` (n,), or of random ones."""
         if labels is None:
             return self.draw(torch.randint(self.classes, (n,), device=self.device))[1]
-        return self.draw(asked(labels, n, self.classes))[1]
+        return self.draw(asked(labels, n, self.classes, self.device))[1]
 
     def step(self, data: Stream, update: Update) -> Metrics:
         real, y = next(data)

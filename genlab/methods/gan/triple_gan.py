@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, softplus
 
 from genlab.core.batch import at_least
-from genlab.core.labels import asked
+from genlab.core.labels import Labels, asked
 from genlab.core.ranges import Count, LearningRate, Share, Weight, Width
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
@@ -83,11 +83,11 @@ class TripleGAN(Method):
         rows = torch.multinomial(there.flatten().float(), n, replacement=True)
         return self.labelled_x[rows], self.labelled_y[rows]
 
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, labels: Labels | None = None) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of the classes `labels` (n,), or of random ones."""
         if labels is None:
             return self.draw(torch.randint(self.classes, (n,), device=self.device))
-        return self.draw(asked(labels, n, self.classes))
+        return self.draw(asked(labels, n, self.classes, self.device))
 
     def draw(self, y: Tensor) -> Tensor:
         """Classes (n,) -> an image of each."""

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from genlab.core.labels import asked
+from genlab.core.labels import Labels, asked
 from genlab.core.ranges import Layers, LearningRate, Range, Share
 from genlab.data import Images
 from genlab.likelihood import sampling
@@ -130,7 +130,7 @@ class Autoregressive(Method):
     def optimizers(self):
         return {"pixels": adam(self.net, lr=self.config.lr)}
 
-    def log_prob(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, labels: Labels | None = None) -> Tensor:
         """log P(x), or log P(x given label), in nats: (N, C, H, W) in [0, 1] -> (N,).
 
         Without labels, a conditional model averages P(x given label) over its classes, all equally probable.
@@ -172,12 +172,12 @@ class Autoregressive(Method):
         update("pixels", nats)
         return {"nats": nats, "bits_per_dim": nats * bits_per_dim(1.0, self.shape)}
 
-    def sample(self, n: int, labels: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    def sample(self, n: int, labels: Labels | None = None, temperature: float = 1.0) -> Tensor:
         """n images (n, C, H, W) of the classes `labels` (n,); none: every class in turn."""
         u = torch.rand(n, self.head.groups, *self.shape[1:], device=self.device)
         return self.head.images(sampling.draw(self.net, self.head, u, self.condition(n, labels), positive(temperature)))
 
-    def complete(self, x: Tensor, known: Tensor, labels: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    def complete(self, x: Tensor, known: Tensor, labels: Labels | None = None, temperature: float = 1.0) -> Tensor:
         """Inpainting: x with the pixels redrawn where `known` (1, H, W) or (N, 1, H, W), bool, is False.
 
         A sample of the exact conditional if the unknown pixels come last; else known pixels further down are ignored.
@@ -193,13 +193,13 @@ class Autoregressive(Method):
         drawn = sampling.draw(self.net, self.head, u, labels, positive(temperature), k, mask)
         return torch.where(mask, x, self.head.images(drawn))
 
-    def condition(self, n: int, labels: Tensor | None) -> Tensor | None:
+    def condition(self, n: int, labels: Labels | None) -> Tensor | None:
         """The labels (n,) of n images: `labels`, or every class in turn."""
         if labels is None:
             return torch.arange(n, device=self.device) % self.classes if self.classes else None
         if not self.classes:
             raise ValueError("this model was trained without labels, so none can be asked for")
-        return asked(labels, n, self.classes)
+        return asked(labels, n, self.classes, self.device)
 
     def evaluate(self, data: Images) -> dict[str, float]:
         """nats per image and bits per dimension on `data`; a conditional model is not given the labels."""
