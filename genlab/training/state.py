@@ -9,7 +9,15 @@ from torch.optim import Optimizer
 
 from genlab.core import distributed
 from genlab.core.text import one_line
-from genlab.training.checkpoint import (COUNTS, CheckpointError, not_finite, optimizer_state, reading, restore_module, restore_optimizer)
+from genlab.training.checkpoint import (
+    COUNTS,
+    CheckpointError,
+    not_finite,
+    optimizer_state,
+    reading,
+    restore_module,
+    restore_optimizer,
+)
 from genlab.training.method import Stream
 from genlab.training.update import NonFinite
 
