@@ -6,6 +6,16 @@ import torch
 from torch import Tensor
 
 
+def check_classes(classes: int, who: str) -> None:
+    """Refuses data of fewer than two classes for `who`.
+
+    Raises:
+        ValueError: there are fewer; it names --data.
+    """
+    if classes < 2:
+        raise ValueError(f"{who} needs at least 2 classes, as in --data digits or a folder of folders, got {classes}")
+
+
 def asked(labels: Tensor, n: int, classes: int, what: str = "labels") -> Tensor:
     """`labels` as int64 (n,), if they are whole numbers (n,) that index so many classes.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genlab.core.ranges import Count, Positive, Range, Seed, check
+from genlab.core.ranges import Count, Length, Positive, Range, Seed, check
 from genlab.training.schedules import SCHEDULES, ScheduleName, warm_up
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Method(nn.Module):
 class TrainOptions:
     """How long and how to train."""
 
-    images: Count = 600_000
+    images: Length = 600_000
     """training length, in images"""
     batch: Count = 64
     """images per batch, over all ranks"""
@@ -121,3 +121,12 @@ class Config:
     def build(self, shape: tuple[int, int, int], classes: int) -> Method:
         """The method, untrained, for images of `shape` (C, H, W) in so many classes."""
         raise NotImplementedError
+
+    def check_data(self, data: Any) -> None:
+        """Refuses images that these options cannot learn from, before there is a run.
+
+        data: what a training would see (a genlab.data.Stream) from its start; batches may be drawn from it.
+
+        Raises:
+            ValueError: naming the option and what the images allow.
+        """

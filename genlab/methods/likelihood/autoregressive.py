@@ -15,7 +15,7 @@ from genlab.core.labels import asked
 from genlab.core.ranges import Layers, LearningRate, Range, Share
 from genlab.data import Images
 from genlab.likelihood import sampling
-from genlab.likelihood.heads import Bernoulli, Head, Logistic, Palette, Regression, Softmax
+from genlab.likelihood.heads import Bernoulli, Head, Logistic, Palette, Regression, Softmax, colours
 from genlab.likelihood.units import bits_per_dim, likelihood
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import Bottleneck, GatedPixelCNN, Stack
@@ -86,7 +86,7 @@ class Autoregressive(Method):
     def step(self, data: Stream, update: Update) -> Metrics:
         x, labels = next(data)
         if not self.head.ready:
-            self.head.fit(torch.cat([x, *(next(data)[0] for _ in range(ceil(KNOWN_BEFORE / len(x)) - 1))]))
+            self.head.fit(with_more(x, data))
         k, given = self.head.indices(x), labels if self.classes else None
         share = self.self_sampling(update.progress)
         nats = -self.log_prob_of(k, given, self.fed(k, given, share) if share else k).mean()
@@ -138,6 +138,11 @@ class Autoregressive(Method):
         return {"samples": self.sample(64), "completed": torch.stack([x, done], dim=1).flatten(0, 1)}
 
 
+def with_more(x: Tensor, data: Stream) -> Tensor:
+    """x, and so many batches after it that there are KNOWN_BEFORE images."""
+    return torch.cat([x, *(next(data)[0] for _ in range(ceil(KNOWN_BEFORE / len(x)) - 1))])
+
+
 def positive(temperature: float) -> float:
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
@@ -182,6 +187,15 @@ class AutoregressiveConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(
         images=300_000, batch=32, schedule="cosine", warmup=0.02, clip=100.0
     )
+
+    def check_data(self, data: Stream) -> None:
+        if self.head == "palette":
+            found = len(colours(first := with_more(next(data)[0], data))[0])
+            if self.colours > found:
+                raise ValueError(
+                    f"--colours must be at most {found}, the colours of the first {len(first)} images, "
+                    f"got {self.colours}"
+                )
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Autoregressive:
         head = self.pixels(shape[0])
