@@ -42,10 +42,10 @@ def main(arguments: list[str]) -> None:
     from genlab.cli.options import parse
 
     options = parse(Options, "attack", arguments)
-    names, behind = words(options.attacks), words(options.defence)
+    names, behind = words("--attacks", options.attacks), words("--defence", options.defence)
     for shield in behind:
         shields(shield)
-    sizes = sorted(size(word, options.norm) for word in words(options.eps))
+    sizes = sorted(size(word, options.norm) for word in words("--eps", options.eps))
 
     from torch import nn
 
@@ -56,10 +56,14 @@ def main(arguments: list[str]) -> None:
     from attacks.evaluation.report import add, progress, triptych
     from genlab.core.files import write_all, write_atomically
     from genlab.core.text import Console
-    from genlab.experiment import data_of
+    from genlab.experiment import data_of, shape_of
 
     chosen = {name: attack(name, sizes[0], options.norm) for name in names}
+    for shield in behind:
+        defence(shield, nn.Identity())  # what it does not take is said before the model is loaded
     run = genlab.Run(options.run)
+    for shield in behind:
+        fits(shield, shape_of(run))
     model = genlab.load(run)
     if type(model).forward is nn.Module.forward:  # the method is no map from images to logits
         raise ValueError(f"{options.run} holds a {type(model).__name__}, not a classifier: there is nothing to fool")
@@ -87,10 +91,21 @@ def main(arguments: list[str]) -> None:
         write_all(files)
 
 
-def words(text: str) -> list[str]:
+def fits(shield: str, shape: tuple[int, int, int]) -> None:
+    """Raises ValueError if defence `shield` cannot look at images of `shape` (C, H, W)."""
+    import torch
+
+    try:
+        defence(shield, torch.nn.Identity())(torch.zeros(1, *shape))
+    except ValueError as error:
+        raise ValueError(f"--defence {shield!r}: {error}") from None
+
+
+def words(option: str, text: str) -> list[str]:
+    """What `text`, the value of `option`, lists between commas; every word once."""
     found = [word.strip() for word in text.split(",") if word.strip()]
     if not found:
-        raise ValueError(f"a comma-separated list is needed, got {text!r}")
+        raise ValueError(f"{option} must be a comma-separated list, got {text!r}")
     return list(dict.fromkeys(found))
 
 

@@ -8,6 +8,7 @@ from ast import literal_eval
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from genlab.core.ranges import OutOfRange, short
 from genlab.core.registry import choose, resolve
 from genlab.plugins import methods
 
@@ -156,8 +157,12 @@ def split(word: str, known: dict[str, tuple[str, str]], kind: str) -> tuple[str,
 
 
 def _built(word: str, builder: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """builder(...); an option that it does not take, or a value of the wrong kind, is the user's to mend."""
+    """builder(...); an option that it does not take, or a value that it may not have, is the user's to mend."""
     try:
         return builder(*arguments, **options)
     except TypeError as error:
         raise ValueError(f"{word!r} has an option that does not fit: {error}") from None
+    except OutOfRange as error:
+        raise OutOfRange(error.option, f"{error.text} in {short(word)}") from None
+    except ValueError as error:
+        raise ValueError(f"{error} in {short(word)}") from None

@@ -15,11 +15,12 @@ from genlab.core import distributed, memory
 from genlab.core.batch import check_batch
 from genlab.core.files import FileError, Schema, mismatch
 from genlab.core.lock import locked
+from genlab.core.outputs import removed_on_failure
 from genlab.core.ranges import Range, Side, check, short
 from genlab.core.rebuild import rebuild
 from genlab.core.registry import held, resolve
 from genlab.core.text import one_line
-from genlab.data import Augment, Stream
+from genlab.data import Augment, Pair, Stream
 from genlab.data import load as load_data
 from genlab.plugins import methods
 from genlab.reporting.grid import save_grid
@@ -28,6 +29,7 @@ from genlab.run import Run, RunError
 from genlab.training.checkpoint import CheckpointError, restore_module
 from genlab.training.loop import fit
 from genlab.training.method import Config, Hook, Method, TrainOptions
+from genlab.training.update import NonFinite
 
 
 @dataclass(frozen=True)
@@ -90,21 +92,19 @@ class Experiment:
             with distributed.first_rank_first():  # it may have to download
                 data, test = (self.data.load(split, device) for split in ("train", "test"))
             classes = len(getattr(data, "classes", ()))
-            memory.check_training(self.method, data.shape, classes, training, device)
+            memory.check_training(self.method, data.shape, classes, training, device, isinstance(data, Pair))
+            self.method.check_data(self._stream(data))
             torch.manual_seed(training.seed)
             method = self.method.build(data.shape, classes).to(device)
             check_batch(method, training.batch, distributed.world_size())
             first = distributed.rank() == 0
-            stream = Stream(
-                data,
-                training.batch,
-                seed=training.seed,
-                augment=self.data.augment,
-                rank=distributed.rank(),
-                world=distributed.world_size(),
-            )
+            stream = self._stream(data)
             about = {**self.options(), "shape": list(data.shape), "classes": classes}
-            with locked(Path(out)) if first else nullcontext():  # from here on there are files
+            out = Path(out)
+            with (  # from here on there are files
+                removed_on_failure(out, _worth) if first else nullcontext(),
+                locked(out) if first else nullcontext(),
+            ):
                 run = distributed.broadcast_object(Run.create(out, about) if first else None)
 
                 def picture(images: int, method: Method) -> None:
@@ -121,6 +121,12 @@ class Experiment:
                     self._finish(run, method, test)
             return method
 
+    def _stream(self, data: Any) -> Stream:
+        """The batches of this process, from the start."""
+        rank, world = distributed.rank(), distributed.world_size()
+        training = self.training
+        return Stream(data, training.batch, seed=training.seed, augment=self.data.augment, rank=rank, world=world)
+
     def _finish(self, run: Run, method: Method, test: Any) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(self.training.seed)
@@ -135,6 +141,11 @@ class Experiment:
             Report(title).run(run).save(run.file("report.html"))
 
 
+def _worth(folder: Path, error: Exception) -> bool:
+    """Whether a run in `folder` that ended in `error` is kept: to go on from it, or to see how it diverged."""
+    return isinstance(error, NonFinite) or any(folder.glob("checkpoints/step-*.pt"))
+
+
 def check_all(experiments: Iterable[Experiment]) -> None:
     """Refuses what `run` would refuse before it trains: data, networks, memory. Nothing is written.
 
@@ -147,7 +158,9 @@ def check_all(experiments: Iterable[Experiment]) -> None:
     for each in experiments:
         data = sets[each.data] = sets.get(each.data) or each.data.load()
         classes = len(getattr(data, "classes", ()))
-        memory.check_training(each.method, data.shape, classes, each.training, distributed.device())
+        pair = isinstance(data, Pair)
+        memory.check_training(each.method, data.shape, classes, each.training, distributed.device(), pair)
+        each.method.check_data(each._stream(data))
 
 
 def load(run: str | Path | Run, device: torch.device | str | None = None) -> Method:

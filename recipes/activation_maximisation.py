@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Seed
+from genlab.core.ranges import Count, Length, Seed
 from genlab.experiment import check_all
 from genlab.explain.gradients import slope
 from genlab.explain.maximise import maximise, maximise_through
@@ -28,7 +28,7 @@ from genlab.reporting.grid import grid_png
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = genlab.DataOptions()
-    images: Count = 60_000  # length of each training
+    images: Length = 60_000  # length of each training
     each: Count = 4  # pictures per class
     out: Path = Path("runs/activation-maximisation")
     seed: Seed = 0

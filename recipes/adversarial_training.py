@@ -18,7 +18,7 @@ from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Repeats, Seed, Share
+from genlab.core.ranges import Count, Eps, Length, Repeats, Seed, Share
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.reporting.plots import curves
@@ -30,7 +30,7 @@ class Config:
 
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
-    images: Count = 60_000  # length of every training, and of every round
+    images: Length = 60_000  # length of every training, and of every round
     rounds: Repeats = 3  # T: rounds of attacking the training set with FGSM and training on all that was made so far
     eps: Eps = 0.15  # L-infinity radius of training and attacks, in pixels of [0, 1]
     rise: Share = 0.0  # share of training over which the radius rises from 0

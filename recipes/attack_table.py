@@ -20,7 +20,7 @@ from attacks.noise import Noise
 from attacks.plugin import ATTACKS, attack
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Seed, Width
+from genlab.core.ranges import Count, Eps, Length, Seed, Width
 from genlab.core.text import Console
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.grid import grid_png
@@ -34,7 +34,7 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    images: Count = 100_000
+    images: Length = 100_000
     """length of the classifier's training"""
     width: Width = 32
     """channels of the classifier's finest level"""

@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Seed, Weight, Width
+from genlab.core.ranges import Length, Seed, Weight, Width
 from genlab.latent.baselines import nmf, pca
 from genlab.latent.codes import farness, over, scatter, search, squared_error
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
@@ -31,7 +31,7 @@ class Config:
     data_root: Path | None = None  # where downloaded sets lie
     code: Width = 8  # dimensions of the codes that are compared
     hidden: tuple[Width, ...] = (256, 128)  # units of the deep encoders' layers before the code
-    images: Count = 150_000  # length of every training
+    images: Length = 150_000  # length of every training
     l2: Weight = 0.1  # weight of the code's squared length, where it is penalised
     out: Path = Path("runs/autoencoder-codes")
     seed: Seed = 0

@@ -23,7 +23,7 @@ from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
 from attacks.peers import DUELS, contest
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Repeats, Threads
+from genlab.core.ranges import Count, Length, Repeats, Threads
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -38,7 +38,7 @@ class Config:
     """images attacked at once"""
     repeats: Repeats = 5
     threads: Threads = 1
-    images: Count = 50_000
+    images: Length = 50_000
     """length of the classifier's training"""
     peers: bool = False
     """compare with other libraries"""

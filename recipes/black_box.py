@@ -16,7 +16,7 @@ from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Range, Seed, Some
+from genlab.core.ranges import Eps, Length, Range, Seed, Some
 from genlab.core.text import Console
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -32,7 +32,7 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    images: Count = 15_000
+    images: Length = 15_000
     """length of each training"""
     eps: Eps = 0.2
     """size of the perturbation, in pixels of [0, 1]"""

@@ -25,7 +25,7 @@ from genlab.compress.quantise import binarise
 from genlab.compress.separable import separate
 from genlab.compress.table import table
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Repeats
+from genlab.core.ranges import Length, Repeats
 from genlab.data import Stream
 from genlab.methods.classification.classifier import FineTuning
 from genlab.nets.classifiers import LENETS, NETWORKS
@@ -37,7 +37,7 @@ class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
     net: Literal["cnn", "mlp", "lenet-300-100", "lenet-5"] = "cnn"
-    images: Count = 20_000  # length of a training
+    images: Length = 20_000  # length of a training
     seeds: Repeats = 3
     out: Path = Path("runs/cheaper-layers")
 

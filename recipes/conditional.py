@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Seed, Side, Width
+from genlab.core.ranges import Length, Seed, Side, Width
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.conditional_gan import ConditionalGANConfig, Heads, conditional_accuracy
@@ -30,9 +30,9 @@ class Config:
     """where downloaded sets lie"""
     size: Side | None = 16
     """height and width in pixels; none: the set's own"""
-    images: Count = 60_000
+    images: Length = 60_000
     """length of every GAN's training"""
-    classifier_images: Count = 60_000
+    classifier_images: Length = 60_000
     """length of the classifier's training"""
     width: Width = 32
     """channels at the finest level"""

@@ -17,7 +17,7 @@ from typing import Any
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Seed, Side, Some, Width
+from genlab.core.ranges import Count, Length, Seed, Side, Some, Width
 from genlab.core.registry import choose
 from genlab.data.domains import names
 from genlab.experiment import check_all
@@ -43,11 +43,11 @@ class Config:
     data_root: Path | None = None
     size: Side | None = 16
     variants: Some[str] = tuple(VARIANTS)
-    images: Count = 10_000
+    images: Length = 10_000
     """length of every training"""
     batch: Count = 4
     width: Width = 16
-    classifier_images: Count | None = None
+    classifier_images: Length | None = None
     """length of the classifier's training; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/cyclegan")
     seed: Seed = 0

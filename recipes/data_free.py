@@ -19,7 +19,7 @@ from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
 from genlab.compress.distil import Distillation
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Seed, Width
+from genlab.core.ranges import Count, Eps, Length, Seed, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
@@ -33,8 +33,8 @@ from genlab.reporting.grid import grid_png
 class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
-    images: Count = 60_000  # length of every classifier's training
-    gan_images: Count = 150_000  # length of the GAN's
+    images: Length = 60_000  # length of every classifier's training
+    gan_images: Length = 150_000  # length of the GAN's
     samples: Count = 10_000  # images in the transfer sets that are made
     width: Width = 8  # channels of the students; the teacher and the GAN have 32
     eps: Eps = 0.1  # L-infinity size of FGSM, in pixels of [0, 1]

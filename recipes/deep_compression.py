@@ -21,7 +21,7 @@ from genlab.cli.main import start
 from genlab.compress.deep import SETTINGS, pruned, shared
 from genlab.compress.table import table
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, LearningRate, Repeats
+from genlab.core.ranges import LearningRate, Length, Repeats
 from genlab.data import Stream
 from genlab.methods.classification.classifier import FineTuning
 from genlab.nets.classifiers import LENETS
@@ -36,7 +36,7 @@ class Config:
     data_root: Path | None = None
     """where downloaded sets lie"""
     net: Literal["lenet-300-100", "lenet-5"] = "lenet-300-100"
-    images: Count = 60_000
+    images: Length = 60_000
     """length of every training: of the dense network, of each round of pruning, of sharing"""
     rounds: Repeats = 4
     """of pruning"""

@@ -24,7 +24,7 @@ from attacks.evaluation.report import add, progress
 from attacks.plugin import defence
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Range, Seed
+from genlab.core.ranges import Count, Length, Range, Seed
 from genlab.core.text import Console
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -39,7 +39,7 @@ class Config:
 
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
-    images: Count = 60_000  # length of every training
+    images: Length = 60_000  # length of every training
     eps: Annotated[float, Range(0, 0.5, above=True)] = 0.1  # L-infinity radius of attacks and trainings, in pixels
     filters: tuple[str, ...] = ("median", "bits", "jpeg", "resize-pad")  # names as `genlab list` tells them
     attacked: Count = 200  # held-out images to attack

@@ -14,7 +14,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.compress.distil import Distillation
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Positive, Range, Repeats, Some, Width
+from genlab.core.ranges import Length, Positive, Range, Repeats, Some, Width
 from genlab.data import Augment, Images, Stream
 from genlab.methods.classification.classifier import Classifier
 from genlab.metrics.accuracy import answers
@@ -28,7 +28,7 @@ class Config:
     data_root: Path | None = None  # where downloaded sets lie
     teacher: Width = 600  # units in each of two layers
     student: Width = 30
-    images: Count = 100_000  # length of every training
+    images: Length = 100_000  # length of every training
     shift: Annotated[int, Range(0, 1000)] = 1  # the teacher's images move by up to so many pixels
     temperatures: Some[Positive] = (1.0, 4.0, 10.0, 20.0)
     omitted: Annotated[int, Range(0, 10**6)] = 3  # the class that is never shown

@@ -19,7 +19,7 @@ from attacks.explanation import ExplanationAttack
 from attacks.noise import Noise
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Seed
+from genlab.core.ranges import Count, Eps, Length, Seed
 from genlab.explain.grad_cam import grad_cam
 from genlab.explain.gradients import integrated_gradients, saliency, smooth_grad
 from genlab.explain.lime import lime, superpixels
@@ -36,7 +36,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = genlab.DataOptions()
-    images: Count = 60_000  # length of the classifier's training
+    images: Length = 60_000  # length of the classifier's training
     n: Count = 100  # held-out images to explain
     eps: Eps = 0.1  # L-infinity size of what deceives a map, in pixels of [0, 1]
     out: Path = Path("runs/explanations")

@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Layers, Range, Repeats, Share
+from genlab.core.ranges import Layers, Length, Range, Repeats, Share
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.autoregressive import Autoregressive, AutoregressiveConfig
@@ -35,7 +35,7 @@ class Config:
     """where downloaded sets lie"""
     share: Share = 0.3
     """of the pixels fed that are the model's own"""
-    images: Count = 40_000
+    images: Length = 40_000
     """length of every training"""
     seeds: Repeats = 3
     width: Annotated[int, Range(3, 2**16)] = 24

@@ -19,7 +19,7 @@ from attacks.defences.smoothing import BitDepth, Filtered
 from attacks.plugin import attack
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Range, Seed, Share, Some, Steps
+from genlab.core.ranges import Eps, Length, Range, Seed, Share, Some, Steps
 from genlab.data.resize import resized
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -51,7 +51,7 @@ MODELS: dict[str, tuple[Any, Any]] = {
 class Config:
     data: str = "digits"
     data_root: Path | None = None
-    images: Count = 40_000  # length of every training
+    images: Length = 40_000  # length of every training
     models: tuple[str, ...] = tuple(MODELS)  # which of them detect
     outliers: tuple[str, ...] = ("letters", "sprites")  # images of no class
     attacks: Some[str] = ("fgsm", "pgd", "cw-l2", "deepfool")  # the first teaches the detectors "together"

@@ -12,7 +12,7 @@ from typing import Any
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Seed, Width
+from genlab.core.ranges import Count, Length, Seed, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -30,9 +30,9 @@ class Config:
     """where downloaded sets lie"""
     labels: tuple[Count, ...] = (5, 10)
     """labelled images per class"""
-    images: Count = 80_000
+    images: Length = 80_000
     """length of Triple GAN's training"""
-    supervised_images: Count = 30_000
+    supervised_images: Length = 30_000
     """length of the supervised training"""
     width: Width = 32
     """channels at the finest level"""

@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, LearningRate, Positive, Seed
+from genlab.core.ranges import Count, LearningRate, Length, Positive, Seed
 from genlab.experiment import check_all
 from genlab.methods.likelihood.flow import FlowConfig
 from genlab.nets.glow import FlowName
@@ -30,7 +30,7 @@ class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
     nets: tuple[FlowName, ...] = ("nice", "realnvp", "glow")
     """which"""
-    images: Count = 40_000
+    images: Length = 40_000
     """length of each training"""
     batch: Count = 32
     lr: LearningRate = 2e-3

@@ -20,7 +20,7 @@ from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Repeats, Share, Width
+from genlab.core.ranges import Count, Eps, Length, Repeats, Share, Width
 from genlab.data import Stream
 from genlab.data.mixed import Mixed
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -37,8 +37,8 @@ class Config:
     data_root: Path | None = None  # where downloaded sets lie
     known: Count = 300  # real training images
     share: Share = 0.5  # of generated images in a batch
-    images: Count = 60_000  # length of the classifiers' trainings
-    gan_images: Count = 150_000  # length of the GAN's
+    images: Length = 60_000  # length of the classifiers' trainings
+    gan_images: Length = 150_000  # length of the GAN's
     width: Width = 32  # channels of all networks
     eps: Eps = 0.1  # L-infinity radius, in pixels of [0, 1]
     attacked: Count = 300  # held-out images

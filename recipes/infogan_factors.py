@@ -15,7 +15,7 @@ from pathlib import Path
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Repeats, Seed, Side, Units, Width
+from genlab.core.ranges import Count, Length, Repeats, Seed, Side, Units, Width
 from genlab.methods.gan.infogan import InfoGANConfig
 
 VARIANTS = {
@@ -41,7 +41,7 @@ class Config:
     """channels at the finest level"""
     hidden: Units = 256
     """units of the fully connected layers"""
-    images: Count = 160_000
+    images: Length = 160_000
     """length of InfoGAN's training; the others have a quarter"""
     batch: Count = 32
     out: Path = Path("runs/infogan-factors")

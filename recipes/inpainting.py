@@ -18,7 +18,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Range, Seed, Side
+from genlab.core.ranges import Count, Length, Range, Seed, Side
 from genlab.data.pairs import GREY, Inpainting
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -40,13 +40,13 @@ class Config:
     channels: Literal[1, 3] | None = 1
     hole: Side = 8
     """side of the hole, in pixels"""
-    images: Count = 16_000
+    images: Length = 16_000
     """length of every training"""
     width: Annotated[int, Range(2, 2**15)] = 16
     """channels of pix2pix at the finest level; the PixelCNN has twice as many"""
     n: Count = 500
     """held-out images"""
-    classifier_images: Count | None = None
+    classifier_images: Length | None = None
     """training length of the classifier that judges; none: as always"""
     out: Path = Path("runs/inpainting")
     seed: Seed = 0

@@ -19,7 +19,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Seed, Width
+from genlab.core.ranges import Length, Seed, Width
 from genlab.experiment import check_all
 from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
@@ -45,7 +45,7 @@ class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
     models: tuple[str, ...] = tuple(WAYS)  # which
-    images: Count = 30_000  # length of a training; those of VAE and VQ-VAE are four times as long
+    images: Length = 30_000  # length of a training; those of VAE and VQ-VAE are four times as long
     components: Width = 10  # of the Gaussian mixture
     out: Path = Path("runs/likelihood-table")
     seed: Seed = 0

@@ -18,7 +18,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Repeats
+from genlab.core.ranges import Length, Repeats
 from genlab.data import Stream
 from genlab.methods.classification.classifier import FineTuning
 from genlab.metrics.accuracy import accuracy
@@ -31,7 +31,7 @@ from genlab.reporting.report import spread
 class Config:
     data: str = "digits"
     data_root: Path | None = None  # where downloaded sets lie
-    images: Count = 30_000  # length of every training
+    images: Length = 30_000  # length of every training
     rounds: Repeats = 7  # of pruning, each of which takes a fifth of the weights; after seven 21 % are left
     seeds: Repeats = 3
     out: Path = Path("runs/lottery-ticket")

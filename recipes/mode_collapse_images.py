@@ -14,7 +14,7 @@ from typing import Any
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Repeats, Width
+from genlab.core.ranges import Length, Repeats, Width
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.gan.gan import GANConfig
@@ -42,13 +42,13 @@ class Config:
     data: str = "digits"
     """labelled images"""
     data_root: Path | None = None
-    images: Count = 30_000
+    images: Length = 30_000
     """length of each training"""
     width: Width = 16
     looks: Repeats = 8
     """how often each generator is looked at, by 1000 samples"""
     seeds: Repeats = 3
-    classifier_images: Count | None = None
+    classifier_images: Length | None = None
     out: Path = Path("runs/mode-collapse-images")
 
 

@@ -13,7 +13,7 @@ import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Seed, Side, Steps
+from genlab.core.ranges import Count, Length, Seed, Side, Steps
 from genlab.core.registry import choose
 from genlab.latent.edit import attribute_vector, edit, invert, painted, squared_error
 from genlab.methods.gan.vae_gan import VAEGANConfig
@@ -30,7 +30,7 @@ class Config:
     """height and width in pixels"""
     attribute: str = "thickness"
     """the factor to change; its highest and lowest quarter are the images with and without it"""
-    images: Count = 60_000
+    images: Length = 60_000
     """length of training"""
     n: Count = 12
     """held-out pictures to edit"""

@@ -19,7 +19,7 @@ from attacks.evaluation.results import Rate
 from attacks.views import jpeg
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Range
+from genlab.core.ranges import Length, Range
 from genlab.core.text import Console
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.grid import grid_png
@@ -39,9 +39,9 @@ class Config:
     """side of the patch, as a share of the image's"""
     shapes: tuple[Literal["square", "disc", "glasses"], ...] = ("square", "glasses")
     """outlines; glasses are as wide as the image"""
-    classifier_images: Count = 100_000
+    classifier_images: Length = 100_000
     """length of the classifier's training"""
-    images: Count = 30_000
+    images: Length = 30_000
     """length of each patch's training"""
     out: Path = Path("runs/physical-patch")
     """folder of the run and the report"""

@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Halvings, Seed, Side, Width
+from genlab.core.ranges import Halvings, Length, Seed, Side, Width
 from genlab.data import batches
 from genlab.data.pairs import paired, task
 from genlab.experiment import check_all
@@ -41,11 +41,11 @@ class Config:
     """what the pairs are, as in `genlab train pix2pix --help`"""
     layers: Halvings = 1
     """how often the discriminator halves: 1 for patches of 16x16; at the end other sizes are tried, too"""
-    images: Count = 16_000
+    images: Length = 16_000
     """length of every training"""
     width: Width = 16
     """channels at the finest level"""
-    classifier_images: Count | None = None
+    classifier_images: Length | None = None
     """training length of the classifier that judges; none: as always"""
     out: Path = Path("runs/pix2pix")
     """folder of the runs and the report"""

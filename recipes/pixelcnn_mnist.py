@@ -17,7 +17,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Layers, LearningRate, Range, Seed
+from genlab.core.ranges import Count, Layers, LearningRate, Length, Range, Seed
 from genlab.experiment import check_all
 from genlab.methods.likelihood.autoregressive import Autoregressive, AutoregressiveConfig, NetName
 from genlab.reporting.grid import grid_png
@@ -34,7 +34,7 @@ class Config:
     nets: tuple[NetName, ...] = ("pixelcnn", "gated", "row-lstm", "diagonal-bilstm")
     conditional: bool = True
     """also a gated net that is told the class"""
-    images: Count = 20_000
+    images: Length = 20_000
     """length of every training; the digits, which are few, are learnt by heart in three times as much"""
     width: Annotated[int, Range(3, 2**16)] = 32
     layers: Layers = 3

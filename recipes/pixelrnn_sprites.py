@@ -17,7 +17,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Layers, Range, Seed, Side
+from genlab.core.ranges import Layers, Length, Range, Seed, Side
 from genlab.experiment import check_all
 from genlab.methods.likelihood.autoregressive import Autoregressive, AutoregressiveConfig, HeadName, NetName
 from genlab.reporting.grid import grid_png
@@ -35,7 +35,7 @@ class Config:
     """of the palette, clustered by k-means"""
     width: Annotated[int, Range(3, 2**16)] = 48
     layers: Layers = 3
-    images: Count = 16_000
+    images: Length = 16_000
     """length of both trainings"""
     out: Path = Path("runs/pixelrnn-sprites")
     seed: Seed = 0

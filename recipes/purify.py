@@ -20,7 +20,7 @@ from attacks.evaluation.report import add
 from attacks.latent import Latent
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Seed, Steps
+from genlab.core.ranges import Count, Eps, Length, Seed, Steps
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.gan import GANConfig
@@ -43,7 +43,7 @@ MODELS: dict[str, tuple[Any, Any]] = {
 class Config:
     data: str = "digits"
     data_root: Path | None = None
-    images: Count = 40_000  # length of every training; the GAN's is four times as long
+    images: Length = 40_000  # length of every training; the GAN's is four times as long
     models: tuple[Literal["gan", "vae", "auto-encoder", "pixelcnn"], ...] = ("gan", "vae", "auto-encoder", "pixelcnn")
     eps: Eps = 0.2  # L-infinity size of the attacks, in pixels of [0, 1]; PixelDefend moves pixels as far
     descent: Steps = 60  # steps of Defense-GAN from each of its four starts

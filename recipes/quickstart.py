@@ -17,7 +17,7 @@ from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add, progress
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Positive, Range, Seed, Some, Width
+from genlab.core.ranges import Count, Eps, Length, Positive, Range, Seed, Some, Width
 from genlab.core.text import Console
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -35,9 +35,9 @@ class Config:
     """where downloaded sets lie"""
     out: Path | None = None
     """folder of the runs and the report; none: runs/quickstart-DATA"""
-    classifier_images: Count = 300_000
+    classifier_images: Length = 300_000
     """length of the classifier's training"""
-    gan_images: Count = 250_000
+    gan_images: Length = 250_000
     """length of the GAN's training"""
     gan_width: Width = 64
     """channels of the GAN's finest level"""

@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Seed, Some, Width
+from genlab.core.ranges import Count, Length, Seed, Some, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import Classifier
@@ -34,7 +34,7 @@ class Config:
     data_root: Path | None = None  # where downloaded sets lie
     sizes: Some[Width] = (256, 256, 128)  # units of the layers that are pre-trained
     labels: tuple[Count, ...] = (2, 5, 10)  # per class
-    images: Count = 60_000  # length of every training
+    images: Length = 60_000  # length of every training
     out: Path = Path("runs/representations")
     seed: Seed = 0
 

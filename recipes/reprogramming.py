@@ -18,7 +18,7 @@ import genlab
 from attacks.reprogramming import Reprogramming, squares, windows
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, LearningRate, Range, Seed, Side
+from genlab.core.ranges import LearningRate, Length, Range, Seed, Side
 from genlab.core.text import Console
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.grid import grid_png
@@ -41,9 +41,9 @@ class Config:
     gap: Annotated[int, Range(0, 256)] = 4
     """pixels between squares, which the program fills"""
     classifier: ClassifierConfig = ClassifierConfig()
-    classifier_images: Count = 30_000
+    classifier_images: Length = 30_000
     """length of the victim's training"""
-    images: Count = 30_000
+    images: Length = 30_000
     """length of the program's training"""
     rate: LearningRate = 0.1
     """learning rate of the program"""

@@ -25,7 +25,7 @@ from genlab.compress.distil import Distillation
 from genlab.compress.table import table
 from genlab.compress.variants import variants
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Repeats, Seed
+from genlab.core.ranges import Count, Eps, Length, Repeats, Seed
 from genlab.data import Stream
 from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import lenet300
@@ -35,7 +35,7 @@ from genlab.nets.classifiers import lenet300
 class Config:
     data: str = "digits"
     data_root: Path | None = None
-    images: Count = 60_000  # length of every training
+    images: Length = 60_000  # length of every training
     rounds: Repeats = 4  # of pruning
     eps: Eps = 0.1  # L-infinity size of the attacks, in pixels of [0, 1]
     attacked: Count = 300

@@ -17,7 +17,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Seed
+from genlab.core.ranges import Count, Length, Seed
 from genlab.data import Images, Stream
 from genlab.explain.gradients import saliency
 from genlab.explain.pictures import shown
@@ -31,7 +31,7 @@ COLOURS = torch.tensor([hsv_to_rgb(k / 10, 1.0, 0.6) for k in range(10)])
 class Config:
     data: str = "digits"  # labelled grey images in at most ten classes
     data_root: Path | None = None  # where downloaded sets lie
-    images: Count = 60_000  # length of each training
+    images: Length = 60_000  # length of each training
     n: Count = 100  # held-out images
     out: Path = Path("runs/shortcut")  # folder of the report
     seed: Seed = 0

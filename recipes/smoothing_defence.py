@@ -20,7 +20,7 @@ from attacks.evaluation.report import add, progress
 from attacks.plugin import attack, defence
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Seed, Some
+from genlab.core.ranges import Count, Eps, Length, Seed, Some
 from genlab.core.text import Console
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.grid import grid_png
@@ -32,7 +32,7 @@ class Config:
 
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
-    images: Count = 100_000  # length of the classifier's training
+    images: Length = 100_000  # length of the classifier's training
     filters: tuple[str, ...] = (
         "mean",
         "gaussian",

@@ -20,7 +20,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Layers, LearningRate, Seed, Side, Width
+from genlab.core.ranges import Count, Layers, LearningRate, Length, Seed, Side, Width
 from genlab.data import Pair
 from genlab.data.domains import names, original
 from genlab.methods.classification.features import default_features
@@ -36,7 +36,7 @@ class Config:
     """domains, of the same originals or of others"""
     data_root: Path | None = None
     size: Side | None = 16
-    images: Count = 80_000
+    images: Length = 80_000
     """length of training, most of it the critic's"""
     batch: Count = 4
     width: Width = 16
@@ -45,7 +45,7 @@ class Config:
     """residual blocks of the generator"""
     lr: LearningRate = 4e-4
     """learning rate of both Adams"""
-    classifier_images: Count | None = None
+    classifier_images: Length | None = None
     """length of the classifier's training; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/stargan")
     seed: Seed = 0

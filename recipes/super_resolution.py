@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Range, Seed, Side, Width
+from genlab.core.ranges import Length, Range, Seed, Side, Width
 from genlab.data import batches
 from genlab.data.pairs import paired, task
 from genlab.experiment import check_all
@@ -39,11 +39,11 @@ class Config:
     channels: Literal[1, 3] | None = 1
     factors: tuple[Annotated[int, Range(2, 64)], ...] = (2, 4)
     """how many pixels of a side become one"""
-    images: Count = 16_000
+    images: Length = 16_000
     """length of every training"""
     width: Width = 16
     """channels at the finest level"""
-    classifier_images: Count | None = None
+    classifier_images: Length | None = None
     """training length of the classifier that judges; none: as always"""
     out: Path = Path("runs/super-resolution")
     """folder of the runs and the report"""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Seed, Side, Width
+from genlab.core.ranges import Length, Seed, Side, Width
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.translation.cogan import CoGANConfig, agreement
@@ -29,11 +29,11 @@ class Config:
     data_root: Path | None = None
     size: Side | None = 16
     channels: Literal[1, 3] | None = 3
-    images: Count = 8_000
+    images: Length = 8_000
     """length of every auto-encoder's training"""
-    gan_images: Count = 24_000
+    gan_images: Length = 24_000
     width: Width = 12
-    classifier_images: Count | None = None
+    classifier_images: Length | None = None
     out: Path = Path("runs/common-space")
     seed: Seed = 0
 

@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Width
+from genlab.core.ranges import Count, Length, Width
 from genlab.experiment import check_all
 from genlab.latent.walks import interpolate, plane, traverse
 from genlab.likelihood.gaussian import kl_to_standard_normal
@@ -36,7 +36,7 @@ METHODS = {"VAE": {}, "auto-encoder": {"beta": 0.0}, "Gaussian VAE": {"pixels": 
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    images: Count = 120_000  # length of each training
+    images: Length = 120_000  # length of each training
     width: Width = 16  # channels at the finest level
     components: Width = 10  # Gaussians in the mixture
     covariance: Literal["full", "diag"] = "full"  # of the mixture

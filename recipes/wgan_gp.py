@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, LearningRate, Seed, Width
+from genlab.core.ranges import LearningRate, Length, Seed, Width
 from genlab.experiment import check_all
 from genlab.methods.gan.losses import gradient_norms
 from genlab.methods.gan.wgan_gp import WGANGPConfig
@@ -35,7 +35,7 @@ class Config:
     """folder of the runs and the report; none: runs/wgan-gp-DATA"""
     nets: tuple[Literal["dcgan", "resnet"], ...] = ("dcgan", "resnet")
     """architectures to train"""
-    images: Count = 100_000
+    images: Length = 100_000
     """length of the training of each, in real images"""
     width: Width = 32
     """channels of the networks"""

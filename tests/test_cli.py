@@ -77,7 +77,7 @@ def test_list_names_methods_data_attacks_and_defences(capsys):
         (["attack", "x", "--defence", "medain"], "did you mean 'median'"),
         (["attack", "x", "--eps", "big"], "--eps must be numbers as in 0.1 or 8/255, got 'big'"),
         (["attack", "x", "--eps", "-1"], "--eps must be at least 0 and at most 1, got -1.0"),
-        (["train", "gan", "--images", "0"], "--images must be at least 1 and at most 1,000,000,000,000, got 0"),
+        (["train", "gan", "--images", "0"], "--images must be at least 1 and at most 10,000,000,000, got 0"),
         (["train", "gan", "--width=-1"], "--width must be at least 1 and at most 65,536, got -1"),
         (["train", "gan", "--lr", "nan"], "--lr must be a finite number, above 0 and at most 10,000, got nan"),
         (
@@ -86,7 +86,7 @@ def test_list_names_methods_data_attacks_and_defences(capsys):
         ),
         (["train", "gan", "--crop", "-1"], "--crop must be at least 0 and at most 1,000, got -1"),
         (["sample", "run", "--temperature", "nan"], "--temperature must be a finite number, above 0"),
-        (["evaluate", "run", "--n", "1000000000000"], "--n must be at least 2 and at most 10,000,000"),
+        (["evaluate", "run", "--n", "1000000000000"], "--n must be at least 2 and at most 1,000,000"),
         (["list", "all"], "takes no options"),
     ],
 )
@@ -210,6 +210,23 @@ def test_options_of_attacks_and_defences_stand_behind_their_names(runs, capsys, 
     assert "verdict" in capsys.readouterr().out
     found = json.loads((runs / "classifier" / "attack.json").read_text())
     assert "steps=2" in found["rows"][0]["config"] and found["verdicts"][0]["defence"] == "median:k=5"
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--attacks", "pgd:steps=0"], "steps must be at least 1 and at most 1,000,000, got 0 in 'pgd:steps=0'"),
+        (["--defence", "none,gaussian:sigma=1e308"], "got 1e+308 in 'gaussian:sigma=1e308'"),
+        (["--defence", "median:k=99"], "--defence 'median:k=99': k must not exceed the image of 8 x 8, got 99"),
+        (["--eps", ""], "--eps must be a comma-separated list, got ''"),
+        (["--attacks", ","], "--attacks must be a comma-separated list, got ','"),
+    ],
+)
+def test_what_an_attack_or_a_defence_may_not_be_is_said_before_the_model_is_loaded(
+    runs, capsys, words, sentence, monkeypatch
+):
+    monkeypatch.setattr("genlab.load", lambda run: pytest.fail("the model was loaded"))
+    assert main(["attack", str(runs / "classifier"), *words]) == 2 and sentence in capsys.readouterr().err
 
 
 def test_report_is_made_again_from_the_files(runs):

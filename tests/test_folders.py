@@ -497,3 +497,14 @@ def test_a_run_of_other_data_is_named_by_the_data(tmp_path):
     Run.create(tmp_path / "run", {"classes": 1, "shape": [3, 32, 32], "data": {"data": "folder:x"}})
     with pytest.raises(RunError, match="data.data is 'folder:x' there and 'digits' here"):
         Run.create(tmp_path / "run", {"classes": 10, "shape": [1, 8, 8], "data": {"data": "digits"}})
+
+
+def test_classes_without_images_are_named(tmp_path, caplog):
+    for where in ("train/a", "train/b", "test/a", "test/c"):
+        save(tmp_path / where / "0.png")
+    (tmp_path / "train" / "empty").mkdir()
+    found = load(f"folder:{tmp_path}", size=8)
+    assert found.classes == ("a", "b", "c")
+    assert "train/ holds no image of the class 'c'" in caplog.text
+    assert "test/ holds no image of the class 'b'" in caplog.text
+    assert "1 folders without images ('train/empty')" in caplog.text

@@ -531,7 +531,7 @@ def test_the_command_meets_bad_input_with_one_sentence(tmp_path, capsys):
     for words, sentence in (
         ([str(tmp_path / "net")], "Classifier does not generate images"),
         (["nowhere"], "nowhere is not a run"),
-        (["nowhere", "--n", "1"], "--n must be at least 2 and at most 10,000,000, got 1"),
+        (["nowhere", "--n", "1"], "--n must be at least 2 and at most 1,000,000, got 1"),
     ):
         assert main(["evaluate", *words]) == 2
         error = capsys.readouterr().err
@@ -543,3 +543,21 @@ def test_help_of_evaluate_does_not_import_torch():
     words = [sys.executable, "-c", code + "print('torch' in sys.modules)"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert "usage: genlab evaluate" in done.stdout and done.stdout.endswith("False\n"), done.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "results.json and weights", "half"])
+def test_features_that_cannot_be_used_are_trained_again(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path))
+    data = DataOptions("digits")
+    first = default_features(data, images=128)
+    (run,) = (tmp_path / "features").iterdir()
+    if name == "config.json":
+        (run / name).write_text("{")
+    else:
+        next(run.glob("checkpoints/*.pt")).write_bytes(b"")
+    if name == "half":
+        (run / "results.json").unlink()
+    with pytest.warns(UserWarning, match=f"the features in {run} are trained again"):
+        again = default_features(data, images=128)
+    x = torch.rand(4, 1, 8, 8)
+    assert torch.equal(first(x), again(x))

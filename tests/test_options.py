@@ -15,7 +15,8 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
-from toys import CLASSES, METHODS, SHAPE, UNPAIRED
+from torch.autograd.graph import saved_tensors_hooks
+from toys import CLASSES, METHODS, SHAPE, UNPAIRED, make, stream
 
 from attacks.cli import Options as Attack
 from genlab.cli.evaluate import Evaluate
@@ -24,7 +25,8 @@ from genlab.cli.options import parse
 from genlab.cli.report import MakeReport
 from genlab.cli.sample import Sample
 from genlab.cli.translate import Translate
-from genlab.core import memory
+from genlab.core import files, memory
+from genlab.core.activations import Kept, of_step
 from genlab.core.files import write_atomically
 from genlab.core.ranges import OutOfRange, Range, check, deferred
 from genlab.core.registry import resolve
@@ -32,8 +34,10 @@ from genlab.data import Augment
 from genlab.experiment import DataOptions
 from genlab.plugins import methods
 from genlab.run import Run
+from genlab.training import checkpoint
 from genlab.training.method import TrainOptions
 from genlab.training.progress import Progress
+from genlab.training.update import Update
 
 RECIPES = {path.stem: path for path in (Path(__file__).parents[1] / "recipes").glob("*.py")}
 COMMANDS = {"sample": Sample, "report": MakeReport, "evaluate": Evaluate, "translate": Translate, "attack": Attack}
@@ -41,6 +45,9 @@ SHARED = {"training": TrainOptions, "data": DataOptions, "augment": Augment}
 REQUIRED = {"run": "nowhere", "images": "nowhere", "out": "nothing"}  # what commands cannot do without
 TRAINED = methods()
 NAMES = [*TRAINED, *COMMANDS, *SHARED, *(f"recipes/{name}.py" for name in sorted(RECIPES))]
+PARTLY = {  # methods of which a step cannot be followed to its end without values
+    *("wgan-gp", "unrolled", "vq-vae", "deep-infomax", "stargan", "distillation", "adversarial-training"),
+}
 BAD = ["0", "-1", "nan", "inf", "1e308", str(10**12), "", "9" * 40, "abc"]
 LEGAL = {"0", str(10**12)}  # somewhere
 
@@ -173,6 +180,13 @@ def test_methods_with_names_of_their_own_can_be_started(name, tmp_path, capsys):
         ("stargan --data domains:digits,night:digits --levels 4", "16"),
         ("gan --out FILE/x", "FILE is not a folder"),
         ("gan --out FILE", "must be a folder, but it is a file"),
+        ("gan --out /proc/x/y", "--out /proc/x/y cannot be written: /proc takes no files"),
+        (f"gan --out {'a' * 300}", "cannot be written: File name too long"),
+        ("gan --images 1000000000000", "--images must be at least 1 and at most 10,000,000,000, got 1000000000000"),
+        ("vae --width 512 --batch 5000", "on batches of 5,000 would take at least"),
+        ("pixelcnn --head palette --colours 200", "--colours must be at most 17, the colours of the first 64 images"),
+        ("triple-gan --labels-per-class 200", "--labels-per-class must be at most 139, the training images of the"),
+        ("disentangle --data digits:3", "at least 2 classes, as in --data digits"),
     ],
 )
 def test_a_refused_training_leaves_nothing_behind(command, sentence, tmp_path, monkeypatch, capsys):
@@ -220,6 +234,8 @@ def test_a_refused_training_leaves_nothing_behind(command, sentence, tmp_path, m
         ),
         ("black_box", "--data unpaired:digits,night:digits", "at least 2 classes"),
         ("shortcut", "--n=-1", "--n must be at least 1"),
+        ("few_labels", "--labels 5 100000", "--labels-per-class must be at most 139"),
+        ("quickstart", "--gan-images 1000000000000", "--gan-images must be at least 1 and at most 10,000,000,000"),
     ],
 )
 def test_a_refused_recipe_has_trained_and_written_nothing(recipe, options, sentence, tmp_path, monkeypatch, capsys):
@@ -292,6 +308,22 @@ def test_other_errors_of_torch_keep_their_traceback():
         guarded(lambda: torch.ones(2) + torch.ones(3))
 
 
+@pytest.mark.parametrize("name", [name for name in METHODS if " " not in name])
+def test_what_a_step_keeps_is_measured_without_making_it(name):
+    pair = name in UNPAIRED
+    if (counted := memory.on_meta(METHODS[name], SHAPE, 0 if pair else CLASSES)) is None:
+        return
+    before = torch.random.get_rng_state()
+    small, large = (of_step(counted, SHAPE, batch, pair=pair) for batch in (8, 16))
+    assert torch.equal(before, torch.random.get_rng_state())
+    method = make(name)
+    kept = Kept([*method.parameters(), *method.buffers()])
+    with saved_tensors_hooks(kept.pack, lambda saved: saved.tensor):
+        method.train().step(stream(8, name), Update(method.optimizers()))
+    assert small <= kept.most and (small > 0.9 * kept.most or name in PARTLY)
+    assert large > 1.5 * small or not small
+
+
 # ---- outputs that take no more
 
 
@@ -311,7 +343,7 @@ def test_a_full_disk_names_the_file_and_leaves_no_half_of_it(tmp_path):
     ("command", "status", "error"),
     [
         ("--help | true", None, ""),
-        ("list | true", None, ""),
+        ("list | true; exit ${PIPESTATUS[0]}", 141, ""),
         ("train | true", None, ""),
         ("sample --help | true", None, ""),
         ("--help > /dev/full", 2, "genlab: standard output: No space left on device\n"),
@@ -335,6 +367,45 @@ def test_work_goes_on_when_nobody_can_be_told_how_far_it_is(monkeypatch):
     with Progress("work", 2) as progress:
         progress.advance(2)
     assert progress.silent
+
+
+def full_disk(monkeypatch, name):
+    """The disk is full when a file of that name, or of one that begins so, is written."""
+    write = files.write_in_turn
+
+    def refuse(contents):
+        if any(path.name.startswith(name) for path in contents):
+            raise OSError(errno.ENOSPC, "No space left on device", str(next(iter(contents))))
+        write(contents)
+
+    for module in (files, checkpoint):
+        monkeypatch.setattr(module, "write_in_turn", refuse)
+
+
+@pytest.mark.parametrize(("name", "left"), [("config", False), ("step-", False), ("results", True)])
+def test_a_full_disk_leaves_a_run_only_if_it_has_a_checkpoint(name, left, monkeypatch, capsys):
+    full_disk(monkeypatch, name)
+    assert main(["train", "gan", *"--width 4 --hidden 0 --images 64 --batch 32 --out new/run".split()]) == 2
+    assert "No space left on device: 'new/run/" in capsys.readouterr().err
+    assert Path("new").exists() == left == any(Path().glob("new/run/checkpoints/step-*.pt"))
+
+
+def test_a_failure_removes_nothing_that_was_there_before(monkeypatch, capsys):
+    Path("old/run").mkdir(parents=True)
+    full_disk(monkeypatch, "config")
+    assert main(["train", "gan", *"--width 4 --hidden 0 --images 64 --out old/run".split()]) == 2
+    assert Path("old/run").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "gan", "--no\x1b[31m"], ["sample", "run", "x\x1b[31m"], ["train", "gan", "--precision", "\x1b]0;x"]],
+)
+def test_what_is_no_option_is_told_without_steering_the_terminal(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    told = "".join(capsys.readouterr())
+    assert caught.value.code == 2 and "\\x1b" in told and "\x1b" not in told
 
 
 @pytest.mark.parametrize("out", ["", "."])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +23,7 @@ class Evaluate:
 
     run: tyro.conf.Positional[Path]
     """run directory of a generative model"""
-    n: Annotated[int, Range(2, 10**7)] = 5000
+    n: Annotated[int, Range(2, 10**6)] = 5000
     """samples to draw"""
     features: Literal["classifier", "pixels"] = "classifier"
     """what is compared; the classifier is trained at its first use and cached"""
@@ -40,6 +39,8 @@ def main(arguments: list[str]) -> None:
     options: Evaluate = parse(Evaluate, "evaluate", arguments)
     from dataclasses import replace
 
+    import torch
+
     from genlab.core.files import write_all
     from genlab.core.memory import FLOAT, require
     from genlab.experiment import data_of, load, shape_of
@@ -53,13 +54,14 @@ def main(arguments: list[str]) -> None:
 
     run = Run(options.run)
     shape = shape_of(run)
-    require(options.n * prod(shape) * FLOAT, f"{options.n:,} samples {shape}", "--n")
     method: Any = load(run)
     draw = sampler(method)
     data = data_of(run)
     data = data if options.data_root is None else replace(data, data_root=options.data_root)
     train, test = (one_set(data.load(split)) for split in ("train", "test"))
     features: Features = Pixels() if options.features == "pixels" else default_features(data)
+    d = features(torch.zeros(1, *shape, device=method.device)).shape[1]
+    require(2 * options.n * d * FLOAT, f"{options.n:,} samples of {d:,} features each", "--n", method.device)
     table = evaluate(draw, test, features, train, options.n, seed=options.seed)
     if hasattr(method, "reconstruct") and isinstance(features, ClassifierFeatures):
         for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # the images as they are

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from io import StringIO
 from typing import Any
 
 import tyro
@@ -9,6 +12,7 @@ from rich.table import Table
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from genlab.core.ranges import OutOfRange, check, deferred
+from genlab.core.text import printable
 
 NUMBERS = ConstructorRegistry()
 
@@ -43,8 +47,14 @@ def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
         ValueError: a value is out of its range, or several do not go together.
     """
     name = None if command is None else f"genlab {command}"
+    read = partial(tyro.cli, kind, prog=name, config=(tyro.conf.OmitArgPrefixes,), registry=NUMBERS)
     with deferred():
-        options = tyro.cli(kind, prog=name, args=arguments, config=(tyro.conf.OmitArgPrefixes,), registry=NUMBERS)
+        try:
+            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                options = read(args=arguments)
+        except SystemExit:
+            read(args=list(map(printable, arguments)))  # says why, in words that steer no terminal, and exits
+            raise
     try:
         check(options)
     except OutOfRange as error:

@@ -13,6 +13,16 @@ from genlab.core.ranges import short
 Labels = Tensor | Sequence[int]  # (n,) whole numbers
 
 
+def check_classes(classes: int, who: str) -> None:
+    """Refuses data of fewer than two classes for `who`.
+
+    Raises:
+        ValueError: there are fewer; it names --data.
+    """
+    if classes < 2:
+        raise ValueError(f"{who} needs at least 2 classes, as in --data digits or a folder of folders, got {classes}")
+
+
 def asked(labels: Labels, n: int, classes: int, device: torch.device, what: str = "labels") -> Tensor:
     """`labels` as int64 (n,) on `device`, if they are whole numbers (n,) that index so many classes.
 

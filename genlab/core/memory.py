@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from genlab.core import distributed
+from genlab.core.activations import of_step
 from genlab.core.batch import check_batch
 
 if TYPE_CHECKING:
@@ -67,11 +68,17 @@ def gigabytes(count: float) -> str:
 
 
 def check_training(
-    config: Config, shape: tuple[int, int, int], classes: int, options: TrainOptions, device: torch.device
+    config: Config,
+    shape: tuple[int, int, int],
+    classes: int,
+    options: TrainOptions,
+    device: torch.device,
+    pair: bool = False,
 ) -> None:
     """Refuses what `config` refuses for these images and batches, and what does not fit into the memory of `device`.
 
-    Counted are the weights with their gradients, two moments and average, and a batch; nothing is allocated.
+    Counted are the weights with their gradients, two moments and average, a batch, and what a step keeps for its
+    backward passes; nothing is allocated. pair: the data are two sets of images.
 
     Raises:
         ValueError: naming the options to change.
@@ -82,7 +89,19 @@ def check_training(
     if method is not None:
         check_batch(method, options.batch, distributed.world_size())
         need = of_training(method, options)
-        require(need, f"training {sum(map(Tensor.numel, method.parameters())):,} weights", larger(config), device)
+        weights = f"training {sum(map(Tensor.numel, method.parameters())):,} weights"
+        require(need, weights, larger(config), device)
+        if distributed.world_size() == 1 and doubtful(method, shape, options.batch, device):
+            need += of_step(method, shape, options.batch, pair=pair) // (2 if options.precision == "bfloat16" else 1)
+            require(need, f"{weights} on batches of {options.batch:,}", f"--batch or {larger(config)}", device)
+
+
+def doubtful(method: Method, shape: tuple[int, int, int], batch: int, device: torch.device) -> bool:
+    """Whether a step of `method` might not fit, by a rough bound from above, and is worth measuring: every
+    layer keeps as many channels as it has weights' rows, at every place of the image, ten times over."""
+    rows = sum(len(p) for p in method.parameters() if p.ndim)
+    free = available(device)
+    return free is not None and 10 * batch * prod(shape[1:]) * rows * FLOAT > free
 
 
 def on_meta(config: Config, shape: tuple[int, int, int], classes: int) -> Method | None:

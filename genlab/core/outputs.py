@@ -1,8 +1,12 @@
-"""Where results go, looked at before any work is done."""
+"""Where results go: looked at before any work is done, and cleared of what a failure leaves there."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -14,9 +18,10 @@ def check_folder(path: Path) -> None:
     """
     if path == Path():
         raise ValueError("--out must name a folder, got '' or '.', which is the working folder itself")
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"--out {path} must be a folder, but it is a file")
-    _writable(path)
+    with _naming(path):
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"--out {path} must be a folder, but it is a file")
+        _try(path)
 
 
 def check_file(path: Path) -> None:
@@ -25,16 +30,45 @@ def check_file(path: Path) -> None:
     Raises:
         ValueError: naming the path and what is in the way.
     """
-    if path.is_dir():
-        raise ValueError(f"--out {path} must be a file, but it is a folder")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"--out {path} must be a file, but it is a pipe or a device")
-    _writable(path)
+    with _naming(path):
+        if path.is_dir():
+            raise ValueError(f"--out {path} must be a file, but it is a folder")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"--out {path} must be a file, but it is a pipe or a device")
+        _try(path)
 
 
-def _writable(path: Path) -> None:
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"--out {path} cannot be written: {error.strerror}") from None
+
+
+def _try(path: Path) -> None:
+    """Makes a folder, and removes it, where `path` would go: permissions alone do not tell of /proc or a full disk."""
     nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if nearest != path and not nearest.is_dir():
         raise ValueError(f"--out {path} cannot be made: {nearest} is not a folder")
-    if not os.access(nearest, os.W_OK):
-        raise ValueError(f"--out {path} cannot be written: {nearest} allows no writing")
+    folder = nearest if nearest.is_dir() else nearest.parent
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=folder))
+    except OSError as error:
+        raise ValueError(f"--out {path} cannot be written: {folder} takes no files ({error.strerror})") from None
+
+
+@contextmanager
+def removed_on_failure(folder: Path, worth: Callable[[Path, Exception], bool]) -> Iterator[None]:
+    """What the block makes at `folder`, with the folders around it, is removed if it ends in an error, unless that
+    leaves something of `worth` there; a folder that was there before stays as it is."""
+    made = [path for path in (folder.absolute(), *folder.absolute().parents) if not path.exists()]
+    try:
+        yield
+    except Exception as error:
+        if made and not worth(folder, error):
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in made[1:]:
+                with suppress(OSError):
+                    parent.rmdir()  # unless there is something else in it by now
+        raise

@@ -79,6 +79,7 @@ def _plain(bound: float) -> str:
 
 
 Count = Annotated[int, Range(1, 10**12)]  # of images, pixels, queries: what only time limits
+Length = Annotated[int, Range(1, 10**10)]  # of a training, in images: days at the fastest rate measured, 10**5 a second
 Steps = Annotated[int, Range(1, 10**6)]  # of a loop within one step or one attack
 Width = Annotated[int, Range(1, 2**16)]  # of a layer: channels, units, dimensions of a code
 Layers = Annotated[int, Range(1, 1000)]

@@ -51,6 +51,9 @@ class Console(rich.console.Console):
     def render_str(self, text: str, **how: Any) -> Text:
         return super().render_str(printable(text), **how)
 
+    def on_broken_pipe(self) -> None:
+        raise  # the error itself, as `print` would, where rich would exit
+
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from genlab.data.catalogue import DataError
 from genlab.data.decode import suffixes
-from genlab.data.passed import Passed
+from genlab.data.passed import NAMED, Passed
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")  # the first of them that is there is the test split
@@ -65,6 +65,9 @@ def listed(base: Path, name: str, only: str = "") -> Listing:
     if only in classes:
         k = classes.index(only)
         classes, groups = (only,), [[group[k]] for group in groups]
+    for folder, found in zip((train, test), groups):
+        if folder and (none := [name for name, group in zip(classes, found) if not group]):
+            notes.append(f"{folder.name}/ holds no image of the class{'es' * (len(none) > 1)} {_some(none)}")
     if test:
         if test.name.lower() not in ("test", "testing"):
             notes.append(f"it has no test/, so {test.name}/ is the test split")
@@ -137,6 +140,17 @@ def _used(folder: Path, look: Look) -> bool:
     return bool(images) or any(look(inner)[0] for inner in folders)
 
 
+def _some(names: Sequence[str]) -> str:
+    """The first of `names`, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(map(repr, names[:NAMED])) + more
+
+
+def _empty(folder: Path, look: Look) -> bool:
+    """Whether there is neither an image nor a folder in `folder`, which is not named like an image."""
+    return not any(look(folder)) and folder.suffix.lower() not in suffixes()
+
+
 def _classes(roots: Sequence[Path], look: Look, passed: Passed) -> tuple[tuple[str, ...], list[Groups]]:
     """The classes that any root has, and the groups of each root; a single class without name if none has any."""
     inside = [{folder.name: look(folder)[0] for folder in look(root)[1]} for root in roots]
@@ -146,6 +160,7 @@ def _classes(roots: Sequence[Path], look: Look, passed: Passed) -> tuple[tuple[s
     _name_deeper([inner for folder in folders for inner in look(folder)[1]], passed)
     if not classes:
         return (), [[look(root)[0]] for root in roots]
+    passed.add("folders without images", *(f for f in folders if _empty(f, look)))
     passed.add("beside the class folders", *(image for root in roots for image in look(root)[0]))
     return classes, [[found.get(name, []) for name in classes] for found in inside]
 

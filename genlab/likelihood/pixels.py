@@ -158,14 +158,13 @@ class Palette(Categorical):
         Raises:
             ValueError: there are fewer colours than the palette has.
         """
-        pixels = (x.movedim(1, 3).flatten(0, 2) * 255).round()
-        colours, counts = pixels.unique(dim=0, return_counts=True)
-        if len(colours) < self.values:
-            raise ValueError(f"a palette of {self.values} colours is larger than the {len(colours)} the images have")
+        found, counts = colours(x)
+        if len(found) < self.values:
+            raise ValueError(f"a palette of {self.values} colours is larger than the {len(found)} the images have")
         from sklearn.cluster import KMeans  # takes a second, and only a palette needs it
 
-        found = KMeans(self.values, n_init=4, random_state=0).fit(colours.cpu(), sample_weight=counts.cpu())
-        self.colours.copy_(torch.from_numpy(found.cluster_centers_) / 255)
+        means = KMeans(self.values, n_init=4, random_state=0).fit(found.cpu(), sample_weight=counts.cpu())
+        self.colours.copy_(torch.from_numpy(means.cluster_centers_) / 255)
         distributed.broadcast([self.colours])
         self.fitted.fill_(True)
 
@@ -175,6 +174,11 @@ class Palette(Categorical):
 
     def images(self, k: Tensor) -> Tensor:
         return self.colours[k.squeeze(1)].movedim(3, 1)
+
+
+def colours(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The different colours of images x (N, C, H, W), as levels 0 .. 255 (K, C), and how many pixels have each (K,)."""
+    return (x.movedim(1, 3).flatten(0, 2) * 255).round().unique(dim=0, return_counts=True)
 
 
 class Regression(PixelDistribution):

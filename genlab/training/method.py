@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genlab.core.ranges import Count, Positive, Range, Seed, check
+from genlab.core.ranges import Count, Length, Positive, Range, Seed, check
 from genlab.training.schedules import SCHEDULES, ScheduleName, warm_up
 from genlab.training.update import Update
 
@@ -31,7 +31,7 @@ class Stream(Protocol):
 class TrainOptions:
     """How long and how to train."""
 
-    images: Count = 600_000
+    images: Length = 600_000
     """training length, in images"""
     batch: Count = 64
     """images per batch, over all ranks"""
@@ -73,6 +73,15 @@ class Config:
     def build(self, shape: tuple[int, int, int], classes: int) -> Method:
         """The method, untrained, for images of `shape` (C, H, W) in so many classes."""
         raise NotImplementedError
+
+    def check_data(self, data: Any) -> None:
+        """Refuses images that these options cannot learn from, before there is a run.
+
+        data: what a training would see (a genlab.data.Stream) from its start; batches may be drawn from it.
+
+        Raises:
+            ValueError: naming the option and what the images allow.
+        """
 
 
 class Method(nn.Module):

@@ -16,8 +16,8 @@ from genlab.core.text import Console, one_line
 class Progress:
     """Counts images from `done` to `total`; on rank 0 only.
 
-    Plain lines come whenever `log` is called, but at most one in `interval` seconds, and a last one at the end; of
-    `brief` work only when it takes longer than that. Work within work that shows itself is silent.
+    Plain lines come at most once in `interval` seconds, and a last one at the end; of `brief` work only when it takes
+    longer than that. Work within work that shows itself is silent.
     """
 
     interval = 10.0
@@ -80,13 +80,13 @@ class Progress:
                 rate=self.pace,
                 values=self.values,
             )
+        elif done < self.total and self.late:
+            self._say()
 
     def log(self, done: int, values: str, total: int | None = None) -> None:
         """As `advance`, and tells figures, or what comes next."""
         self.values = one_line(values)
         self.advance(done, total)
-        if not self.bar and done < self.total and self.late:
-            self._say()
 
     def _say(self) -> None:
         if self.silent:

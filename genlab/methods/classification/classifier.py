@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from genlab.core.labels import check_classes
 from genlab.core.ranges import Fraction, LearningRate, Weight, Width
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
@@ -40,8 +41,7 @@ class ClassifierConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Classifier:
-        if classes < 2:
-            raise ValueError(f"a classifier needs at least 2 classes, the data have {classes}")
+        check_classes(classes, "a classifier")
         width = {} if self.width is None else {"width": self.width}
         net = (NETWORKS | LENETS)[self.net](shape, classes, **width)
         if self.dropout:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -17,6 +20,9 @@ from genlab.data import Augment, Folder, Images, Pair
 from genlab.experiment import DataOptions, Experiment, load
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.metrics.features import ClassifierFeatures
+from genlab.run import RunError
+from genlab.training.checkpoint import CheckpointError
+from genlab.training.method import Method
 
 EPOCHS = 60  # of the training, at most
 
@@ -37,7 +43,7 @@ def default_features(
 
     Raises:
         ValueError: `data` has fewer than two classes, or the features are missing under `torchrun`, where one process
-            has to train them beforehand; or what the cache holds cannot be used.
+            has to train them beforehand.
     """
     config = ClassifierConfig()
     data = replace(data, augment=Augment(shift=0.1))
@@ -51,18 +57,36 @@ def default_features(
     digest = fingerprint(train, json.dumps(about, sort_keys=True))
     c, h, w = train.shape
     path = cache() / "features" / f"{plain(data.data)}-{h}x{w}-{c}-{digest[:12]}"
-    if not (path / "results.json").exists():
+    method: Any = _cached(path, device)
+    if method is None:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             raise ValueError(f"the features of {data.data} are not trained yet: ask for them once without torchrun")
         with locked(path, wait=True):
-            if not (path / "results.json").exists():  # nobody else has trained them while this process waited
-                experiment.run(path, pictures=1)
-    try:
-        method = load(path, device)
-    except ValueError as error:
-        raise ValueError(f"{error}; remove the folder {path}, and the features are trained again") from error
+            method = _cached(path, device) or _trained(experiment, path, device)  # or by others meanwhile
     resized = "" if data.size is None and data.channels is None else f"-{h}x{w}x{c}"
     return ClassifierFeatures(cast(nn.Sequential, method.net), f"{plain(data.data)}{resized}-{config.net}", train.shape)
+
+
+def _cached(path: Path, device: torch.device | str | None) -> Method | None:
+    """The method in `path`, if it was trained to the end and can be used."""
+    if not (path / "results.json").exists():
+        return None
+    with suppress(RunError, CheckpointError):
+        return load(path, device)
+    return None
+
+
+def _trained(experiment: Experiment, path: Path, device: torch.device | str | None) -> Method:
+    """The method, trained in `path`, which this process holds; what cannot be gone on from there is removed first."""
+    try:
+        experiment.run(path, pictures=1)
+        return load(path, device)
+    except (RunError, CheckpointError) as error:
+        warnings.warn(f"{error}; the features in {path} are trained again", stacklevel=2)
+    for each in path.iterdir():  # not the folder itself, which is the lock
+        shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+    experiment.run(path, pictures=1)
+    return load(path, device)
 
 
 def cache() -> Path:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
-from genlab.core.labels import Labels, asked
+from genlab.core.labels import Labels, asked, check_classes
 from genlab.core.ranges import LearningRate, Width
 from genlab.data import Images
 from genlab.nets.dcgan import Encoder, Generator
@@ -140,8 +140,7 @@ class ConditionalGANConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> ConditionalGAN:
-        if classes < 2:
-            raise ValueError(f"a condition needs at least 2 classes, the data have {classes}")
+        check_classes(classes, "a condition")
         return ConditionalGAN(
             Generator(shape, self.latent + classes, self.width),
             Encoder(shape, classes + 1, self.width),

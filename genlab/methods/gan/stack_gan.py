@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, mse_loss, one_hot
 
-from genlab.core.labels import Labels, asked
+from genlab.core.labels import Labels, asked, check_classes
 from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.data import Images
 from genlab.methods.gan.conditional_gan import PairGame
@@ -143,6 +143,5 @@ class StackGANConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> StackGAN:
-        if classes < 2:
-            raise ValueError(f"a condition needs at least 2 classes, the data have {classes}")
+        check_classes(classes, "a condition")
         return StackGAN(shape, classes, self.latent, self.width, self.consistency, self.lr)

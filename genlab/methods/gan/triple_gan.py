@@ -11,14 +11,14 @@ few labels taught less than alone; the generator's game is the non-saturating on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, softplus
 
 from genlab.core.batch import at_least
-from genlab.core.labels import Labels, asked
+from genlab.core.labels import Labels, asked, check_classes
 from genlab.core.ranges import Count, LearningRate, Share, Weight, Width
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
@@ -153,9 +153,17 @@ class TripleGANConfig(Config):
 
     training: ClassVar[TrainOptions] = TrainOptions(images=500_000, batch=64, half_life=10_000)
 
+    def check_data(self, data: Any) -> None:
+        counts = data.source.labels.bincount()
+        rarest = int(counts[counts > 0].min())
+        if self.labels_per_class > rarest:
+            raise ValueError(
+                f"--labels-per-class must be at most {rarest:,}, the training images of the rarest class, "
+                f"got {self.labels_per_class:,}"
+            )
+
     def build(self, shape: tuple[int, int, int], classes: int) -> TripleGAN:
-        if classes < 2:
-            raise ValueError(f"Triple GAN needs at least 2 classes, the data have {classes}")
+        check_classes(classes, "Triple GAN")
         return TripleGAN(
             cnn(shape, classes, self.width),
             Generator(shape, self.latent + classes, self.width),

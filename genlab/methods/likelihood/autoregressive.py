@@ -14,7 +14,15 @@ from genlab.core.labels import Labels, asked
 from genlab.core.ranges import Layers, LearningRate, Range, Share
 from genlab.data import Images
 from genlab.likelihood import sampling
-from genlab.likelihood.pixels import Bernoulli, LogisticMixture, Palette, PixelDistribution, Regression, Softmax
+from genlab.likelihood.pixels import (
+    Bernoulli,
+    LogisticMixture,
+    Palette,
+    PixelDistribution,
+    Regression,
+    Softmax,
+    colours,
+)
 from genlab.likelihood.units import bits_per_dim, likelihood
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import Bottleneck, GatedPixelCNN, Stack
@@ -64,6 +72,15 @@ class AutoregressiveConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(
         images=300_000, batch=32, schedule="cosine", warmup=0.02, clip=100.0
     )
+
+    def check_data(self, data: Stream) -> None:
+        if self.head == "palette":
+            found = len(colours(first := with_more(next(data)[0], data))[0])
+            if self.colours > found:
+                raise ValueError(
+                    f"--colours must be at most {found}, the colours of the first {len(first)} images, "
+                    f"got {self.colours}"
+                )
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Autoregressive:
         head = self.make_head(shape[0])
@@ -164,7 +181,7 @@ class Autoregressive(Method):
     def step(self, data: Stream, update: Update) -> Metrics:
         x, labels = next(data)
         if not self.head.ready:
-            self.head.fit(torch.cat([x, *(next(data)[0] for _ in range(ceil(PALETTE_IMAGES / len(x)) - 1))]))
+            self.head.fit(with_more(x, data))
         k, condition = self.head.indices(x), labels if self.classes else None
         share = self.self_sampling(update.progress)
         inputs = self.self_sampled(k, condition, share) if share else k
@@ -215,6 +232,11 @@ class Autoregressive(Method):
         labels = data.subset(slice(0, 32)).labels if self.classes else None
         completed = self.complete(x, known.expand(1, *self.shape[1:]), labels)
         return {"samples": self.sample(64), "completed": torch.stack([x, completed], dim=1).flatten(0, 1)}
+
+
+def with_more(x: Tensor, data: Stream) -> Tensor:
+    """x, and so many batches after it that there are PALETTE_IMAGES images."""
+    return torch.cat([x, *(next(data)[0] for _ in range(ceil(PALETTE_IMAGES / len(x)) - 1))])
 
 
 def positive(temperature: float) -> float:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from genlab.core.labels import check_classes
 from genlab.core.ranges import LearningRate, Steps, Weight, Width
 from genlab.data import Images
 from genlab.latent.codes import over, probe, squared_error
@@ -52,8 +53,7 @@ class DisentangleConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Disentangle:
-        if classes < 2:
-            raise ValueError(f"an adversary needs at least 2 classes to tell apart, the data have {classes}")
+        check_classes(classes, "an adversary that tells classes apart")
         h, w = map_shape(shape)
         if h * w < 2:
             raise ValueError(f"instance normalisation needs more than one position, got {h}x{w} of images {shape}")
