@@ -61,7 +61,7 @@ def main(config: Config) -> None:
     for n in config.labels:
         few = known.subset(torch.cat([(known.labels == c).nonzero()[:n, 0] for c in range(len(known.classes))]))
         for name, layers in {"pre-trained": ready, "random": plan.build(known.shape, 0)}.items():
-            net = Classifier(layers.classifier(len(known.classes)).requires_grad_(True), 0.05).to(known.device)
+            net = Classifier(layers.classifier(len(known.classes)).requires_grad_(True)).to(known.device)
             genlab.fit(net, Stream(few, 50), replace(options, schedule="cosine"), title=f"{name}, {n} labels")
             rows.append([n, name, net.evaluate(test)["accuracy"]])
     page.section("Few labels").table(few_head := ["labels per class", "start", "accuracy"], rows)

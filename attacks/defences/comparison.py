@@ -17,7 +17,7 @@ from attacks.core.model import Attack
 from attacks.defences.detection import Detector, Guarded, undetected
 from attacks.defences.roc import Costs, auc, roc
 from attacks.detector_aware import DetectorAware
-from genlab.latent.edit import evaluating
+from genlab.core.modes import evaluating
 from genlab.reporting.plots import curves
 from genlab.reporting.report import Report
 

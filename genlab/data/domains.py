@@ -21,8 +21,8 @@ from genlab.data.decode import Decoder
 from genlab.data.folder import Folder, opened
 from genlab.data.images import Images, Pair, unit
 from genlab.data.listing import TEST, part, scan
-from genlab.data.pairs import luma
 from genlab.data.passed import Passed, warn_once
+from genlab.data.resize import luma
 
 MOON = torch.tensor([0.36, 0.44, 0.72])  # what night leaves of red, green and blue
 DUSK = torch.tensor([0.02, 0.03, 0.12])  # and what it adds

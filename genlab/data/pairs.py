@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from genlab.core.registry import choose, unknown
 from genlab.data.images import Images, Pair, unit
-from genlab.data.resize import LUMA
+from genlab.data.resize import luma
 from genlab.data.seeds import generator
 
 GREY = 0.5  # what a hole is filled with
@@ -111,11 +111,6 @@ class Partner:
         if self.style not in (known := [name for name in STYLES if name not in GREY]):
             raise ValueError(unknown(self.style, known, "style"))
         return x, STYLES[self.style](x)
-
-
-def luma(x: Tensor) -> Tensor:
-    """Colour (N, 3, H, W) -> grey (N, 1, H, W)."""
-    return (x * torch.tensor(LUMA, device=x.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 TASKS: dict[str, Callable[[str], Task]] = {  # name -> task, from the word after the colon
