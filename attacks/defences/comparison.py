@@ -105,7 +105,7 @@ def evasion(
 
 
 def passing(guarded: Guarded, attack: Attack, made: Tensor, x: Tensor, y: Tensor) -> dict[str, float | None]:
-    """clean: the share right without alarm; of these, how many are wrong without alarm under `attack`, made for the
+    """clean: the share right without alarm; of these, how many are wrong without alarm under `attack` on the
     guarded model (adaptive) or, as the images `made`, without knowing of its detectors (oblivious)."""
     adaptive, oblivious = (undetected(guarded, x, a, y) for a in (DetectorAware(attack)(guarded, x, y), made))
     return {"clean": adaptive.correct / len(x), "oblivious": oblivious.value, "adaptive": adaptive.value}

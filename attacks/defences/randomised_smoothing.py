@@ -131,7 +131,7 @@ def certified_accuracy(right: Tensor, radius: Tensor, radii: Tensor) -> Tensor:
     return (right & (radius >= radii[:, None])).double().mean(1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class NoiseTrainingConfig(RobustTrainingConfig):
     """Classifier trained under Gaussian noise, to be smoothed."""
 
