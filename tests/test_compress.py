@@ -392,6 +392,13 @@ def test_a_student_becomes_its_teacher_and_the_targets_stay_with_their_images():
     assert torch.allclose(two.targets(x), (torch.full((16, 3), 1 / 3) + softened(teacher(x), 4.0)) / 2)
 
 
+def test_a_student_smooths_its_labels_as_a_classifier_does():
+    x, y = next(Stream(data(), 16))
+    student = Distillation(net(), [net()], DistillationConfig(smoothing=0.2))
+    expected = nn.functional.cross_entropy(student(x), y, label_smoothing=0.2)
+    torch.testing.assert_close(student.step(iter([(x, y)]), lambda name, loss: None)["loss"], expected)
+
+
 def test_an_early_exit_takes_the_first_that_is_sure_and_costs_what_it_needs():
     torch.manual_seed(0)
     model = EarlyExitConfig(width=4).build(SHAPE, 3).eval()
