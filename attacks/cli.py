@@ -20,7 +20,7 @@ class Options:
     """Attacks the classifier of a run on its held-out images.
 
     Prints a table; writes attack.json, attack.html and a picture (originals, adversarial, difference x 50) into the
-    run. A defence stands in the table twice: under images made for the undefended model, and `adaptive`, under images
+    run. A defence stands in the table twice: under images crafted on the undefended model, and `adaptive`, under images
     made through the defence.
     """
 

@@ -1,4 +1,4 @@
-"""HopSkipJump: the smallest change by answers alone, not one logit is read.
+"""HopSkipJump: the smallest change by a decision-based attack, which reads predicted classes and no logits.
 
 Chen, Jordan, Wainwright 2020, arXiv:1904.02144, Algorithm 2, for L2 and L-infinity: find the boundary by bisection,
 estimate its normal from the answers at random points around, step along it, and go back to the boundary.

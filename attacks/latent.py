@@ -15,8 +15,9 @@ from attacks.core.ball import Ball
 from attacks.core.goal import Best, is_adversarial, margin
 from attacks.core.model import Attack, Model, Victim, victim
 from attacks.defences.purify import DefenseGAN
+from genlab.core.modes import evaluating
 from genlab.core.ranges import Range, Weight
-from genlab.latent.edit import descend, evaluating, invert
+from genlab.latent.edit import descend, invert
 
 
 @dataclass(frozen=True)

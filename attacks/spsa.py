@@ -1,4 +1,4 @@
-"""Gradients from queries alone: finite differences along random directions, then ascent inside a ball.
+"""Score-based gradient estimates: finite differences along random directions, then ascent inside a ball.
 
 SPSA: Uesato et al. 2018, arXiv:1802.05666, Algorithm 1: random signs, Adam. NES: Ilyas et al. 2018, arXiv:1804.08598,
 Algorithm 1: normal directions in antithetic pairs, steps along the sign of a running mean.

@@ -2,25 +2,21 @@
 
 Expectation over transformations: Athalye et al. 2018, arXiv:1707.07397. A view is five uniform numbers, so that its
 owner decides where the randomness comes from (torch's generator in training, `attacks.core.random` in an attack);
-0.5 each is the middle one. JPEG, which has no useful gradient, belongs to the evaluation.
+0.5 each is the middle one. JPEG, which has no useful gradient, belongs to the evaluation (`genlab.data.jpeg`).
 """
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from genlab.core.ranges import Range, Share, check, checked
+from genlab.core.ranges import Range, Share, check
 
-Quality = Annotated[int, Range(1, 95)]  # of a JPEG file
 Scale = Annotated[float, Range(0.001, 1000)]
 NUMBERS = 5  # that make a view: angle, scale, row, column, brightness
 
@@ -77,18 +73,3 @@ class Views:
         seen = self.show(canvas, u, (x.shape[2], x.shape[3]))
         colour, cover = seen[:, :-1], seen[:, -1:]
         return (x * (1 - cover) + colour + self.light(u).to(x.dtype) * cover).clamp(0, 1)
-
-
-@checked
-def jpeg(x: Tensor, quality: Quality = 75) -> Tensor:
-    """x (N, 1 or 3, H, W) in [0, 1], each through a JPEG file of that quality and back."""
-    if x.ndim != 4 or x.shape[1] not in (1, 3):
-        raise ValueError(f"JPEG holds images (N, 1 or 3, H, W), got {tuple(x.shape)}.")
-    pixels = x.detach().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    found = []
-    for picture in pixels:
-        buffer = io.BytesIO()
-        Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(buffer, "JPEG", quality=quality)
-        found.append(np.array(Image.open(buffer)).reshape(picture.shape))
-    back = torch.from_numpy(np.stack(found)) if found else torch.from_numpy(pixels)
-    return back.permute(0, 3, 1, 2).to(x.device, x.dtype).div_(255)

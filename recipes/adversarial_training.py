@@ -1,7 +1,7 @@
 """Adversarial training: rounds against one attack, five ways to train, and how FGSM training fails and is cured.
 
 python recipes/adversarial_training.py                           # scikit-learn's digits, minutes on one core
-python recipes/adversarial_training.py --data mnist --data-root DIR --images 60000 --eps 0.3 --rise 0.3
+python recipes/adversarial_training.py --data mnist --data-root DIR --images 60000 --eps 0.3 --eps-warmup 0.3
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Config:
     images: Length = 60_000  # length of every training, and of every round
     rounds: Repeats = 3  # T: rounds of attacking the training set with FGSM and training on all that was made so far
     eps: Eps = 0.15  # L-infinity radius of training and attacks, in pixels of [0, 1]
-    rise: Share = 0.0  # share of training over which the radius rises from 0
+    eps_warmup: Share = 0.0  # share of training over which eps rises from 0
     attacked: Count = 300  # held-out images to attack
     out: Path = Path("runs/adversarial-training")  # folder of the runs and the report
     seed: Seed = 0
@@ -59,13 +59,13 @@ def main(config: Config) -> None:
         rows.append([f"round {t}", *rates(model)])
     looks: dict[str, tuple[list[float], list[float]]] = {}
     for scheme in ("fgsm", "fast", "free", "trades", "pgd"):
-        extract_features = looks[scheme] = ([], [])
+        curve = looks[scheme] = ([], [])
 
-        def hook(images, method, extract_features=extract_features):
-            extract_features[0].append(images)
-            extract_features[1].append(1 - rates(method)[2])
+        def hook(images, method, curve=curve):
+            curve[0].append(images)
+            curve[1].append(1 - rates(method)[2])
 
-        method = AdversarialTrainingConfig(scheme, eps=config.eps, rise=config.rise)
+        method = AdversarialTrainingConfig(scheme, eps=config.eps, eps_warmup=config.eps_warmup)
         genlab.Experiment(method, data, **vars(options)).run(config.out / scheme, [(max(1, config.images // 8), hook)])
         rows.append([scheme, *rates(genlab.load(config.out / scheme))])
     page = genlab.Report(f"Adversarial training: {config.data}, L-infinity {config.eps:g}")

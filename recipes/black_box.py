@@ -64,8 +64,8 @@ def main(config: Config) -> None:
     made = evaluate(models, {net: Transfer(inner, twin) for net, twin in twins.items()}, x, y).rows
     transfer = [[net, *(r.success.value for r in made if r.attack == net)] for net in twins]
     page = genlab.Report(f"Black boxes on {config.data}").section("Transfer of MI-FGSM")
-    page.text(f"Rows: made for; columns: shown to another network; eps {ball.eps}.")
-    page.table(["made for", *models], transfer)
+    page.text(f"Rows: source model; columns: target model; eps {ball.eps}.")
+    page.table(["source model", *models], transfer)
     kinds: Any = {f"{net} from {how}": Surrogate(inner, plan[net].method.build, how, images=config.images,
                                                  seed=config.seed + 2)
                   for net in ("cnn", "mlp") for how in ("data", "queries")}  # fmt: skip

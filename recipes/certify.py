@@ -61,7 +61,9 @@ def main(config: Config) -> None:
         sure = certified_accuracy(answer == y, radius, radius.new_tensor(config.radii)).tolist()
         print(f"sigma {sigma}: accuracy {(answer == y).float().mean():.3f}, median radius {radius.median():.3f}")
         compare(f"smoothed {sigma}", smoothed, PGD(L2(1.0), steps=20, random_start=False), config.radii, sure)
-    net = genlab.Experiment(IntervalTrainingConfig(max(config.eps)), data, **vars(options)).run(config.out / "interval")
+    net = genlab.Experiment(IntervalTrainingConfig(eps=max(config.eps)), data, **vars(options)).run(
+        config.out / "interval"
+    )
     sure = [certified(net.net, x, y, eps).float().mean().item() for eps in config.eps]
     compare("interval", net, PGD(Linf(1.0), restarts=3), config.eps, sure)
     page = genlab.Report(f"Certificates: {config.data}")

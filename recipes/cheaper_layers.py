@@ -27,7 +27,7 @@ from genlab.compress.table import table
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Repeats
 from genlab.data import Stream
-from genlab.methods.classification.classifier import FineTuning
+from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import LENETS, NETWORKS
 from genlab.reporting.report import spread
 
@@ -49,7 +49,8 @@ def main(config: Config) -> None:
 
         def train(net: nn.Module, what: str, images: int, lr: float = 0.05, seed: int = seed, **more) -> nn.Module:
             options = genlab.TrainOptions(images, seed=seed, schedule="cosine", **more)
-            genlab.fit(FineTuning(net, lr, 1e-4), Stream(known, 64, seed=seed), options, title=f"{seed}: {what}")
+            method = FineTuning(net, ClassifierConfig(lr=lr, weight_decay=1e-4))
+            genlab.fit(method, Stream(known, 64, seed=seed), options, title=f"{seed}: {what}")
             return net
 
         torch.manual_seed(seed)

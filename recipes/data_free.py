@@ -1,4 +1,4 @@
-"""Distillation without data: the student sees only what a GAN draws, or noise, and hears the teacher's answers.
+"""Distillation without data: the student sees only what a GAN draws, or noise, and learns the teacher's probabilities.
 
 Images are kept back more often than networks: a generator trained on them may be at hand, or nothing at all.
 """
@@ -17,7 +17,7 @@ import genlab
 from attacks import FGSM, Linf
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
-from genlab.compress.distil import Distillation
+from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Eps, Length, Seed, Width
 from genlab.data import Images, Stream
@@ -63,10 +63,11 @@ def main(config: Config) -> None:
         drawn = torch.cat([gan.sample(500) for _ in range(-(-config.samples // 500))])
     sets = {"real images": known, "GAN": made(drawn, "GAN"), "noise": made(torch.rand_like(drawn), "noise")}
     models: dict[str, Any] = {"teacher": teacher}
+    soft = DistillationConfig(weight=1.0, weight_decay=0.0)  # from the teacher's probabilities alone
     for name, images in {"labels alone": known, **sets}.items():
         torch.manual_seed(config.seed)
         net = cnn(known.shape, len(known.classes), config.width).to(known.device)
-        student = Classifier(net) if name == "labels alone" else Distillation(net, [teacher], 4.0, 1.0)
+        student = Classifier(net) if name == "labels alone" else Distillation(net, [teacher], soft)
         models[name] = genlab.fit(student, Stream(images, 64, seed=config.seed), options, title=name)
     found = evaluate(models, {"FGSM": FGSM(Linf(config.eps))}, test.x[:500], test.labels[:500])
     fooled = {row.model: row.success.value for row in found.rows if row.attack == "FGSM"}

@@ -23,7 +23,7 @@ from genlab.compress.table import table
 from genlab.core.files import write_atomically
 from genlab.core.ranges import LearningRate, Length, Repeats
 from genlab.data import Stream
-from genlab.methods.classification.classifier import FineTuning
+from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import LENETS
 from genlab.reporting.report import spread
 
@@ -54,7 +54,8 @@ def main(config: Config) -> None:
 
         def train(net: nn.Module, factor: float, title: str, options: genlab.TrainOptions = options) -> None:
             stream = Stream(known, options.batch, seed=options.seed)
-            genlab.fit(FineTuning(net, config.lr * factor, 1e-4), stream, options, title=f"{options.seed}: {title}")
+            method = FineTuning(net, ClassifierConfig(lr=config.lr * factor, weight_decay=1e-4))
+            genlab.fit(method, stream, options, title=f"{options.seed}: {title}")
 
         torch.manual_seed(seed)
         train(dense := LENETS[config.net](known.shape, len(known.classes)).to(known.device), 1.0, "dense")

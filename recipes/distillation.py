@@ -12,11 +12,11 @@ from torch import nn
 
 import genlab
 from genlab.cli.main import start
-from genlab.compress.distil import Distillation
+from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Positive, Range, Repeats, Some, Width
 from genlab.data import Augment, Images, Stream
-from genlab.methods.classification.classifier import Classifier
+from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.metrics.accuracy import answers
 from genlab.nets.classifiers import mlp
 from genlab.reporting.report import spread
@@ -46,14 +46,17 @@ def errors(config: Config, known: Images, test: Images, seed: int) -> dict[str, 
         return genlab.fit(method, Stream(images, options.batch, seed=seed, **how), options, title=title).eval()
 
     def learn() -> nn.Module:
-        return train(Classifier(net(config.teacher), weight_decay=1e-4), "teacher", augment=Augment(crop=config.shift))
+        method = Classifier(net(config.teacher), ClassifierConfig(weight_decay=1e-4))
+        return train(method, "teacher", augment=Augment(crop=config.shift))
 
     def teach(teachers: list[nn.Module], t: float, weight: float = 0.9, images: Images = known) -> nn.Module:
-        return train(Distillation(net(config.student), teachers, t, weight), f"T {t:g}", images)
+        settings = DistillationConfig(temperature=t, weight=weight, weight_decay=0.0)
+        return train(Distillation(net(config.student), teachers, settings), f"T {t:g}", images)
 
     torch.manual_seed(seed)
     teacher, c = learn(), config.omitted
-    models = {"teacher": teacher, "student": train(Classifier(net(config.student), weight_decay=0.0), "student")}
+    student = Classifier(net(config.student), ClassifierConfig(weight_decay=0.0))
+    models = {"teacher": teacher, "student": train(student, "student")}
     models |= {f"distilled, T {t:g}": teach([teacher], t) for t in config.temperatures}
     blind = teach([teacher], 8.0, 1.0, known.subset(known.labels != c))
     seen, logits = answers(blind, known), {f"no {c}": answers(blind, test)}  # the fix is chosen on what was seen

@@ -20,7 +20,7 @@ from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Repeats
 from genlab.data import Stream
-from genlab.methods.classification.classifier import FineTuning
+from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import lenet300
 from genlab.reporting.plots import curves
@@ -45,7 +45,7 @@ def main(config: Config) -> None:
         options = genlab.TrainOptions(config.images, seed=seed)
 
         def train(net: nn.Module, what: str, left: float, options: genlab.TrainOptions = options) -> None:
-            method = FineTuning(net, 0.02, 0.0)
+            method = FineTuning(net, ClassifierConfig(lr=0.02, weight_decay=0.0))
             genlab.fit(method, Stream(known, 64, seed=options.seed), options, title=f"{what}, {left:.1%} left")
             found.setdefault((what, left), []).append(accuracy(net.eval(), test))
 

@@ -16,11 +16,11 @@ from rich.table import Table
 import genlab
 from attacks import Patch, Views
 from attacks.evaluation.results import Rate
-from attacks.views import jpeg
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Range
 from genlab.core.text import Console
+from genlab.data.jpeg import jpeg
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.grid import grid_png
 

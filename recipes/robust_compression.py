@@ -1,7 +1,7 @@
 """Compression under attack: every stage from the dense network to the small file, its costs and its robustness.
 
-A CNN is distilled into LeNet-300-100, which is pruned and shared, or loses neurons, rank or bits. All are attacked by
-images made for themselves and for the dense parent, and by one perturbation for all images. With --robust, teacher,
+A CNN is distilled into LeNet-300-100, which is pruned and shared, or loses neurons, rank or bits. All are attacked
+themselves, by images transferred from the dense parent, and by one perturbation for all images. With --robust, teacher,
 student and every fine-tuning learn from the images that PGD makes for them.
 """
 
@@ -21,7 +21,7 @@ from attacks.evaluation.evaluate import evaluate
 from attacks.universal import UniversalGradient
 from genlab.cli.main import start
 from genlab.compress.deep import LENET300
-from genlab.compress.distil import Distillation
+from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.compress.table import table
 from genlab.compress.variants import variants
 from genlab.core.files import write_atomically
@@ -50,16 +50,21 @@ def main(config: Config) -> None:
     options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     method = AdversarialTrainingConfig(eps=config.eps) if config.robust else ClassifierConfig()
     teacher = genlab.Experiment(method, data, **vars(options)).run(config.out / "teacher", pictures=1)
-    inner = PGD(ball, steps=7, keep_best=False)
 
     def train(net: nn.Module, factor: float, title: str) -> None:
-        hard = AdversarialTraining(net, inner, 2e-3 * factor) if config.robust else FineTuning(net, 0.05 * factor)
-        genlab.fit(hard, Stream(known, 64, seed=config.seed), options, title=title)
+        lr = method.lr * factor
+        tuned: AdversarialTraining | FineTuning
+        if config.robust:
+            tuned = AdversarialTraining(net, AdversarialTrainingConfig(eps=config.eps, lr=lr))
+        else:
+            tuned = FineTuning(net, ClassifierConfig(lr=lr))
+        genlab.fit(tuned, Stream(known, 64, seed=config.seed), options, title=title)
 
     torch.manual_seed(config.seed)
     net = lenet300(known.shape, len(known.classes)).to(known.device)
+    inner = PGD(ball, steps=7, keep_best=False)
     change = (lambda x, y: inner(net, x, y)) if config.robust else None
-    student = Distillation(net, [teacher], change=change)
+    student = Distillation(net, [teacher], DistillationConfig(weight_decay=0.0), change)
     dense = genlab.fit(student, Stream(known, 64, seed=config.seed), options, title="distilled").net
     nets = variants(dense, *LENET300, config.rounds, train)
     rows, few = table(nets, test, config.out / "files"), test.subset(slice(0, config.attacked))

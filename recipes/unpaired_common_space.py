@@ -42,15 +42,15 @@ def main(config: Config) -> None:
     sides = [genlab.DataOptions(name, config.size, config.channels, config.data_root) for name in (config.a, config.b)]
     both = replace(sides[0], data=f"unpaired:{config.a},{config.b}")
     apart = CommonSpaceConfig(latent=8, width=config.width, lr=1e-3)
-    other = replace(apart, own=0.0, other=1.0)
+    other = replace(apart, adversarial=0.0, adversarial_translation=1.0)
     methods: dict[str, Any] = {
         "independent": apart,
         "equal at the start": replace(apart, alike=True),
         "tied": replace(apart, tied=True),
-        "critic of codes": replace(apart, confusion=0.1),
+        "domain-adversarial": replace(apart, domain_adversarial=0.1),
         "cycle (ComboGAN)": replace(other, cycle=10.0),
         "tied, cycle (UNIT)": replace(other, cycle=10.0, tied=True),
-        "tied, critic, semantic (XGAN)": replace(other, confusion=0.1, semantic=0.1, tied=True),
+        "tied, critic, semantic (XGAN)": replace(other, domain_adversarial=0.1, semantic=0.1, tied=True),
         "CoGAN": CoGANConfig(width=config.width, lr=5e-4),
         "CoGAN, nothing tied": CoGANConfig(tied=False, width=config.width, lr=5e-4),
     }
@@ -76,8 +76,8 @@ def main(config: Config) -> None:
         page.section(name)
         for picture in genlab.Run(run).samples():
             page.picture(picture, picture.stem)
-    page.section("Class kept", "There and back; of CoGAN, the share of pairs that are of one class.")
-    page.table(["space", "there", "back"], [[name, *row["content preservation"]] for name, row in found.items()])
+    page.section("Content preservation", "In both directions; of CoGAN, the share of pairs that are of one class.")
+    page.table(["space", "a to b", "b to a"], [[name, *row["content preservation"]] for name, row in found.items()])
     write_atomically(config.out / "results.json", json.dumps(found, indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 

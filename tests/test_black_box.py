@@ -1,4 +1,4 @@
-"""Attacks by queries alone: near known optima on linear models, no gradient asked for, and not one query too many."""
+"""Score-based and decision-based attacks: near known optima, no gradient asked for, and not one query too many."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_help_is_quick_and_names_every_command():
     "words",
     [
         "distillation --teachers RUN --net mlp --width 4 --images 64",
-        "cyclegan --data unpaired:grey:digits,textured:digits --channels 1 --classifier RUN --closeness 1 --cycle 0 "
+        "cyclegan --data unpaired:grey:digits,textured:digits --channels 1 --classifier RUN --perceptual 1 --cycle 0 "
         "--width 4 --blocks 1 --levels 1 --batch 2 --images 4",
     ],
 )

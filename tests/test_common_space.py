@@ -74,7 +74,7 @@ def test_agreement_counts_the_pairs_of_one_class():
 def test_every_part_of_the_loss_is_its_formula_when_codes_carry_no_noise(monkeypatch):
     monkeypatch.setattr(common_space, "noisy", lambda code: code)
     torch.manual_seed(0)
-    config = CommonSpaceConfig(own=0.0, cycle=1.0, semantic=1.0, confusion=1.0, latent=2, width=4)
+    config = CommonSpaceConfig(adversarial=0.0, cycle=1.0, semantic=1.0, domain_adversarial=1.0, latent=2, width=4)
     method, data = config.build(SHAPE, 3), stream(name="common-space")
     x = next(data)
     with torch.no_grad():
@@ -85,8 +85,8 @@ def test_every_part_of_the_loss_is_its_formula_when_codes_carry_no_noise(monkeyp
         scores = [method.critic(code) for code in codes]
     error = lambda drawn, true: sum((a - b).abs().mean() for a, b in zip(drawn, true))
     expected = {
-        "fidelity": error([method.recode(image, i, i) for i, image in enumerate(x)], x),
-        "rate": sum(code.square().mean() for code in codes) / 2,
+        "reconstruction": error([method.recode(image, i, i) for i, image in enumerate(x)], x),
+        "kl": sum(code.square().mean() for code in codes) / 2,
         "cycle": error(back, x),
         "semantic": error(again, codes),
         "critic": ((scores[1] - 1).square().mean() + scores[0].square().mean()) / 2,
@@ -97,14 +97,16 @@ def test_every_part_of_the_loss_is_its_formula_when_codes_carry_no_noise(monkeyp
         torch.testing.assert_close(found[name], value)
 
 
-def test_pictures_show_original_own_and_other_domain_and_the_partner_of_aligned_data():
+def test_pictures_show_original_reconstruction_translation_and_the_partner_of_aligned_data():
     method = make("common-space").eval()
     plain, aligned = (Pair(images(), images(seed=2), aligned=aligned) for aligned in (False, True))
     for data, kinds in ((plain, 3), (aligned, 4)):
         shown = method.pictures(data)["to_first"]
         assert len(shown) == 16 * kinds and torch.equal(shown[0], data.b.x[0])
         torch.testing.assert_close(shown[2], method.translate(data.b.x[:1], 0)[0])
-    assert "to_first partner error" in method.evaluate(aligned) and "to_first own error" in method.evaluate(plain)
+    assert "to_first partner error" in method.evaluate(aligned) and "to_first reconstruction error" in method.evaluate(
+        plain
+    )
 
 
 def test_what_cannot_be_is_refused_by_name():

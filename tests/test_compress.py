@@ -14,7 +14,7 @@ from torch import nn
 
 from genlab.compress import file, huffman
 from genlab.compress.count import macs, nonzeros, parameters, xz_bytes
-from genlab.compress.distil import Distillation, soft_loss, softened
+from genlab.compress.distil import Distillation, DistillationConfig, soft_loss, softened
 from genlab.compress.early_exit import EarlyExitConfig
 from genlab.compress.layers import harden, weighted
 from genlab.compress.low_rank import factorise, factors, rank_for
@@ -23,7 +23,7 @@ from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
 from genlab.compress.quantise import Binary, binarise, round_evenly, share
 from genlab.compress.separable import separate, separated
 from genlab.data import Images, Stream
-from genlab.methods.classification.classifier import Classifier
+from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.nets.classifiers import cnn, mlp
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
@@ -44,7 +44,7 @@ def data(n=200):
 
 
 def train(model, images=320):
-    return fit(Classifier(model, lr=0.02), Stream(data(), 16), TrainOptions(images=images)).net
+    return fit(Classifier(model, ClassifierConfig(lr=0.02)), Stream(data(), 16), TrainOptions(images=images)).net
 
 
 def test_pruning_takes_the_smallest_of_every_layer_or_of_the_network():
@@ -377,17 +377,26 @@ def test_the_soft_loss_matches_logits_at_high_temperature_and_labels_at_one():
     assert soft_loss(teacher, softened(teacher, 3.0), 3.0) == pytest.approx(0, abs=1e-12)
 
 
-def test_a_student_becomes_its_teacher_and_the_answers_stay_with_their_images():
+def test_a_student_becomes_its_teacher_and_the_targets_stay_with_their_images():
     teacher = train(net(width=8), 1600)
-    student = Distillation(net(mlp, 16), [teacher], temperature=2.0, weight=1.0, lr=0.02)
+    student = Distillation(
+        net(mlp, 16), [teacher], DistillationConfig(temperature=2.0, weight=1.0, lr=0.02, weight_decay=0.0)
+    )
     x, _ = next(Stream(data(), 16))
-    assert torch.allclose(student.answers(x), softened(teacher(x), 2.0))
+    assert torch.allclose(student.targets(x), softened(teacher(x), 2.0))
     fit(student, Stream(data(), 16), TrainOptions(images=3200))
     test = data(500).x
     assert (student(test).argmax(1) == teacher(test).argmax(1)).float().mean() > 0.9
     assert not any("teacher" in name for name in student.state_dict())
     two = Distillation(net(), [lambda x: torch.zeros(len(x), 3), teacher])
-    assert torch.allclose(two.answers(x), (torch.full((16, 3), 1 / 3) + softened(teacher(x), 4.0)) / 2)
+    assert torch.allclose(two.targets(x), (torch.full((16, 3), 1 / 3) + softened(teacher(x), 4.0)) / 2)
+
+
+def test_a_student_smooths_its_labels_as_a_classifier_does():
+    x, y = next(Stream(data(), 16))
+    student = Distillation(net(), [net()], DistillationConfig(smoothing=0.2))
+    expected = nn.functional.cross_entropy(student(x), y, label_smoothing=0.2)
+    torch.testing.assert_close(student.step(iter([(x, y)]), lambda name, loss: None)["loss"], expected)
 
 
 def test_an_early_exit_takes_the_first_that_is_sure_and_costs_what_it_needs():
@@ -421,7 +430,7 @@ def test_an_early_exit_takes_the_first_that_is_sure_and_costs_what_it_needs():
         (lambda: prune_neurons(net(), 0.5, "zeros"), "seen on data, and none were given"),
         (lambda: prune_neurons(nn.ModuleList(), 0.5), "not from ModuleList"),
         (lambda: Distillation(net(), []), "at least 1 teacher"),
-        (lambda: Distillation(net(), [net()], temperature=0), "got 0 and 0.9"),
+        (lambda: DistillationConfig(temperature=0), "temperature must be above 0 .*got 0"),
         (lambda: EarlyExitConfig(weights=(1.0,)).build(SHAPE, 3), "3 exits need as many weights, got 1"),
         (lambda: file.save({"w": torch.zeros(1, dtype=torch.float16)}, "x.gl"), "'w' is torch.float16"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,10 +26,10 @@ from attacks.defences.purify import Reconstruct
 from attacks.defences.random import ResizePad
 from attacks.defences.randomised_smoothing import (
     ABSTAIN,
-    NoiseTraining,
+    NoiseTrainingConfig,
     Smoothed,
     certified_accuracy,
-    proportion_at_least,
+    lower_confidence_bound,
 )
 from attacks.defences.scores import MaxSoftmax
 from attacks.defences.smoothing import JPEG, BitDepth, Composed, Filter, Filtered, Mean, Median
@@ -158,8 +159,8 @@ def test_a_random_defence_answers_once_and_its_attacker_averages():
         (lambda: Smoothed(net(), 0.0), "0.0"),
         (lambda: Smoothed(net(), 1.0).certify(images(), alpha=0.0), "0.0"),
         (lambda: Smoothed(net(), 1.0).counts(images(), 0), "0"),
-        (lambda: NoiseTraining(net(), -1.0), "-1.0"),
-        (lambda: IntervalTraining(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), 0.1), "ReLU"),
+        (lambda: NoiseTrainingConfig(sigma=-1.0), "-1.0"),
+        (lambda: IntervalTraining(nn.Sequential(nn.Linear(2, 2), nn.ReLU())), "ReLU"),
         (lambda: through(nn.BatchNorm2d(1), torch.zeros(1), torch.ones(1)), "BatchNorm2d"),
         (lambda: worst_logits(nn.Linear(2, 2), torch.zeros(1, 2), torch.zeros(1).long(), -0.1), "-0.1"),
         (lambda: plugin.defence("smoothed", net(), sigma=0.0), "0.0"),
@@ -175,7 +176,7 @@ def test_bad_settings_are_refused(make_bad, value):
 
 @pytest.mark.parametrize("k, n, alpha", [(0, 10, 0.05), (7, 10, 0.05), (10, 10, 0.001), (930, 1000, 0.001)])
 def test_the_bound_on_a_proportion_is_clopper_and_pearsons(k, n, alpha):
-    found = proportion_at_least(torch.tensor([k]), n, alpha).item()
+    found = lower_confidence_bound(torch.tensor([k]), n, alpha).item()
     exact = binomtest(k, n, alternative="greater").proportion_ci(1 - alpha, method="exact").low
     assert found == pytest.approx(exact, abs=1e-9)
 
@@ -191,12 +192,12 @@ def test_the_certificate_of_a_linear_classifier_nears_its_distance_and_never_exc
     x = torch.zeros(100, 1, 2, 2)
     x[:, 0, 0, 0] = torch.linspace(0, 1, 100)
     distance = (x[:, 0, 0, 0] - 0.5).abs().double()
-    classes, radius = Smoothed(Half(), 0.5).certify(x, n=2000, alpha=0.01, select=200)
+    classes, radius = Smoothed(Half(), 0.5).certify(x, n=2000, alpha=0.01, n0=200)
     sure = classes != ABSTAIN
     assert (classes[sure] == (x[sure, 0, 0, 0] > 0.5)).all() and (radius[~sure] == 0).all()
     assert (radius > distance).double().mean() <= 0.02  # each is wrong with chance 0.01 at most
     assert (radius[distance > 0.3] > 0.7 * distance[distance > 0.3]).all() and sure[distance > 0.2].all()
-    expected = 0.5 * normal.ppf(proportion_at_least(torch.tensor([2000]), 2000, 0.01).item())
+    expected = 0.5 * normal.ppf(lower_confidence_bound(torch.tensor([2000]), 2000, 0.01).item())
     far = torch.full((1, 1, 2, 2), 9.0)
     assert Smoothed(Half(), 0.5).certify(far, n=2000, alpha=0.01)[1].item() == pytest.approx(expected)
 
@@ -224,7 +225,7 @@ def test_answers_in_train_mode_are_those_of_eval_mode_and_change_no_statistics()
     smoothed, plain = Smoothed(Small(), 0.3), Small()
     ways = {
         "predict": (smoothed, lambda: smoothed.predict(x, n=30)),
-        "certify": (smoothed, lambda: torch.stack([v.double() for v in smoothed.certify(x, n=30, select=20)])),
+        "certify": (smoothed, lambda: torch.stack([v.double() for v in smoothed.certify(x, n=30, n0=20)])),
         "counts": (smoothed, lambda: smoothed.counts(x, 30)),
         "reconstruct": (plain, lambda: Reconstruct(plain.body[0])(x)),
         "successes": (plain, lambda: successes(plain, {"pgd": PGD(Linf(0.5), steps=3)}, x, y)["pgd"][0]),
@@ -313,7 +314,7 @@ class Recording(nn.Module):
 def test_the_network_learns_from_images_at_the_edge_of_the_ball_that_grows():
     method = make("adversarial-training fast")
     net_ = method.net = Recording()
-    method.attack, method.rise = FGSM(Linf(0.1)), 0.5
+    method.attack = FGSM(Linf(0.1))
     data, update = stream(8), Update(method.optimizers())
     sizes = []
     for update.progress in (0.0, 0.25, 0.5, 0.9):
@@ -348,8 +349,8 @@ def test_images_are_made_for_other_networks_too():
 
 def test_free_training_takes_so_many_steps_on_a_batch_and_stays_in_the_ball():
     method = make("adversarial-training free")
-    net_, method.replays = Recording(), 5
-    method.net = net_
+    net_ = method.net = Recording()
+    method.config = replace(method.config, replays=5)
     clean = next(stream(8))[0]
     method.step(stream(8), Update(method.optimizers()))
     assert len(net_.seen) == 5

@@ -20,8 +20,8 @@ from attacks.defences.comparison import Comparison, evasion, halves, successes
 from attacks.defences.detection import Detector, Guarded, undetected
 from attacks.defences.roc import Costs, auc, roc
 from attacks.defences.scores import (
-    Divergence,
     Entropy,
+    JensenShannon,
     Mahalanobis,
     MaxSoftmax,
     NegativeLogLikelihood,
@@ -62,7 +62,7 @@ SCORES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "entropy": Entropy,
     "mahalanobis": lambda m: Mahalanobis.fit(m[:2], draw(50, 1, 6, 6), torch.arange(50) % 3, noise=0.01),  # type: ignore[index]
     "reconstruction": lambda m: ReconstructionError(Mean(3)),
-    "divergence": lambda m: Divergence(m, Mean(3), 1.0),
+    "divergence": lambda m: JensenShannon(m, Mean(3), 1.0),
     "unlikely": lambda m: NegativeLogLikelihood(lambda x: -(x - 0.5).square().flatten(1).sum(1)),
     "together": lambda m: Together.fit([MaxSoftmax(m), Entropy(m)], draw(9, 1, 6, 6), draw(9, 1, 6, 6, seed=1)),
 }
@@ -136,8 +136,8 @@ def test_reconstruction_divergence_and_likelihood_are_their_formulas() -> None:
     x, model = draw(4, 1, 6, 6), net(2)
     assert torch.allclose(ReconstructionError(lambda x: x - 0.5)(x), torch.tensor(0.25))
     assert torch.allclose(ReconstructionError(lambda x: x - 0.5, p=1)(x), torch.tensor(0.5))
-    assert Divergence(model, lambda x: x)(x).abs().max() < 1e-7
-    apart = Divergence(Pixels(lambda x: 900 * (2 * x[:, :2] - 1)), lambda x: 1 - x)
+    assert JensenShannon(model, lambda x: x)(x).abs().max() < 1e-7
+    apart = JensenShannon(Pixels(lambda x: 900 * (2 * x[:, :2] - 1)), lambda x: 1 - x)
     assert torch.allclose(apart(torch.tensor([[[[1.0, 0.0]]]])), torch.tensor(math.log(2)))
     assert torch.equal(NegativeLogLikelihood(lambda x: x[:, 0, 0, 0])(x), -x[:, 0, 0, 0])
 
@@ -310,7 +310,7 @@ def test_a_detector_moves_and_is_saved_with_all_it_borrows_and_leaves_their_mode
         (lambda x: Mahalanobis.fit(net(), x[:0], torch.zeros(0, dtype=torch.int64)), "got 0"),
         (lambda x: Mahalanobis.fit(lambda x: x * 0, x, torch.zeros(8, dtype=torch.int64)), "8 images do not vary"),
         (lambda x: Together.fit([Entropy(net())], x, x[:0]), "8 clean, 0 attacked"),
-        (lambda x: Divergence(net(), Mean(3), 0.0), "temperature.*0.0"),
+        (lambda x: JensenShannon(net(), Mean(3), 0.0), "temperature.*0.0"),
         (lambda x: DetectorAware(PGD(Linf(0.1), targeted=True)), "untargeted"),
         (lambda x: auc(torch.zeros(0), torch.zeros(3)), "0 clean and 3 attacked"),
         (lambda x: roc(torch.tensor([math.nan]), torch.zeros(3)), "nan"),

@@ -522,7 +522,10 @@ def test_the_command_prints_a_table_and_adds_to_the_run(tmp_path, cache, monkeyp
     Experiment(METHODS["bigan"], DataOptions(), images=64).run(run, pictures=1)
     assert main(["evaluate", str(run), "--n", "60"]) == 0
     found = json.loads((run / "results.json").read_text())["evaluation"]
-    assert found["samples"]["class preserved[digits-cnn]"] < 0.3 and found["train"]["class preserved[digits-cnn]"] > 0.8
+    assert (
+        found["samples"]["content preservation[digits-cnn]"] < 0.3
+        and found["train"]["content preservation[digits-cnn]"] > 0.8
+    )
 
 
 def test_the_command_meets_bad_input_with_one_sentence(tmp_path, capsys):

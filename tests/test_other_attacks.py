@@ -23,8 +23,9 @@ from attacks.pgd import PGD
 from attacks.reprogramming import Program, Reprogramming, squares, windows
 from attacks.spatial import Spatial, move, roughness
 from attacks.transferable import Transferable, gaussian
-from attacks.views import NUMBERS, Views, jpeg
+from attacks.views import NUMBERS, Views
 from genlab.data import Images
+from genlab.data.jpeg import jpeg
 
 
 @pytest.fixture(scope="module")

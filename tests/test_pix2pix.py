@@ -6,7 +6,7 @@ from toys import SHAPE, images, make, stream
 
 from genlab.data import Images
 from genlab.data.pairs import GREY, Edges, Inpainting, SuperResolution, paired, task
-from genlab.data.styles import luma
+from genlab.data.resize import luma
 from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.partner import against_partners

@@ -279,7 +279,7 @@ def test_translations_are_compared_with_true_partners(tmp_path):
     found = json.loads((tmp_path / "cycle" / "results.json").read_text())
     assert list(found) == ["cycle", "no cycle", "cycle and identity"]
     for row in found.values():
-        assert 0 < row["partner error"] < 1 and 0 < row["cycle error"] < 1 and 0 <= row["class preserved"] <= 1
+        assert 0 < row["partner error"] < 1 and 0 < row["cycle error"] < 1 and 0 <= row["content preservation"] <= 1
         assert row["cycle error, 8 bits"] == pytest.approx(row["cycle error"], abs=0.01)
     assert (tmp_path / "cycle" / "report.html").read_text().count("data:image/png") == 6
 

@@ -15,6 +15,7 @@ import genlab
 from genlab.cli.main import main
 from genlab.data import DataError, Images, Pair, Stream, load
 from genlab.data.domains import names, of_class, original
+from genlab.data.jpeg import jpeg
 from genlab.data.styles import STYLES
 from genlab.experiment import DataOptions, Experiment
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -24,7 +25,7 @@ from genlab.methods.translation.stargan import StarGAN, StarGANConfig
 from genlab.metrics import similarity as similar
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.similarity import psnr, ssim
-from genlab.metrics.translation import DISTURBANCES, hidden, jpeg, likeness, preserved, rounded, translation
+from genlab.metrics.translation import DISTURBANCES, hidden, likeness, preserved, rounded, translation
 from genlab.nets.translator import Translator
 from genlab.training.update import Update
 
@@ -216,7 +217,7 @@ class Mean(nn.Module):
 
 
 def test_losses_are_those_of_the_paper():
-    method = CycleGAN(Shift(0.1), Shift(-0.3), Mean(), Mean(), (1, 2, 2), cycle=10.0, identity=5.0)
+    method = CycleGAN(Shift(0.1), Shift(-0.3), Mean(), Mean(), (1, 2, 2), CycleGANConfig(identity=5.0))
     seen = {}
     x, y = torch.full((3, 1, 2, 2), 0.4), torch.full((3, 1, 2, 2), 0.9)
     found = method.step(iter([(x, y)]), lambda name, loss: seen.setdefault(name, loss.item()))
@@ -269,14 +270,14 @@ def test_the_frozen_network_stays_as_it_was_trained():
     assert x.grad.abs().sum() > 0 and all(p.grad is None for p in frozen.parameters())
 
 
-def test_closeness_needs_a_classifier_and_its_features_come_from_that_run(tmp_path):
+def test_the_perceptual_loss_needs_a_classifier_and_its_features_come_from_that_run(tmp_path):
     run = tmp_path / "net"
     trained = Experiment(ClassifierConfig(width=4), DataOptions(), images=64).run(run, pictures=1)
-    method = CycleGANConfig(cycle=0.0, closeness=1.0, classifier=run, width=4, blocks=1).build((1, 8, 8), 0)
+    method = CycleGANConfig(cycle=0.0, perceptual=1.0, classifier=run, width=4, blocks=1).build((1, 8, 8), 0)
     x = torch.rand(2, 1, 8, 8, device=trained.device)
     torch.testing.assert_close(trained.net[-1](method.to(x.device).features(x)), trained(x))
-    for bad in (CycleGANConfig(closeness=1.0), CycleGANConfig(classifier=run)):
-        with pytest.raises(ValueError, match="closeness"):
+    for bad in (CycleGANConfig(perceptual=1.0), CycleGANConfig(classifier=run)):
+        with pytest.raises(ValueError, match="perceptual"):
             bad.build((1, 8, 8), 0)
 
 
@@ -310,7 +311,7 @@ def test_stargan_losses_are_those_of_the_paper():
             total = self.slope * x.sum((1, 2, 3))
             return torch.stack([total, 0 * total, 0 * total + math.log(3)], 1)
 
-    method, seen = StarGAN(Draw(), Judge(), 2, n_critic=1), {}
+    method, seen = StarGAN(Draw(), Judge(), 2, StarGANConfig(n_critic=1)), {}
     x, y = torch.tensor([0.1, 0.9]).view(2, 1, 1, 1).expand(2, 1, 2, 2), torch.tensor([0, 1])
     torch.manual_seed(0)
     found = method.step(iter([(x, y)] * 9), lambda name, loss: seen.setdefault(name, loss.item()))
@@ -439,7 +440,7 @@ def test_class_preserved_is_the_share_whose_class_the_judge_still_sees():
     assert preserved(same, x, judge) == 1.0
     assert preserved(lambda x: 1 - x, x, judge) == pytest.approx((x.labels == 1).float().mean().item(), abs=1e-6)
     found = translation(same, same, Pair(x, x, aligned=True), judge)
-    assert found["class preserved"] == found["judge's accuracy"] == 1.0
+    assert found["content preservation"] == found["judge's accuracy"] == 1.0
     assert found["FID[rule]"] == pytest.approx(0, abs=1e-6) and found["partner error"] == 0
 
 
@@ -448,7 +449,7 @@ def test_between_other_classes_the_judge_tells_the_sides_apart():
     x = images(300)
     dark, grey = (of_class(x, name) for name in x.classes[:2])
     stays, moves = (translation(there, same, Pair(dark, grey), judge) for there in (same, lambda x: x + 0.3))
-    assert "class preserved" not in stays and stays["judge's accuracy"] == 1
+    assert "content preservation" not in stays and stays["judge's accuracy"] == 1
     assert (stays["seen as the target"], moves["seen as the target"]) == (0, 1)
 
 

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.defences.interval import IntervalTrainingConfig
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig
-from genlab.compress.distil import Distillation
+from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.compress.early_exit import EarlyExitConfig
 from genlab.data import Images, Pair, Stream
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -50,21 +50,19 @@ from genlab.training.method import Config, Method
 SHAPE, CLASSES = (1, 8, 8), 3
 
 
-class TaughtConfig(ClassifierConfig):
+class TaughtConfig(DistillationConfig):
     """Taught by a rule: the brightness of an image tells its class."""
 
     def build(self, shape, classes):
         rule = lambda x: -50 * (x.mean((1, 2, 3))[:, None] - torch.tensor([0.15, 0.45, 0.75])).square()
-        return Distillation(super().build(shape, classes).net, [rule], lr=self.lr)
+        return Distillation(ClassifierConfig.build(self, shape, classes).net, [rule], self)
 
 
-class CloseConfig(CycleGANConfig):
-    """Tied to the input by an untrained network."""
+class PerceptualConfig(CycleGANConfig):
+    """With the perceptual loss of an untrained network."""
 
-    def build(self, shape, classes):
-        method = super().build(shape, classes)
-        method.features, method.closeness = Frozen(cnn(shape, CLASSES, 4)), 1.0
-        return method
+    def frozen(self):
+        return Frozen(cnn(SHAPE, CLASSES, 4))
 
 
 METHODS: dict[str, Config] = {
@@ -104,8 +102,10 @@ METHODS: dict[str, Config] = {
     "pix2pix l1": Pix2PixConfig("super-resolution:2", gan=0.0, width=4, norm="batch"),
     "pix2pix gan": Pix2PixConfig("partner:night", l1=0.0, width=4, layers=0, noise=0.0),
     "common-space": CommonSpaceConfig(latent=2, width=4, lr=2e-3),
-    "common-space tied": CommonSpaceConfig(other=1.0, cycle=10.0, confusion=1.0, tied=True, latent=2, width=4),
-    "common-space semantic": CommonSpaceConfig(own=0.0, semantic=1.0, latent=2, width=4),
+    "common-space tied": CommonSpaceConfig(
+        adversarial_translation=1.0, cycle=10.0, domain_adversarial=1.0, tied=True, latent=2, width=4
+    ),
+    "common-space semantic": CommonSpaceConfig(adversarial=0.0, semantic=1.0, latent=2, width=4),
     "cogan": CoGANConfig(latent=4, width=4),
     "cogan apart": CoGANConfig(tied=False, latent=4, width=4),
     "pixelcnn": AutoregressiveConfig("pixelcnn", "softmax", levels=8, width=6, layers=1),
@@ -132,16 +132,16 @@ METHODS: dict[str, Config] = {
     "deep-infomax": DeepInfoMaxConfig(code=4, width=4, hidden=16, weight_local=1.0),
     "disentangle": DisentangleConfig(content=2, style=2, width=4),
     "cyclegan": CycleGANConfig(identity=5.0, width=4, blocks=1, levels=1, lr=2e-3),
-    "cyclegan close": CloseConfig(cycle=0.0, width=4, blocks=1, levels=1, lr=2e-3),
+    "cyclegan perceptual": PerceptualConfig(cycle=0.0, perceptual=1.0, width=4, blocks=1, levels=1, lr=2e-3),
     "stargan": StarGANConfig(width=4, blocks=1, levels=1, n_critic=2, lr=2e-3),
-    "distillation": TaughtConfig(net="mlp", width=16, lr=0.02),
+    "distillation": TaughtConfig(net="mlp", width=16, lr=0.02, weight_decay=0.0),
     "early-exit": EarlyExitConfig(width=4, lr=0.02),
     "adversarial-training": AdversarialTrainingConfig(steps=2, net="mlp", width=16),
-    "adversarial-training fast": AdversarialTrainingConfig("fast", norm="l2", net="resnet", width=4, rise=0.5),
+    "adversarial-training fast": AdversarialTrainingConfig("fast", norm="l2", net="resnet", width=4, eps_warmup=0.5),
     "adversarial-training free": AdversarialTrainingConfig("free", replays=2, width=4),
     "adversarial-training trades": AdversarialTrainingConfig("trades", steps=2, width=4),
     "noise-training": NoiseTrainingConfig(width=4),
-    "interval-training": IntervalTrainingConfig(width=4, rise=0.2),
+    "interval-training": IntervalTrainingConfig(width=4, eps_warmup=0.2),
 }
 
 LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
@@ -186,7 +186,7 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
 
 
 UNPAIRED: set[str] = {  # methods that learn from two sets of images
-    *("cyclegan", "cyclegan close", "cogan", "cogan apart"),
+    *("cyclegan", "cyclegan perceptual", "cogan", "cogan apart"),
     *("common-space", "common-space tied", "common-space semantic"),
 }
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from attacks.core.ball import Linf
 from attacks.core.callables import UNSEEN, networks
 from attacks.core.precision import rounded, widened
+from genlab.core.modes import evaluating
 from genlab.core.ranges import check as check_options
 
 if TYPE_CHECKING:
@@ -170,18 +171,13 @@ def victim(model: Model, x: Tensor, y: Tensor) -> Iterator[Victim]:
     modules = networks(model)
     if not modules:
         warnings.warn(UNSEEN, stacklevel=4)
-    training = [(m, m.training) for m in modules if hasattr(m, "training")]  # a frozen script has no mode
     trainable = [p for m in modules for p in m.parameters(recurse=False) if p.requires_grad]
     try:
-        for m, _ in training:
-            m.training = False  # not .eval(): a model may override it, and then nobody knows how to undo it
         for p in trainable:
             p.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with evaluating(*modules), torch.inference_mode(False), torch.enable_grad():
             yield Victim(model, x, y)
     finally:
-        for m, flag in training:
-            m.training = flag
         for p in trainable:
             p.requires_grad_(True)
 

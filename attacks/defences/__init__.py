@@ -14,9 +14,9 @@ UNDEFENDED, ADAPTIVE = "none", "{}, adaptive"
 def line_up(model: nn.Module, defended: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """The models and sources with which `evaluate` tests defences honestly.
 
-    `none` is the model itself; `NAME` the defended model under images made for `none` (the attacker does not know of
-    the defence); `NAME, adaptive` the same defended model, attacked through its defence: `defended.adaptive()` where
-    there is such a method (it never changes an answer), else the model as it is.
+    `none` is the model itself; `NAME` the defended model under images whose source model is `none` (the attacker does
+    not know of the defence); `NAME, adaptive` the same defended model, attacked through its defence:
+    `defended.adaptive()` where there is such a method (it never changes an answer), else the model as it is.
     """
     models: dict[str, nn.Module] = {UNDEFENDED: model}
     for name, shield in defended.items():

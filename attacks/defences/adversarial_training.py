@@ -6,8 +6,8 @@ fixed networks ("ensemble"), Tramer et al. 2018, arXiv:1705.07204. Free: Shafahi
 Algorithm 1. Trades: Zhang et al. 2019, arXiv:1901.08573, Algorithm 1.
 
 Departures. The attack sees the network in eval mode. Free starts every batch from a random point, not from the
-perturbation of the last batch, which was made for other images. `rise` lets eps grow from 0, without which small
-networks may stay at a constant answer when eps is large.
+perturbation of the last batch, which was made for other images. `eps_warmup` lets eps grow from 0, without which
+small networks may stay at a constant answer when eps is large.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from attacks.core.ball import L2, Ball, Linf
+from attacks.core.ball import Ball
 from attacks.core.model import Attack, Model, victim
 from attacks.pgd import FGSM, PGD
-from genlab.core.ranges import LearningRate, Range, Share, Steps, Weight, Width, checked
+from genlab.core.modes import evaluating
+from genlab.core.ranges import LearningRate, Range, Share, Steps, Weight, Width
 from genlab.data import Images, batches
-from genlab.latent.edit import evaluating
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import NETWORKS
 from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
@@ -36,19 +36,40 @@ from genlab.training.update import Update
 MEASURED = 500  # held-out images that are attacked for `robust_accuracy`
 
 
+def warmed_up(progress: float, warmup: float) -> float:
+    """The share of its final size that a quantity has at `progress`, rising from 0 over the share `warmup`."""
+    return min(1.0, progress / warmup) if warmup else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustTrainingConfig(Config):
+    """The network of a classifier, and its optimiser."""
+
+    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
+    """architecture"""
+    width: Width | None = None
+    """channels of the first level, or hidden units; none: the architecture's own"""
+    lr: LearningRate = 2e-3
+    """learning rate of Adam"""
+
+    def make_net(self, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+        return NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))
+
+
 class RobustTraining(Method):
     """net: x (N, C, H, W) in [0, 1] -> logits (N, classes). The method itself is that map, so it can be attacked."""
 
-    @checked
-    def __init__(self, net: nn.Module, lr: LearningRate = 2e-3):
-        super().__init__()
-        self.net, self.lr = net, lr
+    config: RobustTrainingConfig
+
+    def __init__(self, net: nn.Module, config: RobustTrainingConfig = RobustTrainingConfig()):
+        super().__init__(config)
+        self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
 
     def optimizers(self):
-        return {"net": adam(self.net, lr=self.lr)}
+        return {"net": adam(self.net, lr=self.config.lr)}
 
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy: the fraction of `data` classified correctly, in eval mode."""
@@ -56,18 +77,78 @@ class RobustTraining(Method):
             return {"accuracy": accuracy(self, data)}
 
 
+@dataclass(frozen=True)
+class FastFGSM(FGSM):
+    """One step of 1.25 eps from a random point of the ball."""
+
+    random_start: bool = True
+    reach: ClassVar[float] = 1.25
+
+
+@dataclass(frozen=True)
+class AdversarialTrainingConfig(RobustTrainingConfig):
+    """Classifier trained on its own adversarial images."""
+
+    scheme: Literal["pgd", "fgsm", "fast", "free", "trades"] = "pgd"
+    """how the images are made: PGD (Madry), FGSM, FGSM from a random point, with the weights' own gradient, TRADES"""
+    eps: Annotated[float, Range(0, 1e6)] = 0.1
+    """radius of the ball, in pixels of [0, 1]"""
+    norm: Literal["linf", "l2"] = "linf"
+    """how the radius is measured"""
+    steps: Steps = 7
+    """of PGD and TRADES"""
+    replays: Steps = 4
+    """free: times that every batch is used"""
+    beta: Weight = 6.0
+    """trades: weight of the divergence"""
+    eps_warmup: Share = 0.0
+    """share of training over which eps rises from 0"""
+    others: tuple[Path, ...] = ()
+    """run directories of classifiers, fixed, for which images are made as well; pgd, fgsm and fast"""
+
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", warmup=0.05)
+
+    def check_relations(self) -> None:
+        self.ball()  # which refuses a radius that its norm does not allow
+        if self.others and self.scheme in ("free", "trades"):
+            raise ValueError(f"other models belong to pgd, fgsm and fast training, got scheme {self.scheme!r}.")
+
+    def ball(self) -> Ball:
+        return {"linf": Linf, "l2": L2}[self.norm](self.eps)
+
+    def attack(self) -> PGD:
+        ball = self.ball()
+        return {"fgsm": FGSM(ball), "fast": FastFGSM(ball)}.get(self.scheme, PGD(ball, self.steps, keep_best=False))
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> AdversarialTraining:
+        net = self.make_net(shape, classes)
+        if self.scheme == "free":
+            return Free(net, self)
+        if self.scheme == "trades":
+            return Trades(net, self)
+        from genlab.experiment import load
+
+        return AdversarialTraining(net, self, others=[load(run) for run in self.others])
+
+
 class AdversarialTraining(RobustTraining):
     """min over weights of the mean of max over d of loss(x + d, y): every batch is what `attack` makes of it.
 
+    attack: makes the images; none: the attack of the config's scheme.
     others: fixed models; each batch is made for the network or one of them, drawn at random.
     """
 
-    @checked
+    config: AdversarialTrainingConfig
+
     def __init__(
-        self, net: nn.Module, attack: Attack, lr: LearningRate = 2e-3, rise: Share = 0.0, others: Sequence[Model] = ()
+        self,
+        net: nn.Module,
+        config: AdversarialTrainingConfig = AdversarialTrainingConfig(),
+        attack: Attack | None = None,
+        others: Sequence[Model] = (),
     ):
-        super().__init__(net, lr)
-        self.attack, self.rise = attack, rise
+        super().__init__(net, config)
+        self.attack = config.attack() if attack is None else attack
         self.others = tuple(others)  # not modules of this one: its checkpoint holds none of them
 
     @property
@@ -76,7 +157,7 @@ class AdversarialTraining(RobustTraining):
 
     def eps(self, update: Update) -> float:
         """The radius at this point of training."""
-        return self.ball.eps * (min(1.0, update.progress / self.rise) if self.rise else 1.0)
+        return self.ball.eps * warmed_up(update.progress, self.config.eps_warmup)
 
     def craft(self, x: Tensor, y: Tensor, eps: float) -> Tensor:
         attack = replace(self.attack.at(eps), seed=int(torch.randint(2**62, ())))  # type: ignore[call-arg]
@@ -103,16 +184,11 @@ class AdversarialTraining(RobustTraining):
 class Free(AdversarialTraining):
     """Every batch `replays` times; each backward pass teaches both the weights and the perturbation."""
 
-    @checked
-    def __init__(self, net: nn.Module, attack: Attack, lr: LearningRate = 2e-3, rise: Share = 0.0, replays: Steps = 4):
-        super().__init__(net, attack, lr, rise)
-        self.replays = replays
-
     def step(self, data: Stream, update: Update) -> Metrics:
         x, y = next(data)
         ball = self.ball.at(self.eps(update))
         d = ball.random(x, seed=int(torch.randint(2**62, ())))
-        for _ in range(self.replays):
+        for _ in range(self.config.replays):
             d = ((x + d).clamp(0, 1) - x).requires_grad_()
             logits = self.net(x + d)
             loss = cross_entropy(logits, y)
@@ -124,7 +200,7 @@ class Free(AdversarialTraining):
 
 @dataclass(frozen=True, eq=False)
 class Away(PGD):
-    """PGD away from the model's own answers to the clean images, `clean` (N, K) log-probabilities; KL divergence."""
+    """PGD that maximises the KL divergence from `clean` (N, K), the model's log-probabilities at the clean images."""
 
     keep_best: bool = False
     clean: Tensor = field(kw_only=True, repr=False)
@@ -134,83 +210,19 @@ class Away(PGD):
 
 
 class Trades(AdversarialTraining):
-    """loss(x, y) + beta KL(answer at x || answer at x'), x' the point of the ball where the divergence is largest."""
-
-    @checked
-    def __init__(self, net: nn.Module, attack: PGD, lr: LearningRate = 2e-3, rise: Share = 0.0, beta: Weight = 6.0):
-        super().__init__(net, attack, lr, rise)
-        self.beta, self.steps = beta, attack.steps
+    """loss(x, y) + beta KL(p(x) || p(x')), x' the point of the ball where PGD finds the divergence largest."""
 
     def craft(self, x: Tensor, y: Tensor, eps: float) -> Tensor:
         with victim(self.net, x, y) as f:
             clean = log_softmax(f.query(x), 1)
         seed = int(torch.randint(2**62, ()))
-        return Away(self.ball.at(eps), self.steps, seed=seed, clean=clean)(self.net, x, y)
+        return Away(self.ball.at(eps), self.config.steps, seed=seed, clean=clean)(self.net, x, y)
 
     def step(self, data: Stream, update: Update) -> Metrics:
         x, y = next(data)
         worst = self.craft(x, y, self.eps(update))
-        logits, answer = self.net(torch.cat([x, worst])).chunk(2)
-        accuracy = cross_entropy(logits, y)
-        moved = kl_div(log_softmax(answer, 1), log_softmax(logits, 1), reduction="batchmean", log_target=True)
-        update("net", accuracy + self.beta * moved)
-        return {"loss": accuracy, "moved": moved, "robust_accuracy": (answer.argmax(1) == y).float().mean()}
-
-
-@dataclass(frozen=True)
-class FastFGSM(FGSM):
-    """One step of 1.25 eps from a random point of the ball."""
-
-    random_start: bool = True
-    reach: ClassVar[float] = 1.25
-
-
-@dataclass(frozen=True)
-class AdversarialTrainingConfig(Config):
-    """Classifier trained on its own adversarial images."""
-
-    scheme: Literal["pgd", "fgsm", "fast", "free", "trades"] = "pgd"
-    """how the images are made: PGD (Madry), FGSM, FGSM from a random point, with the weights' own gradient, TRADES"""
-    eps: Annotated[float, Range(0, 1e6)] = 0.1
-    """radius of the ball, in pixels of [0, 1]"""
-    norm: Literal["linf", "l2"] = "linf"
-    """how the radius is measured"""
-    steps: Steps = 7
-    """of PGD and TRADES"""
-    replays: Steps = 4
-    """free: times that every batch is used"""
-    beta: Weight = 6.0
-    """trades: weight of the divergence"""
-    rise: Share = 0.0
-    """share of training over which the radius rises from 0"""
-    others: tuple[Path, ...] = ()
-    """run directories of classifiers, fixed, for which images are made as well; pgd, fgsm and fast"""
-    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
-    """architecture"""
-    width: Width | None = None
-    """channels of the first level, or hidden units; none: the architecture's own"""
-    lr: LearningRate = 2e-3
-    """learning rate of Adam"""
-
-    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", warmup=0.05)
-
-    def check_relations(self) -> None:
-        self.ball()  # which refuses a radius that its norm does not allow
-        if self.others and self.scheme in ("free", "trades"):
-            raise ValueError(f"other models belong to pgd, fgsm and fast training, got scheme {self.scheme!r}.")
-
-    def ball(self) -> Ball:
-        return {"linf": Linf, "l2": L2}[self.norm](self.eps)
-
-    def build(self, shape: tuple[int, int, int], classes: int) -> AdversarialTraining:
-        ball = self.ball()
-        net = NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))
-        pgd = PGD(ball, self.steps, keep_best=False)
-        if self.scheme == "free":
-            return Free(net, pgd, self.lr, self.rise, self.replays)
-        if self.scheme == "trades":
-            return Trades(net, pgd, self.lr, self.rise, self.beta)
-        from genlab.experiment import load
-
-        attack = {"pgd": pgd, "fgsm": FGSM(ball), "fast": FastFGSM(ball)}[self.scheme]
-        return AdversarialTraining(net, attack, self.lr, self.rise, [load(run) for run in self.others])
+        logits, logits_worst = self.net(torch.cat([x, worst])).chunk(2)
+        loss = cross_entropy(logits, y)
+        kl = kl_div(log_softmax(logits_worst, 1), log_softmax(logits, 1), reduction="batchmean", log_target=True)
+        update("net", loss + self.config.beta * kl)
+        return {"loss": loss, "kl": kl, "robust_accuracy": (logits_worst.argmax(1) == y).float().mean()}

@@ -17,7 +17,7 @@ from attacks.core.model import Attack
 from attacks.defences.detection import Detector, Guarded, undetected
 from attacks.defences.roc import Costs, auc, roc
 from attacks.detector_aware import DetectorAware
-from genlab.latent.edit import evaluating
+from genlab.core.modes import evaluating
 from genlab.reporting.plots import curves
 from genlab.reporting.report import Report
 
@@ -105,7 +105,7 @@ def evasion(
 
 
 def passing(guarded: Guarded, attack: Attack, made: Tensor, x: Tensor, y: Tensor) -> dict[str, float | None]:
-    """clean: the share right without alarm; of these, how many are wrong without alarm under `attack`, made for the
+    """clean: the share right without alarm; of these, how many are wrong without alarm under `attack` on the
     guarded model (adaptive) or, as the images `made`, without knowing of its detectors (oblivious)."""
     adaptive, oblivious = (undetected(guarded, x, a, y) for a in (DetectorAware(attack)(guarded, x, y), made))
     return {"clean": adaptive.correct / len(x), "oblivious": oblivious.value, "adaptive": adaptive.value}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from attacks.core.goal import answers, is_adversarial
 from attacks.evaluation.results import Rate
-from genlab.latent.edit import evaluating
+from genlab.core.modes import evaluating
 
 
 class Detector(nn.Module):
@@ -72,8 +72,8 @@ class Detector(nn.Module):
 class Guarded(nn.Module):
     """x -> logits (N, K + 1): those of `model`, and an alarm, which is the answer where any detector raises its own.
 
-    The alarm's logit is the largest of the others plus asinh(excess): an attacker who lowers it meets slopes near and
-    far from the threshold. (The paper's is a multiple of the largest logit, which must then be positive.)
+    The alarm's logit is the largest of the others plus asinh(excess): an attacker who lowers it finds a gradient
+    near the threshold and far from it. (The paper's is a multiple of the largest logit, which must then be positive.)
     """
 
     alarms = True  # to `evaluate`: who raises it has not succeeded

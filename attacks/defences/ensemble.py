@@ -15,7 +15,7 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         if not members:
-            raise ValueError("a committee needs at least 1 member, got none.")
+            raise ValueError("an ensemble needs at least 1 member, got none.")
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy, linear, one_hot
 
-from attacks.defences.adversarial_training import RobustTraining
-from genlab.core.ranges import Eps, LearningRate, Share, Width, checked
+from attacks.defences.adversarial_training import RobustTraining, RobustTrainingConfig, warmed_up
+from genlab.core.modes import evaluating
+from genlab.core.ranges import Eps, LearningRate, Share, checked
 from genlab.data import Images, batches
-from genlab.latent.edit import evaluating
-from genlab.nets.classifiers import NETWORKS, Normalise
-from genlab.training.method import Config, Metrics, Stream, TrainOptions
+from genlab.nets.classifiers import Normalise
+from genlab.training.method import Metrics, Stream, TrainOptions
 from genlab.training.update import Update
 
 MONOTONE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity, Normalise)
@@ -73,23 +73,44 @@ def certified(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
     return (worst.masked_fill(one_hot(y, worst.shape[1]).bool(), -torch.inf) < 0).all(1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class IntervalTrainingConfig(RobustTrainingConfig):
+    """Classifier trained to be certified by interval bounds."""
+
+    eps: Eps = 0.1
+    """L-infinity radius, in pixels of [0, 1]"""
+    eps_warmup: Share = 0.5
+    """share of training over which eps and the weight of the bound rise from 0"""
+    kappa: Share = 0.5
+    """weight of the clean images at the end"""
+    net: Literal["cnn", "mlp", "shallow"] = "cnn"
+    """architecture"""
+    lr: LearningRate = 1e-3
+    """learning rate of Adam"""
+
+    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=64, schedule="cosine", clip=1.0)
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> IntervalTraining:
+        return IntervalTraining(self.make_net(shape, classes), self)
+
+
 class IntervalTraining(RobustTraining):
     """kappa * cross-entropy + (1 - kappa) * cross-entropy of the worst logits (eq. 12).
 
-    Over the share `rise` of training kappa falls from 1 to `kappa` and eps rises from 0.
+    Over the share `eps_warmup` of training kappa falls from 1 to its value and eps rises from 0 to its own.
     """
 
-    @checked
-    def __init__(self, net: nn.Module, eps: Eps, lr: LearningRate = 1e-3, rise: Share = 0.5, kappa: Share = 0.5):
-        super().__init__(net, lr)
-        parts(net)
-        self.eps, self.rise, self.kappa = eps, rise, kappa
+    config: IntervalTrainingConfig
+
+    def __init__(self, net: nn.Module, config: IntervalTrainingConfig = IntervalTrainingConfig()):
+        super().__init__(net, config)
+        parts(net)  # which refuses networks that have no bounds
 
     def step(self, data: Stream, update: Update) -> Metrics:
         x, y = next(data)
-        grown = min(1.0, update.progress / self.rise) if self.rise else 1.0
-        kappa = 1 - grown * (1 - self.kappa)
-        logits, worst = self.net(x), worst_logits(self.net, x, y, grown * self.eps)
+        grown = warmed_up(update.progress, self.config.eps_warmup)
+        eps, kappa = grown * self.config.eps, 1 - grown * (1 - self.config.kappa)
+        logits, worst = self.net(x), worst_logits(self.net, x, y, eps)
         loss, bound = cross_entropy(logits, y), cross_entropy(worst, y)
         update("net", kappa * loss + (1 - kappa) * bound)
         return {"loss": loss, "bound": bound, "accuracy": (logits.argmax(1) == y).float().mean()}
@@ -98,29 +119,5 @@ class IntervalTraining(RobustTraining):
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy, and certified_accuracy within eps."""
         with evaluating(self):
-            sure = sum(int(certified(self.net, x, y, self.eps).sum()) for x, y in batches(data, 500))
+            sure = sum(int(certified(self.net, x, y, self.config.eps).sum()) for x, y in batches(data, 500))
         return {**super().evaluate(data), "certified_accuracy": sure / len(data)}
-
-
-@dataclass(frozen=True)
-class IntervalTrainingConfig(Config):
-    """Classifier trained to be certified by interval bounds."""
-
-    eps: Eps = 0.1
-    """L-infinity radius, in pixels of [0, 1]"""
-    rise: Share = 0.5
-    """share of training over which the radius rises from 0 and the bound gets its weight"""
-    kappa: Share = 0.5
-    """weight of the clean images at the end"""
-    net: Literal["cnn", "mlp", "shallow"] = "cnn"
-    """architecture"""
-    width: Width | None = None
-    """channels of the first level, or hidden units; none: the architecture's own"""
-    lr: LearningRate = 1e-3
-    """learning rate of Adam"""
-
-    training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=64, schedule="cosine", clip=1.0)
-
-    def build(self, shape: tuple[int, int, int], classes: int) -> IntervalTraining:
-        net = NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))
-        return IntervalTraining(net, self.eps, self.lr, self.rise, self.kappa)

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from attacks.defences.borrowed import Borrowed
 from attacks.defences.detection import Detector, Guarded
-from attacks.defences.scores import Divergence, ReconstructionError
+from attacks.defences.scores import JensenShannon, ReconstructionError
 from attacks.defences.smoothing import Filter, Filtered
+from genlab.core.modes import evaluating
 from genlab.core.ranges import LearningRate, Seed, Share, Steps, Width, checked
 from genlab.data.seeds import generator as seeded
-from genlab.latent.edit import evaluating, invert, squared_error
+from genlab.latent.edit import invert, squared_error
 from genlab.likelihood.pixels import Categorical, PixelDistribution, Regression
 from genlab.likelihood.sampling import draw
 from genlab.nets.causal import CausalNet
@@ -141,10 +142,10 @@ class OnAlarm(Filter):
 def magnet(
     model: nn.Module, autoencode: Map, clean: Tensor, fpr: float, temperatures: tuple[float, ...] = (10.0, 40.0)
 ) -> Guarded:
-    """The model behind its reformer, guarded by the reconstruction error and a divergence per temperature.
+    """The model behind its reformer, guarded by reconstruction error and one Jensen-Shannon divergence per temperature.
 
     The detectors share the false-positive rate evenly; `clean` are images that neither network was trained on.
     """
-    scores = [ReconstructionError(autoencode, 1), *(Divergence(model, autoencode, t) for t in temperatures)]
+    scores = [ReconstructionError(autoencode, 1), *(JensenShannon(model, autoencode, t) for t in temperatures)]
     detectors = [Detector(score).calibrate(clean, fpr / len(scores)) for score in scores]
     return Guarded(Filtered(Reconstruct(autoencode), model), *detectors)

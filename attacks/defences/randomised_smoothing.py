@@ -1,8 +1,9 @@
 """Randomised smoothing: a classifier that is certainly right within a radius; Cohen et al. 2019, arXiv:1902.02918.
 
-`certify` is CERTIFY and `predict` PREDICT of the paper's section 3.2; a proportion is bounded after Clopper and Pearson
-1934. `forward` is the attacker's way in: the mean of probabilities under noise, differentiable (Salman et al. 2019,
-arXiv:1906.04584, eq. 5). NoiseTraining is the paper's training under the same noise (its section 3.3).
+`certify` is CERTIFY and `predict` PREDICT of the paper's section 3.2, in its notation: n0 draws choose the class, n
+bound its probability from below by p_lower (Clopper, Pearson 1934). `forward` is what an attack sees: the mean of the
+probabilities under noise, differentiable (Salman et al. 2019, arXiv:1906.04584, eq. 5). NoiseTraining is the paper's
+training under the same noise (its section 3.3).
 
 Departure: an image's noise in `predict` and `certify` is a function of its own pixels and a seed, so what is certified
 of one image does not depend on the others.
@@ -14,7 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from scipy.stats import beta, binomtest, norm
@@ -22,13 +23,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from attacks.core import random as noise
-from attacks.defences.adversarial_training import RobustTraining
-from genlab.core.ranges import Count, LearningRate, Range, Seed, Width, checked
+from attacks.defences.adversarial_training import RobustTraining, RobustTrainingConfig
+from genlab.core.modes import evaluating
+from genlab.core.ranges import Count, Range, Seed, checked
 from genlab.data import Images
-from genlab.latent.edit import evaluating
 from genlab.metrics.accuracy import accuracy
-from genlab.nets.classifiers import NETWORKS
-from genlab.training.method import Config, Metrics, Stream, TrainOptions
+from genlab.training.method import Metrics, Stream, TrainOptions
 from genlab.training.update import Update
 
 ABSTAIN = -1
@@ -36,8 +36,9 @@ Sigma = Annotated[float, Range(0, 100, above=True)]  # of noise, in pixels of [0
 Chance = Annotated[float, Range(0, 1, above=True, below=True)]  # of an error
 
 
-def proportion_at_least(successes: Tensor, n: int, alpha: float) -> Tensor:
-    """(N,) float64: what the chance of a success is at least, with confidence 1 - alpha (Clopper, Pearson 1934)."""
+def lower_confidence_bound(successes: Tensor, n: int, alpha: float) -> Tensor:
+    """LOWERCONFBOUND of the paper: p_lower (N,) float64, below the probability of a success with confidence 1 - alpha,
+    from the number of successes (N,) in n trials (Clopper, Pearson 1934)."""
     k = successes.double().cpu().numpy()
     return torch.from_numpy(beta.ppf(alpha, k, n - k + 1)).nan_to_num(0.0)  # no success at all: nan, for 0
 
@@ -89,8 +90,8 @@ class Smoothed(nn.Module):
 
     @checked
     def predict(self, x: Tensor, n: Count = 1000, alpha: Chance = 0.001, seed: Seed = 0) -> Tensor:
-        """(N,) the class, or ABSTAIN where two classes could not be told apart at level alpha; wrong with chance <=
-        alpha.
+        """(N,) the class, or ABSTAIN where two classes could not be told apart at level alpha; wrong with
+        probability <= alpha.
 
         ValueError: n draws would not be enough even if all of them gave the same class.
         """
@@ -101,28 +102,28 @@ class Smoothed(nn.Module):
 
     @checked
     def certify(
-        self, x: Tensor, n: Count = 10_000, alpha: Chance = 0.001, select: Count = 100, seed: Seed = 0
+        self, x: Tensor, n: Count = 10_000, alpha: Chance = 0.001, n0: Count = 100, seed: Seed = 0
     ) -> tuple[Tensor, Tensor]:
         """(class or ABSTAIN, radius), each (N,): no change of L2 norm below the radius, in pixels, changes the class.
 
-        `select` draws choose the class, n others bound its chance; wrong with chance <= alpha.
+        n0 draws choose the class, n others bound its probability; wrong with probability <= alpha.
 
         ValueError: as `predict`.
         """
         enough(n, alpha, lambda n: beta.ppf(alpha, n, 1) > 0.5)
-        choice = self.counts(x, select, seed).argmax(1)
-        hits = self.counts(x, n, seed + 1).gather(1, choice[:, None]).squeeze(1)
-        least = proportion_at_least(hits, n, alpha)
-        radius = torch.from_numpy(self.sigma * norm.ppf(least.numpy())).to(x.device)
-        sure = radius > 0
-        return torch.where(sure, choice, ABSTAIN), torch.where(sure, radius, 0.0)
+        c = self.counts(x, n0, seed).argmax(1)
+        counts_c = self.counts(x, n, seed + 1).gather(1, c[:, None]).squeeze(1)
+        p_lower = lower_confidence_bound(counts_c, n, alpha)
+        radius = torch.from_numpy(self.sigma * norm.ppf(p_lower.numpy())).to(x.device)
+        certain = radius > 0  # p_lower > 1/2
+        return torch.where(certain, c, ABSTAIN), torch.where(certain, radius, 0.0)
 
 
 def enough(n: int, alpha: float, sure: Callable[[int], bool]) -> None:
     """Refuse so few draws n that not even n equal answers are `sure`: nothing but ABSTAIN could be said."""
     if not sure(n):
-        least = next(n for n in count(n + 1) if sure(n))
-        raise ValueError(f"n must be at least {least} for alpha={alpha:g}, got {n}: fewer draws can only abstain.")
+        needed = next(n for n in count(n + 1) if sure(n))
+        raise ValueError(f"n must be at least {needed} for alpha={alpha:g}, got {n}: fewer draws can only abstain.")
 
 
 def certified_accuracy(right: Tensor, radius: Tensor, radii: Tensor) -> Tensor:
@@ -130,17 +131,33 @@ def certified_accuracy(right: Tensor, radius: Tensor, radii: Tensor) -> Tensor:
     return (right & (radius >= radii[:, None])).double().mean(1)
 
 
+@dataclass(frozen=True)
+class NoiseTrainingConfig(RobustTrainingConfig):
+    """Classifier trained under Gaussian noise, to be smoothed."""
+
+    sigma: Sigma = 0.25
+    """standard deviation of the noise, in pixels of [0, 1]"""
+
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> NoiseTraining:
+        return NoiseTraining(self.make_net(shape, classes), self)
+
+
 class NoiseTraining(RobustTraining):
     """Cross-entropy on x + N(0, sigma^2 I)."""
 
-    @checked
-    def __init__(self, net: nn.Module, sigma: Sigma, lr: LearningRate = 2e-3):
-        super().__init__(net, lr)
-        self.sigma = sigma
+    config: NoiseTrainingConfig
+
+    def __init__(self, net: nn.Module, config: NoiseTrainingConfig = NoiseTrainingConfig()):
+        super().__init__(net, config)
+
+    def noisy(self, x: Tensor) -> Tensor:
+        return x + self.config.sigma * torch.randn_like(x)
 
     def step(self, data: Stream, update: Update) -> Metrics:
         x, y = next(data)
-        logits = self.net(x + self.sigma * torch.randn_like(x))
+        logits = self.net(self.noisy(x))
         loss = cross_entropy(logits, y)
         update("net", loss)
         return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
@@ -148,25 +165,5 @@ class NoiseTraining(RobustTraining):
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy, and noisy_accuracy under one draw of the noise."""
         with evaluating(self):
-            noisy = accuracy(lambda x: self(x + self.sigma * torch.randn_like(x)), data)
+            noisy = accuracy(lambda x: self(self.noisy(x)), data)
         return {**super().evaluate(data), "noisy_accuracy": noisy}
-
-
-@dataclass(frozen=True)
-class NoiseTrainingConfig(Config):
-    """Classifier trained under Gaussian noise, to be smoothed."""
-
-    sigma: Sigma = 0.25
-    """standard deviation of the noise, in pixels of [0, 1]"""
-    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
-    """architecture"""
-    width: Width | None = None
-    """channels of the first level, or hidden units; none: the architecture's own"""
-    lr: LearningRate = 2e-3
-    """learning rate of Adam"""
-
-    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
-
-    def build(self, shape: tuple[int, int, int], classes: int) -> NoiseTraining:
-        net = NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))
-        return NoiseTraining(net, self.sigma, self.lr)

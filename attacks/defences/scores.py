@@ -3,7 +3,7 @@
 Squeezing           Xu, Evans, Qi 2018, arXiv:1704.01155: how far the answer moves when x is squeezed
 MaxSoftmax          Hendrycks, Gimpel 2017, arXiv:1610.02136: how unsure the answer is
 Mahalanobis         Lee et al. 2018, arXiv:1807.03888, eq. 1-2: how far the features lie from every class
-ReconstructionError, Divergence    Meng, Chen 2017 (MagNet), arXiv:1705.09064: the two detectors
+ReconstructionError, JensenShannon    Meng, Chen 2017 (MagNet), arXiv:1705.09064: the two detectors
 NegativeLogLikelihood  minus the log-likelihood of any generative model
 
 All have gradients that an attack can use: filters without one are differentiated as the identity.
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from attacks.core.model import Model
 from attacks.defences.borrowed import Borrowed
 from attacks.defences.smoothing import Filtered
+from genlab.core.modes import evaluating
 from genlab.core.ranges import Positive, Share, checked
-from genlab.latent.edit import evaluating
 
 Map = Callable[[Tensor], Tensor]
 
@@ -107,8 +107,8 @@ class Mahalanobis(nn.Module):
         if self.noise:
             with torch.enable_grad():
                 inputs = x.detach().requires_grad_()
-                slope = torch.autograd.grad(self.distance(inputs).sum(), inputs)[0]
-            x = (x - self.noise * slope.sign()).clamp(0, 1)
+                gradient = torch.autograd.grad(self.distance(inputs).sum(), inputs)[0]
+            x = (x - self.noise * gradient.sign()).clamp(0, 1)
         return self.distance(x)
 
     def distance(self, x: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class ReconstructionError(nn.Module):
         return (x - self.autoencode(x)).abs().pow(self.p).flatten(1).mean(1)
 
 
-class Divergence(nn.Module):
+class JensenShannon(nn.Module):
     """Jensen-Shannon divergence, in nats, of the probabilities of x and of autoencode(x), logits / temperature."""
 
     @checked

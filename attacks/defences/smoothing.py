@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv1d, pad
 
-from attacks.views import Quality, jpeg
 from genlab.core.ranges import Range, Steps, checked
+from genlab.data.jpeg import Quality, jpeg
 
 Side = Annotated[int, Range(1, 99, odd=True)]  # of a square of pixels around a pixel
 

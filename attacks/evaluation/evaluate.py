@@ -2,7 +2,7 @@
 
 What an attack returns is checked for finite pixels, box and ball; the model predicts again in eval mode; success counts
 only inputs that were classified correctly before. Logits with NaN are no answer: neither right nor fooled nor robust.
-Passes are counted at the model's door, and a noise control of the same size joins every comparison. An attack that
+Passes through the model are counted, and a noise control of the same size joins every comparison. An attack that
 fails on a model is a row that says why. The warnings are the symptoms of masked gradients listed by Athalye, Carlini,
 Wagner 2018, arXiv:1802.00420, section 3.1.
 """
@@ -10,7 +10,7 @@ Wagner 2018, arXiv:1802.00420, section 3.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -44,45 +44,48 @@ def evaluate(
 ) -> Evaluation:
     """Run every attack, at every eps if given, on every model.
 
-    x (N, ...) in [0, 1] and y (N,) int64 lie where the models are. `sources` maps a model's name to the name of
-    the one that its adversarial images are made for (transfer, or a defence that the attacker does not know of); by
-    default each model is attacked itself. `data` are the images that attacks may prepare themselves on, other than
+    x (N, ...) in [0, 1] and y (N,) int64 lie where the models are. `sources` maps a model's name to the name of its
+    source model, on which its adversarial images are crafted (transfer, or a defence that the attacker does not know
+    of); by default that is the model itself. `data` are the images that attacks may prepare themselves on, other than
     x; what they spend on that is not among the counted passes. `progress` is called with (done, total, what). The last
-    answer of a model with an attribute `alarms` that is true is an alarm: it is wrong on x, and fools nobody.
+    class of a model with an attribute `alarms` that is true is an alarm: it is wrong on x, and never a success.
 
     ValueError, before the first attack: what cannot be measured at all. What an attack raises is its row's `error`.
     """
     check(x, y)
-    sources = dict(sources or {})
-    for name, source in sources.items():
-        for given in (name, source):
-            if given not in models:
-                raise ValueError(f"sources speak of the model {given!r}, but the models are {', '.join(models)}.")
+    sources = _checked(sources or {}, models)
     plan = _plan(attacks, eps, learns=data is not None)
     if batch < 1 or len(x) == 0:
         raise ValueError(f"evaluate needs inputs and a batch size >= 1, got {len(x)} inputs and batch={batch}.")
-    report, total = Evaluation(), len(models) * len(plan)
-    crafted: dict[tuple[str, int], Crafted | str] = {}  # kept while another model may want them
+    tell = progress or (lambda done, total, what: None)
+    found, done, total = Evaluation(), 0, len(models) * len(plan)
     with torch.inference_mode(False):
         x, y = (t.clone() if t.is_inference() else t.detach() for t in (x, y))
         looks = {name: inspect(name, model, x, y, batch) for name, model in models.items()}
-        for m, (name, model) in enumerate(models.items()):
-            source, look = sources.get(name, name), looks[name]
-            measure = _Measure(name, source, model, x, y, look.answers == y)
+        crafted: dict[tuple[str, int], Crafted | str] = {}  # on the source models of others
+        for name, model in models.items():
+            source = sources.get(name, name)
+            target = _Target(name, source, model, x, y, looks[name].answers == y)
             for i, (label, attack) in enumerate(plan):
-                if progress is not None:
-                    progress(m * len(plan) + i, total, f"{label} on {name}")
+                tell(done, total, f"{label} on {name}")
                 made = crafted.get((source, i)) or craft(label, attack, models[source], x, y, batch, data)
                 if source in sources.values():
                     crafted[source, i] = made
-                measure.add(label, attack, made, batch, examples)
-            report.rows += measure.rows
-            report.examples += measure.examples
-            report.worst_case += measure.worst_case()
-            report.warnings += [*look.warnings, *measure.warnings()]
-    if progress is not None:
-        progress(total, total, "done")
-    return report
+                target.add(label, attack, made, batch, examples)
+                done += 1
+            found.rows += target.rows
+            found.examples += target.examples
+            found.worst_case += target.worst_case()
+            found.warnings += [*looks[name].warnings, *target.warnings()]
+    tell(total, total, "done")
+    return found
+
+
+def _checked(sources: Mapping[str, str], models: Mapping[str, Model]) -> Mapping[str, str]:
+    for given in (name for pair in sources.items() for name in pair):
+        if given not in models:
+            raise ValueError(f"sources speak of the model {given!r}, but the models are {', '.join(models)}.")
+    return sources
 
 
 def _plan(attacks: Mapping[str, Attack], eps: Sequence[float] | None, learns: bool) -> list[tuple[str, Attack]]:
@@ -101,54 +104,60 @@ def _plan(attacks: Mapping[str, Attack], eps: Sequence[float] | None, learns: bo
     return plan + [(f"noise-{ball.name}", Noise(ball)) for ball in balls]
 
 
-class _Measure:
-    """What all attacks together do to one model; `correct` (N,) bool: where it was right on x."""
+@dataclass(frozen=True)
+class _Outcome:
+    """prediction (N,): classes of the adversarial images; fooled, lost (N,) bool: right before and wrong now; NaN."""
+
+    prediction: Tensor
+    fooled: Tensor
+    lost: Tensor
+
+
+class _Target:
+    """One model and what all attacks together do to it; `correct` (N,) bool: where it was right on x."""
 
     def __init__(self, name: str, source: str, model: Model, x: Tensor, y: Tensor, correct: Tensor) -> None:
         self.name, self.source, self.model, self.x, self.y, self.correct = name, source, model, x, y, correct
         self.right = int(correct.sum())
         self.rows, self.examples, self.made = list[Row](), list[Example](), list[Crafted]()
-        self.found: dict[tuple[str | None, float | None], dict[str, tuple[Tensor, Tensor]]] = {}  # fooled, lost: (N,)
+        self.found: dict[tuple[str | None, float | None], dict[str, _Outcome]] = {}  # (norm, eps) -> attack -> outcome
 
     def add(self, label: str, attack: Attack, made: Crafted | str, batch: int, examples: int) -> None:
         """One more row, and its pictures."""
-        n, ball, none = len(self.x), ball_of(attack), Sizes(None, None, None)
-        norm, radius = (None, None) if ball is None else (ball.name, ball.eps)
-        row = Row(
-            self.name, self.source, label, repr(attack), norm, radius, n, Rate(0, 0), self.right / n, None,
-            none, none, none, 0, 0, 0, getattr(attack, "steps", None),
-        )  # fmt: skip
-        if isinstance(made, str):
-            return self.rows.append(replace(row, error=made))
-        logits = self._logits(made.x, batch)
-        if isinstance(logits, str):
-            return self.rows.append(replace(row, error=logits))
-        after = answers(logits)
-        lost = after == UNANSWERED
-        hit = self.correct & (after != self.y) & ~lost
-        if getattr(self.model, "alarms", False):
-            hit &= after != logits.shape[1] - 1
-        self.found.setdefault((norm, radius), {})[label] = hit, lost
-        d, size = difference(made.x, self.x), L2(0).size
-        moved = hit if ball is None else self.correct  # without a ball, a failure returns the original
-        row = replace(
-            row,
-            success=Rate(int(hit.sum()), self.right),
-            robust_accuracy=int((self.correct & ~hit & ~lost).sum()) / n,
-            linf=Sizes.of(Linf(0).size(d)[moved]),
-            l2=Sizes.of(size(d)[moved]),
-            relative=Sizes.of((size(d) / size(self.x.to(d.dtype)).clamp_min(1e-12))[moved]),
-            forwards=made.forwards,
-            backwards=made.backwards,
-            seconds=made.seconds,
-            nan=int(lost.sum()),
-            blind=made.blind / max(1, made.followed),
-        )
-        self.rows.append(row)
+        row = self._unmeasured(label, attack)
+        logits = made if isinstance(made, str) else self._logits(made.x, batch)
+        if isinstance(made, str) or isinstance(logits, str):
+            return self.rows.append(replace(row, error=str(logits)))
+        outcome = self._outcome(logits)
+        self.found.setdefault((row.norm, row.eps), {})[label] = outcome
+        self.rows.append(self._measured(row, made, outcome))
         self.made.append(made)
-        show = torch.argsort(hit.int(), descending=True, stable=True)[:examples]
-        pick = [t[show].detach().cpu() for t in (self.x, made.x, self.y, after)]
-        self.examples.append(Example(self.name, label, radius, *pick))
+        show = torch.argsort(outcome.fooled.int(), descending=True, stable=True)[:examples]
+        pick = [t[show].detach().cpu() for t in (self.x, made.x, self.y, outcome.prediction)]
+        self.examples.append(Example(self.name, label, row.eps, *pick))
+
+    def _unmeasured(self, label: str, attack: Attack) -> Row:
+        """The row of an attack that failed, but for its error."""
+        ball, none = ball_of(attack), Sizes(None, None, None)
+        return Row(
+            model=self.name,
+            source=self.source,
+            attack=label,
+            config=repr(attack),
+            norm=None if ball is None else ball.name,
+            eps=None if ball is None else ball.eps,
+            n=len(self.x),
+            success=Rate(0, 0),
+            clean_accuracy=self.right / len(self.x),
+            robust_accuracy=None,
+            linf=none,
+            l2=none,
+            relative=none,
+            forwards=0,
+            backwards=0,
+            seconds=0,
+            steps=getattr(attack, "steps", None),
+        )
 
     def _logits(self, x: Tensor, batch: int) -> Tensor | str:
         """The model's, in eval mode whatever an attack left behind; or why there are none."""
@@ -158,13 +167,42 @@ class _Measure:
         except Exception as error:
             return sentence(error)
 
+    def _outcome(self, logits: Tensor) -> _Outcome:
+        prediction = answers(logits)
+        lost = prediction == UNANSWERED
+        fooled = self.correct & (prediction != self.y) & ~lost
+        if getattr(self.model, "alarms", False):
+            fooled &= prediction != logits.shape[1] - 1
+        return _Outcome(prediction, fooled, lost)
+
+    def _measured(self, row: Row, made: Crafted, outcome: _Outcome) -> Row:
+        n, d, l2 = len(self.x), difference(made.x, self.x), L2(0).size
+        moved = outcome.fooled if row.norm is None else self.correct  # without a ball, a failure returns the original
+        return replace(
+            row,
+            success=Rate(int(outcome.fooled.sum()), self.right),
+            robust_accuracy=self._robust(outcome.fooled, outcome.lost),
+            linf=Sizes.of(Linf(0).size(d)[moved]),
+            l2=Sizes.of(l2(d)[moved]),
+            relative=Sizes.of((l2(d) / l2(self.x.to(d.dtype)).clamp_min(1e-12))[moved]),
+            forwards=made.forwards,
+            backwards=made.backwards,
+            seconds=made.seconds,
+            nan=int(outcome.lost.sum()),
+            blind=made.blind / max(1, made.followed),
+        )
+
+    def _robust(self, fooled: Tensor, lost: Tensor) -> float:
+        return int((self.correct & ~fooled & ~lost).sum()) / len(self.x)
+
     def worst_case(self) -> list[WorstCase]:
         """One per ball, over the attacks that did not fail."""
         cases = []
         for (norm, radius), each in self.found.items():
-            hit, lost = (torch.stack(masks).any(0) for masks in zip(*each.values(), strict=True))
-            robust = int((self.correct & ~hit & ~lost).sum()) / len(self.x)
-            rate = Rate(int(hit.sum()), self.right)
+            fooled, lost = (
+                torch.stack([getattr(outcome, what) for outcome in each.values()]).any(0) for what in ("fooled", "lost")
+            )
+            rate, robust = Rate(int(fooled.sum()), self.right), self._robust(fooled, lost)
             cases.append(WorstCase(self.name, self.source, norm, radius, tuple(each), rate, robust, int(lost.sum())))
         return cases
 

@@ -71,7 +71,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Row:
-    """One attack on one model at one eps, made for the model `source`: itself, or one that the attacker took for it.
+    """One attack on one model at one eps, crafted on the source model `source`: itself, or another (transfer).
 
     `relative` is L2 as a share of the input's own (rho of DeepFool's paper). Passes are examples pushed through the
     source per input. `nan`: adversarial inputs whose logits are NaN, which are neither fooled nor robust. `blind`: the
@@ -156,7 +156,7 @@ class Evaluation:
         """The table as text: its head, then its rows."""
         yield [
             "model",
-            "made for",
+            "source model",
             "attack",
             "eps",
             "success (95 %)",

@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     table = evaluate(draw, test, features, train, options.n, seed=options.seed)
     if hasattr(method, "reconstruct") and isinstance(features, ClassifierFeatures):
         for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # the images as they are
-            table[column][f"class preserved[{features.name}]"] = preserved(way, test, features)
+            table[column][f"content preservation[{features.name}]"] = preserved(way, test, features)
     Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
     with run.writing():
         write_all(

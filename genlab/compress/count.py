@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.compress.layers import hardened, weighted
+from genlab.core.modes import evaluating
 
 
 def parameters(net: nn.Module) -> int:
@@ -34,12 +35,10 @@ def macs(net: nn.Module, shape: tuple[int, int, int]) -> int:
             total += output[0].numel() * layer.in_features
 
     hooks = [layer.register_forward_hook(count) for _, layer in weighted(net)]
-    was = net.training
     try:
-        device = next(net.parameters()).device
-        net.eval()(torch.zeros(1, *shape, device=device))
+        with evaluating(net):
+            net(torch.zeros(1, *shape, device=next(net.parameters()).device))
     finally:
-        net.train(was)
         for hook in hooks:
             hook.remove()
     return total

@@ -15,9 +15,10 @@ from torch.nn.functional import cross_entropy
 from genlab.compress.count import macs
 from genlab.core.ranges import LearningRate, Range, Weight, Width
 from genlab.data import Images, batches
-from genlab.methods.classification.classifier import Classifier
+from genlab.methods.classification.classifier import check_first_loss
 from genlab.nets.classifiers import Normalise
-from genlab.training.method import Config, Metrics, Stream, TrainOptions
+from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.optim import sgd
 from genlab.training.update import Update
 
 
@@ -87,24 +88,64 @@ class Upto(nn.Module):
         return found
 
 
-class EarlyExit(Classifier):
-    """net: an Exits. Trained by the weighted sum of the exits' cross-entropies (section III-B)."""
+@dataclass(frozen=True)
+class EarlyExitConfig(Config):
+    """Classifier with an exit after each of three stages."""
 
-    net: Exits
+    width: Width = 16
+    """channels of the first stage, doubled at each"""
+    threshold: Annotated[float, Range(0, 2)] = 0.9
+    """largest probability from which an image takes an exit; above 1: always the last"""
+    weights: tuple[Weight, ...] = (0.3, 0.3, 1.0)
+    """weights of the exits' losses in training"""
+    lr: LearningRate = 0.05
+    """learning rate of SGD with Nesterov momentum 0.9"""
+    weight_decay: Weight = 5e-4
+    """weight decay"""
 
-    def __init__(self, net: Exits, weights: Sequence[float], lr: float = 0.05, weight_decay: float = 5e-4):
-        super().__init__(net, lr, weight_decay)
-        if len(weights) != len(net.stages):
-            raise ValueError(f"{len(net.stages)} exits need as many weights, got {len(weights)}")
-        self.weights = tuple(weights)
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> EarlyExit:
+        channels = [shape[0], self.width, 2 * self.width, 4 * self.width]
+        stages: list[nn.Module] = []
+        heads: list[nn.Module] = []
+        for i, (a, b) in enumerate(zip(channels, channels[1:])):
+            conv = [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, ceil_mode=True)]
+            stages.append(nn.Sequential(*([Normalise()] if i == 0 else []), *conv))
+            heads.append(nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * b, classes)))
+        return EarlyExit(Exits(stages, heads, self.threshold), self)
+
+
+class EarlyExit(Method):
+    """net: x (N, C, H, W) in [0, 1] -> logits (N, classes), as is the method itself. Trained by the weighted sum of the
+    exits' cross-entropies (section III-B)."""
+
+    config: EarlyExitConfig
+
+    def __init__(self, net: Exits, config: EarlyExitConfig = EarlyExitConfig()):
+        super().__init__(config)
+        if len(config.weights) != len(net.stages):
+            raise ValueError(f"{len(net.stages)} exits need as many weights, got {len(config.weights)}")
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def optimizers(self):
+        return {"net": sgd(self.net, lr=self.config.lr, weight_decay=self.config.weight_decay)}
 
     def step(self, data: Stream, update: Update) -> Metrics:
         x, y = next(data)
         logits = self.net.all(x)
         losses = [cross_entropy(each, y) for each in logits]
-        update("net", torch.stack([weight * loss for weight, loss in zip(self.weights, losses)]).sum())
+        update(
+            "net", torch.stack([weight * loss for weight, loss in zip(self.config.weights, losses, strict=True)]).sum()
+        )
         self.classes = logits.shape[2]
         return {"loss": losses[-1], "first": losses[0], "accuracy": (logits[-1].argmax(1) == y).float().mean()}
+
+    def sanity_check(self, first: Metrics) -> str | None:
+        return check_first_loss(first["loss"], self.classes)
 
     @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
@@ -117,29 +158,3 @@ class EarlyExit(Classifier):
         costs = torch.tensor(self.net.costs(data.shape), device=exits.device).float()
         alone = {f"accuracy_exit{i + 1}": float(each.mean()) for i, each in enumerate(right)}
         return {"accuracy": float(taken.mean()), "macs": float(costs[exits].mean()), **alone}
-
-
-@dataclass(frozen=True)
-class EarlyExitConfig(Config):
-    """Classifier with an exit after each of three stages."""
-
-    width: Width = 16
-    """channels of the first stage, doubled at each"""
-    threshold: Annotated[float, Range(0, 2)] = 0.9
-    """probability at which an image leaves; above 1 none does before the end"""
-    weights: tuple[Weight, ...] = (0.3, 0.3, 1.0)
-    """of the exits in training"""
-    lr: LearningRate = 0.05
-    """learning rate of SGD with Nesterov momentum 0.9"""
-
-    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
-
-    def build(self, shape: tuple[int, int, int], classes: int) -> EarlyExit:
-        channels = [shape[0], self.width, 2 * self.width, 4 * self.width]
-        stages: list[nn.Module] = []
-        heads: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(channels, channels[1:])):
-            conv = [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, ceil_mode=True)]
-            stages.append(nn.Sequential(*([Normalise()] if i == 0 else []), *conv))
-            heads.append(nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * b, classes)))
-        return EarlyExit(Exits(stages, heads, self.threshold), self.weights, self.lr)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.compress.layers import Layer
+from genlab.core.modes import evaluating
 from genlab.data import Images, batches
 
 By = Literal["l1", "l2", "zeros"]
@@ -46,14 +47,12 @@ def scores(net: nn.Sequential, by: By, data: Images | None = None) -> list[Tenso
     if data is None:
         raise ValueError("how often a neuron is zero is seen on data, and none were given")
     active: list[Tensor] = [torch.zeros(1)] * (len(places) - 1)
-    was = net.training
-    net.eval()
-    for x, _ in batches(data, 500):
-        for k, i in enumerate(places[:-1]):
-            x = net[: i + 1](x) if k == 0 else net[places[k - 1] + 1 : i + 1](x)
-            alive = (x > 0).float()
-            active[k] = active[k] + alive.mean([d for d in range(x.ndim) if d != 1]) * len(x) / len(data)
-    net.train(was)
+    with evaluating(net):
+        for x, _ in batches(data, 500):
+            for k, i in enumerate(places[:-1]):
+                x = net[: i + 1](x) if k == 0 else net[places[k - 1] + 1 : i + 1](x)
+                alive = (x > 0).float()
+                active[k] = active[k] + alive.mean([d for d in range(x.ndim) if d != 1]) * len(x) / len(data)
     return active
 
 

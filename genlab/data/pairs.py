@@ -16,8 +16,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from genlab.core.registry import choose, unknown
 from genlab.data.images import Images, Pair, unit
+from genlab.data.resize import luma
 from genlab.data.seeds import generator
-from genlab.data.styles import OF_GREY, STYLES, luma
+from genlab.data.styles import OF_GREY, STYLES
 
 GREY = 0.5  # what a hole is filled with
 

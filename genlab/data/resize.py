@@ -11,7 +11,12 @@ from torch.nn import functional as F
 from genlab.core.memory import require
 from genlab.data.images import Images, unit
 
-LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue; ITU-R BT.601
+
+
+def luma(x: Tensor) -> Tensor:
+    """Colour (N, 3, H, W) -> grey (N, 1, H, W), float32."""
+    return (x * torch.tensor(LUMA, device=x.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def resized(images: Images, size: int | None = None, channels: int | None = None) -> Images:
@@ -28,9 +33,7 @@ def resized(images: Images, size: int | None = None, channels: int | None = None
 def recoloured(pixels: Tensor) -> Tensor:
     if pixels.shape[1] == 1:
         return pixels.expand(-1, 3, -1, -1)
-    weights = torch.tensor(LUMA, device=pixels.device).view(1, 3, 1, 1)
-    grey = [(part * weights).sum(1, keepdim=True).round_().to(torch.uint8) for part in pixels.split(1024)]
-    return torch.cat(grey)
+    return torch.cat([luma(part).round_().to(torch.uint8) for part in pixels.split(1024)])
 
 
 def _scaled(pixels: Tensor, size: int) -> Tensor:

@@ -7,17 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genlab.data.resize import LUMA
+from genlab.data.resize import luma
 
 MOON = torch.tensor([0.36, 0.44, 0.72])  # what night leaves of red, green and blue
 DUSK = torch.tensor([0.02, 0.03, 0.12])  # and what it adds
 INK = torch.tensor([1.0, 0.86, 0.35])
 GROUND = torch.tensor([0.10, 0.20, 0.45])
-
-
-def luma(x: Tensor) -> Tensor:
-    """Colour (N, 3, H, W) -> grey (N, 1, H, W)."""
-    return (x * torch.tensor(LUMA, device=x.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def night(x: Tensor) -> Tensor:

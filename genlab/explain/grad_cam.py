@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from genlab.core.modes import evaluating
 from genlab.explain.gradients import spoken
-from genlab.latent.edit import evaluating
 
 
 def last_convolution(model: nn.Module) -> nn.Module:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genlab.core.modes import evaluating
 from genlab.explain.gradients import Model, spoken
-from genlab.latent.edit import Map, descend, evaluating
+from genlab.latent.edit import Map, descend
 
 
 def maximise(model: Model, y: Tensor, start: Tensor, l1: float = 0.0, steps: int = 200, lr: float = 0.05) -> Tensor:

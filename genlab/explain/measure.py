@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from genlab.core.modes import evaluating
 from genlab.explain.gradients import Model, spoken
-from genlab.latent.edit import evaluating
 
 
 def brightest(maps: Tensor, share: float) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genlab.core.modes import evaluating
 from genlab.explain.gradients import Model, spoken
-from genlab.latent.edit import evaluating
 
 
 @torch.no_grad()

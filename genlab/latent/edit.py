@@ -8,29 +8,16 @@ All networks are used in eval mode and left as they were; none is trained.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam
+
+from genlab.core.modes import evaluating
 
 Map = Callable[[Tensor], Tensor]
 Distance = Callable[[Tensor, Tensor], Tensor]
-
-
-@contextmanager
-def evaluating(*maps: object) -> Iterator[None]:
-    """Those of `maps` that are networks are in eval mode meanwhile."""
-    modules = [part for m in maps if isinstance(m, nn.Module) for part in m.modules()]
-    modes = [part.training for part in modules]
-    try:
-        for part in modules:
-            part.training = False
-        yield
-    finally:
-        for part, mode in zip(modules, modes):
-            part.training = mode
 
 
 def descend(cost: Map, z: Tensor, steps: int, lr: float) -> Tensor:

@@ -34,11 +34,11 @@ METHODS: dict[str, tuple[str, str]] = {
     ),
     "common-space": (
         "genlab.methods.translation.common_space:CommonSpaceConfig",
-        "auto-encoders of two domains, one latent space",
+        "two auto-encoders for two domains, and what aligns their latent spaces",
     ),
     "cogan": (
         "genlab.methods.translation.cogan:CoGANConfig",
-        "coupled GANs: one latent draws a picture in each of two domains",
+        "coupled GANs: one z, a picture in each of two domains, without pairs",
     ),
     "pixelcnn": (
         "genlab.methods.likelihood.autoregressive:AutoregressiveConfig",
@@ -72,6 +72,9 @@ METHODS: dict[str, tuple[str, str]] = {
         "genlab.methods.translation.stargan:StarGANConfig",
         "translation among several domains by one generator",
     ),
-    "distillation": ("genlab.compress.distil:DistillationConfig", "classifier taught by the answers of trained ones"),
+    "distillation": (
+        "genlab.compress.distil:DistillationConfig",
+        "classifier that learns the probabilities of trained ones",
+    ),
     "early-exit": ("genlab.compress.early_exit:EarlyExitConfig", "classifier with an exit after every stage"),
 }

@@ -1,4 +1,4 @@
-"""How good a translation is: likeness to the true partner, cycle error, class preserved, FID, and what is hidden.
+"""How good a translation is: likeness to the true partner, cycle error, content preservation, FID, and what is hidden.
 
 `there` and `back` are maps x (N, C, H, W) in [0, 1] -> the same, between the sets a and b of a Pair.
 
@@ -8,20 +8,20 @@ disturbances.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from genlab.data import Folder, Images, Pair, batches
+from genlab.data.jpeg import jpeg
 from genlab.metrics import checks
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.figures import measure
+from genlab.metrics.partner import partner_figures
 from genlab.metrics.seen import extract_features
-from genlab.metrics.similarity import similarity
 
 Map = Callable[[Tensor], Tensor]
 BATCH = 256
@@ -40,24 +40,23 @@ def noisy(x: Tensor) -> Tensor:
     return (x + NOISE * torch.randn(x.shape, generator=g).to(x.device)).clamp(0, 1)
 
 
-def jpeg(x: Tensor, quality: int = QUALITY) -> Tensor:
-    """Written as JPEG and read again."""
-    return torch.stack([_jpeg(image, quality) for image in x.detach().cpu()]).to(x.device)
-
-
-DISTURBANCES: dict[str, Map] = {"8 bits": rounded, f"noise {NOISE}": noisy, f"JPEG {QUALITY}": jpeg}
+DISTURBANCES: dict[str, Map] = {
+    "8 bits": rounded,
+    f"noise {NOISE}": noisy,
+    f"JPEG {QUALITY}": partial(jpeg, quality=QUALITY),
+}
 
 
 @torch.no_grad()
 def likeness(there: Map, back: Map, pair: Pair) -> dict[str, float]:
-    """cycle error: mean |back(there(x)) - x|, x of a; of aligned pairs also partner error, mean |there(x) - y|,
-    and the `similarity` to the true y; errors in pixels of [0, 1]."""
+    """cycle error: mean |back(there(x)) - x|, x of a; of aligned pairs also the `partner_figures` of there(x)
+    and the true y; errors in pixels of [0, 1]."""
     columns: dict[str, list[Tensor]] = {}
     for x, y in _both(pair):
         fake = there(x)
         found = {"cycle error": _error(back(fake), x)}
         if pair.aligned:
-            found |= {"partner error": _error(fake, y), **similarity(fake, y)}
+            found |= partner_figures(fake, y)
         for name, value in found.items():
             columns.setdefault(name, []).append(value)
     return {name: float(torch.cat(values).mean()) for name, values in columns.items()}
@@ -89,7 +88,7 @@ def preserved(there: Map, images: Images | Folder, judge: ClassifierFeatures) ->
 def translation(there: Map, back: Map, pair: Pair, judge: ClassifierFeatures) -> dict[str, float]:
     """All figures of the way from a to b by name; `judge` is a classifier of b's images, if a and b have the same
     classes; else one that tells a (0) from b (1), and "seen as the target" is what it takes for b."""
-    a, b, name = pair.a, pair.b, "class preserved"
+    a, b, name = pair.a, pair.b, "content preservation"
     if a.classes != b.classes:
         a, b = (replace(side, labels=torch.ones_like(side.labels), classes=("a", "b")) for side in (a, b))
         name = "seen as the target"
@@ -120,11 +119,3 @@ def _both(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:
 def _error(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute error per image, (N,)."""
     return (x.double() - y.double()).abs().flatten(1).mean(1)
-
-
-def _jpeg(image: Tensor, quality: int) -> Tensor:
-    from torchvision.transforms.functional import pil_to_tensor, to_pil_image
-
-    file = io.BytesIO()
-    to_pil_image((image * 255).round().byte()).save(file, format="JPEG", quality=quality)
-    return pil_to_tensor(Image.open(file)).float() / 255

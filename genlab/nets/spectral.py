@@ -15,6 +15,8 @@ from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_input
 from torch.nn.utils.parametrize import register_parametrization
 
+from genlab.core.modes import evaluating
+
 
 class Spectral(nn.Module):
     """weight -> bound * weight / sigma, where sigma is the largest factor by which the layer stretches an input.
@@ -62,9 +64,8 @@ def spectral_norm(net: nn.Module, shape: tuple[int, int, int], head: nn.Module) 
         for m in net.modules()
         if isinstance(m, nn.Conv2d | nn.Linear)
     ]
-    with torch.no_grad():
-        net.eval()(torch.zeros(1, *shape))
-    net.train()
+    with torch.no_grad(), evaluating(net):
+        net(torch.zeros(1, *shape))
     for hook in hooks:
         hook.remove()
     for layer, size in inputs.items():

@@ -36,7 +36,7 @@ class ClassifierConfig(Config):
     smoothing: Fraction = 0.0
     """label smoothing in [0, 1)"""
     dropout: Fraction = 0.0
-    """chance that an input of the last layer is left out, in [0, 1)"""
+    """dropout probability at the input of the last layer, in [0, 1)"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
 
@@ -73,21 +73,23 @@ class Classifier(Method):
         return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
 
     def sanity_check(self, first: Metrics) -> str | None:
-        """A network that knows nothing should start at a cross-entropy of log C."""
-        loss, expected = first["loss"].item(), math.log(self.classes)
-        if abs(loss - expected) > 0.5 * expected:
-            return (
-                f"the first loss is {loss:.2f}, far from log {self.classes} = {expected:.2f}: check labels and weights"
-            )
-        return None
+        return check_first_loss(first["loss"], self.classes)
 
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy: the fraction of `data` classified correctly."""
         return {"accuracy": accuracy(self.eval(), data)}
 
 
+def check_first_loss(loss: Tensor, classes: int) -> str | None:
+    """A warning if the cross-entropy of the first step is far from log C, that of an untrained network."""
+    found, expected = loss.item(), math.log(classes)
+    if abs(found - expected) <= 0.5 * expected:
+        return None
+    return f"the first loss is {found:.2f}, far from log {classes} = {expected:.2f}: check labels and weights"
+
+
 class FineTuning(Classifier):
-    """A classifier that was trained before: its first loss is low for a good reason."""
+    """A classifier that was trained before, so that its first loss is low."""
 
     def sanity_check(self, first: Metrics) -> str | None:
         return None

@@ -1,7 +1,7 @@
-"""Coupled GANs; Liu & Tuzel 2016, arXiv:1606.07536, eq. 4: two GANs that share the layers which make and see meaning.
+"""Coupled GANs; Liu & Tuzel 2016, arXiv:1606.07536, eq. 4: two GANs that share the weights of their semantic layers.
 
 One z draws a picture in each of two domains. The generators share all layers but the last, the discriminators all but
-the first, so the pair corresponds although no pair was ever seen. Departure: the networks are those of DCGAN.
+the first, so the pictures correspond although no pair was ever seen. Departure: the networks are those of DCGAN.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from genlab.core.ranges import LearningRate, Width
 from genlab.data import Pair
 from genlab.data.pairs import sides
+from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.features import ClassifierFeatures
 from genlab.nets.dcgan import Discriminator, Generator
@@ -23,58 +24,15 @@ from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
-GAME = OBJECTIVES["nonsaturating"]
-
-
-class CoGAN(Method):
-    """generators, one a domain: z (N, latent) -> x (N, C, H, W) in [0, 1];  discriminators: x -> (N,), a logit."""
-
-    def __init__(self, generators: nn.ModuleList, discriminators: nn.ModuleList, latent: int, lr: float = 2e-4):
-        super().__init__()
-        self.generators, self.discriminators, self.latent, self.lr = generators, discriminators, latent, lr
-
-    def optimizers(self):
-        return {
-            name: adam(getattr(self, name), lr=self.lr, betas=(0.5, 0.999)) for name in ("generators", "discriminators")
-        }
-
-    def pairs(self, n: int) -> tuple[Tensor, Tensor]:
-        """n pictures (n, C, H, W) in [0, 1] of either domain; those of one place come from one z."""
-        z = torch.randn(n, self.latent, device=self.device)
-        first, second = (generator(z) for generator in self.generators)
-        return first, second
-
-    def step(self, data: Stream, update: Update) -> Metrics:
-        real = sides(data)
-        fake = self.pairs(len(real[0]))
-        games = list(zip(self.discriminators, real, fake))
-        losses = [GAME.discriminator(judge(x), judge(drawn.detach())) for judge, x, drawn in games]
-        discriminators = losses[0] + losses[1]
-        update("discriminators", discriminators)
-        losses = [GAME.generator(judge(drawn)) for judge, _, drawn in games]
-        generators = losses[0] + losses[1]
-        update("generators", generators)
-        return {"discriminators": discriminators, "generators": generators}
-
-    @torch.no_grad()
-    def pictures(self, data: Pair) -> dict[str, Tensor]:
-        """pairs: each picture of the first domain before its partner in the second."""
-        return {"pairs": torch.stack(self.eval().pairs(32), 1).flatten(0, 1)}
-
-
-@torch.no_grad()
-def agreement(method: CoGAN, judges: Sequence[ClassifierFeatures], n: int = 1000) -> float:
-    """The share of n pairs whose pictures are of one class to the classifiers of their domains."""
-    classes = [judge.logits(judge(x)).argmax(1) for judge, x in zip(judges, method.pairs(n))]
-    return float((classes[0] == classes[1]).float().mean())
+ADVERSARIAL = OBJECTIVES["nonsaturating"]
 
 
 @dataclass(frozen=True)
 class CoGANConfig(Config):
-    """Coupled GANs: one z draws a pair, though no pair was ever seen."""
+    """Coupled GANs: one z draws a picture in each of two domains, learnt without pairs."""
 
     tied: bool = True
-    """share layers; without, there are two GANs that have nothing to do with each other"""
+    """share layers; without, the two GANs are independent"""
     latent: Width = 64
     """dimensions of z"""
     width: Width = 32
@@ -90,11 +48,57 @@ class CoGANConfig(Config):
         if self.tied:
             tie(generators, range(len(generators[0]) - 1))
             tie(discriminators, range(1, len(discriminators[0])))
-        return CoGAN(nn.ModuleList(generators), nn.ModuleList(discriminators), self.latent, self.lr)
+        return CoGAN(nn.ModuleList(generators), nn.ModuleList(discriminators), self)
 
 
-def tie(nets: Sequence[nn.Sequential], places: range) -> None:
-    """Puts the layers that the first of two nets has at `places` into the second, too."""
+def tie(nets: Sequence[nn.Sequential], layers: range) -> None:
+    """Makes the second of two nets share the `layers` of the first."""
     first, second = nets
-    for place in places:
-        second[place] = first[place]
+    for i in layers:
+        second[i] = first[i]
+
+
+class CoGAN(Method):
+    """generators, one a domain: z (N, latent) -> x (N, C, H, W) in [0, 1];  discriminators: x -> (N,), a logit."""
+
+    config: CoGANConfig
+
+    def __init__(self, generators: nn.ModuleList, discriminators: nn.ModuleList, config: CoGANConfig = CoGANConfig()):
+        super().__init__(config)
+        self.generators, self.discriminators = generators, discriminators
+
+    def optimizers(self):
+        nets = {"generators": self.generators, "discriminators": self.discriminators}
+        return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items()}
+
+    def pairs(self, n: int) -> tuple[Tensor, Tensor]:
+        """n pictures (n, C, H, W) in [0, 1] of either domain; the i-th of both come from one z."""
+        z = torch.randn(n, self.config.latent, device=self.device)
+        first, second = (generator(z) for generator in self.generators)
+        return first, second
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        real = sides(data)
+        fake = self.pairs(len(real[0]))
+        first, second = (
+            ADVERSARIAL.discriminator(D(x), D(drawn.detach()))
+            for D, x, drawn in zip(self.discriminators, real, fake, strict=True)
+        )
+        discriminators = first + second
+        update("discriminators", discriminators)
+        first, second = (ADVERSARIAL.generator(D(drawn)) for D, drawn in zip(self.discriminators, fake, strict=True))
+        generators = first + second
+        update("generators", generators)
+        return {"discriminators": discriminators, "generators": generators}
+
+    @torch.no_grad()
+    def pictures(self, data: Pair) -> dict[str, Tensor]:
+        """pairs: each picture of the first domain before its partner in the second."""
+        return {"pairs": torch.stack(self.eval().pairs(32), 1).flatten(0, 1)}
+
+
+@torch.no_grad()
+def agreement(method: CoGAN, judges: Sequence[ClassifierFeatures], n: int = 1000) -> float:
+    """The share of n pairs whose pictures are of one class to the classifiers of their domains."""
+    classes = [judge.logits(judge(x)).argmax(1) for judge, x in zip(judges, method.pairs(n))]
+    return float((classes[0] == classes[1]).float().mean())

@@ -4,9 +4,9 @@ and F: Y -> X, judged by D_Y and D_X.
 Departures: the rates fall linearly from the start, where the paper holds them for the first half. Images are compared
 in the paper's range [-1, 1], in which an absolute error is twice that in [0, 1].
 
-`cycle=0` leaves the direct transformation, which nothing ties to its input. `closeness` ties it by a frozen network
-instead: f of the input and f of the output shall agree (f-constancy of Taigman et al. 2016, arXiv:1611.02200, here
-with absolute errors).
+`cycle=0` leaves the adversarial losses, which do not relate an output to its input. `perceptual` relates them by a
+frozen network f instead: f(x) and f(G(x)) are to agree (f-constancy of Taigman et al. 2016, arXiv:1611.02200, here with
+absolute errors).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch.nn.functional import l1_loss
 
 from genlab.core.ranges import Count, Halvings, Layers, LearningRate, Weight, Width
 from genlab.data import Pair
+from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.translation import likeness, side_by_side
@@ -53,13 +54,63 @@ class Frozen(nn.Module):
         return self.body(x)
 
 
+@dataclass(frozen=True)
+class CycleGANConfig(Config):
+    """CycleGAN: translation between two sets of images without pairs."""
+
+    cycle: Weight = 10.0
+    """weight of cycle consistency; 0: adversarial losses alone, which do not relate an output to its input"""
+    identity: Weight = 0.0
+    """weight of the identity loss, for images already in the target domain; the paper's: half of the cycle's"""
+    perceptual: Weight = 0.0
+    """weight of the perceptual loss: the distance of a trained classifier's features"""
+    classifier: Path | None = None
+    """run directory of that classifier"""
+    width: Width = 64
+    """channels of all networks at the finest level"""
+    blocks: Layers = 6
+    """residual blocks of the generators"""
+    levels: Halvings = 2
+    """downsamplings by 2 in the generators"""
+    layers: Halvings | None = None
+    """downsamplings by 2 in the discriminators: 3 for patches of 70x70, 2: 34x34, 1: 16x16; none: as fits the image"""
+    pool: Count = 50
+    """past translations kept for each discriminator"""
+    lr: LearningRate = 2e-4
+    """learning rate of both Adams"""
+
+    training: ClassVar[TrainOptions] = TrainOptions(images=200_000, batch=1, schedule="linear")
+
+    def frozen(self) -> Frozen | None:
+        """The features of the perceptual loss."""
+        if (self.perceptual > 0) != (self.classifier is not None):
+            raise ValueError(
+                f"perceptual needs a classifier and a classifier needs perceptual > 0, got {self.perceptual} and "
+                f"{self.classifier}"
+            )
+        if self.classifier is None:
+            return None
+        from genlab.experiment import load
+
+        return Frozen(cast(nn.Sequential, load(self.classifier).net))
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> CycleGAN:
+        if classes:
+            raise ValueError(f"CycleGAN learns from two sets, as in --data unpaired:A,B, got one of {classes} classes")
+        features, layers = self.frozen(), deepest(shape) if self.layers is None else self.layers
+        G, F = (Translator(shape, self.width, self.blocks, self.levels) for _ in range(2))
+        D_X, D_Y = (PatchDiscriminator(shape, self.width, layers) for _ in range(2))
+        return CycleGAN(G, F, D_X, D_Y, shape, self, features)
+
+
 class CycleGAN(Method):
     """G, F: x (N, C, H, W) in [0, 1] -> the same shape and range;  D_X, D_Y: x -> scores of patches (N, 1, h, w).
 
-    cycle, identity, closeness: weights of their terms; 0 leaves a term out.
-    features: the frozen network of the closeness, x -> (N, d).
-    pool: how many past translations of each direction the discriminators are shown again.
+    shape: (C, H, W) of the images, for the pools of past translations.
+    features: the frozen network of the perceptual loss, x -> (N, d).
     """
+
+    config: CycleGANConfig
 
     def __init__(
         self,
@@ -68,22 +119,18 @@ class CycleGAN(Method):
         D_X: nn.Module,
         D_Y: nn.Module,
         shape: tuple[int, int, int],
-        cycle: float = 10.0,
-        identity: float = 0.0,
-        closeness: float = 0.0,
+        config: CycleGANConfig = CycleGANConfig(),
         features: Frozen | None = None,
-        pool: int = 50,
-        lr: float = 2e-4,
     ):
-        super().__init__()
-        self.G, self.F, self.D_X, self.D_Y = G, F, D_X, D_Y
-        self.pool_x, self.pool_y = ImagePool(pool, shape), ImagePool(pool, shape)
-        self.cycle, self.identity, self.closeness, self.features, self.lr = cycle, identity, closeness, features, lr
+        super().__init__(config)
+        self.G, self.F, self.D_X, self.D_Y, self.features = G, F, D_X, D_Y, features
+        self.pool_x, self.pool_y = ImagePool(config.pool, shape), ImagePool(config.pool, shape)
 
     def optimizers(self):
+        lr = self.config.lr
         return {
-            "generators": adam(self.G, self.F, lr=self.lr, betas=(0.5, 0.999)),
-            "discriminators": adam(self.D_X, self.D_Y, lr=self.lr, betas=(0.5, 0.999)),
+            "generators": adam(self.G, self.F, lr=lr, betas=BETAS),
+            "discriminators": adam(self.D_X, self.D_Y, lr=lr, betas=BETAS),
         }
 
     def translate(self, x: Tensor, to: int = 1) -> Tensor:
@@ -94,23 +141,22 @@ class CycleGAN(Method):
 
     def step(self, data: Stream, update: Update) -> Metrics:
         x, y = next(data)
-        fake_y, fake_x = self.G(x), self.F(y)
-        adversarial = (self.D_Y(fake_y) - 1).square().mean() + (self.D_X(fake_x) - 1).square().mean()
+        G, F, D_X, D_Y, f, weights = self.G, self.F, self.D_X, self.D_Y, self.features, self.config
+        fake_y, fake_x = G(x), F(y)
+        adversarial = (D_Y(fake_y) - 1).square().mean() + (D_X(fake_x) - 1).square().mean()
         metrics, loss = {"adversarial": adversarial}, adversarial
-        if self.cycle:
-            metrics["cycle"] = distance(self.F(fake_y), x) + distance(self.G(fake_x), y)
-            loss = loss + self.cycle * metrics["cycle"]
-        if self.identity:
-            metrics["identity"] = distance(self.G(y), y) + distance(self.F(x), x)
-            loss = loss + self.identity * metrics["identity"]
-        if self.features is not None:
-            f = self.features
-            metrics["closeness"] = l1_loss(f(fake_y), f(x)) + l1_loss(f(fake_x), f(y))
-            loss = loss + self.closeness * metrics["closeness"]
+        if weights.cycle:
+            metrics["cycle"] = distance(F(fake_y), x) + distance(G(fake_x), y)
+            loss = loss + weights.cycle * metrics["cycle"]
+        if weights.identity:
+            metrics["identity"] = distance(G(y), y) + distance(F(x), x)
+            loss = loss + weights.identity * metrics["identity"]
+        if f is not None:
+            metrics["perceptual"] = l1_loss(f(fake_y), f(x)) + l1_loss(f(fake_x), f(y))
+            loss = loss + weights.perceptual * metrics["perceptual"]
         update("generators", loss)
-        old_x, old_y = self.pool_x.swap(fake_x.detach()), self.pool_y.swap(fake_y.detach())
-        judged_x, judged_y = (self.D_X(x), self.D_X(old_x)), (self.D_Y(y), self.D_Y(old_y))
-        discriminators = LSGAN.discriminator(*judged_x) + LSGAN.discriminator(*judged_y)
+        past_x, past_y = self.pool_x.swap(fake_x.detach()), self.pool_y.swap(fake_y.detach())
+        discriminators = LSGAN.discriminator(D_X(x), D_X(past_x)) + LSGAN.discriminator(D_Y(y), D_Y(past_y))
         update("discriminators", discriminators)
         return {**metrics, "discriminators": discriminators}
 
@@ -128,61 +174,3 @@ class CycleGAN(Method):
         self.eval()
         there, back = (lambda x: self.translate(x, 1)), (lambda x: self.translate(x, 0))
         return {"to_second": side_by_side(there, back, data), "to_first": side_by_side(back, there, data.swapped())}
-
-
-@dataclass(frozen=True)
-class CycleGANConfig(Config):
-    """CycleGAN: translation between two sets of images without pairs."""
-
-    cycle: Weight = 10.0
-    """weight of the way there and back; 0: the direct transformation, without a tie to its input"""
-    identity: Weight = 0.0
-    """weight of leaving images alone that are in the domain already; the paper's: half of the cycle's"""
-    closeness: Weight = 0.0
-    """weight of keeping the features of a trained classifier"""
-    classifier: Path | None = None
-    """run directory of that classifier"""
-    width: Width = 64
-    """channels of all networks at the finest level"""
-    blocks: Layers = 6
-    """residual blocks of the generators"""
-    levels: Halvings = 2
-    """how often the generators halve their images"""
-    layers: Halvings | None = None
-    """how often the discriminators do: 3 for patches of 70x70, 2: 34x34, 1: 16x16; none: as fits the image"""
-    pool: Count = 50
-    """past translations kept for each discriminator"""
-    lr: LearningRate = 2e-4
-    """learning rate of both Adams"""
-
-    training: ClassVar[TrainOptions] = TrainOptions(images=200_000, batch=1, schedule="linear")
-
-    def build(self, shape: tuple[int, int, int], classes: int) -> CycleGAN:
-        if classes:
-            raise ValueError(f"CycleGAN learns from two sets, as in --data unpaired:A,B, got one of {classes} classes")
-        if (self.closeness > 0) != (self.classifier is not None):
-            raise ValueError(
-                f"closeness needs a classifier and a classifier needs closeness > 0, got {self.closeness} and "
-                f"{self.classifier}"
-            )
-        features = None
-        if self.classifier:
-            from genlab.experiment import load
-
-            features = Frozen(cast(nn.Sequential, load(self.classifier).net))
-        layers = deepest(shape) if self.layers is None else self.layers
-        G, F = (Translator(shape, self.width, self.blocks, self.levels) for _ in range(2))
-        D_X, D_Y = (PatchDiscriminator(shape, self.width, layers) for _ in range(2))
-        return CycleGAN(
-            G,
-            F,
-            D_X,
-            D_Y,
-            shape,
-            self.cycle,
-            self.identity,
-            self.closeness,
-            features,
-            self.pool,
-            self.lr,
-        )

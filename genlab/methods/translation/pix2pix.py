@@ -15,76 +15,18 @@ from torch.nn.functional import l1_loss
 
 from genlab.core.ranges import Fraction, Halvings, LearningRate, Range, Weight, Width
 from genlab.data import Images, batches
-from genlab.data.pairs import Task, single, task
+from genlab.data.pairs import single, task
+from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
+from genlab.metrics.partner import PARTNER_ERROR
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.unet import UNet
 from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
-GAME = OBJECTIVES["nonsaturating"]
+ADVERSARIAL = OBJECTIVES["nonsaturating"]
 NORMS = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
-
-
-class Pix2Pix(Method):
-    """generator: input (N, C, H, W) in [0, 1] -> output of that shape and range;
-    discriminator: (input, image) (N, 2 C, H, W) -> (N, 1, h, w), a logit per patch; none if `gan` is 0.
-
-    gan, l1: weights of the game and of the distance.
-    """
-
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module | None,
-        task: Task,
-        gan: float = 1.0,
-        l1: float = 100.0,
-        lr: float = 2e-4,
-    ):
-        super().__init__()
-        self.generator, self.discriminator, self.task = generator, discriminator, task
-        self.gan, self.l1, self.lr = gan, l1, lr
-
-    def optimizers(self):
-        nets = {"generator": self.generator, "discriminator": self.discriminator}
-        return {name: adam(net, lr=self.lr, betas=(0.5, 0.999)) for name, net in nets.items() if net}
-
-    def translate(self, x: Tensor, to: int = 1) -> Tensor:
-        """Inputs (N, C, H, W) in [0, 1] -> outputs, of that shape and range; there is no way back."""
-        if to != 1:
-            raise ValueError(f"pix2pix learns one direction, from inputs to outputs (to=1), got to={to}")
-        return self.generator(x)
-
-    def step(self, data: Stream, update: Update) -> Metrics:
-        given, wanted = self.task(single(data))
-        drawn = self.translate(given)
-        found = {"l1": l1_loss(drawn, wanted)}
-        loss = self.l1 * found["l1"]
-        if self.discriminator:
-            scores = (self.discriminator(torch.cat([given, x], 1)) for x in (wanted, drawn.detach()))
-            found["discriminator"] = GAME.discriminator(*scores) / 2
-            update("discriminator", found["discriminator"])
-            found["game"] = GAME.generator(self.discriminator(torch.cat([given, drawn], 1)))
-            loss = loss + self.gan * found["game"]
-        update("generator", loss)
-        return found
-
-    @torch.no_grad()
-    def evaluate(self, data: Images) -> dict[str, float]:
-        """partner_error: mean |output - target|; input_error: the same of the inputs themselves."""
-        self.eval()
-        pairs = [self.task(x) for x, _ in batches(data, 250)]  # all before the first dropout: the same for every net
-        errors = [((self.translate(a) - b).abs().sum(), (a - b).abs().sum()) for a, b in pairs]
-        pixels = sum(b.numel() for _, b in pairs)
-        return {name: float(sum(e) / pixels) for name, e in zip(("partner_error", "input_error"), zip(*errors))}
-
-    @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        """translations: input, output and target of 27 held-out images."""
-        given, wanted = self.task(data.subset(slice(0, 27)).x)
-        return {"translations": torch.stack([given, self.eval().translate(given), wanted], 1).flatten(0, 1)}
 
 
 @dataclass(frozen=True)
@@ -94,15 +36,15 @@ class Pix2PixConfig(Config):
     task: str = "inpainting:8"
     """what the pairs are: super-resolution:FACTOR, inpainting:SIDE, edges:PERCENT, partner:STYLE or colour"""
     gan: Weight = 1.0
-    """weight of the game; 0: no discriminator"""
+    """weight of the adversarial loss; 0: no discriminator"""
     l1: Weight = 100.0
     """weight of the L1 distance from the target"""
     width: Width = 64
     """channels of both networks at the finest level; doubled at every coarser one"""
     layers: Halvings | None = None
-    """how often the discriminator halves: 3 for patches of 70x70, 2: 34x34, 1: 16x16, 0: pixels; none: as fits"""
+    """downsamplings by 2 in the discriminator: 3 for patches of 70x70, 2: 34x34, 1: 16x16, 0: pixels; none: as fits"""
     levels: Annotated[int, Range(1, 12)] | None = None
-    """how often the U-Net halves; none: as often as the image allows"""
+    """downsamplings by 2 in the U-Net; none: as many as the image allows"""
     norm: Literal["instance", "batch"] = "instance"
     """normalisation in the U-Net"""
     noise: Fraction = 0.5
@@ -112,17 +54,69 @@ class Pix2PixConfig(Config):
 
     training: ClassVar[TrainOptions] = TrainOptions(images=400_000, batch=16, half_life=5_000)
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> Pix2Pix:
+    def check_relations(self) -> None:
         if self.gan == self.l1 == 0:
             raise ValueError("the weights gan and l1 must not both be 0")
-        pairs = task(self.task)
-        pairs(torch.zeros(1, *shape))  # a task that these images do not allow is refused before training
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> Pix2Pix:
+        task(self.task)(torch.zeros(1, *shape))  # a task that these images do not allow is refused before training
         layers = deepest(shape) if self.layers is None else self.layers
         return Pix2Pix(
             UNet(shape, shape[0], self.width, self.levels, NORMS[self.norm], self.noise),
             PatchDiscriminator((2 * shape[0], *shape[1:]), self.width, layers) if self.gan else None,
-            pairs,
-            self.gan,
-            self.l1,
-            self.lr,
+            self,
         )
+
+
+class Pix2Pix(Method):
+    """generator: input (N, C, H, W) in [0, 1] -> output of that shape and range;
+    discriminator: (input, image) (N, 2 C, H, W) -> (N, 1, h, w), a logit per patch; none if `gan` is 0.
+
+    `task` makes input and target (both (N, C, H, W) in [0, 1]) from an image.
+    """
+
+    config: Pix2PixConfig
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module | None, config: Pix2PixConfig = Pix2PixConfig()):
+        super().__init__(config)
+        self.generator, self.discriminator = generator, discriminator
+        self.task = task(config.task)
+
+    def optimizers(self):
+        nets = {"generator": self.generator, "discriminator": self.discriminator}
+        return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items() if net}
+
+    def translate(self, x: Tensor, to: int = 1) -> Tensor:
+        """Inputs (N, C, H, W) in [0, 1] -> outputs, of that shape and range; one direction only."""
+        if to != 1:
+            raise ValueError(f"pix2pix learns one direction, from inputs to outputs (to=1), got to={to}")
+        return self.generator(x)
+
+    def step(self, data: Stream, update: Update) -> Metrics:
+        x, y = self.task(single(data))
+        fake = self.translate(x)
+        found = {"l1": l1_loss(fake, y)}
+        loss = self.config.l1 * found["l1"]
+        if self.discriminator:
+            score_real, score_fake = (self.discriminator(torch.cat([x, image], 1)) for image in (y, fake.detach()))
+            found["discriminator"] = ADVERSARIAL.discriminator(score_real, score_fake) / 2
+            update("discriminator", found["discriminator"])
+            found["adversarial"] = ADVERSARIAL.generator(self.discriminator(torch.cat([x, fake], 1)))
+            loss = loss + self.config.gan * found["adversarial"]
+        update("generator", loss)
+        return found
+
+    @torch.no_grad()
+    def evaluate(self, data: Images) -> dict[str, float]:
+        """partner error: mean |output - target|; input error: the same of the inputs themselves."""
+        self.eval()
+        pairs = [self.task(x) for x, _ in batches(data, 250)]  # all before the first dropout: the same for every net
+        errors = [((self.translate(a) - b).abs().sum(), (a - b).abs().sum()) for a, b in pairs]
+        pixels = sum(b.numel() for _, b in pairs)
+        return {name: float(sum(e) / pixels) for name, e in zip((PARTNER_ERROR, "input error"), zip(*errors))}
+
+    @torch.no_grad()
+    def pictures(self, data: Images) -> dict[str, Tensor]:
+        """translations: input, output and target of 27 held-out images."""
+        x, y = self.task(data.subset(slice(0, 27)).x)
+        return {"translations": torch.stack([x, self.eval().translate(x), y], 1).flatten(0, 1)}

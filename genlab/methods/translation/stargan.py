@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy, l1_loss, one_hot
 
 from genlab.core.ranges import Halvings, Layers, LearningRate, Steps, Weight, Width
 from genlab.data import Images, batches
+from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import gradient_norms, gradient_penalty
 from genlab.nets.dcgan import Encoder
 from genlab.nets.translator import Translator
@@ -24,28 +25,53 @@ from genlab.training.optim import adam
 from genlab.training.update import Update
 
 
+@dataclass(frozen=True)
+class StarGANConfig(Config):
+    """StarGAN: translation between any two of several domains by one generator."""
+
+    classify: Weight = 1.0
+    """weight of the classification of domains, lambda_cls of the paper"""
+    reconstruct: Weight = 10.0
+    """weight of cycle consistency, lambda_rec of the paper"""
+    penalty: Weight = 10.0
+    """weight of the gradient penalty"""
+    n_critic: Steps = 5
+    """critic steps per generator step"""
+    width: Width = 64
+    """channels of both networks at the finest level"""
+    blocks: Layers = 6
+    """residual blocks of the generator"""
+    levels: Halvings = 2
+    """downsamplings by 2 in the generator"""
+    lr: LearningRate = 1e-4
+    """learning rate of both Adams"""
+
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=16, schedule="linear")
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> StarGAN:
+        if classes < 2:
+            raise ValueError(f"StarGAN needs at least 2 domains, as in --data domains:A,B, got {classes}")
+        return StarGAN(
+            Translator(shape, self.width, self.blocks, self.levels, conditions=classes),
+            Encoder(shape, 1 + classes, self.width, nn.Identity),
+            classes,
+            self,
+        )
+
+
 class StarGAN(Method):
     """generator: x (N, C, H, W) in [0, 1], one-hot domain (N, domains) -> the same shape and range;
     critic: x -> (N, 1 + domains): a score, unbounded, and the logits of its domain; each x by itself."""
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        critic: nn.Module,
-        domains: int,
-        classify: float = 1.0,
-        reconstruct: float = 10.0,
-        penalty: float = 10.0,
-        n_critic: int = 5,
-        lr: float = 1e-4,
-    ):
-        super().__init__()
+    config: StarGANConfig
+
+    def __init__(self, generator: nn.Module, critic: nn.Module, domains: int, config: StarGANConfig = StarGANConfig()):
+        super().__init__(config)
         self.generator, self.critic, self.domains = generator, critic, domains
-        self.classify, self.reconstruct, self.penalty = classify, reconstruct, penalty
-        self.n_critic, self.lr = n_critic, lr
 
     def optimizers(self):
-        return {name: adam(getattr(self, name), lr=self.lr, betas=(0.5, 0.999)) for name in ("generator", "critic")}
+        nets = {"generator": self.generator, "critic": self.critic}
+        return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items()}
 
     def translate(self, x: Tensor, to: int | Tensor = 1) -> Tensor:
         """Images (N, C, H, W) of any domains -> the same in the domain number `to`, or each in its own of `to` (N,)."""
@@ -64,33 +90,40 @@ class StarGAN(Method):
         return found[:, 0], found[:, 1:]
 
     def step(self, data: Stream, update: Update) -> Metrics:
-        for _ in range(self.n_critic):
+        classify, reconstruct, penalty = self.config.classify, self.config.reconstruct, self.config.penalty
+        for _ in range(self.config.n_critic):
             x, domain = next(data)
             with torch.no_grad():
                 fake = self.draw(x, torch.randint_like(domain, self.domains))
             (real_score, logits), (fake_score, _) = self.judge(x), self.judge(fake)
             distance = real_score.mean() - fake_score.mean()
-            penalty = gradient_penalty(gradient_norms(lambda x: self.judge(x)[0], x, fake))
-            recognised = cross_entropy(logits, domain)
-            update("critic", self.penalty * penalty - distance + self.classify * recognised)
+            gradient = gradient_penalty(gradient_norms(lambda x: self.judge(x)[0], x, fake))
+            classify_real = cross_entropy(logits, domain)
+            update("critic", penalty * gradient - distance + classify * classify_real)
         target = torch.randint_like(domain, self.domains)
         fake = self.draw(x, target)
         score, logits = self.judge(fake)
-        asked = cross_entropy(logits, target)
+        classify_fake = cross_entropy(logits, target)
         cycle = 2 * l1_loss(self.draw(fake, domain), x)
-        update("generator", self.classify * asked + self.reconstruct * cycle - score.mean())
-        return {"distance": distance, "penalty": penalty, "recognised": recognised, "asked": asked, "cycle": cycle}
+        update("generator", classify * classify_fake + reconstruct * cycle - score.mean())
+        return {
+            "distance": distance,
+            "penalty": gradient,
+            "classify_real": classify_real,
+            "classify_fake": classify_fake,
+            "cycle": cycle,
+        }
 
     @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
-        """recognised: the share of `data` whose domain the critic names; asked: that of their translations, to every
-        domain in turn, in which it sees the domain asked for."""
+        """accuracy_real: of the critic's classification of `data` by domain; accuracy_fake: of its classification of
+        their translations, to every domain in turn."""
         self.eval()
-        right = {"recognised": 0, "asked": 0}
+        right = {"accuracy_real": 0, "accuracy_fake": 0}
         for start, (x, y) in enumerate(batches(data, 256)):
             to = (torch.arange(len(x), device=x.device) + start) % self.domains
-            right["recognised"] += int((self.judge(x)[1].argmax(1) == y).sum())
-            right["asked"] += int((self.judge(self.translate(x, to))[1].argmax(1) == to).sum())
+            right["accuracy_real"] += int((self.judge(x)[1].argmax(1) == y).sum())
+            right["accuracy_fake"] += int((self.judge(self.translate(x, to))[1].argmax(1) == to).sum())
         return {name: count / len(data) for name, count in right.items()}
 
     @torch.no_grad()
@@ -101,41 +134,3 @@ class StarGAN(Method):
         to = torch.arange(self.domains, device=x.device)
         rows = [torch.cat([one[None], self.translate(one.expand(self.domains, -1, -1, -1), to)]) for one in x]
         return {"translations": torch.cat(rows)}
-
-
-@dataclass(frozen=True)
-class StarGANConfig(Config):
-    """StarGAN: translation between any two of several domains by one generator."""
-
-    classify: Weight = 1.0
-    """weight of the classification of domains"""
-    reconstruct: Weight = 10.0
-    """weight of the way there and back"""
-    penalty: Weight = 10.0
-    """weight of the gradient penalty"""
-    n_critic: Steps = 5
-    """critic steps per generator step"""
-    width: Width = 64
-    """channels of both networks at the finest level"""
-    blocks: Layers = 6
-    """residual blocks of the generator"""
-    levels: Halvings = 2
-    """how often the generator halves its images"""
-    lr: LearningRate = 1e-4
-    """learning rate of both Adams"""
-
-    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=16, schedule="linear")
-
-    def build(self, shape: tuple[int, int, int], classes: int) -> StarGAN:
-        if classes < 2:
-            raise ValueError(f"StarGAN needs at least 2 domains, as in --data domains:A,B, got {classes}")
-        return StarGAN(
-            Translator(shape, self.width, self.blocks, self.levels, conditions=classes),
-            Encoder(shape, 1 + classes, self.width, nn.Identity),
-            classes,
-            self.classify,
-            self.reconstruct,
-            self.penalty,
-            self.n_critic,
-            self.lr,
-        )
