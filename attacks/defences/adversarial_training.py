@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from attacks.core.ball import Ball
+from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack, Model, victim
 from attacks.pgd import FGSM, PGD
 from genlab.core.modes import evaluating

@@ -176,7 +176,7 @@ class _Target:
         return _Outcome(prediction, fooled, lost)
 
     def _measured(self, row: Row, made: Crafted, outcome: _Outcome) -> Row:
-        n, d, l2 = len(self.x), difference(made.x, self.x), L2(0).size
+        d, l2 = difference(made.x, self.x), L2(0).size
         moved = outcome.fooled if row.norm is None else self.correct  # without a ball, a failure returns the original
         return replace(
             row,
