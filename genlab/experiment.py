@@ -27,6 +27,7 @@ from genlab.reporting.grid import save_grid
 from genlab.reporting.report import Report
 from genlab.run import Run, RunError
 from genlab.training.checkpoint import CheckpointError, restore_module
+from genlab.training.hooks import EarlyStopping
 from genlab.training.loop import fit
 from genlab.training.method import Config, Hook, Method, TrainOptions
 from genlab.training.update import NonFinite
@@ -44,6 +45,8 @@ class DataOptions:
     """1 (grey) or 3 (colour); none: the set's own"""
     data_root: Path | None = None
     """where downloaded sets lie"""
+    hold_out: bool = False
+    """keep a fixed tenth of the training images out of training: the validation images, by which to choose settings"""
     augment: Augment = field(default_factory=Augment)
     """random changes to every training image"""
 
@@ -51,9 +54,16 @@ class DataOptions:
         check(self)
 
     def load(self, split: str = "train", device: torch.device | str | None = None) -> Any:
-        """The images of one split, on `device`; none: where this process works, as with everything trained."""
-        device = device or distributed.device()
-        return load_data(self.data, split, size=self.size, channels=self.channels, root=self.data_root, device=device)
+        """The images of a split, "train", "validation" or "test", on `device`; none: where this process works.
+
+        Raises:
+            ValueError: the validation images are asked for but not held out of training.
+        """
+        if split == "validation" and not self.hold_out:
+            raise ValueError("the validation images are among those of training: hold them out with --hold-out")
+        where: dict[str, Any] = {"root": self.data_root, "hold_out": self.hold_out}
+        where["device"] = device or distributed.device()
+        return load_data(self.data, split, size=self.size, channels=self.channels, **where)
 
 
 class Experiment:
@@ -98,6 +108,7 @@ class Experiment:
             method = self.method.build(data.shape, classes).to(device)
             check_batch(method, training.batch, distributed.world_size())
             first = distributed.rank() == 0
+            best = self._best(method, device)
             stream = self._stream(data)
             about = {**self.options(), "shape": list(data.shape), "classes": classes}
             out = Path(out)
@@ -113,13 +124,33 @@ class Experiment:
                         for name, batch in method.pictures(test).items():
                             save_grid(batch, run.file("samples", f"{name}-{images:09d}.png"))
 
-                every = max(1, training.images // max(1, pictures))
-                method = fit(
-                    method, stream, training, run=run, hooks=[(every, picture), *hooks], title=f"training {run.path}"
-                )
+                hooks = [(max(1, training.images // max(1, pictures)), picture), *hooks]
+                if best:
+                    hooks.append((max(1, training.images // MEASUREMENTS), best))
+                method = fit(method, stream, training, run=run, hooks=hooks, title=f"training {run.path}")
+                if best:
+                    if first:
+                        best.restore(method)
+                    distributed.broadcast(method.state_dict().values())
                 if first:
                     self._finish(run, method, test)
             return method
+
+    def _best(self, method: Method, device: torch.device) -> EarlyStopping | None:
+        """Remembers the weights with the best validation figure, if they are asked for.
+
+        Raises:
+            ValueError: no validation images are held out, or the method does not measure that figure.
+        """
+        if self.training.best_by is None:
+            return None
+        direction, _, name = self.training.best_by.partition(":")
+        validation = self.data.load("validation", device)
+        with torch.random.fork_rng():
+            known = method.eval().evaluate(validation)
+        if name not in known:
+            raise ValueError(f"--best-by: {name!r} is no figure of this method, {', '.join(known) or 'it has none'}")
+        return EarlyStopping(lambda m: m.evaluate(validation)[name], self.training.patience, direction == "max")
 
     def _stream(self, data: Any) -> Stream:
         """The batches of this process, from the start."""
@@ -139,6 +170,9 @@ class Experiment:
                 measured = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
                 raise OSError(f"{error}; measured was {measured}") from error
             Report(title).run(run).save(run.file("report.html"))
+
+
+MEASUREMENTS = 20  # of the validation figure during training
 
 
 def _worth(folder: Path, error: Exception) -> bool:
@@ -164,7 +198,9 @@ def check_all(experiments: Iterable[Experiment]) -> None:
 
 
 def load(run: str | Path | Run, device: torch.device | str | None = None) -> Method:
-    """The method that was trained in `run`, in eval mode, without gradients; its weight average if it has one.
+    """The method that was trained in `run`, in eval mode, without gradients.
+
+    Its weights are the best ones of `best_by`, else the average (EMA), else the last ones, as the run has them.
 
     device: none: where this process works, a GPU if there is one.
 
@@ -178,8 +214,9 @@ def load(run: str | Path | Run, device: torch.device | str | None = None) -> Met
     state = run.checkpoints.load()
     if state is None:
         raise RunError(f"{run.path} has no checkpoint yet: train it first")
-    part = "average" if "average" in state else "method"
-    weights = state.get(part)
+    best = state.get("best")
+    part = "best" if isinstance(best, dict) and best.get("weights") else "average" if "average" in state else "method"
+    weights = best["weights"] if part == "best" else state.get(part)
     if part == "average" and isinstance(weights, dict):
         weights = {str(name).removeprefix("method."): value for name, value in weights.items()}
     restore_module(method, weights, f"{part} in {state['file']}")

@@ -598,3 +598,32 @@ def test_a_mixed_stream_keeps_the_first_images_of_a_batch_and_draws_the_others()
     assert same(next(Mixed(Stream(numbered(), 10), drawn, 0.0)), next(Stream(numbered(), 10)))
     with pytest.raises(ValueError, match="1.5"):
         Mixed(plain, drawn, 1.5)
+
+
+@pytest.mark.parametrize("name", ["digits", "binary:digits", "digits:3", "glyphs"])
+def test_validation_images_are_a_fixed_tenth_of_those_of_training(name):
+    pixels = lambda images: sorted(image.numpy().tobytes() for image in images.pixels)
+    whole, rest = load(name, size=16), load(name, size=16, hold_out=True)
+    held = load(name, "validation", size=16)
+    assert sorted(pixels(rest) + pixels(held)) == pixels(whole) and len(held) == len(whole) // 10
+    assert torch.equal(held.pixels, load(name, "validation", size=16).pixels)
+    assert len(load(name, "test", hold_out=True)) == len(load(name, "test"))
+
+
+def test_validation_pairs_have_partners_and_none_of_them_is_trained_on():
+    held, rest = load("unpaired:digits,grey:digits", "validation"), load("unpaired:digits,grey:digits", hold_out=True)
+    assert held.aligned and torch.equal(held.a.pixels, held.b.pixels) and len(held) == 143
+    assert len(rest.a) + len(rest.b) == 1437 - 143
+
+
+def test_a_folder_has_a_validation_part_too(tmp_path):
+    for i in range(30):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        Image.new("L", (4, 4), 8 * i).save(tmp_path / "ab"[i % 2] / f"{i}.png")
+    values = lambda split, **how: set(load(str(tmp_path), split, size=4, channels=1, **how).pixels[:, 0, 0, 0].tolist())
+    held, rest, test = values("validation"), values("train", hold_out=True), values("test")
+    assert held | rest == values("train") and not held & rest and not test & (held | rest) and len(held) == 2
+    with pytest.raises(DataError, match="1 image cannot be divided"):
+        (tmp_path / "one").mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / "one" / "x.png")
+        load(str(tmp_path / "one"), "validation")

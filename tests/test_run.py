@@ -122,6 +122,34 @@ def test_lines_that_a_kill_cut_short_or_a_resume_repeats_are_dropped(tmp_path):
     assert (run.path / "metrics.jsonl").read_text() == '{"images": 10}\n{"images": 20}\n{"images": 30}\n'
 
 
+def test_a_run_keeps_the_weights_with_the_best_validation_figure(tmp_path):
+    data = DataOptions("digits", hold_out=True)
+    options = {"images": 3000, "batch": 50, "best_by": "max:accuracy", "half_life": 100}
+    experiment = Experiment(ClassifierConfig(net="mlp", width=8, lr=3.0), data, **options)  # it wanders
+    method = experiment.run(tmp_path / "r", pictures=1)
+    kept = Run(tmp_path / "r").checkpoints.load()["best"]
+    assert method.evaluate(data.load("validation"))["accuracy"] == kept["best"] and 0 < kept["images"] <= 3000
+    assert all(torch.equal(a, b) for a, b in zip(method.parameters(), load(tmp_path / "r").parameters()))
+    again = experiment.run(tmp_path / "r", pictures=1)
+    assert all(torch.equal(a, b) for a, b in zip(method.parameters(), again.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("options", "hold_out", "sentence"),
+    [
+        ({"best_by": "accuracy"}, True, "as in max:accuracy or min:loss, got 'accuracy'"),
+        ({"best_by": "max:acc"}, True, "'acc' is no figure of this method, accuracy"),
+        ({"best_by": "max:accuracy"}, False, "hold them out with --hold-out"),
+        ({"patience": 3}, True, "--patience needs --best-by, got 3"),
+    ],
+)
+def test_a_figure_to_choose_by_is_refused_before_training(options, hold_out, sentence, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        data = DataOptions("digits", hold_out=hold_out)
+        Experiment(ClassifierConfig(net="mlp", width=8), data, images=64, **options).run(tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
 def test_the_report_is_one_self_contained_page(trained):
     page = (trained[1] / "report.html").read_text()
     assert page.count("data:image/png;base64,") >= 3  # a grid and curves

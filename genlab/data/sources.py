@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,35 +54,63 @@ def load(
     device: torch.device | str = "cpu",
     seed: int = 0,
     resident: int = RESIDENT,
+    hold_out: bool = False,
 ) -> Images | Pair | Folder:
-    """One of SOURCES. `size` and `channels` default to the set's own; `root` holds downloaded sets; `seed` draws the
-    rendered ones; a folder of more than `resident` bytes is read from disk as it is needed."""
-    if split not in ("train", "test"):
-        raise DataError(f"split must be 'train' or 'test', not {split!r}")
+    """One of SOURCES.
+
+    Args:
+        name: of the set.
+        split: "train", "validation" (a fixed tenth of the training images) or "test".
+        size, channels: of the images; none: the set's own.
+        root: the folder of downloaded sets.
+        seed: of the rendered sets.
+        resident: a folder of more bytes than that is read from disk as it is needed.
+        hold_out: leave the validation images out of "train".
+
+    Raises:
+        DataError: no such set or split, or it cannot be read.
+    """
+    if split not in ("train", "validation", "test"):
+        raise DataError(f"split must be 'train', 'validation' or 'test', not {split!r}")
     if size is not None and size < 1:
         raise DataError(f"size must be at least 1 pixel, not {size}")
     if channels not in (None, 1, 3):
         raise DataError(f"channels must be 1 or 3, not {channels}")
     where = {"root": root, "device": device, "seed": seed, "resident": resident}
+    half = "test" if split == "test" else "train"  # the validation images are among those of training
+    share = partial(_share, split=split, hold_out=hold_out)
     kind, _, rest = name.partition(":")
     if kind not in ("unpaired", "domains"):
-        return _single(name, split, size, channels, **where)
+        return share(_single(name, half, size, channels, **where))
     sides = parts(rest)
     if kind == "unpaired" and len(sides) == 1 and (path := _path(rest)):
         size, channels = size or FOLDER[0], channels or FOLDER[1]
-        return open_sides(path, split, size=size, channels=channels, device=device, resident=resident)
+        pair = open_sides(path, half, size=size, channels=channels, device=device, resident=resident)
+        return replace(pair, a=share(pair.a), b=share(pair.b))
     if len(sides) < 2 or not all(sides) or (kind == "unpaired" and len(sides) > 2):
         raise DataError(
             f"{kind} data needs sets as in 'unpaired:A,B', 'unpaired:FOLDER' or 'domains:A,B,C', not {name!r}"
         )
     own = [native(side) for side in sides]
     size, channels = size or max(s for s, _ in own), channels or max(c for _, c in own)
-    sets = [_single(side, split, size, channels, **where) for side in sides]
+    sets = [share(_single(side, half, size, channels, **where)) for side in sides]
     if split == "train":
         sets = disjoint(sets, sides)
     if kind == "domains":
         return together(sets, sides)
-    return Pair(sets[0], sets[1], aligned=split == "test" and original(sides[0]) == original(sides[1]))
+    return Pair(sets[0], sets[1], aligned=split != "train" and original(sides[0]) == original(sides[1]))
+
+
+def _share(images: Images | Folder, split: str, hold_out: bool) -> Images | Folder:
+    """The images of `split`: a tenth of those of training, at least 1 and not all, is the validation part."""
+    if split == "test" or (split == "train" and not hold_out):
+        return images
+    n = len(images)
+    order = torch.randperm(n, generator=generator("validation", n))
+    count = min(max(1, n // 10), n - 1)
+    if not count:
+        raise DataError(f"{images.name}: {n} image cannot be divided into a training and a validation part")
+    return images.subset((order[:count] if split == "validation" else order[count:]).sort().values.to(images.device))
 
 
 def native(name: str) -> tuple[int, int]:

@@ -15,12 +15,14 @@ class EarlyStopping:
 
     Args:
         figure: a validation figure, such as `lambda m: m.evaluate(held_out)["accuracy"]`.
-        patience: calls without improvement that are borne.
+        patience: calls without improvement after which training stops; none: it never does.
         larger_is_better: whether the figure should rise. One that is NaN never counts as an improvement.
     """
 
-    def __init__(self, figure: Callable[[Method], float], patience: int = 5, larger_is_better: bool = True):
-        if patience < 1:
+    part = "best"  # of a checkpoint
+
+    def __init__(self, figure: Callable[[Method], float], patience: int | None = 5, larger_is_better: bool = True):
+        if patience is not None and patience < 1:
             raise ValueError(f"patience must be at least 1, got {patience}")
         self.figure, self.patience, self.sign = figure, patience, 1 if larger_is_better else -1
         self.best: float | None = None
@@ -35,7 +37,7 @@ class EarlyStopping:
             self.weights = copy.deepcopy(method.state_dict())
         else:
             self.waited += 1
-        return self.waited >= self.patience
+        return self.patience is not None and self.waited >= self.patience
 
     def restore(self, method: Method) -> Method:
         """Puts the best weights back into `method`.

@@ -45,7 +45,7 @@ def fit(
         run: where checkpoints and metrics.jsonl go; none: nothing is written.
         hooks: pairs (every, hook): `hook(images, method)` is called on rank 0 whenever another `every` images are done
             and at the end, with the averaged method if there is one; True stops training. A hook with `state_dict` and
-            `load_state_dict` is kept in the checkpoint.
+            `load_state_dict` is kept in the checkpoint, as its `part` if it has such a name.
         title: for the progress bar.
 
     Returns the averaged method if the half-life of an average is given, else the method itself, in eval mode.
@@ -107,7 +107,11 @@ class Training:
         parts |= {f"optimizer {name}": optimizer for name, optimizer in self.optimizers.items()}
         if self.average:
             parts["average"] = self.average
-        parts |= {f"hook {i}": hook for i, (_, hook) in enumerate(self.hooks) if hasattr(hook, "state_dict")}
+        parts |= {
+            getattr(hook, "part", f"hook {i}"): hook
+            for i, (_, hook) in enumerate(self.hooks)
+            if hasattr(hook, "state_dict")
+        }
         return {**parts, "window": self.means}
 
     @property

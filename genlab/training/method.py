@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genlab.core.ranges import Count, Length, Positive, Range, Seed, check
+from genlab.core.ranges import Count, Length, Positive, Range, Seed, Steps, check
 from genlab.training.schedules import SCHEDULES, ScheduleName, warm_up
 from genlab.training.update import Update
 
@@ -51,9 +52,19 @@ class TrainOptions:
     """images between checkpoints"""
     log_every: Count = 10_000
     """images between lines of the log"""
+    best_by: str | None = None
+    """keep the weights with the best validation figure, as in max:accuracy or min:bits_per_dim; needs --hold-out"""
+    patience: Steps | None = None
+    """with best-by: stop after so many measurements without a better one, of 20 in all; none: never"""
 
     def __post_init__(self) -> None:
         check(self)
+
+    def check_relations(self) -> None:
+        if self.best_by is not None and not re.fullmatch("(max|min):.+", self.best_by):
+            raise ValueError(f"--best-by must be as in max:accuracy or min:loss, got {self.best_by!r}")
+        if self.patience is not None and self.best_by is None:
+            raise ValueError(f"--patience needs --best-by, got {self.patience}")
 
     def learning_rate(self, progress: float) -> float:
         """The factor on every learning rate at `progress` in [0, 1]."""
