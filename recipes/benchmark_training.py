@@ -52,8 +52,8 @@ def bare_wgan_gp(gan: WGANGP, x: Tensor, steps: int) -> None:
         with torch.no_grad():
             fake = gan.generator(torch.randn(len(x), gan.latent, device=x.device))
         mix = torch.lerp(fake, x, torch.rand(len(x), 1, 1, 1, device=x.device)).requires_grad_()
-        (slope,) = torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)
-        penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        (gradient,) = torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)
+        penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
         descend(optimizers["critic"], critic(fake).mean() - critic(x).mean() + 10 * penalty, critic)
         if step % 5 == 4:
             loss = -critic(gan.generator(torch.randn(len(x), gan.latent, device=x.device))).mean()

@@ -47,7 +47,7 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, channels=1, data_root=config.data_root)
     methods: dict[str, Any] = {
         f"{heads}, mismatched pairs" if mismatched else f"{heads}, no mismatched pairs": ConditionalGANConfig(
-            heads, mismatched, width=config.width
+            heads=heads, mismatched=mismatched, width=config.width
         )
         for heads, mismatched in product(get_args(Heads), (True, False))
     }

@@ -11,9 +11,9 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Positive, Repeats, Seed, Steps
 from genlab.data import points
-from genlab.methods.gan.gan import GAN
+from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.losses import OBJECTIVES
-from genlab.methods.gan.wgan import WGAN
+from genlab.methods.gan.wgan import WGAN, WGANConfig
 from genlab.metrics.transport import wasserstein1
 from genlab.nets.mlp import Critic, Generator
 from genlab.reporting.plots import curves
@@ -42,16 +42,16 @@ def main(config: Config) -> None:
     page.section("A discriminator measures a divergence", "Real N(0, 1), fake N(gap, 1): log 2 + V / 2 nears the JSD.")
     add_sweep(page, rows, ("integral", "trained discriminator"), "JSD (nats)")
 
-    games, pushes = ("minimax", "nonsaturating"), []
+    objectives, norms = ("minimax", "nonsaturating"), []
     rows, real, held_out = [], points.segment(), points.segment(seed=1)
     for gap in config.gaps:
         method = play(DiscriminatorOnly(Critic(2), fake := points.segment(gap, seed=2)), real, config.steps)
         rows.append((gap, method.evaluate(held_out)["js"], wasserstein1(real.x[:256], fake.x[:256])))
-        pushes.append((gap, *(method.force(fake.x[:1000], OBJECTIVES[game]) for game in games)))
+        norms.append((gap, *(method.gradient_norm(fake.x[:1000], OBJECTIVES[name]) for name in objectives)))
     text = "Segments that do not meet: the JSD is log 2 = 0.693 at every gap, the earth mover's distance is the gap."
     page.section("Without overlap the divergence is flat, and one of the losses has no gradient", text)
     add_sweep(page, rows, ("JSD, trained discriminator", "earth mover's distance, exact"), "nats, or distance")
-    add_sweep(page, pushes, games, "force on a fake", log=True)
+    add_sweep(page, norms, objectives, "gradient norm at a fake", log=True)
 
     p, near = d.log_mixture(x, [-2.0, 3.0], [0.6, 0.9], [0.4, 0.6]), x.abs() < 7
     lines = {"data": (x[near], p.exp()[near])}
@@ -65,15 +65,19 @@ def main(config: Config) -> None:
     for name, weight_clip in {"unconstrained": None, "weights clipped to 0.1": 0.1}.items():
         torch.manual_seed(config.seed)
         run = genlab.Run.create(config.out / f"wgan-{weight_clip}", {"steps": config.steps, "seed": config.seed})
-        play(WGAN(Generator(8), Critic(), 8, weight_clip, n_critic=20, lr=1e-3), points.ring(), config.steps, run=run)
+        wgan = WGANConfig(latent=8, weight_clip=weight_clip, n_critic=20, lr=1e-3)
+        play(WGAN(Generator(8), Critic(), wgan), points.ring(), config.steps, run=run)
         lines[name] = [[row["images"] / 1000, abs(row["distance"])] for row in run.metrics()]
     page.section("A Wasserstein critic needs a bound", "20 critic steps per generator step, on the ring.")
     lines = {name: tuple(zip(*rows)) for name, rows in lines.items()}
     page.picture(curves(lines, x="thousand points seen", y="|E f(real) - E f(fake)|", log=True))
 
-    game, film = GAN(Generator(8), Critic(), 8, lr=2e-3), Film((data := points.ring(spread=0.1)).x)
-    play(game, data, 3 * config.steps, looks=[(config.frames, film)])
-    page.section("A game to watch").picture(film.save(config.out / "ring.gif"), "orange: D says real; purple: fake")
+    data = points.ring(spread=0.1)
+    gan, film = GAN(Generator(8), Critic(), GANConfig(latent=8, lr=2e-3, lr_generator=2e-3)), Film(data.x)
+    play(gan, data, 3 * config.steps, looks=[(config.frames, film)])
+    page.section("Training, step by step").picture(
+        film.save(config.out / "ring.gif"), "orange: D says real; purple: fake"
+    )
     print(f"report {page.save(config.out / 'report.html')}")
 
 

@@ -27,7 +27,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Config:
-    """Trains InfoGAN and two cripples, and measures what the codes mean."""
+    """Trains InfoGAN and two ablations, and measures what the codes mean."""
 
     data: str = "glyphs"
     """glyphs, letters, mnist, ...; correlations need known factors"""

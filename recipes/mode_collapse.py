@@ -12,10 +12,10 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, LearningRate, Repeats, Steps
 from genlab.data import points
-from genlab.methods.gan.gan import GAN
+from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.image_pool import ImagePool
-from genlab.methods.gan.unrolled import UnrolledGAN
-from genlab.methods.gan.wgan_gp import WGANGP
+from genlab.methods.gan.unrolled import UnrolledConfig, UnrolledGAN
+from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
 from genlab.nets.ensemble import Ensemble
 from genlab.nets.mlp import BatchCritic, Critic, Generator
 from genlab.reporting.plots import curves
@@ -32,13 +32,17 @@ class Config:
     out: Path = Path("runs/mode_collapse")
 
 
+def gan(lr: float) -> GANConfig:
+    return GANConfig(latent=8, lr=lr, lr_generator=lr)
+
+
 METHODS = {
-    "plain": lambda lr: GAN(Generator(8), Critic(), 8, lr=lr),
-    "minibatch": lambda lr: GAN(Generator(8), BatchCritic(), 8, lr=lr),
-    "unrolled": lambda lr: UnrolledGAN(Generator(8), Critic(), 8, lr=lr / 10, lr_generator=lr),
-    "replay": lambda lr: GAN(Generator(8), Critic(), 8, lr=lr, replay=ImagePool(5000, (2,))),
-    "ensemble of 8": lambda lr: GAN(Ensemble(Generator(8, width=24) for _ in range(8)), Critic(), 8, lr=lr),
-    "wgan-gp": lambda lr: WGANGP(Generator(8), Critic(), 8, penalty=0.1, n_critic=2, lr=lr),
+    "plain": lambda lr: GAN(Generator(8), Critic(), gan(lr)),
+    "minibatch": lambda lr: GAN(Generator(8), BatchCritic(), gan(lr)),
+    "unrolled": lambda lr: UnrolledGAN(Generator(8), Critic(), UnrolledConfig(latent=8, lr=lr / 10, lr_generator=lr)),
+    "replay": lambda lr: GAN(Generator(8), Critic(), gan(lr), ImagePool(5000, (2,))),
+    "ensemble of 8": lambda lr: GAN(Ensemble(Generator(8, width=24) for _ in range(8)), Critic(), gan(lr)),
+    "wgan-gp": lambda lr: WGANGP(Generator(8), Critic(), WGANGPConfig(latent=8, penalty=0.1, n_critic=2, lr=lr)),
 }
 
 

@@ -1,4 +1,4 @@
-"""WGAN-GP with two pairs of networks: critic distance, gradient_norms on the lines between real and fake, samples.
+"""WGAN-GP with two pairs of networks: critic distance, gradient norms on the lines between real and fake, samples.
 
 python recipes/wgan_gp.py                                        # scikit-learn's digits, minutes on one core
 python recipes/wgan_gp.py --data mnist --images 3000000          # the same on MNIST
@@ -60,22 +60,24 @@ def main(config: Config) -> None:
         with torch.no_grad():
             fake = method.sample(len(real))
             distance = method.critic(real).mean() - method.critic(fake).mean()
-        slope = gradient_norms(method.critic, real, fake).detach()
-        rows.append((net, distance.item(), slope.mean().item(), slope.std().item()))
-        print("{}: critic distance {:.3f}, slope {:.3f} ± {:.3f}".format(*rows[-1]))
-        share = torch.histc(slope, 40, 0.0, 2.0) / len(slope)
+        norms = gradient_norms(method.critic, real, fake).detach()
+        rows.append((net, distance.item(), norms.mean().item(), norms.std().item()))
+        print("{}: critic distance {:.3f}, gradient norm {:.3f} ± {:.3f}".format(*rows[-1]))
+        share = torch.histc(norms, 40, 0.0, 2.0) / len(norms)
         histograms[net] = ([i / 20 + 0.025 for i in range(40)], share.tolist())
         run = genlab.Run(out / net)
         distances[net] = [[row[name] for row in run.metrics()] for name in ("images", "distance")]
         grids[net] = run.samples()[-1]
 
-    results = [dict(zip(("net", "distance", "slope", "deviation"), row)) for row in rows]
+    results = [dict(zip(("net", "distance", "gradient norm", "deviation"), row)) for row in rows]
     write_atomically(out / "results.json", json.dumps(results, indent=1).encode())
     page = genlab.Report(f"WGAN-GP on {config.data}")
-    page.section("Critic", "Slopes at random points between held-out and generated images; the penalty asks for 1.")
-    page.table(["networks", "distance", "mean slope", "deviation"], rows)
+    page.section(
+        "Critic", "At random points between held-out and generated images; the penalty aims at gradient norm 1."
+    )
+    page.table(["networks", "distance", "mean gradient norm", "deviation"], rows)
     page.picture(curves(distances, x="images", y="critic distance"), "critic distance while training")
-    page.picture(curves(histograms, x="slope", y="share"), "histogram of gradient_norms").section("Samples")
+    page.picture(curves(histograms, x="gradient norm", y="share"), "histogram of gradient norms").section("Samples")
     for net, grid in grids.items():
         page.picture(grid, net)
     print(f"report {page.save(out / 'report.html')}")

@@ -6,7 +6,7 @@ from torch import nn
 from toys import SHAPE, images, make, stream
 
 from genlab.methods.gan.adversarial import AdversarialConfig
-from genlab.methods.gan.ebgan import EBGANConfig, likeness
+from genlab.methods.gan.ebgan import EBGANConfig, pulling_away
 from genlab.methods.gan.gan import GANConfig
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.losses import DIVERGENCES, OBJECTIVES, gradient_norms, gradient_penalty
@@ -40,10 +40,10 @@ class Linear(nn.Module):
 def test_the_penalty_of_a_linear_critic_is_its_closed_form(precision):
     critic, real, fake = Linear(), torch.rand(5, *SHAPE), torch.rand(5, *SHAPE)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
-        slope = gradient_norms(critic, real, fake.to(precision))
-        penalty = gradient_penalty(slope)
+        norms = gradient_norms(critic, real, fake.to(precision))
+        penalty = gradient_penalty(norms)
     norm = critic.weight.detach().norm()
-    torch.testing.assert_close(slope.detach(), norm.expand(5))
+    torch.testing.assert_close(norms.detach(), norm.expand(5))
     torch.testing.assert_close(penalty.detach(), (norm - 1).square())
     (gradient,) = torch.autograd.grad(penalty, critic.weight)
     torch.testing.assert_close(gradient, 2 * (norm - 1) * critic.weight.detach() / norm)
@@ -52,15 +52,15 @@ def test_the_penalty_of_a_linear_critic_is_its_closed_form(precision):
 def test_points_lie_on_the_line_of_their_own_pair_each_at_its_own_place():
     seen = []
 
-    class Square(nn.Module):  # slope 2 |x|
+    class Square(nn.Module):  # gradient norm 2 |x|
         def forward(self, x):
             seen.append(x)
             return x.square().flatten(1).sum(1)
 
     real, fake = torch.rand(6, *SHAPE), torch.rand(6, *SHAPE, requires_grad=True)
-    slope = gradient_norms(Square(), real, fake)
+    norms = gradient_norms(Square(), real, fake)
     x = seen[0].detach()
-    torch.testing.assert_close(slope.detach(), 2 * x.flatten(1).norm(dim=1))
+    torch.testing.assert_close(norms.detach(), 2 * x.flatten(1).norm(dim=1))
     place = ((x - fake) / (real - fake)).detach().flatten(1)
     torch.testing.assert_close(place, place[:, :1].expand_as(place), rtol=0.02, atol=0.02)
     assert (place.median(1).values.diff().abs() > 1e-3).all() and place.median() < 1
@@ -105,8 +105,8 @@ def test_the_bound_is_the_divergence_at_the_optimal_scores_and_less_elsewhere(na
     for _ in range(20):
         assert bound(v + 0.3 * torch.randn(3, dtype=torch.float64)) <= divergence
     ratio = (p / q).requires_grad_()  # the optimum is known: T = f'(p / q)
-    (slope,) = torch.autograd.grad(d.generator(ratio).sum(), ratio)
-    torch.testing.assert_close(d.activation(v).detach(), slope, rtol=1e-4, atol=1e-4)
+    (gradient,) = torch.autograd.grad(d.generator(ratio).sum(), ratio)
+    torch.testing.assert_close(d.activation(v).detach(), gradient, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -121,12 +121,12 @@ def test_objectives_pull_scores_of_real_and_fake_apart_and_stay_finite(name):
 
 
 def test_the_saturating_generator_learns_little_from_clear_fakes():
-    def slope(name):
+    def gradient(name):
         score = torch.tensor([-6.0], requires_grad=True)
         OBJECTIVES[name].generator(score).backward()
         return abs(score.grad.item())
 
-    assert slope("minimax") < 0.01 and slope("nonsaturating") > 0.99
+    assert gradient("minimax") < 0.01 and gradient("nonsaturating") > 0.99
 
 
 # --- networks
@@ -163,7 +163,7 @@ def test_spectral_norm_is_the_largest_singular_value_of_the_layer_as_a_map(make,
 
 
 @pytest.mark.parametrize("hidden", [0, 16])
-def test_a_trained_spectral_discriminator_has_slope_at_most_one(hidden):
+def test_a_trained_spectral_discriminator_has_a_gradient_norm_of_at_most_one(hidden):
     config = GANConfig(latent=4, width=8, hidden=hidden, objective="hinge", spectral=True, norm="none", lr=2e-3)
     torch.manual_seed(0)
     method = fit(config.build(SHAPE, 3), stream(16), TrainOptions(images=1600, batch=16))
@@ -357,12 +357,13 @@ def test_fakes_above_the_margin_do_not_teach_the_energy():
 
 
 def test_the_pulling_away_term_is_the_mean_squared_cosine_of_pairs():
-    assert likeness(torch.eye(4)).abs() < 1e-6
-    torch.testing.assert_close(likeness(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]])), torch.tensor(1 / 3))
+    assert pulling_away(torch.eye(4)).abs() < 1e-6
+    codes = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]])
+    torch.testing.assert_close(pulling_away(codes), torch.tensor(1 / 3))
 
 
-def test_batches_are_apart_by_four_cosines_and_a_batch_that_repeats_itself_is_seen_to():
-    method = OTGAN(nn.Identity(), nn.Identity(), 2, blur=0.01, iterations=200)
+def test_the_distance_of_batches_is_that_of_the_paper_and_a_batch_of_equal_fakes_is_far():
+    method = OTGAN(nn.Identity(), nn.Identity(), OTGANConfig(latent=2, blur=0.01, iterations=200))
     a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
     mixed, ones = torch.stack([a, b] * 4), a.expand(8, 2)
     assert method.distance(ones, b.expand(8, 2)).item() == pytest.approx(4)
@@ -372,12 +373,12 @@ def test_batches_are_apart_by_four_cosines_and_a_batch_that_repeats_itself_is_se
     torch.manual_seed(0)
     y = torch.nn.functional.normalize(torch.randn(6, 2, dtype=torch.float64), dim=1)
     x = torch.nn.functional.normalize(torch.randn(6, 2, dtype=torch.float64), dim=1).requires_grad_()
-    (slope,) = torch.autograd.grad(method.transport(x[None], y[None]).sum(), x)
+    (gradient,) = torch.autograd.grad(method.transport(x[None], y[None]).sum(), x)
     exact = torch.from_numpy(plan((1 - x @ y.T).detach().numpy()))
-    torch.testing.assert_close(slope, -exact @ y, atol=0.02, rtol=0)
+    torch.testing.assert_close(gradient, -exact @ y, atol=0.02, rtol=0)
 
 
-def test_looking_zero_steps_ahead_is_a_plain_gan():
+def test_no_unrolled_steps_are_a_plain_gan():
     weights = []
     plain = GANConfig(objective="minimax", latent=4, width=4, lr_generator=None)
     for config in (plain, UnrolledConfig(latent=4, width=4, unroll=0, lr=plain.lr, lr_generator=plain.lr)):
@@ -392,27 +393,30 @@ def test_the_unrolled_generator_learns_through_the_steps_of_the_discriminator():
     method.discriminator = nn.Sequential(nn.Flatten(0), nn.Linear(1, 1, bias=False))
     method.discriminator[1].weight.data.fill_(0.3)
     real, fake, w = torch.tensor([[2.0]]), torch.tensor([[0.7]], requires_grad=True), 0.3
-    (ahead,) = method.look_ahead(real, fake).values()
+    (ahead,) = method.unrolled(real, fake).values()
     real_sigmoid, fake_sigmoid = torch.sigmoid(torch.tensor([-w * 2.0, w * 0.7]))
     gradient = 0.7 * fake_sigmoid - 2.0 * real_sigmoid
     torch.testing.assert_close(ahead.squeeze(), w - 0.5 * gradient.sign())  # Adam's first step
-    (slope,) = torch.autograd.grad(ahead.squeeze(), fake)  # d/df of -0.5 f sigmoid(w f) / |gradient|
+    (derivative,) = torch.autograd.grad(ahead.squeeze(), fake)  # d/df of -0.5 f sigmoid(w f) / |gradient|
     by_hand = -0.5 * (fake_sigmoid + 0.7 * w * fake_sigmoid * (1 - fake_sigmoid)) / gradient.abs()
-    torch.testing.assert_close(slope.squeeze(), by_hand)
+    torch.testing.assert_close(derivative.squeeze(), by_hand)
 
 
 def test_combinations_without_sense_are_refused_in_a_sentence():
     for config, why in (
         (GANConfig(spectral=True), "batch normalisation undoes the bound"),
         (GANConfig(net="resnet", hidden=16), "no fully connected hidden layer, got hidden 16"),
-        (WGANConfig(spectral=True, norm="none"), "weight_clip 0.01 has no effect"),
         (WGANGPConfig(norm="batch"), "one image at a time, not batch normalisation"),
         (WGANGPConfig(minibatch=True), "one image at a time, not minibatch discrimination"),
-        (WGANGPConfig(consistency=2.0), "dropout > 0"),
-        (UnrolledConfig(replay=64), "without replay"),
     ):
         with pytest.raises(ValueError, match=why):
             config.build(SHAPE, 3)
-    for kind, option in ((GANConfig, {"generators": 0}), (OTGANConfig, {"blur": 0.0})):
-        with pytest.raises(ValueError, match=f"{next(iter(option))} must be .*, got 0"):
-            kind(**option)
+    for kind, options, why in (
+        (WGANConfig, {"spectral": True, "norm": "none"}, "weight_clip 0.01 has no effect"),
+        (WGANGPConfig, {"consistency": 2.0}, "dropout > 0"),
+        (UnrolledConfig, {"replay": 64}, "without replay"),
+        (GANConfig, {"generators": 0}, "generators must be .*, got 0"),
+        (OTGANConfig, {"blur": 0.0}, "blur must be .*, got 0"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            kind(**options)

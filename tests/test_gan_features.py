@@ -7,11 +7,11 @@ from toys import CLASSES, SHAPE, images, stream
 
 from genlab.latent.edit import attribute_vector, edit, invert, painted
 from genlab.methods.gan.bigan import BiGANConfig
-from genlab.methods.gan.conditional_gan import ConditionalGANConfig, PairGame, conditional_accuracy, mismatch
+from genlab.methods.gan.conditional_gan import ConditionalGANConfig, PairLoss, conditional_accuracy, mismatch
 from genlab.methods.gan.infogan import InfoGANConfig, matched_accuracy
 from genlab.methods.gan.stack_gan import StackGANConfig
 from genlab.methods.gan.triple_gan import TripleGANConfig
-from genlab.methods.gan.vae_gan import VAEGANConfig
+from genlab.methods.gan.vae_gan import RECONSTRUCTION, SAMPLE, VAEGANConfig
 from genlab.training.update import Update
 
 
@@ -58,7 +58,7 @@ def test_infogans_recogniser_reads_the_discriminators_body_and_learns_with_the_g
     assert groups["discriminator"] == set(method.discriminator.parameters())
     assert groups["generator"] == {*method.generator.parameters(), *method.recogniser.parameters()}
     category, values = method.sample_codes(6)
-    method.uncertainty(method.discriminator.features(images().x[:6]), category, values).backward()
+    method.information_loss(method.discriminator.features(images().x[:6]), category, values).backward()
     inner = [p for layer in list(method.discriminator)[:-1] for p in layer.parameters()]
     assert inner and all(p.grad is not None for p in inner)
     assert all(p.grad is None for p in method.discriminator.head.parameters())
@@ -95,16 +95,16 @@ def test_the_discriminator_pays_for_liking_a_mismatched_pair_only_if_asked():
     y, fake = torch.tensor([0, 1, 2, 0]), torch.full((4, CLASSES + 1), -20.0)
     indifferent = torch.full((4, CLASSES + 1), 20.0)  # calls every real pair right, whatever the label
     for heads in ("joint", "separate"):
-        assert PairGame(heads, mismatched=False).discriminator(indifferent, fake, y) < 1e-3
-        assert PairGame(heads, mismatched=True).discriminator(indifferent, fake, y) > 5
+        assert PairLoss(heads, mismatched=False).discriminator(indifferent, fake, y) < 1e-3
+        assert PairLoss(heads, mismatched=True).discriminator(indifferent, fake, y) > 5
 
 
 def test_separate_heads_let_the_generator_hear_of_realism_alone():
     y, fake = torch.tensor([1, 2]), torch.zeros(2, CLASSES + 1, requires_grad=True)
-    PairGame("separate").generator(fake, y).backward()
+    PairLoss("separate", mismatched=True).generator(fake, y).backward()
     assert (fake.grad[:, -1] < 0).all() and (fake.grad.gather(1, y[:, None]) < 0).all() and not fake.grad[:, 0].any()
     fake.grad = None
-    PairGame("joint").generator(fake, y).backward()
+    PairLoss("joint", mismatched=True).generator(fake, y).backward()
     assert not fake.grad[:, -1].any()
 
 
@@ -126,10 +126,10 @@ def test_conditional_accuracy_counts_samples_of_the_class_asked_for():
 
 def test_stage_two_refines_what_stage_one_drew():
     method = build(StackGANConfig(latent=4, width=4)).eval()
-    small, large = method.draw(torch.tensor([0, 1, 2]))
+    small, large = method.stages(torch.tensor([0, 1, 2]))
     assert small.shape == (3, 1, 4, 4) and large.shape == (3, 1, 8, 8)
     large.sum().backward()
-    assert all(p.grad is None for p in method.sketch.parameters())
+    assert all(p.grad is None for p in method.generator.parameters())
 
 
 @pytest.mark.parametrize("gaussian", [False, True])
@@ -145,7 +145,7 @@ def test_three_kinds_tell_reconstructions_from_samples_and_two_do_not():
     x = images().x[:5]
     for kinds in (2, 3):
         method = build(VAEGANConfig(latent=4, width=4, kinds=kinds)).eval()
-        assert torch.equal(method.cost(x, 1), method.cost(x, 2)) is (kinds == 2)
+        assert torch.equal(method.loss_as(RECONSTRUCTION, x), method.loss_as(SAMPLE, x)) is (kinds == 2)
         assert method.realism(x).shape == (5,)
 
 

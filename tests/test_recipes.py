@@ -117,10 +117,10 @@ def test_benchmarks_print_ratios_to_the_floor_of_the_same_run(name, tmp_path):
     assert "floor" in out and len(out.splitlines()) >= 3
 
 
-def test_wgan_gp_reports_distance_slopes_and_a_grid_of_both_networks(tmp_path):
+def test_wgan_gp_reports_distance_gradient_norms_and_a_grid_of_both_networks(tmp_path):
     out = run("wgan_gp", tmp_path)
     found = json.loads((tmp_path / "results.json").read_text())
-    assert [row["net"] for row in found] == ["dcgan", "resnet"] and all(row["slope"] > 0 for row in found)
+    assert [row["net"] for row in found] == ["dcgan", "resnet"] and all(row["gradient norm"] > 0 for row in found)
     page = (tmp_path / "report.html").read_text()
     assert "critic distance" in out and page.count("data:image/png") == 4
 

@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 
 from genlab.data import Stream, batches, points
-from genlab.methods.gan.gan import GAN
+from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.transport import linear_programme, plan, sinkhorn, wasserstein1
 from genlab.nets.mlp import MLP, Critic, Generator
@@ -121,19 +121,19 @@ def test_kl_matches_moments_and_reverse_kl_seeks_a_mode():
 def test_a_trained_discriminator_measures_the_divergence():
     torch.manual_seed(0)
     real, fake = points.gaussian(0.0), points.gaussian(2.0, seed=1)
-    method = DiscriminatorOnly(Critic(1, 32), fake, lr=5e-3)
+    method = DiscriminatorOnly(Critic(1, 32), fake)
     fit(method, Stream(real, 512), TrainOptions(images=512 * 300, batch=512))
     exact = d.js(d.log_normal(X, 0, 1), d.log_normal(X, 2, 1), X).item()
     estimate = method.evaluate(points.gaussian(0.0, seed=2))["js"]
     assert estimate == pytest.approx(exact, abs=0.02)
 
 
-def test_a_confident_discriminator_leaves_only_one_of_the_losses_a_force():
+def test_a_confident_discriminator_leaves_only_one_of_the_losses_a_gradient():
     method = DiscriminatorOnly(Critic(1, depth=0), points.gaussian())
     nn.init.constant_(method.discriminator[0].weight, 5.0)
     nn.init.zeros_(method.discriminator[0].bias)
     fake = torch.full((8, 1), -4.0)  # logit -20
-    weak, strong = (method.force(fake, OBJECTIVES[name]) for name in ("minimax", "nonsaturating"))
+    weak, strong = (method.gradient_norm(fake, OBJECTIVES[name]) for name in ("minimax", "nonsaturating"))
     assert strong == pytest.approx(5, abs=1e-4) and weak == pytest.approx(5 * math.exp(-20), rel=1e-3)
 
 
@@ -173,7 +173,7 @@ def test_coverage_counts_modes_and_good_points():
 def test_the_toy_gan_learns_the_zeros_of_a_triangular_matrix():
     torch.manual_seed(0)
     data = points.lower_triangle()
-    gan = GAN(Generator(8, 16, 32), Critic(16, 32), 8, lr=5e-3)
+    gan = GAN(Generator(8, 16, 32), Critic(16, 32), GANConfig(latent=8, lr=5e-3, lr_generator=5e-3))
     above = torch.ones(4, 4, dtype=torch.bool).triu(1).flatten()
     average = fit(gan, Stream(data, 128), TrainOptions(128 * 1000, 128, schedule="cosine", half_life=20_000))
     fake = average.sample(1000)
@@ -183,7 +183,8 @@ def test_the_toy_gan_learns_the_zeros_of_a_triangular_matrix():
 
 def test_the_plane_is_drawn_with_what_the_discriminator_thinks(tmp_path):
     torch.manual_seed(0)
-    data, gan = points.ring(n=64), GAN(Generator(4), Critic(), 4)
+    data = points.ring(n=64)
+    gan = GAN(Generator(4), Critic(), GANConfig(latent=4, lr_generator=None))
     film = Film(data.x, n=32)
     fit(gan, Stream(data, 8), TrainOptions(images=32, batch=8), hooks=[(8, film)])
     assert len(film.frames) == 4

@@ -16,9 +16,9 @@ from genlab.training.method import Config
 
 def zoo(width: int, hidden: int) -> dict[str, Config]:
     """width: channels of the finest level; hidden: units of the fully connected layers, where there are any."""
-    games = ("minimax", "nonsaturating", "lsgan", "hinge", "kl", "reverse-kl", "pearson", "hellinger", "js")
+    objectives = ("minimax", "nonsaturating", "lsgan", "hinge", "kl", "reverse-kl", "pearson", "hellinger", "js")
     nets: dict[str, Any] = {"width": width, "hidden": hidden}
-    plain = {name: GANConfig(objective=name, **nets) for name in games}  # type: ignore[arg-type]
+    plain = {name: GANConfig(objective=name, **nets) for name in objectives}  # type: ignore[arg-type]
     # Without batch normalisation a bounded discriminator sees no collapse: it compares images in another way.
     spectral = GANConfig(objective="hinge", spectral=True, norm="none", minibatch=True, **nets)
     return {

@@ -1,4 +1,4 @@
-"""What the GANs of the lab share: a generator of images, and the choice of networks."""
+"""What the GANs of the lab share: generators of images, of a class or of all, and the choice of networks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
+from genlab.core.labels import Labels, asked
 from genlab.core.ranges import Units, Width
 from genlab.nets.dcgan import Discriminator, Generator, Norm
 from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
@@ -21,6 +23,14 @@ NORMS: dict[str, Norm] = {
     "layer": lambda channels: nn.GroupNorm(1, channels),
     "none": lambda _: nn.Identity(),
 }
+
+
+@dataclass(frozen=True)
+class GeneratorConfig(Config):
+    """What a generator draws images from."""
+
+    latent: Width = 64
+    """dimensions of z"""
 
 
 @dataclass(frozen=True)
@@ -65,11 +75,8 @@ class DiscriminatorConfig(Config):
 
 
 @dataclass(frozen=True)
-class AdversarialConfig(DiscriminatorConfig):
+class AdversarialConfig(DiscriminatorConfig, GeneratorConfig):
     """The networks of a GAN: a generator of the same kind as the discriminator."""
-
-    latent: Width = 64
-    """dimensions of z"""
 
     def make_generator(self, shape: tuple[int, int, int]) -> nn.Module:
         return NETWORKS[self.net][0](shape, self.latent, self.width, **self.layers())
@@ -78,12 +85,42 @@ class AdversarialConfig(DiscriminatorConfig):
 class Adversarial(Method):
     """generator: z (N, latent) -> x (N, C, H, W) in [0, 1], with z standard normal."""
 
-    config: AdversarialConfig
+    config: GeneratorConfig
 
-    def __init__(self, generator: nn.Module, config: AdversarialConfig):
+    def __init__(self, generator: nn.Module, config: GeneratorConfig):
         super().__init__(config)
         self.generator, self.latent = generator, config.latent
 
     def sample(self, n: int) -> Tensor:
         """n images (n, C, H, W) in [0, 1]."""
         return self.generator(torch.randn(n, self.latent, device=self.device))
+
+
+class ConditionalAdversarial(Method):
+    """generator: (z, one-hot y) (N, latent + classes) -> x (N, C, H, W) in [0, 1], with z standard normal."""
+
+    config: GeneratorConfig
+
+    def __init__(self, generator: nn.Module, classes: int, config: GeneratorConfig):
+        super().__init__(config)
+        self.generator, self.classes, self.latent = generator, classes, config.latent
+
+    def draw(self, y: Tensor) -> Tensor:
+        """Classes (n,) -> an image of each."""
+        z = torch.randn(len(y), self.latent, device=self.device)
+        return self.generator(torch.cat([z, one_hot(y, self.classes)], 1))
+
+    def sample(self, n: int, labels: Labels | None = None) -> Tensor:
+        """n images (n, C, H, W) in [0, 1] of the classes `labels` (n,), or of random ones."""
+        if labels is None:
+            return self.draw(torch.randint(self.classes, (n,), device=self.device))
+        return self.draw(asked(labels, n, self.classes, self.device))
+
+    def a_row_per_class(self) -> Tensor:
+        """Classes (classes * classes,): each as often as there are classes."""
+        return torch.arange(self.classes, device=self.device).repeat_interleave(self.classes)
+
+    @torch.no_grad()
+    def pictures(self, data: Any) -> dict[str, Tensor]:
+        """samples: a row per class."""
+        return {"samples": self.eval().draw(self.a_row_per_class())}

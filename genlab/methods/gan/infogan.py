@@ -1,10 +1,10 @@
 """InfoGAN; Chen et al. 2016, arXiv:1606.03657, eq. 6, with the bound of the mutual information of eq. 5.
 
 Q reads the features of D and learns with G, as min over G, Q has it; the shared body belongs to D and learns to tell
-real from fake alone. (Were it to help Q, G could hide its codes in details too small to see, and did.) The hidden
-layers of the paper's table 1 matter: read from the last feature map instead, categories settle on slant and thickness.
-The continuous codes have a Gaussian Q of variance 1, and z is normal. The generator learns from the fakes of the
-discriminator's step.
+real from fake alone. (If the body learnt for Q too, G could encode the codes in imperceptible details, and did.) The
+hidden layers of the paper's table 1 matter: when Q reads the last feature map instead, categories settle on slant and
+thickness. The continuous codes have a Gaussian Q of variance 1, and z is normal. The generator learns from the fakes of
+the discriminator's step.
 """
 
 from __future__ import annotations
@@ -22,22 +22,72 @@ from genlab.core.batch import needing
 from genlab.core.labels import Labels, asked
 from genlab.core.ranges import LearningRate, Range, Units, Weight, Width
 from genlab.data import Images, batches
+from genlab.methods.gan.adversarial import GeneratorConfig
+from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.checks import Undefined, if_defined
 from genlab.metrics.inception_score import inception_score
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
+
+ADVERSARIAL = OBJECTIVES["nonsaturating"]
+
+
+@dataclass(frozen=True)
+class InfoGANConfig(GeneratorConfig):
+    """InfoGAN: interpretable codes, learnt without labels by their mutual information with the images."""
+
+    latent: Width = 62
+    """dimensions of the noise z"""
+    categories: Annotated[int, Range(2, 2**16)] | None = None
+    """values of the categorical code; none: as many as the data have classes, 10 without classes"""
+    values: Units = 2
+    """continuous codes"""
+    width: Width = 64
+    """channels at the finest level; doubled at every coarser one"""
+    hidden: Units = 1024
+    """units of the fully connected layer in both networks"""
+    weight_category: Weight = 1.0
+    """weight of the mutual information of the category"""
+    weight_values: Weight = 0.1
+    """weight of the mutual information of the continuous codes"""
+    adversarial: bool = True
+    """no: no adversarial loss, generator and discriminator maximise the mutual information alone"""
+    lr: LearningRate = 2e-4
+    """learning rate of the discriminator's Adam"""
+    lr_generator: LearningRate = 1e-3
+    """learning rate of the generator's and recogniser's Adam"""
+
+    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64)
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> InfoGAN:
+        categories = self.categories or (classes if classes > 1 else 10)
+        discriminator = Encoder(shape, 1, self.width, hidden=self.hidden)
+        features = cast(nn.Linear, discriminator.head).in_features
+        return InfoGAN(
+            Generator(shape, categories + self.values + self.latent, self.width, hidden=self.hidden),
+            discriminator,
+            nn.Sequential(
+                nn.Linear(features, 128),
+                needing(nn.BatchNorm1d(128), 2),
+                nn.LeakyReLU(0.2),
+                nn.Linear(128, categories + self.values),
+            ),
+            categories,
+            self,
+        )
 
 
 class InfoGAN(Method):
     """generator: (one-hot category, values, z) -> x (N, C, H, W) in [0, 1];  discriminator: x -> (N, 1), a logit;
-    recogniser: the discriminator's features -> (N, categories + values), logits and means.
+    recogniser: the discriminator's features -> (N, categories + values), logits and means: Q of the paper.
 
-    A code is a category (N,) in 0 .. categories - 1 and values (N, values) in [-1, 1], all uniform. Without
-    `adversarial`, nothing but the codes' information is learnt.
+    A code is a category (N,) in 0 .. categories - 1 and values (N, values) in [-1, 1], all uniform.
     """
+
+    config: InfoGANConfig
 
     def __init__(
         self,
@@ -45,21 +95,16 @@ class InfoGAN(Method):
         discriminator: Encoder,
         recogniser: nn.Module,
         categories: int,
-        values: int,
-        latent: int,
-        weights: tuple[float, float] = (1.0, 0.1),
-        adversarial: bool = True,
-        lr: tuple[float, float] = (1e-3, 2e-4),
+        config: InfoGANConfig = InfoGANConfig(),
     ):
-        super().__init__()
+        super().__init__(config)
         self.generator, self.discriminator, self.recogniser = generator, discriminator, recogniser
-        self.categories, self.values, self.latent = categories, values, latent
-        self.weights, self.adversarial, self.lr = weights, adversarial, lr
+        self.categories, self.values, self.latent = categories, config.values, config.latent
 
     def optimizers(self):
         return {
-            "generator": adam(self.generator, self.recogniser, lr=self.lr[0], betas=(0.5, 0.999)),
-            "discriminator": adam(self.discriminator, lr=self.lr[1], betas=(0.5, 0.999)),
+            "generator": adam(self.generator, self.recogniser, lr=self.config.lr_generator, betas=BETAS),
+            "discriminator": adam(self.discriminator, lr=self.config.lr, betas=BETAS),
         }
 
     def sample_codes(self, n: int) -> tuple[Tensor, Tensor]:
@@ -90,34 +135,34 @@ class InfoGAN(Method):
         logits, means = self.recogniser(features).split([self.categories, self.values], 1)
         return logits, means
 
-    def uncertainty(self, features: Tensor, category: Tensor, values: Tensor) -> Tensor:
-        """Minus the weighted bound of the information, up to a constant; nats."""
+    def information_loss(self, features: Tensor, category: Tensor, values: Tensor) -> Tensor:
+        """Minus the weighted lower bound of the codes' mutual information with the images, up to a constant; nats."""
         logits, means = self.read(features)
         squares = (means.float() - values).square().sum(1).mean()
-        return self.weights[0] * cross_entropy(logits, category) + self.weights[1] * squares / 2
+        return self.config.weight_category * cross_entropy(logits, category) + self.config.weight_values * squares / 2
 
     def step(self, data: Stream, update: Update) -> Metrics:
         real, _ = next(data)
-        game, codes = OBJECTIVES["nonsaturating"], self.sample_codes(len(real))
+        codes = self.sample_codes(len(real))
         fake = self.draw(*codes, self.noise(len(real)))
-        if self.adversarial:
-            discriminator = game.discriminator(self.discriminator(real), self.discriminator(fake.detach()))
+        if self.config.adversarial:
+            discriminator = ADVERSARIAL.discriminator(self.discriminator(real), self.discriminator(fake.detach()))
         else:  # the body is Q's alone
-            discriminator = self.uncertainty(self.discriminator.features(fake.detach()), *codes)
+            discriminator = self.information_loss(self.discriminator.features(fake.detach()), *codes)
         update("discriminator", discriminator)
         features = self.discriminator.features(fake)
-        generator = uncertainty = self.uncertainty(features, *codes)
-        if self.adversarial:
-            generator = generator + game.generator(self.discriminator.head(features))
+        generator = information = self.information_loss(features, *codes)
+        if self.config.adversarial:
+            generator = generator + ADVERSARIAL.generator(self.discriminator.head(features))
         update("generator", generator)
-        return {"discriminator": discriminator, "generator": generator, "uncertainty": uncertainty}
+        return {"discriminator": discriminator, "generator": generator, "information_loss": information}
 
     @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
-        """category_accuracy: of Q's category on real images, each category naming the class that suits all best;
-        category_information: nats that the category tells of a real image, at most log(categories), by Q alone: it
-        needs no label, so of several starts it tells which one to keep;
-        value<i>_<factor>: correlation of the i-th value that Q reads with a known factor of the images."""
+        """category_accuracy: of Q's category on real images, under the best assignment of categories to classes;
+        category_information: mutual information of a real image and Q's category, in nats, at most log(categories); it
+        needs no labels, so one can choose the best of several seeds by it;
+        value<i>_<factor>: correlation of Q's mean of the i-th value with a known factor of the images."""
         self.eval()
         parts = [self.recognise(x) for x, _ in batches(data, 500)]
         logits, means = (torch.cat(part).float() for part in zip(*parts))
@@ -133,7 +178,7 @@ class InfoGAN(Method):
 
     @torch.no_grad()
     def pictures(self, data: Images) -> dict[str, Tensor]:
-        """value<i>: rows are categories, the i-th value grows from left to right."""
+        """samples; value<i>: rows are categories, the i-th value increases from left to right."""
         self.eval()
         k = self.categories
         category, column = torch.arange(k, device=self.device).repeat_interleave(k), torch.linspace(-1, 1, k).repeat(k)
@@ -147,7 +192,7 @@ class InfoGAN(Method):
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
-    """Of two rows of numbers (N,), in [-1, 1].
+    """Pearson's, of two tensors (N,).
 
     Raises:
         Undefined: all numbers of one of them are equal.
@@ -159,57 +204,8 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 
 def matched_accuracy(found: Tensor, labels: Tensor) -> float:
-    """The fraction of `found` (N,) that equal `labels` (N,) under the best one-to-one renaming of what was found."""
+    """The share of `found` (N,) equal to `labels` (N,) under the best one-to-one assignment of the one to the other."""
     table = torch.zeros(int(found.max()) + 1, int(labels.max()) + 1)
     table.index_put_((found.cpu(), labels.cpu()), torch.ones(len(labels)), accumulate=True)
     rows, columns = linear_sum_assignment(table.numpy(), maximize=True)
     return float(table[rows, columns].sum()) / len(labels)
-
-
-@dataclass(frozen=True)
-class InfoGANConfig(Config):
-    """InfoGAN: codes that the pictures must tell, found without labels."""
-
-    categories: Annotated[int, Range(2, 2**16)] | None = None
-    """values of the categorical code; none: as many as the data have classes, 10 without classes"""
-    values: Units = 2
-    """continuous codes"""
-    latent: Width = 62
-    """dimensions of the noise z"""
-    width: Width = 64
-    """channels at the finest level; doubled at every coarser one"""
-    hidden: Units = 1024
-    """units of the fully connected layer in both networks"""
-    weight_category: Weight = 1.0
-    """weight of the information about the category"""
-    weight_values: Weight = 0.1
-    """weight of the information about the continuous codes"""
-    adversarial: bool = True
-    """no: no discriminator, the generator only makes its codes readable"""
-    lr_generator: LearningRate = 1e-3
-    """learning rate of the generator's and recogniser's Adam"""
-    lr_discriminator: LearningRate = 2e-4
-    """learning rate of the discriminator's Adam"""
-
-    training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64)
-
-    def build(self, shape: tuple[int, int, int], classes: int) -> InfoGAN:
-        categories = self.categories or (classes if classes > 1 else 10)
-        discriminator = Encoder(shape, 1, self.width, hidden=self.hidden)
-        features = cast(nn.Linear, discriminator.head).in_features
-        return InfoGAN(
-            Generator(shape, categories + self.values + self.latent, self.width, hidden=self.hidden),
-            discriminator,
-            nn.Sequential(
-                nn.Linear(features, 128),
-                needing(nn.BatchNorm1d(128), 2),
-                nn.LeakyReLU(0.2),
-                nn.Linear(128, categories + self.values),
-            ),
-            categories,
-            self.values,
-            self.latent,
-            (self.weight_category, self.weight_values),
-            self.adversarial,
-            (self.lr_generator, self.lr_discriminator),
-        )

@@ -12,37 +12,51 @@ from torch.nn.functional import leaky_relu
 
 from genlab.core.ranges import LearningRate, Share, Weight
 from genlab.methods.gan.adversarial import Adversarial, AdversarialConfig
+from genlab.methods.gan.gan import BETAS
 from genlab.training.method import Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
 
-class LossSensitiveGAN(Adversarial):
-    """generator: z (N, latent) -> x (N, C, H, W) in [0, 1];  loss: x -> (N,), unbounded, low for real images.
+@dataclass(frozen=True)
+class LossSensitiveConfig(AdversarialConfig):
+    """Loss-sensitive GAN: the margin between real images and fakes grows with their distance."""
 
-    A fake should lose to a real image by `margin` times their L1 distance: the worse it is, the more. `slope` 0 ignores
-    pairs that are that far apart (LS-GAN), slope 1 is WGAN without a constraint.
+    margin: Weight = 0.2
+    """margin of the loss per unit of L1 distance in pixels"""
+    slope: Share = 0.0
+    """slope of the cost below 0, where the margin is kept: 0 is LS-GAN, 1 is WGAN without a constraint"""
+    lr: LearningRate = 2e-4
+    """learning rate of both Adams"""
+
+    training = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> LossSensitiveGAN:
+        loss = self.make_discriminator(shape)
+        return LossSensitiveGAN(self.make_generator(shape), loss, self)
+
+
+class LossSensitiveGAN(Adversarial):
+    """generator: z (N, latent) -> x (N, C, H, W) in [0, 1];  loss: x -> (N,), L of the paper, unbounded, low for real
+    images.
+
+    The loss of a fake should exceed that of a real image by a margin proportional to their L1 distance.
     """
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        loss: nn.Module,
-        latent: int,
-        margin: float = 0.2,
-        slope: float = 0.0,
-        lr: float = 2e-4,
-    ):
-        super().__init__(generator, latent)
-        self.loss, self.margin, self.slope, self.lr = loss, margin, slope, lr
+    config: LossSensitiveConfig
+
+    def __init__(self, generator: nn.Module, loss: nn.Module, config: LossSensitiveConfig = LossSensitiveConfig()):
+        super().__init__(generator, config)
+        self.loss = loss
 
     def optimizers(self):
-        return {name: adam(getattr(self, name), lr=self.lr, betas=(0.5, 0.999)) for name in ("generator", "loss")}
+        nets = {"generator": self.generator, "loss": self.loss}
+        return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items()}
 
     def violation(self, real: Tensor, fake: Tensor) -> Tensor:
-        """(margin * |x - G(z)|_1 + L(x) - L(G(z))), cut below 0, of every pair: (N,)."""
+        """The cost of margin * |x - G(z)|_1 + L(x) - L(G(z)) for every pair: (N,)."""
         distance = (real - fake).float().abs().flatten(1).sum(1)
-        return leaky_relu(self.margin * distance + self.loss(real) - self.loss(fake), self.slope)
+        return leaky_relu(self.config.margin * distance + self.loss(real) - self.loss(fake), self.config.slope)
 
     def step(self, data: Stream, update: Update) -> Metrics:
         real, _ = next(data)
@@ -52,21 +66,3 @@ class LossSensitiveGAN(Adversarial):
         generator = self.loss(fake).mean()
         update("generator", generator)
         return {"violation": violation, "generator": generator}
-
-
-@dataclass(frozen=True)
-class LossSensitiveConfig(AdversarialConfig):
-    """Loss-sensitive GAN: bad fakes must lose by a larger margin than good ones."""
-
-    margin: Weight = 0.2
-    """of the loss, per unit of L1 distance in pixels"""
-    slope: Share = 0.0
-    """weight of pairs that are far enough apart, from 0 (LS-GAN) to 1 (WGAN)"""
-    lr: LearningRate = 2e-4
-    """learning rate of both Adams"""
-
-    training = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
-
-    def build(self, shape: tuple[int, int, int], classes: int) -> LossSensitiveGAN:
-        loss = self.make_discriminator(shape)
-        return LossSensitiveGAN(self.make_generator(shape), loss, self.latent, self.margin, self.slope, self.lr)

@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid, relu, softplus
 
 @dataclass(frozen=True)
 class Objective:
-    """A game between discriminator and generator, as two losses to minimise.
+    """An adversarial loss: what the discriminator minimises, and what the generator does.
 
     discriminator: (scores of real images (N,), scores of fakes (N,)) -> scalar
     generator: scores of fakes (N,) -> scalar
@@ -30,7 +30,7 @@ def cross_entropy_of_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Divergence:
+class FDivergence:
     """D_f(P, Q) = E_Q f(p/q), and what estimates it from scores v: the maximum of E_P[g(v)] - E_Q[f*(g(v))].
 
     generator: f, of the ratio u = p/q > 0
@@ -54,38 +54,38 @@ class Divergence:
 
 
 # Nowozin et al. 2016, arXiv:1606.00709, tables 1, 2 and 6
-DIVERGENCES: dict[str, Divergence] = {
-    "kl": Divergence(
+DIVERGENCES: dict[str, FDivergence] = {
+    "kl": FDivergence(
         lambda u: u * u.log(),
         lambda v: v,
         lambda t: (t - 1).exp(),
         lambda v: (v - 1).exp(),
     ),
-    "reverse-kl": Divergence(
+    "reverse-kl": FDivergence(
         lambda u: -u.log(),
         lambda v: -(-v).exp(),
         lambda t: -1 - (-t).log(),
         lambda v: v - 1,
     ),
-    "pearson": Divergence(
+    "pearson": FDivergence(
         lambda u: (u - 1).square(),
         lambda v: v,
         lambda t: t.square() / 4 + t,
         lambda v: v.square() / 4 + v,
     ),
-    "hellinger": Divergence(
+    "hellinger": FDivergence(
         lambda u: (u.sqrt() - 1).square(),
         lambda v: 1 - (-v).exp(),
         lambda t: t / (1 - t),
         lambda v: v.exp() - 1,
     ),
-    "js": Divergence(  # twice the usual Jensen-Shannon divergence
+    "js": FDivergence(  # twice the usual Jensen-Shannon divergence
         lambda u: u * u.log() - (u + 1) * ((u + 1) / 2).log(),
         lambda v: math.log(2) + logsigmoid(v),
         lambda t: -(2 - t.exp()).log(),
         lambda v: softplus(v) - math.log(2),
     ),
-    "f-gan": Divergence(  # "GAN" of the paper: js - log 4; its discriminator is that of Goodfellow et al.
+    "f-gan": FDivergence(  # "GAN" of the paper: js - log 4; its discriminator is that of Goodfellow et al.
         lambda u: u * u.log() - (u + 1) * (u + 1).log(),
         logsigmoid,
         lambda t: -(1 - t.exp()).log(),
@@ -124,5 +124,5 @@ def gradient_norms(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tenso
 
 
 def gradient_penalty(gradient_norms: Tensor) -> Tensor:
-    """E (|grad D| - 1)^2 from `slopes`; Gulrajani et al. 2017, arXiv:1704.00028, eq. 3."""
+    """E (|grad D| - 1)^2 from the norms |grad D| (N,); Gulrajani et al. 2017, arXiv:1704.00028, eq. 3."""
     return (gradient_norms - 1).square().mean()
