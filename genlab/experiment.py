@@ -215,8 +215,11 @@ def load(run: str | Path | Run, device: torch.device | str | None = None) -> Met
     if state is None:
         raise RunError(f"{run.path} has no checkpoint yet: train it first")
     best = state.get("best")
-    part = "best" if isinstance(best, dict) and best.get("weights") else "average" if "average" in state else "method"
-    weights = best["weights"] if part == "best" else state.get(part)
+    if isinstance(best, dict) and best.get("weights"):
+        part, weights = "best", best["weights"]
+    else:
+        part = "average" if "average" in state else "method"
+        weights = state.get(part)
     if part == "average" and isinstance(weights, dict):
         weights = {str(name).removeprefix("method."): value for name, value in weights.items()}
     restore_module(method, weights, f"{part} in {state['file']}")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from genlab.core.labels import check_classes
+from genlab.core.labels import Labels, check_classes
 from genlab.core.ranges import LearningRate, Width
 from genlab.methods.gan.adversarial import ConditionalAdversarial, GeneratorConfig
 from genlab.methods.gan.gan import BETAS
@@ -127,7 +127,7 @@ class Conditional(Protocol):
 
     classes: int
 
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor: ...
+    def sample(self, n: int, labels: Labels | None = None) -> Tensor: ...
 
 
 @torch.no_grad()
