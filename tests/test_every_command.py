@@ -40,6 +40,7 @@ SMALL = {  # what makes a method small, or what it cannot start without
     "pixelrnn": "--layers 1 --levels 8 --width 6",
     "pretraining": "--sizes 16 8 --images-per-layer 8",
     "stargan": "--blocks 1 --levels 1",
+    "triple-gan": "--labels-per-class 3",
     "unrolled": "--hidden 16 --unroll 2",
     "vae": "--evaluation-samples 2",
     "vq-vae": "--codes 4 --dim 4 --prior-width 4 --prior-layers 1",
