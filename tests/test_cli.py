@@ -176,7 +176,7 @@ def test_sample_writes_the_format_that_the_suffix_names(runs, capsys):
         assert Image.open(f"grid{suffix}").format == kind
     for name, got in (("out/grid.jpgg", ".jpgg"), ("out/grid", "no suffix")):
         assert main(["sample", str(runs / "gan"), "--out", name]) == 2
-        assert f"{name} must end in one of .png, .jpg, " in (error := capsys.readouterr().err) and got in error
+        assert f"--out {name} must end in one of .png, .jpg, " in (error := capsys.readouterr().err) and got in error
     assert not Path("out").exists()
 
 

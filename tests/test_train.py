@@ -248,3 +248,11 @@ def test_progress_within_progress_is_silent_and_brief_work_says_nothing(capsys):
         blink.advance(1)
     err = capsys.readouterr().err
     assert "outer  2/2" in err and "inner" not in err and "blink" not in err
+
+
+def test_work_that_never_logs_shows_itself_from_time_to_time(monkeypatch, capsys):
+    monkeypatch.setattr(Progress, "interval", -1.0)
+    with Progress("drawing", 3) as progress:
+        progress.advance(1)
+        progress.advance(3)
+    assert [line.split("  ")[1] for line in capsys.readouterr().err.splitlines()] == ["1/3 images", "3/3 images"]

@@ -525,8 +525,8 @@ def test_the_way_back_and_the_names_of_domains(runs, pictures, tmp_path, capsys)
         ("cycle", ["--to", "2"], "(digits, night:digits) or 0 to 1, got '2'"),
         ("star", ["--to", "day"], "or 0 to 2, got 'day'"),
         ("cycle", ["--back", "--to", "1"], "give one of them"),
-        ("cycle", ["--images", "nothing"], "nothing is not a folder of images"),
-        ("cycle", ["--images", "."], ". holds no images"),
+        ("cycle", ["--images", "nothing"], "--images nothing is not a folder of images"),
+        ("cycle", ["--images", "."], "--images . holds no images"),
         ("cycle", ["--out", "PICTURES"], "must be a folder of its own"),
     ],
 )

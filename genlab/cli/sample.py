@@ -43,7 +43,10 @@ def sample(arguments: list[str]) -> None:
     from genlab.reporting.grid import image_format, save_grid
     from genlab.run import Run
 
-    image_format(options.out)
+    try:
+        image_format(options.out)
+    except ValueError as error:
+        raise ValueError(f"--out {error}") from None
     method = load(options.run)
     draw: Any = getattr(method, "sample", None)
     if draw is None:

@@ -60,14 +60,14 @@ def main(arguments: list[str]) -> None:
     from genlab.training.progress import Progress
 
     if not options.images.is_dir():
-        raise ValueError(f"{options.images} is not a folder of images")
+        raise ValueError(f"--images {options.images} is not a folder of images")
     if options.out.exists() and (not options.out.is_dir() or options.out.samefile(options.images)):
         raise ValueError(f"--out {options.out} must be a folder of its own, not a file or the folder of the images")
     passed = Passed(options.images)
     files, folders = scan(options.images, passed)
     passed.add("folders", *folders)
     if not files:
-        raise ValueError(f"{options.images} holds no images{f'; not used: {passed}' if len(passed) else ''}")
+        raise ValueError(f"--images {options.images} holds no images{f'; not used: {passed}' if len(passed) else ''}")
     run = Run(options.run)
     method = load(run)
     translate: Any = getattr(method, "translate", None)
@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> None:
     if len(passed):
         print(one_line(f"not used: {passed}"))
     if not shown:
-        raise ValueError(f"{options.images} holds no readable image")
+        raise ValueError(f"--images {options.images} holds no readable image")
     sides = torch.cat(shown)
     write_atomically(options.out / GRID, grid_png(sides.flatten(0, 1), 2 * sides.shape[1]))
     done = f"{len(files) - skipped} images in {options.out}, {options.out / GRID} shows {len(sides)} of them"

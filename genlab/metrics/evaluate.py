@@ -65,9 +65,11 @@ def evaluate(
         if train is not None:
             columns["train"] = see(shuffled(train, real_n, seed, batch))
     table: Table = {title: {"images": len(fake)} for title, fake in columns.items()}
-    for name in FIGURES:
-        with checks.if_defined(name):
-            _add(table, {title: measure(name, real, fake) for title, fake in columns.items()})
+    with Progress("measuring", len(FIGURES), unit="figures", brief=True) as progress:
+        for done, name in enumerate(FIGURES):
+            progress.log(done, f"next: {name}")
+            with checks.if_defined(name):
+                _add(table, {title: measure(name, real, fake) for title, fake in columns.items()})
     with checks.if_defined("Parzen"):
         _add(table, {title: _tuned(real, fake) for title, fake in columns.items()})
     if train is not None:
