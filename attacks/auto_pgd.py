@@ -130,10 +130,10 @@ class AutoPGD(Attack):
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best = Best(x)
         for restart in range(self.restarts):
-            self.walk(f, x, y, best, restart)
+            self.ascend(f, x, y, best, restart)
         return best.x
 
-    def walk(self, f: Victim, x: Tensor, y: Tensor, best: Best, draw: int, target: Tensor | None = None) -> None:
+    def ascend(self, f: Victim, x: Tensor, y: Tensor, best: Best, draw: int, target: Tensor | None = None) -> None:
         """One run from random point number `draw`, on the examples that are not adversarial in `best` yet."""
         rows = (~best.is_adv if self.early_stop else torch.ones_like(best.is_adv)).nonzero().squeeze(1)
         x, y, target = x[rows], y[rows], None if target is None else target[rows]
@@ -180,10 +180,10 @@ class AutoPGDT(Attack):
     seed: Seed = 0
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        walker = AutoPGD(self.ball, self.steps, early_stop=self.early_stop, seed=self.seed)
+        apgd = AutoPGD(self.ball, self.steps, early_stop=self.early_stop, seed=self.seed)
         logits, best = f.query(x), Best(x)
         order = logits.scatter(1, y[:, None], -math.inf).argsort(dim=1, descending=True, stable=True)
         for restart in range(self.restarts):
             for n in range(min(self.classes, logits.shape[1] - 1)):
-                walker.walk(f, x, y, best, restart * self.classes + n, order[:, n])
+                apgd.ascend(f, x, y, best, restart * self.classes + n, order[:, n])
         return best.x

@@ -63,7 +63,7 @@ class PGD(Attack):
 
     def _walk(self, f: Victim, x: Tensor, y: Tensor, best: Best, restart: int) -> None:
         size = self.reach * self.ball.eps / self.steps if self.step_size is None else self.step_size
-        judge = self.keep_best or self.early_stop or self.restarts > 1
+        track_best = self.keep_best or self.early_stop or self.restarts > 1
         rows: Tensor | slice = slice(None)  # the examples that are still attacked
         if self.early_stop:
             rows = (~best.is_adv).nonzero().squeeze(1)
@@ -71,14 +71,14 @@ class PGD(Attack):
         adv = (x + self.ball.random(x, self.seed, restart)).clamp_(0, 1) if self.random_start else x.clone()
         velocity = torch.zeros_like(x) if self.momentum else None
 
-        for step in range(self.steps + judge):
+        for step in range(self.steps + track_best):
             if len(x) == 0:
                 return
             last = step == self.steps  # this pass only evaluates the last iterate
             logits = f.query(adv) if last else f(adv.requires_grad_())
             objective = self.objective(logits, y)
             is_adv = is_adversarial(logits, y, self.targeted)
-            if judge:
+            if track_best:
                 best.offer(rows, adv.detach(), is_adv, objective.detach())
             if last or (self.early_stop and is_adv.all()):
                 return

@@ -15,14 +15,14 @@ NO_PREDICTION = -1  # the class of an example with a NaN logit
 
 def predicted_classes(logits: Tensor) -> Tensor:
     """logits (N, K) -> (N,) int64: class of the largest logit; NO_PREDICTION (-1) if any logit is NaN."""
-    most, answer = logits.max(1)
-    return torch.where(most.isnan(), NO_PREDICTION, answer)
+    most, predicted = logits.max(1)
+    return torch.where(most.isnan(), NO_PREDICTION, predicted)
 
 
 def is_adversarial(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     """(N,) bool: the predicted class differs from y or, if targeted, equals y; False if any logit is NaN."""
-    most, answer = logits.max(1)
-    return (answer == y if targeted else answer != y) & (most == most)  # NaN is not itself
+    most, predicted = logits.max(1)
+    return (predicted == y if targeted else predicted != y) & (most == most)  # NaN is not itself
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

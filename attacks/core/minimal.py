@@ -79,8 +79,8 @@ def project_to_hyperplane(x: Tensor, w: Tensor, rise: Tensor, norm: str, rounds:
     for _ in range(rounds):
         moved = torch.minimum(scale(pace, t), room)
         left = rise - (weight * moved).flatten(1).sum(1)
-        slope = (speed * (moved < room).flatten(1)).sum(1)
-        t = t + torch.where((left > 0) & (slope > 0), left / slope, 0)
+        derivative = (speed * (moved < room).flatten(1)).sum(1)
+        t = t + torch.where((left > 0) & (derivative > 0), left / derivative, 0)
     return u.sign() * torch.minimum(scale(pace, t), room)
 
 

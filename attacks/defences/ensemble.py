@@ -19,5 +19,5 @@ class ProbabilityEnsemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:
-        answers = torch.stack([member(x).log_softmax(1) for member in self.members])
-        return answers.logsumexp(0) - math.log(len(self.members))
+        log_probs = torch.stack([member(x).log_softmax(1) for member in self.members])
+        return log_probs.logsumexp(0) - math.log(len(self.members))

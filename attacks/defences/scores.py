@@ -92,8 +92,8 @@ class Mahalanobis(nn.Module):
         images, or if the features do not vary."""
         if len(x) == 0:
             raise ValueError("class means need images, got 0.")
-        with evaluating(borrowed := CallableModule(features)):
-            f = torch.cat([pooled(borrowed(part)) for part in x.split(batch)]).double()
+        with evaluating(module := CallableModule(features)):
+            f = torch.cat([pooled(module(part)) for part in x.split(batch)]).double()
         classes, each = y.unique(return_inverse=True)
         means = torch.stack([f[each == c].mean(0) for c in range(len(classes))])
         within = f - means[each]
