@@ -1,4 +1,4 @@
-"""Adversarial attacks, defences and an evaluator that distrusts both. Names are imported when first used."""
+"""Adversarial attacks, defences and their evaluation. Names are imported lazily."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
     from attacks.jsma import JSMA
     from attacks.lbfgs import LBFGS
-    from attacks.noise import Noise
+    from attacks.noise import RandomNoise
     from attacks.one_pixel import OnePixel
-    from attacks.patch import Patch, Patched
+    from attacks.patch import Patch, TrainedPatch
     from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
     from attacks.spatial import Spatial
     from attacks.spsa import NES, SPSA
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from attacks.surrogate import Surrogate, Transfer
     from attacks.transferable import Transferable
     from attacks.universal import (
-        Fixed,
-        PerImage,
+        FixedPerturbation,
+        PerImagePerturbation,
         Universal,
         UniversalCount,
         UniversalGenerator,
@@ -56,7 +56,7 @@ _HOME = {
     "FMN": "fmn",
     "FMNL1": "fmn",
     "FMNLinf": "fmn",
-    "Fixed": "universal",
+    "FixedPerturbation": "universal",
     "HopSkipJump": "hopskipjump",
     "HopSkipJumpLinf": "hopskipjump",
     "IFGSM": "pgd",
@@ -66,12 +66,12 @@ _HOME = {
     "Linf": "core.ball",
     "MIFGSM": "pgd",
     "NES": "spsa",
-    "Noise": "noise",
+    "RandomNoise": "noise",
     "OnePixel": "one_pixel",
     "PGD": "pgd",
     "Patch": "patch",
-    "Patched": "patch",
-    "PerImage": "universal",
+    "TrainedPatch": "patch",
+    "PerImagePerturbation": "universal",
     "Surrogate": "surrogate",
     "Evaluation": "evaluation.results",
     "SPSA": "spsa",
@@ -113,15 +113,15 @@ __all__ = [
     "DeepFool",
     "DeepFoolLinf",
     "FMNLinf",
-    "Fixed",
+    "FixedPerturbation",
     "HopSkipJump",
     "HopSkipJumpLinf",
     "Linf",
-    "Noise",
+    "RandomNoise",
     "OnePixel",
     "Patch",
-    "Patched",
-    "PerImage",
+    "TrainedPatch",
+    "PerImagePerturbation",
     "Surrogate",
     "Evaluation",
     "Spatial",

@@ -1,11 +1,11 @@
-"""A parameter-free ensemble: what an attack leaves standing, the next one tries.
+"""AutoAttack: a parameter-free ensemble of attacks, each run on the examples that the ones before did not fool.
 
-AutoAttack: Croce & Hein 2020, arXiv:2003.01690, section 5: APGD on cross-entropy, APGD-T on the targeted DLR loss for
-the nine likeliest wrong classes, and Square, which needs no gradient and so sees through masked ones.
+Croce, Hein 2020, arXiv:2003.01690, section 5: APGD on cross-entropy, APGD-T on the targeted DLR loss for the nine
+likeliest wrong classes, and Square, which uses no gradient and so is not affected by gradient masking.
 
 Departures. (1) No FAB, which finds little that APGD-T does not. (2) With fewer than four classes, where the targeted
-loss has no meaning, APGD-CE from five other points takes its place. (3) What was never fooled comes back with the
-smallest margin found.
+DLR loss is undefined, APGD-T is replaced by APGD-CE with five restarts. (3) If every attack fails, the example with the
+smallest margin found is returned.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from genlab.core.ranges import Range, Seed, Steps
 
 
 def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tensor:
-    """Each attack on the examples that none before it fooled; the clean image counts as the first attempt."""
+    """Runs each attack on the examples that no earlier one fooled; misclassified clean images are not attacked."""
     best = Best(x)
     logits = f.query(x)
     best.offer(slice(None), x, is_adversarial(logits, y), -margin(logits, y))
     for attack in attacks:
-        rows = (~best.hit).nonzero().squeeze(1)
+        rows = (~best.is_adv).nonzero().squeeze(1)
         if len(rows) == 0:
             break
         adv = attack.run(f, x[rows], y[rows]).detach().clamp_(0, 1)
@@ -41,7 +41,7 @@ def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tenso
 
 @dataclass(frozen=True)
 class Auto(Attack):
-    """Untargeted. steps: of every APGD walk; queries: of Square."""
+    """AutoAttack, untargeted. steps: of every APGD run; queries: of Square."""
 
     ball: Ball
     steps: Steps = 100
@@ -49,7 +49,7 @@ class Auto(Attack):
     seed: Seed = 0
 
     def parts(self, classes: int, images: bool = True) -> list[Attack]:
-        """The attacks for a model of so many classes, in their order; Square paints images only, in its two norms."""
+        """The attacks in order, for a model with `classes` classes; Square only for images, in L-infinity and L2."""
         first = AutoPGD(self.ball, self.steps, seed=self.seed)
         again = AutoPGD(self.ball, self.steps, restarts=5, seed=self.seed + 1)
         aimed = AutoPGDT(self.ball, self.steps, seed=self.seed)

@@ -1,11 +1,12 @@
-"""Carlini and Wagner: descend on the size plus c times the lead of the label, in a variable that cannot leave the box.
+"""Carlini and Wagner: minimise the perturbation norm plus c times the logit margin, in a variable confined to the box.
 
 Carlini, Wagner 2017, arXiv:1608.04644: section V.B (objective f6, tanh, Adam), VI.A (L2), VI.B (L0), VI.C (L-infinity).
 
-Departures. (1) The tanh is cut at `EDGE` and stretched to reach 0 and 1, where the paper's has no gradient: a black
-pixel needs tens of steps to move instead of hundreds. (2) Steps are larger than the paper's 0.01 at first and shrink
-for each example whose loss stalls; it is dropped when it stalls with small steps, or at all while it fools nobody.
-(3) Each search for c begins at the best success so far, not at the original; c is bisected on its logarithm.
+Departures. (1) The tanh is cut at `EDGE` and rescaled to reach 0 and 1, where the paper's has no gradient: a black
+pixel needs tens of steps to change instead of hundreds. (2) The learning rate starts above the paper's 0.01 and decays
+per example when its loss stalls; an example is finished when it stalls at a small learning rate, or when it stalls
+without a success. (3) Each step of the search for c starts from the best adversarial example so far, not from the
+original; c is bisected on a log scale.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ from torch import Tensor
 
 from attacks.core.ball import scale
 from attacks.core.goal import Smallest
-from attacks.core.minimal import MOST, Weights, fooled, gap, lacking, size
+from attacks.core.minimal import MAX_C, ConstantSearch, clearly_adversarial, margin_loss, signed_margin, size
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Positive, Range, Steps, Weight
 
-EDGE = 0.99  # tanh of the largest variable
-TOLERANCE = 1e-3  # a loss that fell by a smaller part has stalled
-SHRINK, LEAST = 0.3, 0.05  # of the steps when the loss stalls, and how small they get
+EDGE = 0.99  # largest value of tanh(w)
+TOLERANCE = 1e-3  # a loss that fell by a smaller fraction has stalled
+LR_DECAY, MIN_LR_RATIO = 0.3, 0.05  # factor when the loss stalls, and the smallest learning rate relative to lr
 
-Cost = Callable[[Tensor, Tensor], Tensor]  # d (R, ...), the examples (R,) -> (R,), what a perturbation costs
+Cost = Callable[[Tensor, Tensor], Tensor]  # perturbations d (R, ...), indices of the examples (R,) -> cost (R,)
 
 
-class Adam:
-    """Adam (Kingma, Ba 2015, arXiv:1412.6980) with a rate per example, whose state can lose examples."""
+class PerExampleAdam:
+    """Adam (Kingma, Ba 2015, arXiv:1412.6980) with a learning rate per example, from which examples can be dropped."""
 
     def __init__(self, w: Tensor, rate: Tensor) -> None:
         self.mean, self.square, self.steps = torch.zeros_like(w), torch.zeros_like(w), 0
         self.rate = rate  # (N,)
 
     def step(self, w: Tensor, grad: Tensor) -> None:
-        """In place."""
+        """Updates w (N, ...) in place."""
         self.steps += 1
         self.mean.lerp_(grad, 0.1)
         self.square.mul_(0.999).addcmul_(grad, grad, value=0.001)
@@ -52,10 +53,11 @@ class Adam:
 
 
 @dataclass(frozen=True)
-class Descent(Attack):
-    """What the three attacks have in common: Adam on cost(x' - x) + c * max(lead + confidence, 0).
+class CarliniWagner(Attack):
+    """Base of the three attacks: Adam on cost(x' - x) + c * max(margin + confidence, 0).
 
-    steps and lr are those of one descent; after every `patience` steps one looks whether the loss has stalled.
+    steps, lr: of one minimisation. searches: minimisations with different constants. initial_c: first constant.
+    confidence: logit margin to be reached. patience: steps between two tests of whether the loss has stalled.
     """
 
     steps: Steps = 1000
@@ -66,38 +68,39 @@ class Descent(Attack):
     patience: Steps = 10
     targeted: bool = False
 
-    def _judge(self, logits: Tensor, y: Tensor) -> Tensor:
-        return fooled(logits.detach(), y, self.targeted, self.confidence)
+    def _is_adversarial(self, logits: Tensor, y: Tensor) -> Tensor:
+        return clearly_adversarial(logits.detach(), y, self.targeted, self.confidence)
 
     def _descend(
         self, f: Victim, x: Tensor, y: Tensor, start: Tensor, c: Tensor, cost: Cost, norm: str,
         free: Tensor | None = None, enough: Tensor | None = None, lr: Tensor | None = None,
     ) -> tuple[Smallest, Tensor]:  # fmt: skip
-        """The smallest success on each way down, and (N,) bool: was it fooled when it ended?
+        """The smallest adversarial example found per example, and (N,) bool: whether it was adversarial at the end.
 
-        Only pixels `free` (N, ...) move; an example is dropped at its first success no larger than `enough` (N,).
+        free (N, ...) bool: the pixels that may change. enough (N,): stop at the first success of at most this norm.
         """
         found, ended = Smallest(x), torch.zeros_like(y, dtype=torch.bool)
         rows, recent = torch.arange(len(x), device=x.device), ended.clone()
         w = torch.atanh((2 * start - 1) * EDGE)
-        adam, before = Adam(w, torch.full_like(c, self.lr) if lr is None else lr), torch.full_like(c, math.inf)
+        adam = PerExampleAdam(w, torch.full_like(c, self.lr) if lr is None else lr)
+        before = torch.full_like(c, math.inf)
         for step in range(self.steps):
             at = (torch.tanh(w.requires_grad_()) / EDGE + 1) / 2
             if free is not None:
                 at = torch.where(free[rows], at, x)
             logits = f(at)
-            loss = cost(at - x, rows) + c * lacking(logits, y, self.targeted, self.confidence).clamp_min(0)
+            loss = cost(at - x, rows) + c * margin_loss(logits, y, self.targeted, self.confidence).clamp_min(0)
             grad = f.gradient(loss.sum(), w)
             w, loss, at = w.detach(), loss.detach(), at.detach()
-            hit, length = self._judge(logits, y), size(at - x, norm)
-            found.offer(rows, at, hit, length)
-            recent |= hit
+            is_adv, length = self._is_adversarial(logits, y), size(at - x, norm)
+            found.offer(rows, at, is_adv, length)
+            recent |= is_adv
             ended[rows] = recent
-            keep = torch.ones_like(hit) if enough is None else ~(hit & (length <= enough[rows]))
+            keep = torch.ones_like(is_adv) if enough is None else ~(is_adv & (length <= enough[rows]))
             if step % self.patience == self.patience - 1:
                 stalled = loss >= (1 - TOLERANCE) * before
-                adam.rate = torch.where(stalled, SHRINK * adam.rate, adam.rate)
-                keep &= ~stalled | (recent & (adam.rate > LEAST * self.lr))
+                adam.rate = torch.where(stalled, LR_DECAY * adam.rate, adam.rate)
+                keep &= ~stalled | (recent & (adam.rate > MIN_LR_RATIO * self.lr))
                 before, recent = loss, torch.zeros_like(recent)
             if (enough is not None or step % self.patience == self.patience - 1) and not keep.all():
                 if not keep.any():
@@ -112,35 +115,35 @@ class Descent(Attack):
 
 
 @dataclass(frozen=True)
-class CarliniL2(Descent):
-    """min |d|_2^2 + c * max(lead + confidence, 0), with a search for the smallest c that succeeds, per example."""
+class CarliniL2(CarliniWagner):
+    """min |d|_2^2 + c * max(margin + confidence, 0), with a search for the smallest successful c per example (VI.A)."""
 
-    narrow: ClassVar[float] = 1.2  # c within this factor is good enough: any larger c ends at the boundary too
+    narrow: ClassVar[float] = 1.2  # c is searched up to this factor: any larger c ends at the boundary too
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        best, weights = Smallest(x), Weights(x, self.initial_c, self.narrow)
-        done = self._judge(f.query(x), y)
-        best.offer(slice(None), x, done, torch.zeros_like(weights.c))
+        best, search = Smallest(x), ConstantSearch(x, self.initial_c, self.narrow)
+        done = self._is_adversarial(f.query(x), y)
+        best.offer(slice(None), x, done, torch.zeros_like(search.c))
         for _ in range(self.searches):
-            rows = (~(done | weights.narrow)).nonzero().squeeze(1)
+            rows = (~(done | search.converged)).nonzero().squeeze(1)
             if len(rows) == 0:
                 break
-            found, ended = self._attempt(f, x[rows], y[rows], best.x[rows], weights.c[rows])
-            best.offer(rows, found.x, found.hit, found.size)
-            weights.update(rows, ended)
+            found, ended = self._minimise(f, x[rows], y[rows], best.x[rows], search.c[rows])
+            best.offer(rows, found.x, found.is_adv, found.size)
+            search.update(rows, ended)
         return best.x
 
-    def _attempt(self, f: Victim, x: Tensor, y: Tensor, start: Tensor, c: Tensor) -> tuple[Smallest, Tensor]:
-        """One way down at given c (N,): the smallest success, and (N,) bool, was there one when it ended?"""
+    def _minimise(self, f: Victim, x: Tensor, y: Tensor, start: Tensor, c: Tensor) -> tuple[Smallest, Tensor]:
+        """One minimisation at given c (N,): smallest adversarial examples, and (N,) bool: adversarial at the end."""
         return self._descend(f, x, y, start, c, lambda d, _: d.flatten(1).square().sum(1), "l2")
 
 
 @dataclass(frozen=True)
-class CarliniLinf(Descent):
-    """min c * lead + sum of (|d_i| - tau)+, for a tau that falls to `shrink` times the size of each success.
+class CarliniLinf(CarliniWagner):
+    """min c * margin + sum of (|d_i| - tau)+ (VI.C); after each success tau is `shrink` times its L-infinity norm.
 
-    Steps are at most tau / 4. A failure doubles c, as in the paper, and takes the root of `shrink`, so that tau
-    closes in where the paper ends; an example is finished when shrink is above 0.98.
+    The learning rate is at most tau / 4. A failure doubles c, as in the paper, and replaces shrink by its square root,
+    so tau converges where the paper stops; an example is finished when shrink is above 0.98.
     """
 
     steps: Steps = 100
@@ -150,33 +153,35 @@ class CarliniLinf(Descent):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best, c = Smallest(x), x.new_full((len(x),), self.initial_c)
-        best.offer(slice(None), x, self._judge(f.query(x), y), torch.zeros_like(c))
+        best.offer(slice(None), x, self._is_adversarial(f.query(x), y), torch.zeros_like(c))
         shrink = torch.full_like(c, self.shrink)
         for _ in range(self.searches):
-            rows = ((best.size > 0) & (shrink < 0.98) & (c < MOST)).nonzero().squeeze(1)
+            rows = ((best.size > 0) & (shrink < 0.98) & (c < MAX_C)).nonzero().squeeze(1)
             if len(rows) == 0:
                 break
-            tau = torch.where(best.hit, shrink * best.size, 1.0)[rows]
-            enough = torch.where(best.hit, (1 + shrink) / 2 * best.size, 1.0)[rows]  # half way to tau counts
+            tau = torch.where(best.is_adv, shrink * best.size, 1.0)[rows]
+            enough = torch.where(best.is_adv, (1 + shrink) / 2 * best.size, 1.0)[
+                rows
+            ]  # a norm half way to tau is enough
             cost: Cost = lambda d, some, tau=tau: (d.abs().flatten(1) - tau[some, None]).relu().sum(1)  # type: ignore
             found, _ = self._descend(
                 f, x[rows], y[rows], best.x[rows], c[rows], cost, "linf",
                 enough=enough, lr=(tau / 4).clamp_max(self.lr),
             )  # fmt: skip
-            best.offer(rows, found.x, found.hit, found.size)
-            failed, known = found.size > enough, best.hit[rows]
+            best.offer(rows, found.x, found.is_adv, found.size)
+            failed, known = found.size > enough, best.is_adv[rows]
             shrink[rows] = torch.where(failed & known, shrink[rows].sqrt(), shrink[rows])
             c[rows] = torch.where(failed, c[rows] * torch.where(known, 2, 10), c[rows])
         return best.x
 
 
 @dataclass(frozen=True)
-class CarliniL0(Descent):
-    """The L2 attack on fewer and fewer entries of x: after each success the least useful ones are frozen for good.
+class CarliniL0(CarliniWagner):
+    """The L2 attack on a shrinking set of entries of x: after each success the least important are frozen (VI.B).
 
-    Useful is |gradient of the lead * change|. The paper freezes one entry at a time; here those that make up the last
-    `share` of the usefulness, at least one. After a failure the share is halved, for that example, and the attack ends
-    when a single entry cannot be spared.
+    Importance is |gradient of the margin * change|. The paper freezes one entry at a time; here those that make up the
+    lowest `share` of the total importance, at least one. After a failure the share is halved for that example; the
+    attack ends when no single entry can be frozen.
     """
 
     steps: Steps = 200
@@ -186,11 +191,11 @@ class CarliniL0(Descent):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best, c = Smallest(x), x.new_full((len(x),), self.initial_c)
-        best.offer(slice(None), x, self._judge(f.query(x), y), torch.zeros_like(c))
-        share, done = torch.full_like(c, self.share), best.hit
+        best.offer(slice(None), x, self._is_adversarial(f.query(x), y), torch.zeros_like(c))
+        share, done = torch.full_like(c, self.share), best.is_adv
         free = torch.ones_like(x, dtype=torch.bool)
         for _ in range(self.searches):
-            rows = (~done & (c < MOST)).nonzero().squeeze(1)
+            rows = (~done & (c < MAX_C)).nonzero().squeeze(1)
             if len(rows) == 0:
                 break
             start = torch.where(free[rows], best.x[rows], x[rows])
@@ -198,26 +203,26 @@ class CarliniL0(Descent):
                 f, x[rows], y[rows], start, c[rows], lambda d, _: d.flatten(1).square().sum(1), "l0",
                 free=free[rows], enough=torch.full_like(c[rows], math.inf),
             )  # fmt: skip
-            best.offer(rows, found.x, found.hit, found.size)
-            known = best.hit[rows]
+            best.offer(rows, found.x, found.is_adv, found.size)
+            known = best.is_adv[rows]
             single = (free[rows] != (best.x != x)[rows]).flatten(1).sum(1) <= 1
-            done[rows] = known & ~found.hit & (single | (share[rows] < 1e-3))
-            share[rows] = torch.where(known & ~found.hit, share[rows] / 2, share[rows])
+            done[rows] = known & ~found.is_adv & (single | (share[rows] < 1e-3))
+            share[rows] = torch.where(known & ~found.is_adv, share[rows] / 2, share[rows])
             c[rows] = torch.where(known, c[rows], 10 * c[rows])
             rows = rows[known]
             if len(rows):
-                free[rows] = self._spare(f, x[rows], y[rows], best.x[rows], share[rows])
+                free[rows] = self._important_entries(f, x[rows], y[rows], best.x[rows], share[rows])
         return best.x
 
-    def _spare(self, f: Victim, x: Tensor, y: Tensor, adv: Tensor, share: Tensor) -> Tensor:
-        """(N, ...) bool: the changed entries without the least useful ones."""
+    def _important_entries(self, f: Victim, x: Tensor, y: Tensor, adv: Tensor, share: Tensor) -> Tensor:
+        """(N, ...) bool: the changed entries without the least important ones."""
         adv = adv.requires_grad_()
-        grad = f.gradient(gap(f(adv), y, self.targeted).sum(), adv)
+        grad = f.gradient(signed_margin(f(adv), y, self.targeted).sum(), adv)
         use = (grad * (adv.detach() - x)).abs().flatten(1)
         changed = (adv.detach() != x).flatten(1)
         use, order = torch.where(changed, use, -1.0).sort(dim=1, stable=True)
         total = use.clamp_min(0).cumsum(1)
         gone = total <= share[:, None] * total[:, -1:]
-        first = changed.shape[1] - changed.sum(1)  # at least one of the changed entries goes
+        first = changed.shape[1] - changed.sum(1)  # at least one of the changed entries is frozen
         gone.scatter_(1, first.clamp_max(changed.shape[1] - 1)[:, None], True)
         return torch.zeros_like(gone).scatter_(1, order, ~gone).view(x.shape)

@@ -1,8 +1,9 @@
-"""Any attack on a classifier and its detector together; Carlini, Wagner 2017, arXiv:1705.07263.
+"""Adaptive attack on a classifier with a detector; Carlini, Wagner 2017, arXiv:1705.07263.
 
-The victim's last logit is an alarm (`attacks.defences.detection.Guarded`). Departure: the paper aims at one class at a
-time; here the attack is untargeted, and the alarm stands for the true class: to be elsewhere is to evade both. An
-attack that jumps to one boundary at a time (DeepFool) zigzags between the two; PGD and Carlini's find a way.
+The last class of the attacked model is the alarm (`attacks.defences.detection.GuardedClassifier`). Departure: the
+paper's attack is targeted; here it is untargeted, and the alarm is merged with the true class, so leaving the true
+class means evading both. Attacks that step to one boundary at a time (DeepFool) oscillate between the two boundaries;
+PGD and Carlini-Wagner are better choices.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import Ball
-from attacks.core.goal import chosen, is_adversarial
+from attacks.core.goal import is_adversarial, select
 from attacks.core.model import Attack, Model, Victim
 
 
 @dataclass(frozen=True)
 class DetectorAware(Attack):
-    """`inner`, an untargeted attack, looking for a wrong answer without alarm; the original image where it finds none.
+    """`inner`, an untargeted attack, that must also evade the detector; the original image is returned where it fails.
 
-    So a success of `inner` that is detected is not a success, whoever counts.
+    Raises ValueError if `inner` is targeted.
     """
 
     inner: Attack
@@ -46,21 +47,21 @@ class DetectorAware(Attack):
         found = x.clone()
         for label in y.unique().tolist():
             rows = y == label
-            found[rows] = self.inner(standing_for(f, label), x[rows], y[rows])
+            found[rows] = self.inner(merge_alarm(f, label), x[rows], y[rows])
         logits = f.query(found)
-        return chosen(is_adversarial(logits, y) & (logits.argmax(1) != logits.shape[1] - 1), found, x)
+        return select(is_adversarial(logits, y) & (logits.argmax(1) != logits.shape[1] - 1), found, x)
 
 
-def standing_for(f: Model, label: int) -> Model:
-    """x -> logits (N, K), those of f but the last, an alarm, which stands for `label` once another class leads.
+def merge_alarm(f: Model, label: int) -> Model:
+    """x -> logits (N, K) of f without the alarm; if x is misclassified, the logit of `label` is at least the alarm's.
 
-    Before that it would only be in the way: an attack that fears to be seen on its way would not set out.
+    While x is still classified as `label` the alarm is ignored, so that it does not stop the attack at the start.
     """
 
-    def view(x: Tensor) -> Tensor:
+    def merged(x: Tensor) -> Tensor:
         logits, alarm = (both := f(x))[:, :-1], both[:, -1]
         own = logits[:, label]
-        astray = logits.argmax(1) != label
-        return logits.select_scatter(torch.where(astray, torch.maximum(own, alarm), own), 1, label)
+        misclassified = logits.argmax(1) != label
+        return logits.select_scatter(torch.where(misclassified, torch.maximum(own, alarm), own), 1, label)
 
-    return view
+    return merged

@@ -1,11 +1,11 @@
-"""EAD, the elastic-net attack: Carlini and Wagner's objective with an L1 term, which leaves most pixels untouched.
+"""EAD, the elastic-net attack: Carlini and Wagner's objective with an L1 term, for sparse perturbations.
 
 Chen, Sharma, Zhang, Yi, Hsieh 2018, arXiv:1709.04114, Algorithm 1 (FISTA), equations 5-9.
 
-Departures, those of `carlini`: examples whose loss stalls get smaller steps and are dropped at the end, each search for
-c begins at the best success so far. The threshold is beta times the step, as in Beck and Teboulle's FISTA, where the
-paper's has no step; so beta is here the weight of the L1 term that is minimised. The paper's 0.01 with steps of 0.01 is
-1 here, and 3 makes smaller L1 norms.
+Departures, as in `carlini`: per-example step sizes that decay when the loss stalls, and each search for c starts from
+the best adversarial example so far. The soft threshold is beta times the step size, as in Beck and Teboulle's FISTA,
+where the paper's is beta alone; so beta is the weight of the L1 term in the objective. The paper's beta = 0.01 with
+steps of 0.01 corresponds to beta = 1 here; 3 gives smaller L1 norms.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attacks.carlini import LEAST, SHRINK, TOLERANCE, CarliniL2
+from attacks.carlini import LR_DECAY, MIN_LR_RATIO, TOLERANCE, CarliniL2
 from attacks.core.ball import scale
 from attacks.core.goal import Smallest
-from attacks.core.minimal import lacking, size
+from attacks.core.minimal import margin_loss, size
 from attacks.core.model import Victim
 from genlab.core.ranges import Positive, Steps
 
 
 @dataclass(frozen=True)
 class EAD(CarliniL2):
-    """min |d|_2^2 + beta |d|_1 + c * max(lead + confidence, 0) by FISTA with steps of lr, in the box.
+    """min |d|_2^2 + beta |d|_1 + c * max(margin + confidence, 0) by FISTA with step size lr, in the box [0, 1].
 
-    rule: which success counts as the smallest, by "l1" or by "en", the elastic net |d|_2^2 + beta |d|_1.
+    rule: decision rule for the smallest adversarial example, "l1" or "en", the elastic net |d|_2^2 + beta |d|_1.
     """
 
     steps: Steps = 500
@@ -40,7 +40,7 @@ class EAD(CarliniL2):
     def _elastic(self, d: Tensor) -> Tensor:
         return d.flatten(1).square().sum(1) + self.beta * size(d, "l1")
 
-    def _attempt(self, f: Victim, x: Tensor, y: Tensor, start: Tensor, c: Tensor) -> tuple[Smallest, Tensor]:
+    def _minimise(self, f: Victim, x: Tensor, y: Tensor, start: Tensor, c: Tensor) -> tuple[Smallest, Tensor]:
         found, ended = Smallest(x), torch.zeros_like(y, dtype=torch.bool)
         rows, recent = torch.arange(len(x), device=x.device), ended.clone()
         at = slack = start  # slack: the extrapolated point, where gradients are taken
@@ -49,20 +49,20 @@ class EAD(CarliniL2):
         for step in range(self.steps):
             logits = f(slack.requires_grad_())
             d = slack - x
-            lost = c * lacking(logits, y, self.targeted, self.confidence).clamp_min(0)
+            lost = c * margin_loss(logits, y, self.targeted, self.confidence).clamp_min(0)
             smooth = d.flatten(1).square().sum(1) + lost
             grad = f.gradient(smooth.sum(), slack)
             slack, d = slack.detach(), d.detach()
-            hit = self._judge(logits, y)
+            is_adv = self._is_adversarial(logits, y)
             rule = self._elastic(d) if self.rule == "en" else size(d, "l1")
-            found.offer(rows, slack, hit, rule)
-            recent |= hit
+            found.offer(rows, slack, is_adv, rule)
+            recent |= is_adv
             ended[rows] = recent
             lowest = torch.minimum(lowest, self._elastic(d) + lost.detach())
             if step % self.patience == self.patience - 1:
                 stalled = lowest >= (1 - TOLERANCE) * before
-                rate = torch.where(stalled, SHRINK * rate, rate)
-                keep = ~stalled | (recent & (rate > LEAST * self.lr))
+                rate = torch.where(stalled, LR_DECAY * rate, rate)
+                keep = ~stalled | (recent & (rate > MIN_LR_RATIO * self.lr))
                 before, recent = lowest, torch.zeros_like(recent)
                 if not keep.all():
                     if not keep.any():

@@ -1,8 +1,8 @@
-"""An attack on the explanation: the map moves, the answer stays; Ghorbani, Abid, Zou 2019, arXiv:1710.10547.
+"""Attack on an explanation: changes the saliency map, not the prediction; Ghorbani, Abid, Zou 2019, arXiv:1710.10547.
 
-Algorithm 1: the pixels that a saliency map holds for the most important ones are made unimportant (the paper's top-k
-attack) within a ball, while the model goes on naming the same class. The slope of a ReLU network is constant in pieces,
-so its own slope is taken with softplus in place of ReLU (the paper's section 2); what counts is the map of the model.
+Algorithm 1, top-k attack: the most important pixels of the saliency map are made unimportant within a ball, while the
+predicted class stays the same. The gradient of a ReLU network is piecewise constant, so the gradient of the saliency
+map is computed with softplus in place of ReLU (section 2); success is measured on the saliency map of the model itself.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from genlab.explain.measure import brightest
 
 
 @contextmanager
-def smooth(model: Model, beta: float) -> Iterator[None]:
-    """Every nn.ReLU of the model is softplus(beta x) / beta meanwhile: its slope has slopes."""
+def relu_as_softplus(model: Model, beta: float) -> Iterator[None]:
+    """Inside the context every nn.ReLU of the model computes softplus(beta x) / beta, which has second derivatives."""
     layers = [m for m in model.modules() if isinstance(m, nn.ReLU)] if isinstance(model, nn.Module) else []
     try:
         for layer in layers:
@@ -34,48 +34,48 @@ def smooth(model: Model, beta: float) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            del layer.forward  # the class's own is seen again
+            del layer.forward  # restores the method of the class
 
 
 @dataclass(frozen=True)
 class ExplanationAttack(Attack):
-    """Images whose saliency map is another one, though the model answers as before; y is not read.
+    """Lowers the share of the saliency map on the originally most important pixels; y is not used.
 
-    What is returned was classified as x was; an image for which no step keeps that is returned as it came.
+    Results are classified as x; an image for which no step keeps the predicted class is returned unchanged.
     """
 
     ball: Ball
     steps: Steps = 100
     step_size: Positive | None = None
-    """none: four times eps over the number of steps"""
+    """in the norm of the ball; None: 4 * eps / steps"""
     share: Annotated[float, Range(0, 1, above=True)] = 0.1
-    """of the pixels, those that are to lose their importance"""
+    """fraction of the pixels, the most important ones, that are attacked (k of the paper over the number of pixels)"""
     keep: Weight = 0.1
-    """weight of the cross-entropy of the model's own answer, beside the share of the map, in [0, 1]"""
+    """weight of the cross-entropy of the predicted class, beside the share of the map, which is in [0, 1]"""
     beta: Positive = 10.0
     """sharpness of the softplus"""
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        answer = f.query(x).argmax(1)
-        top = brightest(saliency(f, x, answer), self.share)
+        predicted = f.query(x).argmax(1)
+        top = brightest(saliency(f, x, predicted), self.share)
         size = 4 * self.ball.eps / self.steps if self.step_size is None else self.step_size
         adv, best, least = x.clone(), x.clone(), x.new_full((len(x),), torch.inf)
         for _ in range(self.steps):
             point = adv.requires_grad_()
-            with smooth(f.model, self.beta):
+            with relu_as_softplus(f.model, self.beta):
                 logits = f(point)
-                spoken = logits.gather(1, answer[:, None]).sum()
-                (slope,) = torch.autograd.grad(spoken, point, create_graph=True)
-                stays = cross_entropy(logits, answer, reduction="none")
-                cost = self._important(slope.abs().sum(1), top) + self.keep * stays
+                score = logits.gather(1, predicted[:, None]).sum()
+                (grad,) = torch.autograd.grad(score, point, create_graph=True)
+                loss = cross_entropy(logits, predicted, reduction="none")
+                cost = self._share_on(grad.abs().sum(1), top) + self.keep * loss
                 down = self.ball.steepest(-f.gradient(cost.sum(), point))
             adv = (x + self.ball.project(adv.detach() + size * down - x)).clamp(0, 1)
-            left = self._important(saliency(f, adv, answer), top)
-            better = is_adversarial(f.query(adv), answer, targeted=True) & (left < least)
-            best[better], least[better] = adv[better], left[better]
+            share = self._share_on(saliency(f, adv, predicted), top)
+            better = is_adversarial(f.query(adv), predicted, targeted=True) & (share < least)
+            best[better], least[better] = adv[better], share[better]
         return best
 
     @staticmethod
-    def _important(maps: Tensor, top: Tensor) -> Tensor:
-        """(N,): the part of a map (N, H, W) that lies on the pixels `top`."""
+    def _share_on(maps: Tensor, top: Tensor) -> Tensor:
+        """(N,): the share of a map (N, H, W) that lies on the pixels `top` (N, H, W)."""
         return (maps * top).flatten(1).sum(1) / maps.flatten(1).sum(1).clamp_min(torch.finfo(maps.dtype).tiny)

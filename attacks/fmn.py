@@ -1,9 +1,9 @@
-"""FMN, the fast minimum-norm attack: a step along the gradient, then back into a ball that follows the boundary.
+"""FMN, the fast minimum-norm attack: gradient steps projected onto a ball whose radius is adapted.
 
-Pintor, Roli, Brendel, Biggio 2021, arXiv:2102.12827, Algorithm 1: the ball's radius is estimated from the linearised
-lead until the first success, then grows by the factor 1 + gamma while the label leads and shrinks by 1 - gamma while it
-does not; gamma and the step fall by a cosine. Departure: entries of the gradient that point out of the box count as
-zero, otherwise most of a step, and of the estimate, is lost to clipping.
+Pintor, Roli, Brendel, Biggio 2021, arXiv:2102.12827, Algorithm 1: until the first success the radius is
+estimated from the linearised margin; then it grows by the factor 1 + gamma while the example is not adversarial and
+shrinks by 1 - gamma while it is. gamma and the step size follow a cosine schedule. Departure: entries of the gradient
+that point out of the box [0, 1] are set to zero, otherwise most of a step, and of the estimate, is lost to clipping.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attacks.core.ball import scale
 from attacks.core.goal import Smallest
-from attacks.core.minimal import fooled, lacking, size
+from attacks.core.minimal import clearly_adversarial, margin_loss, size
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Positive, Range, Steps
 
@@ -27,7 +27,7 @@ DUAL: dict[Norm, Norm] = {"l1": "linf", "l2": "l2", "linf": "l1"}
 
 @dataclass(frozen=True)
 class FMN(Attack):
-    """Towards the smallest change in `norm` "l2", "linf" or "l1"; step_size is the L2 length of the first step."""
+    """Smallest perturbation in `norm` "l2", "linf" or "l1"; step_size: L2 norm of the first step."""
 
     steps: Steps = 100
     step_size: Positive = 1.0
@@ -37,11 +37,11 @@ class FMN(Attack):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best = Smallest(x)
-        best.offer(slice(None), x, fooled(f.query(x), y, self.targeted), x.new_zeros(len(x)))
-        rows = (~best.hit).nonzero().squeeze(1)
+        best.offer(slice(None), x, clearly_adversarial(f.query(x), y, self.targeted), x.new_zeros(len(x)))
+        rows = (~best.is_adv).nonzero().squeeze(1)
         if len(rows):
             found = self._search(f, x[rows], y[rows])
-            best.offer(rows, found.x, found.hit, found.size)
+            best.offer(rows, found.x, found.is_adv, found.size)
         return best.x
 
     def _search(self, f: Victim, x: Tensor, y: Tensor) -> Smallest:
@@ -51,26 +51,26 @@ class FMN(Attack):
             last = step == self.steps
             with torch.set_grad_enabled(not last):
                 logits = f(at.requires_grad_(not last))
-            hit, length = fooled(logits.detach(), y, self.targeted), size(at.detach() - x, self.norm)
-            best.offer(slice(None), at.detach(), hit, length)
+            is_adv, length = clearly_adversarial(logits.detach(), y, self.targeted), size(at.detach() - x, self.norm)
+            best.offer(slice(None), at.detach(), is_adv, length)
             if last:
                 break
-            lead = lacking(logits, y, self.targeted)
-            grad = f.gradient(lead.sum(), at)
-            at, lead = at.detach(), lead.detach().to(x.dtype).nan_to_num(0.0).clamp_min(0)
+            loss = margin_loss(logits, y, self.targeted)
+            grad = f.gradient(loss.sum(), at)
+            at, loss = at.detach(), loss.detach().to(x.dtype).nan_to_num(0.0).clamp_min(0)
             grad = torch.where((grad > 0) & (at <= 0) | (grad < 0) & (at >= 1), 0, grad)
-            fall = (1 + math.cos(math.pi * step / self.steps)) / 2
-            gamma, rate = 1e-3 + (self.gamma - 1e-3) * fall, self.step_size * (0.01 + 0.99 * fall)
-            slope = size(grad, DUAL[self.norm]).clamp_min(torch.finfo(grad.dtype).tiny)
-            grown = torch.where(best.hit, radius * (1 + gamma), length + lead / slope)
-            radius = torch.where(hit, torch.minimum(radius * (1 - gamma), best.size), grown)
+            decay = (1 + math.cos(math.pi * step / self.steps)) / 2
+            gamma, rate = 1e-3 + (self.gamma - 1e-3) * decay, self.step_size * (0.01 + 0.99 * decay)
+            dual_norm = size(grad, DUAL[self.norm]).clamp_min(torch.finfo(grad.dtype).tiny)
+            grown = torch.where(best.is_adv, radius * (1 + gamma), length + loss / dual_norm)
+            radius = torch.where(is_adv, torch.minimum(radius * (1 - gamma), best.size), grown)
             unit = scale(grad, 1 / size(grad, "l2").clamp_min(torch.finfo(grad.dtype).tiny))
-            at = (x + project(at - scale(unit, torch.full_like(slope, rate)) - x, radius, self.norm)).clamp(0, 1)
+            at = (x + project(at - scale(unit, torch.full_like(dual_norm, rate)) - x, radius, self.norm)).clamp(0, 1)
         return best
 
 
 def project(d: Tensor, radius: Tensor, norm: str) -> Tensor:
-    """The nearest perturbation (N, ...) of at most `radius` (N,) in "l1", "l2" or "linf".
+    """Projection of d (N, ...) onto the ball of `radius` (N,) in "l1", "l2" or "linf".
 
     L1: soft thresholding at the level found by sorting (Duchi et al. 2008, "Efficient projections onto the l1-ball").
     """
@@ -87,7 +87,7 @@ def project(d: Tensor, radius: Tensor, norm: str) -> Tensor:
 
 @dataclass(frozen=True)
 class FMNLinf(FMN):
-    """FMN that counts the largest change of a pixel."""
+    """FMN in the L-infinity norm."""
 
     step_size: Positive = 10.0
     norm: Norm = "linf"
@@ -95,6 +95,6 @@ class FMNLinf(FMN):
 
 @dataclass(frozen=True)
 class FMNL1(FMN):
-    """FMN that counts the sum of all changes."""
+    """FMN in the L1 norm."""
 
     norm: Norm = "l1"

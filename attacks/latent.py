@@ -1,7 +1,7 @@
-"""Adversarial images among those that a generator draws, against a purifier that draws its inputs again (Defense-GAN).
+"""Attack on Defense-GAN: adversarial examples on the manifold of the purifier's generator.
 
-Athalye, Carlini, Wagner 2018, arXiv:1802.00420, section 5.4.2: what the generator can draw, the purifier leaves as it
-is. Departure: the paper measures how far the nearest such image is; here it has to be inside a ball.
+Athalye, Carlini, Wagner 2018, arXiv:1802.00420, section 5.4.2: images that the generator can produce are not changed by
+the purifier. Departure: the paper measures the distance of the nearest such image; here it must lie in a ball.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from genlab.latent.edit import descend, invert
 
 
 @dataclass(frozen=True)
-class Latent(Attack):
-    """argmin_z max(0, confidence + margin of classifier(G(z))) + weight |what of G(z) - x is outside the ball|^2.
+class LatentAttack(Attack):
+    """min_z max(0, confidence + margin of classifier(G(z))) + weight * squared L2 distance of G(z) from the ball at x.
 
-    From every point where the purifier's own descents from x end, for `steps` steps; every G(z), brought into the ball,
-    is shown to the model, and the best is kept: x (N, C, H, W) of the generator's size in [0, 1] -> the same.
+    x (N, C, H, W) of the generator's image size. One optimisation of `steps` steps starts at each latent to which the
+    purifier inverts x (one per restart); G(z) is projected into the ball and classified by the attacked model, and the
+    best result is kept.
 
-    purifier, classifier: those that the attacked model is made of. confidence: lead in logits to be reached. weight: in
-    logits per squared pixel outside the ball.
+    purifier, classifier: the parts of the attacked model. confidence: logit margin to be reached. weight: in logits per
+    squared pixel.
     """
 
     ball: Ball

@@ -1,6 +1,6 @@
-"""The control of every experiment: noise as large as an attack may use, drawn without a look at the model.
+"""Random-noise baseline: noise of the largest size that the ball allows, independent of the model.
 
-An attack that does no better than this has found nothing.
+An attack whose success rate is not above that of this baseline is not effective.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from genlab.core.ranges import Seed
 
 
 @dataclass(frozen=True)
-class Noise(Attack):
-    """x plus random noise on the surface of the ball (L-infinity: random signs times eps); no query, no gradient."""
+class RandomNoise(Attack):
+    """x plus random noise on the surface of the ball (L-infinity: random signs times eps); no queries, no gradients."""
 
     ball: Ball
     seed: Seed = 0

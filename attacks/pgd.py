@@ -3,11 +3,11 @@
 FGSM: Goodfellow, Shlens, Szegedy 2015, arXiv:1412.6572. I-FGSM (BIM): Kurakin, Goodfellow, Bengio 2017,
 arXiv:1607.02533. MI-FGSM: Dong et al. 2018, arXiv:1710.06081, Algorithm 1. PGD: Madry et al. 2018, arXiv:1706.06083.
 
-Departures. (1) The papers return the last iterate; here (`keep_best`) each example gets its best one: an iterate that
-fools the model before one that does not, then the higher loss. So the loss is never below that of the walk's start, and
-a success is never walked away from. It costs one forward pass for the last iterate, none for the others. FGSM keeps the
-paper's letter and its single pass, so it may overshoot. (2) Any ball, not only L-infinity.
-(3) `early_stop` drops examples from the batch once they are fooled: same verdicts, far fewer passes.
+Departures. (1) The papers return the last iterate; with `keep_best` each example gets its best iterate: adversarial
+ones first, then the one with the highest loss. So the loss is never below that at the start, and a success is never
+lost. This costs one extra forward pass, for the last iterate. FGSM follows the paper, with a single pass, and may
+overshoot. (2) Any ball, not only L-infinity. (3) `early_stop` drops examples from the batch once they are
+misclassified: the same success rate with far fewer passes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from genlab.core.ranges import Positive, Seed, Share, Steps
 class PGD(Attack):
     """x <- project(x + step_size * steepest(gradient of the loss)).
 
-    step_size is in the norm of the ball; None means 2.5 * eps / steps, which reaches any point of the ball from any
-    other. `at(eps)` keeps an explicit step_size. restarts > 1 walks from other random points and keeps the best.
+    step_size: in the norm of the ball; None: 2.5 * eps / steps, so that any point of the ball can be reached from any
+    other. `at(eps)` keeps an explicit step_size. restarts: runs from different random points, of which the best result
+    is kept. early_stop: misclassified examples leave the batch. keep_best: return the best iterate, not the last.
+    Raises ValueError for restarts > 1 without random_start.
     """
 
     ball: Ball
@@ -42,14 +44,14 @@ class PGD(Attack):
     early_stop: bool = False
     keep_best: bool = True
     seed: Seed = 0
-    reach: ClassVar[float] = 2.5  # length of the default walk, in eps
+    reach: ClassVar[float] = 2.5  # total length of the default steps, in eps
 
     def check_relations(self) -> None:
         if self.restarts > 1 and not self.random_start:
             raise ValueError(f"restarts must be 1 without random_start, got {self.restarts}.")
 
     def objective(self, logits: Tensor, y: Tensor) -> Tensor:
-        """(N,), to be raised: how far each example is from its label or, if targeted, how near."""
+        """(N,), to be maximised: the cross-entropy of y, negated if targeted."""
         loss = cross_entropy(logits, y)
         return -loss if self.targeted else loss
 
@@ -61,29 +63,29 @@ class PGD(Attack):
 
     def _walk(self, f: Victim, x: Tensor, y: Tensor, best: Best, restart: int) -> None:
         size = self.reach * self.ball.eps / self.steps if self.step_size is None else self.step_size
-        judge = self.keep_best or self.early_stop or self.restarts > 1
-        rows: Tensor | slice = slice(None)  # the examples that are still walking
+        track_best = self.keep_best or self.early_stop or self.restarts > 1
+        rows: Tensor | slice = slice(None)  # the examples that are still attacked
         if self.early_stop:
-            rows = (~best.hit).nonzero().squeeze(1)
+            rows = (~best.is_adv).nonzero().squeeze(1)
             x, y = x[rows], y[rows]
         adv = (x + self.ball.random(x, self.seed, restart)).clamp_(0, 1) if self.random_start else x.clone()
         velocity = torch.zeros_like(x) if self.momentum else None
 
-        for step in range(self.steps + judge):
+        for step in range(self.steps + track_best):
             if len(x) == 0:
                 return
-            last = step == self.steps  # this pass only judges the last iterate
+            last = step == self.steps  # this pass only evaluates the last iterate
             logits = f.query(adv) if last else f(adv.requires_grad_())
             objective = self.objective(logits, y)
-            hit = is_adversarial(logits, y, self.targeted)
-            if judge:
-                best.offer(rows, adv.detach(), hit, objective.detach())
-            if last or (self.early_stop and hit.all()):
+            is_adv = is_adversarial(logits, y, self.targeted)
+            if track_best:
+                best.offer(rows, adv.detach(), is_adv, objective.detach())
+            if last or (self.early_stop and is_adv.all()):
                 return
             grad = f.gradient(objective.sum(), adv)
             adv = adv.detach()
-            if isinstance(rows, Tensor) and hit.any():
-                keep = (~hit).nonzero().squeeze(1)
+            if isinstance(rows, Tensor) and is_adv.any():
+                keep = (~is_adv).nonzero().squeeze(1)
                 x, y, adv, grad, rows = x[keep], y[keep], adv[keep], grad[keep], rows[keep]
                 velocity = velocity if velocity is None else velocity[keep]
             if velocity is not None:
@@ -96,7 +98,7 @@ class PGD(Attack):
 
 @dataclass(frozen=True)
 class FGSM(PGD):
-    """One step of length eps from the clean image; one forward and one backward pass."""
+    """One step of length eps from the clean image; one forward and one backward pass (Goodfellow et al. 2015)."""
 
     steps: Steps = 1
     random_start: bool = False
@@ -106,17 +108,14 @@ class FGSM(PGD):
 
 @dataclass(frozen=True)
 class IFGSM(PGD):
-    """PGD from the clean image instead of a random point (Kurakin et al. take steps of 1/255)."""
+    """PGD that starts at the clean image instead of a random point; Kurakin et al. use steps of 1/255."""
 
     random_start: bool = False
 
 
 @dataclass(frozen=True)
 class MIFGSM(IFGSM):
-    """Along a running sum of gradients, each divided by its L1 norm: g <- momentum * g + grad / |grad|_1.
-
-    Steps of eps / steps, the paper's.
-    """
+    """I-FGSM with momentum: g <- momentum * g + grad / |grad|_1; steps of eps / steps, as in the paper."""
 
     momentum: Share = 1.0
     reach: ClassVar[float] = 1.0

@@ -1,4 +1,7 @@
-"""The plugin of `genlab`: a command and names with one line each, without importing torch; and two builders."""
+"""The plugin of `genlab`: the `attack` command, lists of attacks, defences and methods, and builders by name.
+
+Importing this file does not import torch.
+"""
 
 from __future__ import annotations
 
@@ -19,75 +22,90 @@ if TYPE_CHECKING:
 
 COMMANDS = {"attack": ("attacks.cli:main", "attack a trained classifier: success rates, with and without defences")}
 
-# name -> ("module:attribute", one line). An attack is a dataclass; a defence is called as target(model, **options).
+# name -> ("module:attribute", description). An attack is a dataclass; a defence is called as defence(model, **options).
 ATTACKS: dict[str, tuple[str, str]] = {
     "fgsm": ("attacks.pgd:FGSM", "one signed-gradient step of length eps"),
-    "ifgsm": ("attacks.pgd:IFGSM", "many small steps from the clean image (BIM)"),
-    "mifgsm": ("attacks.pgd:MIFGSM", "I-FGSM along a running sum of gradients"),
-    "pgd": ("attacks.pgd:PGD", "projected gradient ascent from a random point"),
-    "apgd": ("attacks.auto_pgd:AutoPGD", "Auto-PGD, which finds its own step sizes"),
-    "apgd-t": ("attacks.auto_pgd:AutoPGDT", "Auto-PGD towards the nine likeliest wrong classes in turn"),
-    "auto": ("attacks.auto:Auto", "APGD, APGD-T and Square, each on what is left"),
-    "transferable": ("attacks.transferable:Transferable", "momentum, diverse inputs, smoothed gradients"),
-    "spatial": ("attacks.spatial:Spatial", "pixels move along a smooth flow; no eps"),
-    "one-pixel": ("attacks.one_pixel:OnePixel", "a few pixels found by differential evolution; no eps, no gradient"),
-    "patch": ("attacks.patch:Patch", "one patch for all images, learnt beforehand; no eps"),
-    "spsa": ("attacks.spsa:SPSA", "score-based: differences along random signs, Adam"),
-    "nes": ("attacks.spsa:NES", "score-based: differences along normal directions, steps along their mean"),
-    "square": ("attacks.square:Square", "score-based: random search that repaints squares"),
-    "hopskipjump": ("attacks.hopskipjump:HopSkipJump", "decision-based: along the boundary to the smallest L2; no eps"),
-    "hopskipjump-linf": ("attacks.hopskipjump:HopSkipJumpLinf", "decision-based: to the smallest change of a pixel"),
-    "universal": ("attacks.universal:Universal", "one perturbation for all images, summed up by DeepFool"),
-    "universal-gradient": ("attacks.universal:UniversalGradient", "one perturbation for all images, by descent"),
-    "universal-targeted": ("attacks.universal:UniversalTargeted", "one perturbation, all images taken for one class"),
+    "ifgsm": ("attacks.pgd:IFGSM", "iterative FGSM from the clean image (BIM)"),
+    "mifgsm": ("attacks.pgd:MIFGSM", "I-FGSM with momentum"),
+    "pgd": ("attacks.pgd:PGD", "projected gradient ascent from a random start"),
+    "apgd": ("attacks.auto_pgd:AutoPGD", "Auto-PGD: PGD with adaptive step size"),
+    "apgd-t": ("attacks.auto_pgd:AutoPGDT", "Auto-PGD, targeted DLR loss towards the 9 likeliest wrong classes"),
+    "auto": ("attacks.auto:Auto", "AutoAttack: APGD, APGD-T and Square, each on the images not yet fooled"),
+    "transferable": (
+        "attacks.transferable:Transferable",
+        "transfer attack: momentum, diverse inputs, translation-invariant gradients",
+    ),
+    "spatial": ("attacks.spatial:Spatial", "stAdv: resampling along a smooth flow field; no eps"),
+    "one-pixel": ("attacks.one_pixel:OnePixel", "score-based: few pixels by differential evolution; no eps"),
+    "patch": ("attacks.patch:Patch", "adversarial patch, trained beforehand; no eps"),
+    "spsa": ("attacks.spsa:SPSA", "score-based: finite differences along random signs, Adam"),
+    "nes": ("attacks.spsa:NES", "score-based: finite differences along Gaussian directions"),
+    "square": ("attacks.square:Square", "score-based: random search over squares"),
+    "hopskipjump": ("attacks.hopskipjump:HopSkipJump", "decision-based: minimal L2 perturbation; no eps"),
+    "hopskipjump-linf": (
+        "attacks.hopskipjump:HopSkipJumpLinf",
+        "decision-based: minimal L-infinity perturbation; no eps",
+    ),
+    "universal": ("attacks.universal:Universal", "universal perturbation: DeepFool steps, accumulated over images"),
+    "universal-gradient": (
+        "attacks.universal:UniversalGradient",
+        "universal perturbation by stochastic gradient ascent",
+    ),
+    "universal-targeted": ("attacks.universal:UniversalTargeted", "universal perturbation towards one target class"),
     "universal-count": (
         "attacks.universal:UniversalCount",
-        "one perturbation, at one class, then at the number fooled",
+        "universal perturbation: targeted, then on the smoothed fooling rate",
     ),
-    "universal-generator": ("attacks.universal:UniversalGenerator", "one perturbation, drawn by a trained network"),
-    "surrogate": ("attacks.surrogate:Surrogate", "PGD on a network of one's own, trained on the target's answers"),
-    "deepfool": ("attacks.deepfool:DeepFool", "to the nearest boundary in L2, linear step by linear step"),
-    "deepfool-linf": ("attacks.deepfool:DeepFoolLinf", "DeepFool for the largest change of a pixel"),
-    "cw-l2": ("attacks.carlini:CarliniL2", "Carlini and Wagner's smallest change in L2"),
-    "cw-linf": ("attacks.carlini:CarliniLinf", "Carlini and Wagner's smallest largest change"),
-    "cw-l0": ("attacks.carlini:CarliniL0", "Carlini and Wagner's fewest changed entries"),
-    "ead": ("attacks.elastic_net:EAD", "elastic net: a small and sparse change"),
-    "lbfgs": ("attacks.lbfgs:LBFGS", "the first attack: L-BFGS on size and cross-entropy, in the box"),
-    "jsma": ("attacks.jsma:JSMA", "saliency map: few pixels, pushed to their limit in pairs"),
-    "fmn": ("attacks.fmn:FMN", "fast minimum norm in L2: a ball that follows the boundary"),
-    "fmn-linf": ("attacks.fmn:FMNLinf", "fast minimum norm for the largest change"),
-    "fmn-l1": ("attacks.fmn:FMNL1", "fast minimum norm for the sum of changes"),
-    "noise": ("attacks.noise:Noise", "the control: random noise of the same size"),
+    "universal-generator": ("attacks.universal:UniversalGenerator", "universal perturbation from a generator network"),
+    "surrogate": (
+        "attacks.surrogate:Surrogate",
+        "transfer attack: PGD on a surrogate trained on the target's predictions",
+    ),
+    "deepfool": ("attacks.deepfool:DeepFool", "minimal L2 perturbation by repeated linearisation; no eps"),
+    "deepfool-linf": ("attacks.deepfool:DeepFoolLinf", "DeepFool in L-infinity; no eps"),
+    "cw-l2": ("attacks.carlini:CarliniL2", "Carlini-Wagner, minimal L2 perturbation; no eps"),
+    "cw-linf": ("attacks.carlini:CarliniLinf", "Carlini-Wagner, minimal L-infinity perturbation; no eps"),
+    "cw-l0": ("attacks.carlini:CarliniL0", "Carlini-Wagner, fewest changed pixels; no eps"),
+    "ead": ("attacks.elastic_net:EAD", "elastic-net attack: minimal L1 perturbation; no eps"),
+    "lbfgs": ("attacks.lbfgs:LBFGS", "minimal L2 perturbation by L-BFGS (Szegedy et al. 2014); no eps"),
+    "jsma": ("attacks.jsma:JSMA", "Jacobian-based saliency map: few pixels, changed in pairs; no eps"),
+    "fmn": ("attacks.fmn:FMN", "fast minimum-norm attack in L2; no eps"),
+    "fmn-linf": ("attacks.fmn:FMNLinf", "fast minimum-norm attack in L-infinity; no eps"),
+    "fmn-l1": ("attacks.fmn:FMNL1", "fast minimum-norm attack in L1; no eps"),
+    "noise": ("attacks.noise:RandomNoise", "baseline: random noise of norm eps"),
 }
 BALLS: dict[str, tuple[str, str]] = {
-    "linf": ("attacks.core.ball:Linf", "no pixel moves by more than eps"),
-    "l2": ("attacks.core.ball:L2", "the Euclidean length of the change is at most eps"),
+    "linf": ("attacks.core.ball:Linf", "every pixel changes by at most eps"),
+    "l2": ("attacks.core.ball:L2", "the Euclidean norm of the perturbation is at most eps"),
 }
 DEFENCES: dict[str, tuple[str, str]] = {
-    "none": ("attacks.plugin:undefended", "the model itself"),
-    "mean": ("attacks.defences.smoothing:Mean.defend", "k x k average, k=3"),
+    "none": ("attacks.plugin:undefended", "no defence"),
+    "mean": ("attacks.defences.smoothing:Mean.defend", "k x k mean filter, k=3"),
     "gaussian": ("attacks.defences.smoothing:Gaussian.defend", "Gaussian blur, sigma=1"),
-    "median": ("attacks.defences.smoothing:Median.defend", "k x k median, k=3"),
-    "bits": ("attacks.defences.smoothing:BitDepth.defend", "fewer grey levels, bits=3"),
-    "jpeg": ("attacks.defences.smoothing:JPEG.defend", "through a JPEG file and back, quality=75"),
-    "bilateral": ("attacks.defences.denoising:Bilateral.defend", "k x k means of pixels that are alike, k=5"),
-    "non-local": ("attacks.defences.denoising:NonLocalMeans.defend", "means of pixels whose patches are alike, k=7"),
-    "tv": ("attacks.defences.denoising:TotalVariation.defend", "least total variation nearby, weight=0.1"),
-    "resize-pad": ("attacks.defences.random:ResizePad.defend", "random size and place, reach=1.1"),
-    "smoothed": ("attacks.defences.randomised_smoothing:Smoothed.defend", "the vote under Gaussian noise, sigma=0.25"),
+    "median": ("attacks.defences.smoothing:Median.defend", "k x k median filter, k=3"),
+    "bits": ("attacks.defences.smoothing:BitDepth.defend", "bit-depth reduction, bits=3"),
+    "jpeg": ("attacks.defences.smoothing:JPEG.defend", "JPEG compression, quality=75"),
+    "bilateral": ("attacks.defences.denoising:Bilateral.defend", "k x k bilateral filter, k=5"),
+    "non-local": ("attacks.defences.denoising:NonLocalMeans.defend", "non-local means in a k x k window, k=7"),
+    "tv": ("attacks.defences.denoising:TotalVariation.defend", "total variation denoising, weight=0.1"),
+    "resize-pad": ("attacks.defences.random:ResizePad.defend", "random resizing and padding, max_scale=1.1"),
+    "smoothed": (
+        "attacks.defences.randomised_smoothing:Smoothed.defend",
+        "randomised smoothing with Gaussian noise, sigma=0.25",
+    ),
 }
 METHODS: dict[str, tuple[str, str]] = {
     "adversarial-training": (
         "attacks.defences.adversarial_training:AdversarialTrainingConfig",
-        "classifier that learns from its own adversarial images: PGD, FGSM, fast, free, TRADES",
+        "classifier trained on adversarial examples: PGD, FGSM, fast, free, TRADES",
     ),
     "noise-training": (
         "attacks.defences.randomised_smoothing:NoiseTrainingConfig",
-        "classifier that learns under Gaussian noise, to be smoothed and certified",
+        "classifier trained with Gaussian noise, for randomised smoothing",
     ),
     "interval-training": (
         "attacks.defences.interval:IntervalTrainingConfig",
-        "classifier certified by interval bounds",
+        "classifier trained by interval bound propagation (certified)",
     ),
 }
 
@@ -98,51 +116,55 @@ LISTS = {
 
 
 def attack(name: str, eps: float, norm: str = "linf", **options: Any) -> Attack:
-    """Attack `name` at eps pixels in `norm`; options are the fields of its dataclass, and may stand in the name, as in
-    pgd:steps=100."""
-    word, (name, more) = name, split(name, ATTACKS, "attack")
+    """Attack `name` with a ball of `norm` and radius eps, in pixels of [0, 1].
+
+    options: fields of its dataclass, which may also be part of the name, as in pgd:steps=100. Attacks without a ball
+    ignore eps. Raises ValueError for an unknown name, norm or option, or a value that is not allowed.
+    """
+    word, (name, more) = name, parse_options(name, ATTACKS, "attack")
     build, options = resolve(ATTACKS[name][0]), options | more
     ball = resolve(BALLS[choose(norm, BALLS, "norm")][0])(eps)
     fields = {f.name for f in dataclasses.fields(build) if f.init}
-    own = ("net", "lr") if "build" in fields else ()  # of the classifier that such an attack trains
+    own = ("net", "lr") if "build" in fields else ()  # options of the surrogate classifier
     for option in options:
         choose(option, sorted({*fields, *own} - {"ball", "build"}), f"option of {name}")
     if own:
-        config = _built(word, resolve(methods()["classifier"][0]), **{o: options.pop(o) for o in own if o in options})
+        config = _build(word, resolve(methods()["classifier"][0]), **{o: options.pop(o) for o in own if o in options})
         options["build"] = config.build
-    if "inner" in fields:  # an attack by means of another one
+    if "inner" in fields:  # an attack that runs another one
         options.setdefault("inner", resolve(ATTACKS["pgd"][0])(ball))
-    return _built(word, build, **({"ball": ball} if "ball" in fields else {}), **options)
+    return _build(word, build, **({"ball": ball} if "ball" in fields else {}), **options)
 
 
 def defence(name: str, model: nn.Module, **options: Any) -> nn.Module:
-    """The model behind defence `name`; options may stand in the name, as in median:k=5.
+    """The model defended by `name`; options may be part of the name, as in median:k=5.
 
-    Filters one after the other are written median:k=5+bits; the first is nearest to the image.
+    median:k=5+bits composes filters; the first is applied first. Raises ValueError for an unknown name or option, a
+    value that is not allowed, or a composition of defences that are not filters.
     """
-    parts = shields(name)
-    alone = [_built(name, resolve(DEFENCES[part][0]), model, **(options | more)) for part, more in parts]
-    if len(alone) == 1:
-        return alone[0]
+    parts = parse_defences(name)
+    defended = [_build(name, resolve(DEFENCES[part][0]), model, **(options | more)) for part, more in parts]
+    if len(defended) == 1:
+        return defended[0]
     from attacks.defences.smoothing import Composed, Filtered
 
-    for (part, _), shield in zip(parts, alone):
-        if not isinstance(shield, Filtered):
-            raise ValueError(f"only filters can follow one another, and {part} of {name!r} is none")
-    return Filtered(Composed(*(shield.filter for shield in alone)), model)
+    for (part, _), one in zip(parts, defended):
+        if not isinstance(one, Filtered):
+            raise ValueError(f"only filters can be composed, and {part} in {name!r} is not a filter")
+    return Filtered(Composed(*(one.filter for one in defended)), model)
 
 
-def shields(word: str) -> list[tuple[str, dict[str, Any]]]:
-    """`median:k=5+bits` -> name and options of each part."""
-    return [split(part, DEFENCES, "defence") for part in re.split(r"\+(?=[a-z])", word)]
+def parse_defences(word: str) -> list[tuple[str, dict[str, Any]]]:
+    """median:k=5+bits -> [("median", {"k": 5}), ("bits", {})]."""
+    return [parse_options(part, DEFENCES, "defence") for part in re.split(r"\+(?=[a-z])", word)]
 
 
 def undefended(model: nn.Module) -> nn.Module:
     return model
 
 
-def split(word: str, known: dict[str, tuple[str, str]], kind: str) -> tuple[str, dict[str, Any]]:
-    """`name:option=value:...` -> the name, which must be one of `known`, and its options."""
+def parse_options(word: str, known: dict[str, tuple[str, str]], kind: str) -> tuple[str, dict[str, Any]]:
+    """name:option=value:... -> the name, one of `known`, and its options. Raises ValueError otherwise."""
     name, *options = word.split(":")
     found = {}
     for option in options:
@@ -152,12 +174,12 @@ def split(word: str, known: dict[str, tuple[str, str]], kind: str) -> tuple[str,
         try:
             found[key] = literal_eval(value)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            found[key] = value  # a word
+            found[key] = value  # a string
     return choose(name, known, kind), found
 
 
-def _built(word: str, builder: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """builder(...); an option that it does not take, or a value that it may not have, is the user's to mend."""
+def _build(word: str, builder: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """builder(...), with errors about its options as ValueErrors that name `word`."""
     try:
         return builder(*arguments, **options)
     except TypeError as error:

@@ -1,10 +1,10 @@
-"""Spatially transformed examples: pixels keep their values and move, each along a flow of its own.
+"""Spatially transformed adversarial examples (stAdv): the image is resampled along a smooth flow field.
 
 Xiao et al. 2018, arXiv:1801.02612: bilinear sampling (equation 1), objective L_adv + tau * L_flow (equations 2 to 4).
 
-Departures. (1) Adam for every example alone instead of L-BFGS with a line search for all. (2) The walk goes on after
-its first success, returns the success with the least L_flow, and ends when that has not fallen for `patience` steps.
-(3) The root in L_flow is of a squared length plus 1e-8, since a zero flow has no gradient otherwise.
+Departures. (1) Adam per example instead of L-BFGS with a line search. (2) The optimisation continues after its first
+success, returns the adversarial example of the lowest L_flow, and stops when that has not fallen for `patience` steps.
+(3) 1e-8 is added under the square root in L_flow, which has no gradient at a zero flow otherwise.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from attacks.core.goal import Smallest, is_adversarial, margin
+from attacks.core.goal import Smallest, is_adversarial
+from attacks.core.minimal import signed_margin
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Range, Steps, Weight
 
-SMALL = 1e-8
+SMALL = 1e-8  # under the square root of L_flow
 
 
 def move(x: Tensor, flow: Tensor) -> Tensor:
-    """x (N, C, H, W) sampled at every pixel's place plus flow (N, 2, H, W), in pixels (down, right); edges repeat.
+    """x (N, C, H, W) sampled at each pixel's position plus flow (N, 2, H, W), in pixels (down, right); edges repeat.
 
-    Where the flow is NaN it is zero: sampling there is undefined, down to a crash of the process.
+    NaN in the flow is set to zero: sampling at NaN is undefined and may crash the process.
     """
     h, w = x.shape[2:]
     flow = flow.nan_to_num(0.0)
@@ -38,19 +39,20 @@ def move(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def roughness(flow: Tensor) -> Tensor:
-    """(N,): L_flow, the sum over neighbouring pixels of the length of the difference of their flows."""
+    """(N,): L_flow (equation 4), the sum over neighbouring pixels of the norm of the difference of their flows."""
 
     def each_way(difference: Tensor) -> Tensor:
         return (difference.square().sum(1) + SMALL).sqrt().sub(math.sqrt(SMALL)).flatten(1).sum(1)
 
-    return 2 * (each_way(flow.diff(dim=2)) + each_way(flow.diff(dim=3)))  # every pair counts from both of its ends
+    return 2 * (each_way(flow.diff(dim=2)) + each_way(flow.diff(dim=3)))  # the paper counts every pair twice
 
 
 @dataclass(frozen=True)
 class Spatial(Attack):
-    """x (N, C, H, W); no ball: the flow is as smooth as it can be, the pixels may change by anything.
+    """stAdv for x (N, C, H, W). No ball: the flow is smooth, but the change of a pixel is not bounded.
 
-    tau: weight of the flow's roughness. confidence: lead in logits to be reached. lr: Adam's, in pixels.
+    tau: weight of L_flow. confidence: logit margin to be reached. lr: learning rate of Adam, in pixels of displacement.
+    patience: steps without improvement after which an example stops. Raises ValueError if x is not (N, C, H, W).
     """
 
     steps: Steps = 200
@@ -62,25 +64,25 @@ class Spatial(Attack):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:
-            raise ValueError(f"pixels are moved in images (N, C, H, W), got shape {tuple(x.shape)}.")
+            raise ValueError(f"Spatial takes images (N, C, H, W), got shape {tuple(x.shape)}.")
         best, rows = Smallest(x), torch.arange(len(x), device=x.device)
         flow = x.new_zeros(len(x), 2, *x.shape[2:])
         first, second = torch.zeros_like(flow), torch.zeros_like(flow)  # Adam's moments
         waited = torch.zeros_like(rows)
         for step in range(self.steps + 1):
-            last = step == self.steps  # this pass only judges the last flow
+            last = step == self.steps  # this pass only evaluates the last flow
             flow = flow.detach().requires_grad_(not last)
             with torch.set_grad_enabled(not last):
                 moved = move(x, flow)
                 logits, rough = f(moved), roughness(flow)
-                lead = -margin(logits, y) if self.targeted else margin(logits, y)
-                objective = (lead + self.confidence).clamp_min(0) + self.tau * rough
-            hit = is_adversarial(logits, y, self.targeted) & (lead + self.confidence <= 0)
-            taken = best.offer(rows, moved.detach(), hit, rough.detach())
+                distance = signed_margin(logits, y, self.targeted)  # to the goal, in logits
+                objective = (distance + self.confidence).clamp_min(0) + self.tau * rough
+            is_adv = is_adversarial(logits, y, self.targeted) & (distance + self.confidence <= 0)
+            taken = best.offer(rows, moved.detach(), is_adv, rough.detach())
             if last:
                 break
             grad = f.gradient(objective.sum(), flow)
-            waited = torch.where(taken, 0, waited + best.hit[rows])
+            waited = torch.where(taken, 0, waited + best.is_adv[rows])
             keep = (waited < self.patience).nonzero().squeeze(1)
             if len(keep) == 0:
                 break

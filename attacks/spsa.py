@@ -3,9 +3,9 @@
 SPSA: Uesato et al. 2018, arXiv:1802.05666, Algorithm 1: random signs, Adam. NES: Ilyas et al. 2018, arXiv:1804.08598,
 Algorithm 1: normal directions in antithetic pairs, steps along the sign of a running mean.
 
-Departures. Both raise the margin (NES's paper: the probability of the target). What is asked is always an image: probes
-are clipped to [0, 1]. The original is asked first, every iterate is judged, and what fools the model is returned at
-once and asks no more. So an example that is never fooled costs 1 + steps * (2 * samples + 1) queries, where
+Departures. Both maximise the margin loss (NES's paper: the probability of the target). Probes are clipped to [0, 1], so
+every query is an image. The original and every iterate are queried, and an example stops as soon as it is adversarial.
+So an example that is never adversarial costs 1 + steps * (2 * samples + 1) queries, where
 steps = (queries - 1) // (2 * samples + 1), and no example costs more.
 """
 
@@ -23,23 +23,26 @@ from attacks.core.goal import Best, is_adversarial, margin
 from attacks.core.model import Attack, Victim, finite
 from genlab.core.ranges import Count, Positive, Range, Seed
 
-PAIRS = 16  # asked in one pass: fixed, so that sums never depend on the batch
-ROWS = 2048  # in one pass at most
+PAIRS = 16  # of probes per forward pass: fixed, so that sums do not depend on the batch
+ROWS = 2048  # largest batch of a forward pass
 
 
-def wide(x: Tensor) -> torch.dtype:
-    """The dtype of sums whose rounding must not show: float64 where the device has it."""
+def sum_dtype(x: Tensor) -> torch.dtype:
+    """dtype for sums over samples: float64 where the device supports it, else float32."""
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 
-def ask(f: Victim, x: Tensor) -> Tensor:
-    """Logits (N, K) by queries in passes of bounded size."""
+def query_in_chunks(f: Victim, x: Tensor) -> Tensor:
+    """Logits (N, K) of x (N, ...), in batches of bounded size."""
     return torch.cat([f.query(part) for part in x.split(ROWS)])
 
 
 @dataclass(frozen=True)
 class SPSA(Attack):
-    """samples: pairs of probes x ± sigma * direction per step; step_size: None means eps / 10."""
+    """queries: budget per example. samples: pairs of probes x ± sigma * direction per step. sigma: in pixels.
+    step_size: learning rate of Adam in pixels; None: eps / 10. Raises ValueError if queries < 2 * samples + 2, the cost
+    of one step.
+    """
 
     ball: Ball
     queries: Count = 5000
@@ -58,7 +61,7 @@ class SPSA(Attack):
         return noise.uniform(keys, shape, draw).sub_(0.5).sign_().add_(0.5).sign_()  # exactly 0.5 becomes 1
 
     def ascent(self, grad: Tensor, first: Tensor, second: Tensor, step: int) -> Tensor:
-        """The step of length about 1 per pixel (Adam), and both running means changed in place."""
+        """Adam's update direction (about 1 per pixel); updates both moments, first and second, in place."""
         first.mul_(0.9).add_(grad, alpha=0.1)
         second.mul_(0.99).addcmul_(grad, grad, value=0.01)
         root = (second / (1 - 0.99 ** (step + 1))).sqrt()
@@ -74,37 +77,40 @@ class SPSA(Attack):
                 grad = self._estimate(f, adv, y, keys, step)
                 adv = adv + size * self.ascent(grad, first, second, step - 1)
                 adv = (x + self.ball.project(adv - x)).clamp_(0, 1)
-            logits = ask(f, adv)
-            hit, value = is_adversarial(logits, y, self.targeted), self.objective(logits, y)
-            best.offer(rows, adv, hit, value)
-            if hit.any():
-                keep = (~hit).nonzero().squeeze(1)
+            logits = query_in_chunks(f, adv)
+            is_adv, value = is_adversarial(logits, y, self.targeted), self.objective(logits, y)
+            best.offer(rows, adv, is_adv, value)
+            if is_adv.any():
+                keep = (~is_adv).nonzero().squeeze(1)
                 x, y, keys, rows, adv, first, second = (v[keep] for v in (x, y, keys, rows, adv, first, second))
                 if len(x) == 0:
                     break
         return best.x
 
     def objective(self, logits: Tensor, y: Tensor) -> Tensor:
-        """(N,), to be raised."""
+        """(N,), to be maximised."""
         return margin(logits, y) if self.targeted else -margin(logits, y)
 
     def _estimate(self, f: Victim, adv: Tensor, y: Tensor, keys: Tensor, step: int) -> Tensor:
         """(N, ...): the mean of (objective(x + sigma u) - objective(x - sigma u)) u / (2 sigma) over the samples."""
-        n, total = len(adv), torch.zeros(adv.shape, dtype=wide(adv), device=adv.device).flatten(1)
+        n, total = len(adv), torch.zeros(adv.shape, dtype=sum_dtype(adv), device=adv.device).flatten(1)
         for start in range(0, self.samples, PAIRS):
             count = min(PAIRS, self.samples - start)
             u = self.directions(keys, (count, *adv.shape[1:]), step * self.samples + start).to(adv.dtype)
             probes = torch.cat([adv[:, None] + self.sigma * u, adv[:, None] - self.sigma * u], 1).clamp_(0, 1)
-            logits = ask(f, probes.flatten(0, 1))
+            logits = query_in_chunks(f, probes.flatten(0, 1))
             value = self.objective(logits, y.repeat_interleave(2 * count)).to(total.dtype).view(n, 2, count)
-            slope = finite(value[:, 0] - value[:, 1]) / (2 * self.sigma * self.samples)  # where both are answered
-            total += (slope[:, None] @ u.flatten(2).to(total.dtype)).squeeze(1)
+            derivative = finite(value[:, 0] - value[:, 1]) / (2 * self.sigma * self.samples)  # 0 if one is NaN
+            total += (derivative[:, None] @ u.flatten(2).to(total.dtype)).squeeze(1)
         return total.view_as(adv).to(adv.dtype)
 
 
 @dataclass(frozen=True)
 class NES(SPSA):
-    """Normal directions; the step is the steepest one of the ball along a running mean of the estimates."""
+    """Normal directions; steps along the steepest direction of the ball for a running mean of the estimates.
+
+    momentum: of the running mean.
+    """
 
     momentum: Annotated[float, Range(0, 1, below=True)] = 0.9
 

@@ -1,12 +1,12 @@
-"""Square attack: random search that repaints one square at a time and keeps what lowers the margin.
+"""Square attack: score-based random search that changes one square at a time and keeps what lowers the margin.
 
 Andriushchenko, Croce, Flammarion, Hein 2020, arXiv:1912.00049: Algorithm 1 with the proposals of Algorithms 2 (L-inf)
 and 3 (L2). Every candidate is on the surface of the ball before it is clipped.
 
-The walk lowers the margin or, if targeted, the cross-entropy of the target, as in the paper.
+The search minimises the margin or, if targeted, the cross-entropy of the target, as in the paper.
 
-Departures. The original is asked first, so the result is never worse than it and what is wrong already costs one query.
-What fools the model asks no more. An example that is never fooled costs exactly `queries`, none costs more.
+Departures. The original is queried first, so the result is never worse, and an example that is already misclassified
+costs one query. An example stops as soon as it is adversarial; one that never is costs exactly `queries`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from torch import Tensor
 
 from attacks.core import random as noise
 from attacks.core.ball import L2, Ball, Linf
-from attacks.core.goal import Best, chosen, cross_entropy, is_adversarial, margin
+from attacks.core.goal import Best, cross_entropy, is_adversarial, margin, select
 from attacks.core.model import Attack, Victim
-from attacks.spsa import wide
+from attacks.spsa import sum_dtype
 from genlab.core.ranges import Range, Seed
 
-HALVE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: when the painted share is halved
+HALVE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: when the share of the area is halved
 
 
 @dataclass(frozen=True)
 class Square(Attack):
-    """share: of the image's area that the first squares cover; None means 0.8 (L-inf) or 0.3 (L2)."""
+    """queries: budget per example. share: of the image's area that the first squares cover (p in the paper); None: 0.8
+    (L-inf) or 0.3 (L2). Raises ValueError for another ball, and if x is not (N, C, H, W).
+    """
 
     ball: Ball
     queries: Annotated[int, Range(2, 10**12)] = 5000
@@ -44,7 +46,7 @@ class Square(Attack):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:
-            raise ValueError(f"Square paints images (N, C, H, W), got shape {tuple(x.shape)}.")
+            raise ValueError(f"Square takes images (N, C, H, W), got shape {tuple(x.shape)}.")
         best, keys, rows = Best(x), noise.key(x, self.seed), torch.arange(len(x), device=x.device)
         adv, value = x, torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
         for query in range(self.queries):
@@ -56,29 +58,31 @@ class Square(Attack):
                 propose = self._repaint if isinstance(self.ball, Linf) else self._move_mass
                 new = (x + self.ball.project(propose(x, adv - x, keys, query))).clamp(0, 1)
             logits = f.query(new)
-            loss, hit = cross_entropy(logits, y), is_adversarial(logits, y, self.targeted)
+            loss, is_adv = cross_entropy(logits, y), is_adversarial(logits, y, self.targeted)
             found = (
                 (-loss if self.targeted else -margin(logits, y)).to(x.dtype).nan_to_num(-math.inf, math.inf, -math.inf)
             )
-            best.offer(rows, new, hit, -loss if self.targeted else loss)
-            better = (found > value) | (query == 1)  # the walk begins at the stripes, even where they are no gain
-            adv, value = chosen(better, new, adv), torch.where(better, found, value)
-            if hit.any():
-                keep = (~hit).nonzero().squeeze(1)
+            best.offer(rows, new, is_adv, -loss if self.targeted else loss)
+            better = (found > value) | (
+                query == 1
+            )  # the search starts at the stripes, even if they do not lower the margin
+            adv, value = select(better, new, adv), torch.where(better, found, value)
+            if is_adv.any():
+                keep = (~is_adv).nonzero().squeeze(1)
                 x, y, keys, rows, adv, value = (v[keep] for v in (x, y, keys, rows, adv, value))
                 if len(x) == 0:
                     break
         return best.x
 
     def _side(self, x: Tensor, query: int) -> int:
-        """The side of the square at this query."""
+        """Side in pixels of the square at this query."""
         at = 10_000 * (query - 2) / self.queries
         share = 0.8 if isinstance(self.ball, Linf) else 0.3
         share = (share if self.share is None else self.share) / 2 ** sum(at > h for h in HALVE)
         return max(1, min(round(math.sqrt(share * x.shape[2] * x.shape[3])), *x.shape[2:]))
 
     def _start(self, x: Tensor, keys: Tensor) -> Tensor:
-        """L-inf: vertical stripes of random sign. L2: a grid of 5 x 5 hills of random sign."""
+        """Initial perturbation. L-inf: vertical stripes of random sign. L2: a 5 x 5 grid of bumps of random sign."""
         _, c, h, w = x.shape
         if isinstance(self.ball, Linf):
             return (signs(keys, (c, 1, w), 1).to(x.dtype) * self.ball.eps).expand_as(x)
@@ -98,10 +102,10 @@ class Square(Attack):
         return torch.where(inside[:, None], paint, d)
 
     def _move_mass(self, x: Tensor, d: Tensor, keys: Tensor, query: int) -> Tensor:
-        """Algorithm 3: what a second square holds, and what eps leaves unused, becomes a pair of hills in the first."""
+        """Algorithm 3: moves the L2 budget of a second square, and what is unused, to a pair of bumps in the first."""
         side, (n, c, h, w) = max(self._side(x, query), min(3, *x.shape[2:])), x.shape
         where = corners(keys, h, w, side, 2, query)  # (N, 2, 2)
-        steps, full = torch.arange(side, device=x.device), d.to(wide(d))
+        steps, full = torch.arange(side, device=x.device), d.to(sum_dtype(d))
         one = torch.arange(n, device=x.device).view(-1, 1, 1, 1), torch.arange(c, device=x.device).view(1, -1, 1, 1)
         first, second = (
             (*one, (where[:, i, :1] + steps).view(n, 1, side, 1), (where[:, i, 1:] + steps).view(n, 1, 1, side))
@@ -120,24 +124,24 @@ class Square(Attack):
 
 
 def signs(keys: Tensor, shape: tuple[int, ...], draw: int) -> Tensor:
-    """(N, *shape) of -1 and 1."""
+    """(N, *shape) of -1 and 1, each with probability 1/2."""
     return torch.where(noise.uniform(keys, shape, 2 * draw) < 0.5, -1.0, 1.0)
 
 
 def corners(keys: Tensor, h: int, w: int, side: int, count: int, draw: int) -> Tensor:
-    """(N, count, 2) int64: top and left of squares that lie in the image."""
+    """(N, count, 2) int64: random top and left of squares inside the image."""
     u = noise.uniform(keys, (count, 2), 2 * draw + 1)
     return (u * torch.tensor([h - side + 1, w - side + 1], device=u.device)).long()
 
 
 def unit(d: Tensor) -> Tensor:
-    """Every channel (..., H, W) at length 1; zero stays zero."""
+    """Every channel (..., H, W) scaled to L2 norm 1; zero stays zero."""
     length = d.square().sum((-2, -1), keepdim=True).sqrt()
     return d / length.clamp_min(torch.finfo(d.dtype).tiny)
 
 
 def hill(h: int, w: int) -> Tensor:
-    """(h, w), h >= w: rings whose heights grow towards the middle, equation (2) of the paper."""
+    """(h, w), h >= w: values that grow towards the centre, equation (2) of the paper."""
     n = h // 2
     r, s = (torch.arange(1, k + 1) for k in (h, w))
     ring = n - torch.maximum((r - h // 2 - 1).abs()[:, None], (s - w // 2 - 1).abs()[None])  # M
@@ -146,7 +150,7 @@ def hill(h: int, w: int) -> Tensor:
 
 
 def pair(side: int) -> Tensor:
-    """(side, side): a hill beside a hollow, at length 1."""
+    """(side, side): a positive bump beside a negative one, of L2 norm 1."""
     half = side // 2
     parts = [hill(side, half), -hill(side, side - half)] if half else [hill(side, side)]
     both = torch.cat(parts, 1)

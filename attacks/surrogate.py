@@ -1,9 +1,9 @@
-"""Attacks through a surrogate: fool a network of one's own, show the result to the target.
+"""Transfer attacks: adversarial examples crafted on a surrogate model are applied to the target.
 
-Papernot et al. 2017, arXiv:1602.02697, Algorithm 1: the surrogate learns the target's answers. Liu et al. 2017,
-arXiv:1611.02770: it learns the same task from data of its own, and what fools it transfers.
+Papernot et al. 2017, arXiv:1602.02697, Algorithm 1: the surrogate is trained on the target's predictions. Liu et al.
+2017, arXiv:1611.02770: the surrogate is trained on labelled data for the same task, without queries to the target.
 
-Departure. There is no Jacobian-based augmentation: the target is asked once for each of the attacker's images.
+Departure. No Jacobian-based augmentation: the target is queried once for each of the attacker's images.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.core.ball import Ball
-from attacks.core.goal import UNANSWERED, answers
-from attacks.core.model import Attack, Learnt, Model, Victim, victim
+from attacks.core.goal import NO_PREDICTION, predicted_classes
+from attacks.core.model import Attack, Model, TrainedAttack, Victim, victim
 from genlab.core.ranges import Count, Seed
 from genlab.data import Images, Stream
 from genlab.data.seeds import generator
@@ -26,8 +26,8 @@ from genlab.training.method import Method, TrainOptions
 
 
 @dataclass(frozen=True)
-class Inside(Attack):
-    """An attack on another model than the target; it promises what `inner` promises."""
+class WrappedAttack(Attack):
+    """An attack that runs another attack, `inner`, and has the same ball."""
 
     inner: Attack
 
@@ -40,8 +40,8 @@ class Inside(Attack):
 
 
 @dataclass(frozen=True, eq=False)
-class Transfer(Inside):
-    """What `inner` makes for `surrogate`; the target itself is never asked."""
+class Transfer(WrappedAttack):
+    """`inner` run on `surrogate` instead of the target; no queries to the target."""
 
     surrogate: nn.Module = field(repr=False)
 
@@ -50,12 +50,13 @@ class Transfer(Inside):
 
 
 @dataclass(frozen=True)
-class Surrogate(Learnt, Inside):
-    """Trains a classifier, then attacks it: `prepare` returns a `Transfer`.
+class Surrogate(TrainedAttack, WrappedAttack):
+    """`prepare` trains a surrogate classifier and returns a `Transfer` attack on it.
 
-    build: shape (C, H, W) and number of classes -> the untrained classifier, as `ClassifierConfig(...).build` makes it.
-    learns: "data", the labels of the attacker's images, or "queries", the target's answers to them, one query each.
-    pairs: how many of the images are used, and asked about; None: all. images: length of training.
+    build: (shape (C, H, W), number of classes) -> untrained classifier, such as `ClassifierConfig(...).build`.
+    learns: the training labels: "data", those of the attacker's images, or "queries", the target's predictions, at one
+    query per image. pairs: number of the attacker's images that are used; None: all. images: length of training, in
+    images. batch: size of a training batch.
     """
 
     build: Callable[[tuple[int, int, int], int], Method]
@@ -70,7 +71,7 @@ class Surrogate(Learnt, Inside):
         if self.pairs is not None:
             few = data.subset(torch.randperm(len(data), generator=generator("pairs", self.seed))[: self.pairs])
         if self.learns == "queries":
-            few = answered(model, few)
+            few = query_labels(model, few)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             student = self.build(few.shape, len(few.classes)).to(few.device)
@@ -79,13 +80,16 @@ class Surrogate(Learnt, Inside):
         return Transfer(self.inner, student.eval().requires_grad_(False))
 
 
-def answered(model: Model, data: Images, batch: int = 256) -> Images:
-    """The images with the model's answers as labels, in one query each; those that it answers with NaN are left out."""
+def query_labels(model: Model, data: Images, batch: int = 256) -> Images:
+    """The images labelled with the model's predictions, at one query each, without those whose logits are NaN.
+
+    Raises ValueError if all logits are NaN.
+    """
     with victim(model, data.x[:1], torch.zeros_like(data.labels[:1])) as f:
         logits = torch.cat([f.query(data.subset(slice(i, i + batch)).x) for i in range(0, len(data), batch)])
-    said, classes = answers(logits), logits.shape[1]
-    known = (said != UNANSWERED).nonzero().squeeze(1)
+    said, classes = predicted_classes(logits), logits.shape[1]
+    known = (said != NO_PREDICTION).nonzero().squeeze(1)
     if len(known) == 0:
-        raise ValueError(f"the model's logits are NaN for all of the {len(data)} images to learn from.")
+        raise ValueError(f"the model's logits are NaN for all of the {len(data)} training images.")
     names = data.classes if classes == len(data.classes) else tuple(map(str, range(classes)))
     return replace(data.subset(known) if len(known) < len(data) else data, labels=said[known], classes=names)

@@ -1,13 +1,13 @@
-"""Attacks that transfer to models nobody could ask: momentum, diverse inputs and translation-invariant gradients.
+"""An attack that transfers to unseen models: momentum, diverse inputs and translation-invariant gradients.
 
 Momentum: Dong et al. 2018, arXiv:1710.06081. Diverse inputs: Xie et al. 2019, arXiv:1803.06978, section 3.3: with
-probability `diversity`, the gradient is taken at a resized copy at a random place. Translation invariance: Dong et al.
+probability `diversity`, the gradient is taken at a copy of random size and place. Translation invariance: Dong et al.
 2019, arXiv:1904.02884, equation 7: the gradient is smoothed by a Gaussian of sigma = k / sqrt(3) pixels, 2 k + 1 wide.
-Each can be turned off (momentum=0, diversity=0, kernel=1); all off is I-FGSM.
+Each can be turned off (momentum=0, diversity=0, kernel=1); with all off this is I-FGSM.
 
-Departures. (1) Copies are shrunk, not enlarged, so that they fit models that know one size only, and every example has
-a size of its own. (2) `kernel` None grows with the image: the papers' 15 pixels at 299. (3) Examples never leave the
-batch: what fools this model is pushed on, because another one is meant.
+Departures. (1) Copies are shrunk, not enlarged, so that they fit models of fixed input size, and each example has its
+own size. (2) `kernel` None scales with the image: the paper's 15 pixels at 299. (3) No early stopping: examples that
+fool the source model are optimised further, since another model is the target.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from torch.nn.functional import conv2d, pad
 
 from attacks.core import random as noise
 from attacks.core.ball import Ball, scale
-from attacks.core.goal import chosen, cross_entropy
+from attacks.core.goal import cross_entropy, select
 from attacks.core.model import Attack, Victim
-from attacks.views import NUMBERS, Views
+from attacks.views import PARAMETERS, Views
 from genlab.core.ranges import Positive, Range, Seed, Share, Steps
 
 
@@ -38,7 +38,9 @@ def gaussian(kernel: int) -> Tensor:
 class Transferable(Attack):
     """x (N, C, H, W): x <- project(x + step_size * steepest(momentum of smoothed gradients at resized copies)).
 
-    step_size None means eps / steps. shrink: the smallest size of a copy, as a share of the image's.
+    step_size: None: eps / steps. momentum: decay factor mu of MI-FGSM. diversity: probability of a resized copy.
+    shrink: smallest size of a copy, relative to the image. kernel: odd width of the Gaussian in pixels. Raises
+    ValueError if x is not (N, C, H, W).
     """
 
     ball: Ball
@@ -53,7 +55,7 @@ class Transferable(Attack):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:
-            raise ValueError(f"copies are made of images (N, C, H, W), got shape {tuple(x.shape)}.")
+            raise ValueError(f"Transferable takes images (N, C, H, W), got shape {tuple(x.shape)}.")
         size = self.ball.eps / self.steps if self.step_size is None else self.step_size
         width = self.kernel or 2 * max(1, round(min(x.shape[2:]) / 40)) + 1
         blur = gaussian(width).to(x).expand(x.shape[1], 1, -1, -1)
@@ -71,9 +73,9 @@ class Transferable(Attack):
         return adv
 
     def varied(self, x: Tensor, key: Tensor, step: int) -> Tensor:
-        """x, of which some examples are smaller, somewhere on black."""
+        """x (N, C, H, W), where a random subset of the examples is shrunk and placed on a black background."""
         if self.diversity == 0:
             return x
-        u = noise.uniform(key, (NUMBERS + 1,), step)
-        copies = Views(0.0, (self.shrink, 1.0), 1.0, 0.0).show(x, u[:, :NUMBERS], (x.shape[2], x.shape[3]))
-        return chosen(u[:, NUMBERS] < self.diversity, copies, x)
+        u = noise.uniform(key, (PARAMETERS + 1,), step)
+        copies = Views(0.0, (self.shrink, 1.0), 1.0, 0.0).render(x, u[:, :PARAMETERS], (x.shape[2], x.shape[3]))
+        return select(u[:, PARAMETERS] < self.diversity, copies, x)

@@ -1,13 +1,13 @@
-"""One perturbation for all images, learnt from the attacker's images by `prepare`; what attacks is then `Fixed`.
+"""Universal perturbations: one perturbation for all images, trained on the attacker's images by `prepare`.
 
 Universal: Moosavi-Dezfooli, Fawzi, Fawzi, Frossard 2017, arXiv:1610.08401, Algorithm 1, with DeepFool inside.
-UniversalGradient: Shafahi et al. 2018, arXiv:1811.11304, Algorithm 1: stochastic ascent of a clipped loss.
-UniversalTargeted: the same towards one class, as Poursaeed et al. 2018, section 3.1, have it for generators.
-UniversalCount: both, one after the other; the loss of the second is the share of fooled images itself, smoothed.
-UniversalGenerator: Poursaeed et al. 2018, arXiv:1712.02328: a network turns a fixed pattern, or the image, into it.
+UniversalGradient: Shafahi et al. 2018, arXiv:1811.11304, Algorithm 1: stochastic gradient ascent on a clipped loss.
+UniversalTargeted: the same towards one class, the targeted loss of Poursaeed et al. 2018, section 3.1.
+UniversalCount: UniversalTargeted, then gradient ascent on a smoothed fooling rate.
+UniversalGenerator: Poursaeed et al. 2018, arXiv:1712.02328: a network maps a fixed pattern, or the image, to it.
 
-Departures. The models always see images clipped to [0, 1]. Algorithm 1 keeps the best perturbation it has passed, not
-the last one, and looks ahead by chunks of images for the next one that is not fooled: the same walk, fewer calls.
+Departures. The models always see images clipped to [0, 1]. Algorithm 1 keeps the best perturbation, not the last one,
+and tests chunks of images for the next one that is classified correctly: the same iterates in fewer calls.
 """
 
 from __future__ import annotations
@@ -19,10 +19,18 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import Ball, Linf
-from attacks.core.goal import answers, cross_entropy, is_adversarial
-from attacks.core.model import Attack, Learnt, Model, Victim, victim
+from attacks.core.goal import cross_entropy, is_adversarial, predicted_classes
+from attacks.core.model import Attack, Model, TrainedAttack, Victim, victim
 from attacks.deepfool import DeepFool, DeepFoolLinf
-from attacks.universal_method import Delta, Generated, Loss, hit, lead, lead_of, learn
+from attacks.universal_method import (
+    Delta,
+    Loss,
+    PerturbationGenerator,
+    negative_margin,
+    smoothed_error,
+    target_margin,
+    train_perturbation,
+)
 from genlab.core.ranges import Count, LearningRate, Positive, Range, Seed, Steps, Width
 from genlab.data.seeds import generator
 from genlab.training.method import TrainOptions
@@ -32,8 +40,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Fixed(Attack):
-    """x + delta, the same delta (C, H, W) for every image; it never looks at the model. Another eps rescales delta."""
+class FixedPerturbation(Attack):
+    """x + delta, with the same delta (C, H, W) for every image; no queries, no gradients. `at(eps)` rescales delta.
+
+    Raises ValueError if delta is not in the ball, or if the images have another shape.
+    """
 
     ball: Ball
     delta: Tensor = field(repr=False)
@@ -54,11 +65,11 @@ class Fixed(Attack):
 
 
 @dataclass(frozen=True, eq=False)
-class PerImage(Attack):
-    """x + a network's answer to x, whose parameters are learnt; it never looks at the model."""
+class PerImagePerturbation(Attack):
+    """x + net(x), with a trained perturbation generator `net`; no queries to the model, no gradients."""
 
     ball: Ball
-    net: Generated = field(repr=False)
+    net: PerturbationGenerator = field(repr=False)
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():
@@ -66,11 +77,11 @@ class PerImage(Attack):
 
 
 @dataclass(frozen=True)
-class Universal(Learnt):
-    """Algorithm 1: for each image that delta does not fool yet, the smallest change that does is added; project.
+class Universal(TrainedAttack):
+    """Algorithm 1: for each image that delta does not fool, DeepFool's minimal perturbation is added to delta; project.
 
-    images: how many of the attacker's images are used; epochs: passes over them at most; fooling: the share of them
-    at which it stops. The labels are the model's own answers. `steps` are DeepFool's.
+    images: number of the attacker's images that are used. epochs: passes over them at most. fooling: fooling rate at
+    which training stops. The labels are the model's own predictions. steps: of DeepFool.
     """
 
     ball: Ball
@@ -80,7 +91,7 @@ class Universal(Learnt):
     steps: Steps = 20
     seed: Seed = 0
 
-    def prepare(self, model: Model, data: Images) -> Fixed:
+    def prepare(self, model: Model, data: Images) -> FixedPerturbation:
         few = data.subset(torch.randperm(len(data), generator=generator("universal", self.seed))[: self.images])
         kind = DeepFoolLinf if isinstance(self.ball, Linf) else DeepFool
         inner = kind(steps=self.steps, nearest=9, polish=0)
@@ -97,18 +108,18 @@ class Universal(Learnt):
                 best, most = (delta, share) if share > most else (best, most)
                 if share >= self.fooling:
                     break
-        return Fixed(self.ball, best)
+        return FixedPerturbation(self.ball, best)
 
     def _pass(self, f: Victim, x: Tensor, y: Tensor, delta: Tensor, inner: DeepFool) -> Tensor:
-        """One pass over the images x (N, ...) with the answers y; the perturbation moves only where it fails."""
+        """One epoch over images x (N, ...) with predictions y (N,); delta is updated for images it does not fool."""
         position, chunk = 0, 1
         while position < len(x):
             seen = (x[position : position + chunk] + delta).clamp(0, 1)
-            standing = (~is_adversarial(f.query(seen), y[position : position + chunk])).nonzero().flatten().tolist()
-            if not standing:
+            correct = (~is_adversarial(f.query(seen), y[position : position + chunk])).nonzero().flatten().tolist()
+            if not correct:
                 position, chunk = position + chunk, min(2 * chunk, 256)
                 continue
-            i, chunk = standing[0], max(1, min(2 * standing[0], 256))
+            i, chunk = correct[0], max(1, min(2 * correct[0], 256))
             one = seen[i : i + 1]
             moved = inner.run(f, one.clone(), y[position + i, None]).detach().clamp(0, 1) - one
             delta = self.ball.project(delta + moved)[0]
@@ -117,10 +128,11 @@ class Universal(Learnt):
 
 
 @dataclass(frozen=True)
-class Trained(Learnt):
-    """By the lab's own training loop: `images` drawn in all, in batches; `lr` of Adam, falling to zero by a cosine.
+class TrainedUniversal(TrainedAttack):
+    """Base of the attacks trained by `genlab.fit` with Adam and a cosine schedule.
 
-    The loss to be raised counts per image at most `limit`: what is fooled well enough pulls no more.
+    images: length of training, in images. batch: batch size. limit: the loss of each image is clipped at this value, so
+    images that are clearly misclassified give no gradient.
     """
 
     ball: Ball
@@ -130,74 +142,76 @@ class Trained(Learnt):
     limit: Positive = 3.0
     seed: Seed = 0
 
-    def _learn(self, model: Model, data: Images, net: Delta | Generated, loss: Loss) -> None:
+    def _train(self, model: Model, data: Images, net: Delta | PerturbationGenerator, loss: Loss) -> None:
         options = TrainOptions(self.images, self.batch, self.seed, schedule="cosine", log_every=self.images)
-        learn(net, model, data, self.ball, options, lr=self.lr, limit=self.limit, loss=loss)
+        train_perturbation(net, model, data, self.ball, options, lr=self.lr, limit=self.limit, loss=loss)
 
 
 @dataclass(frozen=True)
-class UniversalGradient(Trained):
-    """Adam on the perturbation itself, projected after every update; `lr` is in eps per step."""
+class UniversalGradient(TrainedUniversal):
+    """Adam on the perturbation, projected onto the ball after every update; lr: in units of eps."""
 
-    def prepare(self, model: Model, data: Images) -> Fixed:
-        return self._found(model, data, cross_entropy)
+    def prepare(self, model: Model, data: Images) -> FixedPerturbation:
+        return self._train_delta(model, data, cross_entropy)
 
-    def _found(self, model: Model, data: Images, loss: Loss, start: Tensor | None = None) -> Fixed:
+    def _train_delta(self, model: Model, data: Images, loss: Loss, start: Tensor | None = None) -> FixedPerturbation:
         delta = Delta(self.ball, data.shape, self.seed).to(data.device)
         if start is not None:
             delta.delta.data.copy_(start)
-        self._learn(model, data, delta, loss)
-        return Fixed(self.ball, delta.delta.detach().clone())
+        self._train(model, data, delta, loss)
+        return FixedPerturbation(self.ball, delta.delta.detach().clone())
 
 
 @dataclass(frozen=True)
 class UniversalTargeted(UniversalGradient):
-    """The same, so that all images are taken for one class: `target`, or the one for which that goes best.
+    """Targeted universal perturbation: towards class `target`; None: the class with the highest success rate.
 
-    Most of what a universal perturbation fools goes to one or two classes anyway (Moosavi-Dezfooli et al., section 5).
-    Aimed at one from the start, the images do not pull against each other. The best class is found by a tenth of the
-    training for each, judged on up to 1000 of the attacker's images.
+    Untargeted universal perturbations send most images to one or two classes anyway (Moosavi-Dezfooli et al., section
+    5); with one target the gradients of the images agree. For None, a perturbation is trained for each class for a
+    tenth of `images`, and compared on up to 1000 of the attacker's images. `prepare` raises ValueError if the model has
+    no class `target`.
     """
 
     limit: Positive = 5.0
     target: Annotated[int, Range(0, 10**6)] | None = None
 
-    def prepare(self, model: Model, data: Images) -> Fixed:
-        target = self.easiest(model, data) if self.target is None else self.target
+    def prepare(self, model: Model, data: Images) -> FixedPerturbation:
+        target = self.best_target(model, data) if self.target is None else self.target
         with victim(model, data.x[:1], torch.full_like(data.labels[:1], target)) as f:
-            f.query(data.x[:1])  # which refuses a target that is no class of the model
-        return self._found(model, data, lead_of(target))
+            f.query(data.x[:1])  # raises for a target that is no class of the model
+        return self._train_delta(model, data, target_margin(target))
 
-    def easiest(self, model: Model, data: Images) -> int:
-        """The class that a short training brings the most images of other classes to."""
+    def best_target(self, model: Model, data: Images) -> int:
+        """The target class with the highest success rate after a short training."""
         few = data.subset(torch.randperm(len(data), generator=generator("easiest", self.seed))[:1000])
         short, shares = replace(self, images=max(self.batch, self.images // 10)), list[float]()
         with victim(model, few.x[:1], torch.zeros_like(few.labels[:1])) as f:
             for target in range(min(len(data.classes), f.query(few.x[:1]).shape[1])):
-                seen = short._found(model, data, lead_of(target)).delta + few.x
-                said = torch.cat([answers(f.query(part.clamp(0, 1))) for part in seen.split(256)])
+                seen = short._train_delta(model, data, target_margin(target)).delta + few.x
+                said = torch.cat([predicted_classes(f.query(part.clamp(0, 1))) for part in seen.split(256)])
                 shares.append(((said == target) & (few.labels != target)).float().mean().item())
         return max(range(len(shares)), key=shares.__getitem__)
 
 
 @dataclass(frozen=True)
 class UniversalCount(UniversalTargeted):
-    """Towards one class first, then, for as many images again, wherever the most images are fooled.
+    """UniversalTargeted, followed by training of the same length on the smoothed number of misclassified images.
 
-    The smoothed count has a slope at undecided images only: none pulls that is lost or won. It gets farther from where
-    many have fallen than from a random start. Its steps are ten times as long, since the slope is that of a few images.
+    The smoothed 0-1 loss has a gradient only for images near the decision boundary, so it is started from a
+    perturbation that fools many images, with ten times the learning rate, since few images contribute to the gradient.
     """
 
-    def prepare(self, model: Model, data: Images) -> Fixed:
+    def prepare(self, model: Model, data: Images) -> FixedPerturbation:
         aimed = super().prepare(model, data)
-        return replace(self, lr=10 * self.lr)._found(model, data, hit, aimed.delta)
+        return replace(self, lr=10 * self.lr)._train_delta(model, data, smoothed_error, aimed.delta)
 
 
 @dataclass(frozen=True)
-class UniversalGenerator(Trained):
-    """A convolutional network of `width` channels draws the perturbation, scaled into the ball.
+class UniversalGenerator(TrainedUniversal):
+    """A convolutional network of `width` channels generates the perturbation, scaled into the ball.
 
-    per_image: it sees the image and gives each its own; otherwise it sees one fixed pattern and gives all the same.
+    per_image: the input is the image, and each image gets its own perturbation; otherwise the input is a fixed random
+    pattern, and all images get the same.
     """
 
     lr: LearningRate = 2e-3
@@ -205,11 +219,11 @@ class UniversalGenerator(Trained):
     width: Width = 32
     per_image: bool = False
 
-    def prepare(self, model: Model, data: Images) -> Fixed | PerImage:
-        net = Generated(data.shape, self.width, self.per_image, self.seed).to(data.device)
-        self._learn(model, data, net, lead)  # where a generator starts, cross-entropy has no slope
+    def prepare(self, model: Model, data: Images) -> FixedPerturbation | PerImagePerturbation:
+        net = PerturbationGenerator(data.shape, self.width, self.per_image, self.seed).to(data.device)
+        self._train(model, data, net, negative_margin)  # at initialisation the gradient of the cross-entropy vanishes
         net.eval().requires_grad_(False)
         if self.per_image:
-            return PerImage(self.ball, net)
+            return PerImagePerturbation(self.ball, net)
         with torch.no_grad():
-            return Fixed(self.ball, self.ball.project(net(net.pattern, self.ball))[0].contiguous())
+            return FixedPerturbation(self.ball, self.ball.project(net(net.pattern, self.ball))[0].contiguous())

@@ -1,6 +1,6 @@
-"""How a perturbation for many images is trained: by `genlab.fit`, with a method that only knows perturbations.
+"""Training of universal perturbations by `genlab.fit`.
 
-The victim lends its gradients and is no part of the method: no weight of it is updated, moved or saved.
+The attacked model is not part of the method: its weights are neither updated nor moved nor saved.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from genlab.training.update import Update
 
 
 class Delta(nn.Module):
-    """The perturbation (C, H, W) as a parameter, at first random in the ball; the same for any x."""
+    """A perturbation (C, H, W) as a parameter, initialised at random in the ball; independent of x."""
 
     def __init__(self, ball: Ball, shape: tuple[int, ...], seed: int) -> None:
         super().__init__()
         noise = torch.rand(shape, generator=generator("delta", seed)) * 2 - 1
         self.delta = nn.Parameter(ball.project(noise[None] * ball.eps)[0])
-        self.unit = ball.eps if isinstance(ball, Linf) else ball.eps / max(1, noise.numel()) ** 0.5  # of one pixel
+        self.unit = (
+            ball.eps if isinstance(ball, Linf) else ball.eps / max(1, noise.numel()) ** 0.5
+        )  # of one pixel, scale of the learning rate
 
     def forward(self, x: Tensor, ball: Ball) -> Tensor:
         return self.delta[None]
@@ -42,11 +44,11 @@ class Delta(nn.Module):
         self.delta.copy_(ball.project(self.delta[None])[0])
 
 
-class Generated(nn.Module):
-    """x (N, C, H, W) -> a perturbation of each, in the ball: convolutions at full and at half size, scaled.
+class PerturbationGenerator(nn.Module):
+    """x (N, C, H, W) -> perturbations (N, C, H, W) in the ball: convolutions at full and half resolution, normalised.
 
-    From the start it is nearly as large as allowed: a small one would see no slope to follow. No layer looks across the
-    batch. `pattern` (1, C, H, W) is the fixed input of a universal perturbation.
+    The output is normalised to nearly the size of the ball, so that the loss has a gradient from the start. Examples
+    are independent (no batch normalisation). `pattern` (1, C, H, W): the fixed input for a universal perturbation.
     """
 
     unit = 1.0
@@ -77,13 +79,15 @@ class Generated(nn.Module):
         return (2 * h).tanh() * ball.eps if isinstance(ball, Linf) else ball.unit(h) * ball.eps
 
     def updated(self, ball: Ball) -> None:
-        """Its answers lie in the ball as they are."""
+        """No projection is needed: the outputs lie in the ball."""
 
 
-class Perturb(Method):
-    """net: images -> perturbations, trained to raise a loss of the victim, per image at most `limit`."""
+class PerturbationTraining(Method):
+    """Trains `net`, images -> perturbations, to maximise a loss of the victim, clipped at `limit` per image."""
 
-    def __init__(self, net: Delta | Generated, f: Victim, ball: Ball, lr: float, limit: float, loss: Loss) -> None:
+    def __init__(
+        self, net: Delta | PerturbationGenerator, f: Victim, ball: Ball, lr: float, limit: float, loss: Loss
+    ) -> None:
         super().__init__()
         self.net, self.f, self.ball, self.lr, self.limit, self.loss = net, f, ball, lr * net.unit, limit, loss
 
@@ -96,44 +100,47 @@ class Perturb(Method):
         seen = (x + self.net(shown, self.ball)).clamp(0, 1)
         seen.register_hook(finite)
         logits = self.f(seen)
-        loss = -self.loss(logits, y).clamp_max(self.limit).nan_to_num(0.0).mean()  # no answer, no pull
+        loss = -self.loss(logits, y).clamp_max(self.limit).nan_to_num(0.0).mean()  # NaN logits give no gradient
         update("perturbation", loss)
         self.net.updated(self.ball)
         return {"loss": loss, "fooled": is_adversarial(logits, y).float().mean()}
 
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # logits (N, K), labels (N,) -> what is to be raised, (N,)
+Loss = Callable[[Tensor, Tensor], Tensor]  # logits (N, K), labels (N,) -> objective (N,), to be maximised
 
 
-def lead(logits: Tensor, y: Tensor) -> Tensor:
-    """How far the best wrong logit is ahead of the label's, which has a slope also far from the boundary."""
+def negative_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """The largest wrong logit minus the logit of y; unlike cross-entropy, its gradient does not vanish."""
     return -margin(logits, y)
 
 
-def lead_of(target: int) -> Loss:
-    """How far the target's logit is ahead of the best other one; nothing to be raised in images of its class."""
+def target_margin(target: int) -> Loss:
+    """The logit margin of `target`; infinite, so without gradient, for images of class `target`."""
     return lambda logits, y: margin(logits, torch.full_like(y, target)).masked_fill(y == target, math.inf)
 
 
-def hit(logits: Tensor, y: Tensor) -> Tensor:
-    """logits (N, K), labels y (N,) -> (N,) in [0, 1]: 1 where the label has lost, 0 where it leads.
+def smoothed_error(logits: Tensor, y: Tensor) -> Tensor:
+    """Smoothed 0-1 loss (N,) in [0, 1]: 1 where y is misclassified, 0 where it is predicted.
 
-    Between them is a slope, within about half a logit of the boundary.
+    A sigmoid of the margin, with a gradient within about half a logit of the boundary.
     """
-    return (12 * lead(logits, y)).sigmoid()
+    return (12 * negative_margin(logits, y)).sigmoid()
 
 
-def learn(net: Delta | Generated, model: Model, data: Images, ball: Ball, options: TrainOptions, **how: Any) -> None:
-    """Trains `net` in place by `Perturb` with the options `how`; the model is as it was afterwards.
+def train_perturbation(
+    net: Delta | PerturbationGenerator, model: Model, data: Images, ball: Ball, options: TrainOptions, **how: Any
+) -> None:
+    """Trains `net` in place by `PerturbationTraining`, with its settings `how`; the model is left unchanged.
 
-    Images of classes that the model does not have are left out. ValueError: no others, or no gradient to follow.
+    Images of classes that the model does not have are left out. Raises ValueError if no image is left, or if the model
+    gives no gradient.
     """
     start = data.subset(slice(0, 1))
     with victim(model, start.x, torch.zeros_like(start.labels)) as f:
         classes = f(start.x.requires_grad_()).shape[1]
         known = (data.labels < classes).nonzero().squeeze(1)
         if len(known) == 0:
-            raise ValueError(f"the model has {classes} classes, and no image to learn from is of one of them.")
+            raise ValueError(f"the model has {classes} classes, and no training image is of one of them.")
         data = data if len(known) == len(data) else data.subset(known)
         stream = Stream(data, options.batch, seed=options.seed)
-        fit(Perturb(net, f, ball, **how), stream, options, title="universal perturbation")
+        fit(PerturbationTraining(net, f, ball, **how), stream, options, title="universal perturbation")

@@ -1,8 +1,9 @@
-"""Random views: the rotation, size, place and brightness in which something printed will be seen; differentiable.
+"""Random transformations of a patch: rotation, scale, position and brightness; differentiable.
 
-Expectation over transformations: Athalye et al. 2018, arXiv:1707.07397. A view is five uniform numbers, so that its
-owner decides where the randomness comes from (torch's generator in training, `attacks.core.random` in an attack);
-0.5 each is the middle one. JPEG, which has no useful gradient, belongs to the evaluation (`genlab.data.jpeg`).
+Expectation over transformation (EOT): Athalye et al. 2018, arXiv:1707.07397. A transformation is parametrised by five
+uniform numbers, so that the caller chooses the source of randomness (torch's generator in training,
+`attacks.core.random` in an attack); 0.5 for all is the identity at mean scale. JPEG compression has no useful gradient,
+so it is used in evaluations only (`genlab.data.jpeg`).
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from torch.nn.functional import affine_grid, grid_sample
 from genlab.core.ranges import Range, Share, check
 
 Scale = Annotated[float, Range(0.001, 1000)]
-NUMBERS = 5  # that make a view: angle, scale, row, column, brightness
+PARAMETERS = 5  # of a transformation: angle, scale, row, column, brightness
 
 
 @dataclass(frozen=True)
 class Views:
-    """Rotation by up to so many degrees either way, scale in a range, a place, brightness shifted by up to so much.
+    """Distribution of the transformations. Raises ValueError if scale is not (low, high) with low <= high.
 
-    place: the share of the free room that is used; 1: anywhere where the whole thing fits, 0: in the centre.
+    rotation: at most, in degrees, in both directions. scale: range of the factor. place: range of positions: 0 is the
+    centre, 1 anywhere inside the image. brightness: largest shift of the pixels, in both directions.
     """
 
     rotation: Annotated[float, Range(0, 180)] = 20.0
@@ -41,7 +43,7 @@ class Views:
             raise ValueError(f"scale must be two numbers, low <= high, got {self.scale!r}.")
 
     def matrices(self, u: Tensor, inner: tuple[int, int], outer: tuple[int, int]) -> Tensor:
-        """(N, 2, 3): for `affine_grid`, from the plane of the outer image to that of the inner one, both [-1, 1].
+        """(N, 2, 3): `affine_grid` matrices from coordinates of the outer image to those of the inner, both in [-1, 1].
 
         u (N, 5) in [0, 1]; inner and outer: heights and widths in pixels.
         """
@@ -56,20 +58,20 @@ class Views:
         bottom = torch.stack([-sin * half[3], cos * half[2], sin * column - cos * row], 1) / half[0]
         return torch.stack([top, bottom], 1)
 
-    def show(self, picture: Tensor, u: Tensor, size: tuple[int, int]) -> Tensor:
-        """picture (N or 1, C, h, w) seen in an image of `size` (N, C, H, W); zero where it is not; u (N, 5)."""
+    def render(self, picture: Tensor, u: Tensor, size: tuple[int, int]) -> Tensor:
+        """picture (N or 1, C, h, w), transformed by u (N, 5), in images (N, C, *size) that are zero elsewhere."""
         u = u.to(picture.dtype)
         shape = [len(u), picture.shape[1], *size]
         grid = affine_grid(self.matrices(u, picture.shape[2:], size), shape, align_corners=False)  # type: ignore[arg-type]
         return grid_sample(picture.expand(len(u), -1, -1, -1), grid, padding_mode="zeros", align_corners=False)
 
-    def light(self, u: Tensor) -> Tensor:
-        """(N, 1, 1, 1): what is added to the pixels."""
+    def brightness_shift(self, u: Tensor) -> Tensor:
+        """(N, 1, 1, 1): brightness shift, added to the pixels."""
         return ((2 * u[:, 4] - 1) * self.brightness).view(-1, 1, 1, 1)
 
     def paste(self, x: Tensor, picture: Tensor, mask: Tensor, u: Tensor) -> Tensor:
-        """x (N, C, H, W) with `picture` (C, h, w) where `mask` (1, h, w) is 1, and light on it; in [0, 1]."""
+        """x (N, C, H, W) with the transformed `picture` (C, h, w) pasted where `mask` (1, h, w) is 1; in [0, 1]."""
         canvas = torch.cat([picture * mask, mask]).to(x.dtype)[None]
-        seen = self.show(canvas, u, (x.shape[2], x.shape[3]))
+        seen = self.render(canvas, u, (x.shape[2], x.shape[3]))
         colour, cover = seen[:, :-1], seen[:, -1:]
-        return (x * (1 - cover) + colour + self.light(u).to(x.dtype) * cover).clamp(0, 1)
+        return (x * (1 - cover) + colour + self.brightness_shift(u).to(x.dtype) * cover).clamp(0, 1)

@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.table import Column, Table
 
 import genlab
-from attacks.core.model import Learnt
+from attacks.core.model import TrainedAttack
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import progress, triptych
-from attacks.noise import Noise
+from attacks.noise import RandomNoise
 from attacks.plugin import ATTACKS, attack
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
@@ -51,7 +51,7 @@ class Config:
 
 def main(config: Config) -> None:
     every = {name: attack(name, config.eps) for name in config.attacks or ATTACKS}
-    chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, Learnt | Noise)}
+    chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, TrainedAttack | RandomNoise)}
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(width=config.width), data, **vars(train)).run(config.out / "classifier")

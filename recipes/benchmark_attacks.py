@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 import genlab
 from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
-from attacks.peers import DUELS, contest
+from attacks.libraries import BENCHMARKS, run_benchmark
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Length, Repeats, Threads
@@ -70,10 +70,10 @@ def main(config: Config) -> None:
         table.add_row(name, *(f"{v:.3f}" for v in (full, ratio, success)), f"{gain:.1f}")
         figures.append({"attack": repr(attack), "seconds": full, "ratio": ratio, "success": success, "gain": gain})
     Console().print(table)
-    for name, duel in DUELS.items() if config.peers else ():
-        for found in contest(duel, net, test):
-            print(f"{name:12} {found.who:14} success {found.success:6.1%}  median {duel.norm} {found.size:7.3f}"
-                  f"  {found.seconds:8.1f} s per 1000", flush=True)  # fmt: skip
+    for name, benchmark in BENCHMARKS.items() if config.peers else ():
+        for found in run_benchmark(benchmark, net, test):
+            print(f"{name:12} {found.library:14} success {found.success:6.1%}  median {benchmark.norm} "
+                  f"{found.size:7.3f}  {found.seconds:8.1f} s per 1000", flush=True)  # fmt: skip
             figures.append({"attack": name, **vars(found)})
     write_atomically(config.out / "figures.json", json.dumps(figures, indent=1).encode())
 

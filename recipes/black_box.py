@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import genlab
 from attacks import MIFGSM, NES, SPSA, HopSkipJump, HopSkipJumpLinf, Linf, Square, Surrogate, Transfer
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add
+from attacks.evaluation.report import add_evaluation
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Eps, Length, Range, Seed, Some
@@ -79,7 +79,7 @@ def main(config: Config) -> None:
     print(*transfer, *surrogates, sep="\n")
     results = {**found.to_json(), "transfer": transfer, "surrogates": surrogates}
     write_atomically(config.out / "results.json", json.dumps(results, indent=1).encode())
-    print(f"report {add(page, found).save(config.out / 'report.html')}")
+    print(f"report {add_evaluation(page, found).save(config.out / 'report.html')}")
 
 
 if __name__ == "__main__":

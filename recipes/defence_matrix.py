@@ -14,13 +14,13 @@ from torch import nn
 
 import genlab
 from attacks import FGSM, PGD, AutoPGD, Linf, Square
-from attacks.defences import line_up
+from attacks.defences import models_and_sources
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
-from attacks.defences.ensemble import Ensemble
+from attacks.defences.ensemble import ProbabilityEnsemble
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed
 from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add, progress
+from attacks.evaluation.report import add_evaluation, progress
 from attacks.plugin import defence
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
@@ -70,13 +70,13 @@ def main(config: Config) -> None:
     shields: dict[str, nn.Module] = {
         "weight decay": heavy,
         "dropout": trained["dropout"],
-        "three networks": Ensemble([model, heavy, trained["resnet"]]),
+        "three networks": ProbabilityEnsemble([model, heavy, trained["resnet"]]),
         **{name: defence(name, model) for name in config.filters},
         "smoothed": Smoothed(trained["noise"], 2 * config.eps),
         **{name: trained[name] for name in ROBUST},
     }
     test = data.load("test").subset(slice(0, config.attacked))
-    models, sources = line_up(model, shields)
+    models, sources = models_and_sources(model, shields)
     with progress() as tell:
         found = evaluate(models, attacks, test.x, test.labels, sources=sources, progress=tell)
     Console().print(table(verdicts(found)))
@@ -86,7 +86,7 @@ def main(config: Config) -> None:
     for title, rows in (("oblivious", list(sources)), ("adaptive", [name for name in models if name not in sources])):
         cells = [[(rates[r, c].success.value or 0.0, rates[r, c].success.percent) for c in columns] for r in rows]
         page.picture(heat(cells, rows, columns, title=f"success, %, {title}"))
-    add(page, found)
+    add_evaluation(page, found)
     write_atomically(config.out / "results.json", json.dumps(to_json(found), indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 

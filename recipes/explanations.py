@@ -16,7 +16,7 @@ import torch
 import genlab
 from attacks.core.ball import Linf
 from attacks.explanation import ExplanationAttack
-from attacks.noise import Noise
+from attacks.noise import RandomNoise
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Eps, Length, Seed
@@ -70,7 +70,7 @@ def main(config: Config) -> None:
     rows = []
     for name, attack in {
         "attacked": ExplanationAttack(Linf(config.eps)),
-        "with noise": Noise(Linf(config.eps)),
+        "with noise": RandomNoise(Linf(config.eps)),
     }.items():
         after = saliency(net, adv := attack(net, x, y), y)
         kept, before = (net(adv).argmax(1) == y).float(), maps["saliency"]

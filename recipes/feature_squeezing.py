@@ -12,7 +12,7 @@ import torch
 import genlab
 from attacks import PGD, Linf
 from attacks.defences import scores as by
-from attacks.defences.comparison import Comparison, evasion, halves, report, successes
+from attacks.defences.comparison import Comparison, evasion, halves, report, successful_examples
 from attacks.defences.denoising import NonLocalMeans
 from attacks.defences.roc import Costs
 from attacks.defences.smoothing import BitDepth, Filtered
@@ -79,11 +79,11 @@ def main(config: Config) -> None:
     made = {name: each.run(config.out / name, pictures=1) for name, each in plan.items()}
     net, known, test = made["classifier"].net, data.load("train"), data.load("test").subset(slice(0, config.tested))
     torch.manual_seed(config.seed)
-    clean, suspects = halves(test.x), successes(net, attacks, test.x, test.labels)
+    clean, suspects = halves(test.x), successful_examples(net, attacks, test.x, test.labels)
     suspects |= {name: halves(x[: len(test)]) for name, x in odd.items()}
-    scores = by.of_classifier(net, known.x[:10_000], known.labels[:10_000], BitDepth(config.bits), NonLocalMeans())
+    scores = by.classifier_scores(net, known.x[:10_000], known.labels[:10_000], BitDepth(config.bits), NonLocalMeans())
     scores |= {name: MODELS[name][1](made[name]) for name in config.models}
-    scores["together"] = by.Together.fit(list(scores.values()), clean[0], suspects[config.attacks[0]][0])
+    scores["together"] = by.LogisticRegressionScore.fit(list(scores.values()), clean[0], suspects[config.attacks[0]][0])
     found, pgd = Comparison.of(scores, clean, suspects), PGD(Linf(config.eps), config.steps)
     evasions = evasion(net, scores, pgd, test.x, test.labels, config.fpr)
     results = {**found.results(COSTS, attacks), "evasion": evasions}

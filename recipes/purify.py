@@ -11,13 +11,13 @@ import torch
 
 import genlab
 from attacks import FGSM, PGD, Linf
-from attacks.defences import line_up
-from attacks.defences.comparison import passing
+from attacks.defences import models_and_sources
+from attacks.defences.comparison import undetected_rates
 from attacks.defences.purify import DefenseGAN, PixelDefend, Reconstruct, magnet
 from attacks.defences.smoothing import Filtered
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add
-from attacks.latent import Latent
+from attacks.evaluation.report import add_evaluation
+from attacks.latent import LatentAttack
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Eps, Length, Seed, Steps
@@ -66,11 +66,11 @@ def main(config: Config) -> None:
         raise ValueError(f"--attacked {n} leaves none of the {len(test)} held-out images for MagNet's thresholds")
     made = {name: each.run(config.out / name, pictures=1) for name, each in plan.items()}
     net, x, y = made["classifier"], test.x[:n], test.labels[:n]
-    models, sources = line_up(net, {k: Filtered(MODELS[k][1](made[k], config), net) for k in config.models})
+    models, sources = models_and_sources(net, {k: Filtered(MODELS[k][1](made[k], config), net) for k in config.models})
     pgd, page = PGD(Linf(config.eps), steps=20), genlab.Report(f"Purification: {config.data}, eps {config.eps:g}")
     found = evaluate(models, {"fgsm": FGSM(pgd.ball), "pgd": pgd}, x, y, sources=sources)
     if gan := models.get("gan"):
-        latents = Latent(pgd.ball, gan.filter, net, 3 * config.descent)
+        latents = LatentAttack(pgd.ball, gan.filter, net, 3 * config.descent)
         found.rows += evaluate({"gan, adaptive": gan}, {"latents": latents}, x, y).rows[:1]
     results, adv = found.to_json(), pgd(net, x, y)
     page.section("Purified", "Rows: original, purified; adversarial (PGD on the classifier alone), purified.")
@@ -78,11 +78,11 @@ def main(config: Config) -> None:
         page.picture(grid_png(torch.cat([x[:12], purify(x[:12]), adv[:12], purify(adv[:12])]), 12), name)
     if "auto-encoder" in made:
         guarded = magnet(net, made["auto-encoder"].reconstruct, test.x[n : n + 1000], 0.05).adaptive()
-        results["magnet"] = rates = passing(guarded, pgd, adv, x, y)
+        results["magnet"] = rates = undetected_rates(guarded, pgd, adv, x, y)
         page.section("MagNet", "Shares right, and then wrong, without alarm.").table([*rates], [[*rates.values()]])
     print(found, results.get("magnet"), sep="\n")
     write_atomically(config.out / "results.json", json.dumps(results, indent=1).encode())
-    print(f"report {add(page, found).save(config.out / 'report.html')}")
+    print(f"report {add_evaluation(page, found).save(config.out / 'report.html')}")
 
 
 if __name__ == "__main__":

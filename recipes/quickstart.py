@@ -11,10 +11,10 @@ from typing import Annotated
 
 import genlab
 from attacks import FGSM, IFGSM, PGD, Linf
-from attacks.defences import line_up
+from attacks.defences import models_and_sources
 from attacks.defences.smoothing import BitDepth, Filtered, Gaussian
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add, progress
+from attacks.evaluation.report import add_evaluation, progress
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Eps, Length, Positive, Range, Seed, Some, Width
@@ -66,7 +66,7 @@ def main(config: Config) -> None:
 
     test = data.load("test").subset(slice(0, config.attacked))
     attacks = {"fgsm": FGSM(Linf(0.1)), "ifgsm": IFGSM(Linf(0.1)), "pgd": PGD(Linf(0.1))}
-    models, sources = line_up(classifier, {name: Filtered(f, classifier) for name, f in filters.items()})
+    models, sources = models_and_sources(classifier, {name: Filtered(f, classifier) for name, f in filters.items()})
     with progress() as tell:
         found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)
     Console().print(found.table(), *(f"warning: {sentence}" for sentence in found.warnings), sep="\n")
@@ -77,7 +77,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Quickstart on {config.data}")
     page.section("Classifier", f"{accuracy:.2%} of the held-out images are classified correctly.")
     page.section("GAN").picture(grid, "samples").picture(grid_png(test.x[:64]), "held-out images, for comparison")
-    print(f"report {add(page, found).save(out / 'report.html')}")
+    print(f"report {add_evaluation(page, found).save(out / 'report.html')}")
 
 
 if __name__ == "__main__":

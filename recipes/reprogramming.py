@@ -15,7 +15,7 @@ import torch
 from rich.table import Table
 
 import genlab
-from attacks.reprogramming import Reprogramming, squares, windows
+from attacks.reprogramming import Reprogramming, grid_mask, squares
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import LearningRate, Length, Range, Seed, Side
@@ -77,7 +77,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Reprogramming a classifier of {config.data}").section("Counting squares", text)
     found, table = {"victim": accuracy}, Table("victim", "squares counted right", title=text)
     for name, victim in {"trained": trained, "untrained": untrained}.items():
-        program = method.learn(victim, test.shape, learn, windows(config.cells, config.pixels, config.gap))
+        program = method.learn(victim, test.shape, learn, grid_mask(config.cells, config.pixels, config.gap))
         found[name] = program.evaluate(held)["accuracy"]
         table.add_row(name, f"{found[name]:.1%}")
         shown = [held.x[held.labels == label][0] for label in range(10)]

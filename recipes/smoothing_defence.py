@@ -13,10 +13,10 @@ from pathlib import Path
 from torch import nn
 
 import genlab
-from attacks.defences import line_up
+from attacks.defences import models_and_sources
 from attacks.defences.verdict import table, to_json, verdicts
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add, progress
+from attacks.evaluation.report import add_evaluation, progress
 from attacks.plugin import attack, defence
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
@@ -60,7 +60,7 @@ def main(config: Config) -> None:
     train = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
     model = genlab.Experiment(ClassifierConfig(), data, **vars(train)).run(config.out / "classifier", pictures=1)
     test = data.load("test").subset(slice(0, config.attacked))
-    models, sources = line_up(model, {name: defence(name, model) for name in config.filters})
+    models, sources = models_and_sources(model, {name: defence(name, model) for name in config.filters})
     with progress() as tell:
         found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)
     Console().print(table(verdicts(found)))
@@ -71,7 +71,7 @@ def main(config: Config) -> None:
         page.picture(grid_png(extract_features, len(extract_features)), name)
         for filter in config.filters:
             page.picture(grid_png(models[filter].filter(extract_features), len(extract_features)), f"{name}, {filter}")
-    add(page, found)
+    add_evaluation(page, found)
     write_atomically(config.out / "results.json", json.dumps(to_json(found), indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")
 

@@ -14,9 +14,17 @@ from typing import Annotated, Any
 import torch
 
 import genlab
-from attacks import Linf, Noise, Universal, UniversalCount, UniversalGenerator, UniversalGradient, UniversalTargeted
+from attacks import (
+    Linf,
+    RandomNoise,
+    Universal,
+    UniversalCount,
+    UniversalGenerator,
+    UniversalGradient,
+    UniversalTargeted,
+)
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add
+from attacks.evaluation.report import add_evaluation
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Length, Range, Seed, Some
@@ -65,9 +73,9 @@ def main(config: Config) -> None:
     few = {n: forms["gradient"].prepare(first[config.nets[0]], train.subset(slice(0, n))) for n in config.known}
     known = [[n, evaluate(first, {"u": a}, x, y).rows[0].success.value] for n, a in few.items()]
     fixed = {source: forms["then at the number fooled"].prepare(model, train) for source, model in models.items()}
-    rates = evaluate(models, {**fixed, "noise": Noise(top)}, x, y).rows
+    rates = evaluate(models, {**fixed, "noise": RandomNoise(top)}, x, y).rows
     transfer = [[name, *(r.success.value for r in rates if r.attack == name)] for name in [*fixed, "noise"]]
-    page = add(genlab.Report(f"Universal perturbations on {config.data.data}"), found)
+    page = add_evaluation(genlab.Report(f"Universal perturbations on {config.data.data}"), found)
     page.section("Images the attacker knows").table(["images", "success"], known)
     page.section(f"Transfer at eps {top.eps}").table(["learnt on", *models], transfer)
     for name, ready in fixed.items():

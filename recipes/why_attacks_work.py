@@ -17,7 +17,7 @@ from attacks import FGSM, L2, PGD, AutoPGD, Linf
 from attacks.deepfool import DeepFool
 from attacks.evaluation import landscape
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add, progress
+from attacks.evaluation.report import add_evaluation, progress
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Eps, Length, Some
@@ -58,7 +58,7 @@ def main(config: Config) -> None:
     page.section("Along a line", "Steps of one L-infinity size: at random, along the gradient, towards an attack.")
     page.picture(curves(lines, x="size of the step (pixels in [0, 1])", y="mean probability of the true class"))
     page.section("On a plane", "Bright: the true class. Down: towards the attack. Right: at random, square to it.")
-    a, b = ways["attack"][:6], landscape.straight(ways["attack"], ways["random"])[:6]
+    a, b = ways["attack"][:6], landscape.orthogonalise(ways["attack"], ways["random"])[:6]
     maps = landscape.plane(model, x[:6], y[:6], a, b, torch.linspace(-most, most, 41).tolist())
     page.picture(grid_png(maps.permute(2, 0, 1)[:, None], 6), "six images, each in the middle of its map")
 
@@ -71,8 +71,8 @@ def main(config: Config) -> None:
     norms = {name: ball.size((adv - x)[fooled]) for name, ball in {"L2": L2(0), "L-infinity": Linf(0)}.items()}
     page.section("How far the boundary is", "The share of the images with a smaller perturbation by DeepFool.")
     for name, size in norms.items():
-        page.picture(curves({name: landscape.distribution(size)}, x=f"{name} size", y="share of the images"))
-    add(page, found)
+        page.picture(curves({name: landscape.empirical_cdf(size)}, x=f"{name} size", y="share of the images"))
+    add_evaluation(page, found)
     print(f"mean probability of the true class at {most:g}:", {way: line[1][-1] for way, line in lines.items()})
     write_atomically(config.out / "results.json", json.dumps({"lines": lines, **found.to_json()}, indent=1).encode())
     print(f"report {page.save(config.out / 'report.html')}")

@@ -17,13 +17,13 @@ from torch import nn
 from toys import Largest
 
 from attacks import FGSM, L2, PGD, Linf, Square, Surrogate, plugin
-from attacks.cli import size
+from attacks.cli import parse_eps
 from attacks.core.model import Attack
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.explanation import ExplanationAttack
-from attacks.latent import Latent
+from attacks.latent import LatentAttack
 from attacks.reprogramming import Reprogramming
-from attacks.universal import Fixed
+from attacks.universal import FixedPerturbation
 from attacks.views import Views
 from genlab.core.ranges import OutOfRange, Range
 from genlab.core.registry import resolve
@@ -73,7 +73,15 @@ def build(kind: str, word: str) -> Any:
 
 @pytest.mark.parametrize(
     "kind",
-    [*map(attack, plugin.ATTACKS), Fixed, Latent, ExplanationAttack, Views, Reprogramming, *map(defence, DEFENCES)],
+    [
+        *map(attack, plugin.ATTACKS),
+        FixedPerturbation,
+        LatentAttack,
+        ExplanationAttack,
+        Views,
+        Reprogramming,
+        *map(defence, DEFENCES),
+    ],
 )
 def test_every_number_has_a_range(kind: Callable[..., Any]) -> None:
     for name, hint in hints(kind).items():
@@ -216,12 +224,12 @@ def test_pixels_are_in_0_1_and_who_counts_in_255ths_is_told() -> None:
         with pytest.raises(ValueError, match=hint):
             make()
     with pytest.raises(ValueError, match=f"--{hint}"):
-        size("8", "linf")
-    assert size("8/255", "linf") == 8 / 255 and size("0.25", "linf") == 0.25 and size("8", "l2") == 8.0
+        parse_eps("8", "linf")
+    assert parse_eps("8/255", "linf") == 8 / 255 and parse_eps("0.25", "linf") == 0.25 and parse_eps("8", "l2") == 8.0
     for word in ("8/0", "a/b", "eight", "", "nan", "-1", "1e308", "inf"):
         for norm in ("linf", "l2"):
             with pytest.raises(ValueError, match="--eps must be "):
-                size(word, norm)
+                parse_eps(word, norm)
 
 
 def test_a_number_in_the_place_of_a_ball_is_the_eps_of_linf() -> None:

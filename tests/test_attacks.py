@@ -32,7 +32,7 @@ from attacks.fmn import FMN, FMNL1, FMNLinf
 from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.jsma import JSMA
 from attacks.lbfgs import LBFGS
-from attacks.noise import Noise
+from attacks.noise import RandomNoise
 from attacks.one_pixel import OnePixel
 from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
 from attacks.spatial import Spatial
@@ -40,8 +40,8 @@ from attacks.spsa import NES, SPSA
 from attacks.square import Square
 from attacks.surrogate import Transfer
 from attacks.transferable import Transferable
-from attacks.universal import Fixed, PerImage
-from attacks.universal_method import Generated
+from attacks.universal import FixedPerturbation, PerImagePerturbation
+from attacks.universal_method import PerturbationGenerator
 
 ATTACKS: list[Attack] = [
     FGSM(Linf(0.03)),
@@ -67,10 +67,10 @@ ATTACKS: list[Attack] = [
     NES(L2(1.0), queries=40, samples=6),
     Square(Linf(0.1), queries=30),
     Square(L2(1.0), queries=30),
-    HopSkipJump(queries=70, first=10, tries=8),
-    HopSkipJumpLinf(queries=80, first=10, tries=8),
-    Fixed(Linf(0.1), torch.linspace(-0.1, 0.1, 128).view(2, 8, 8)),
-    PerImage(L2(1.0), Generated((2, 8, 8), width=4, per_image=True, seed=0)),
+    HopSkipJump(queries=70, initial_probes=10, tries=8),
+    HopSkipJumpLinf(queries=80, initial_probes=10, tries=8),
+    FixedPerturbation(Linf(0.1), torch.linspace(-0.1, 0.1, 128).view(2, 8, 8)),
+    PerImagePerturbation(L2(1.0), PerturbationGenerator((2, 8, 8), width=4, per_image=True, seed=0)),
     Transfer(PGD(Linf(0.1), steps=2), nn.Sequential(nn.AvgPool2d(4), nn.Flatten())),
     DeepFool(steps=8, polish=3),
     DeepFoolLinf(steps=8, polish=3),
@@ -85,10 +85,14 @@ ATTACKS: list[Attack] = [
     FMN(steps=12),
     FMNLinf(steps=12),
     FMNL1(steps=12),
-    Noise(Linf(0.1)),
-    Noise(L2(1.0)),
+    RandomNoise(Linf(0.1)),
+    RandomNoise(L2(1.0)),
 ]
-LEARNT = (Fixed, PerImage, Transfer)  # beforehand: they do not look at the model that they attack
+LEARNT = (
+    FixedPerturbation,
+    PerImagePerturbation,
+    Transfer,
+)  # beforehand: they do not look at the model that they attack
 TARGETED = [a for a in ATTACKS if hasattr(a, "targeted")]
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=repr)
 
@@ -218,7 +222,7 @@ def test_bad_input_is_refused(attack: Attack) -> None:
         attack(net, x.byte(), y)
     with pytest.raises(ValueError, match="x and y must be tensors, got list"):
         attack(net, x, y.tolist())
-    if not isinstance(attack, (Noise, *LEARNT)):  # which never ask the model how many classes there are
+    if not isinstance(attack, (RandomNoise, *LEARNT)):  # which never ask the model how many classes there are
         with pytest.raises(ValueError, match="4"):
             attack(net, x, y.index_fill(0, torch.tensor([11]), 4))
 
@@ -292,7 +296,7 @@ def test_half_precision_keeps_the_box_the_ball_and_the_verdict(attack: Attack, d
     assert all(part.dtype == dtype for part in model.shown)
     if (ball := ball_of(attack)) is not None:
         assert ball.size(adv.double() - x.double()).max() <= ball.eps + 1e-6
-        if dtype == torch.bfloat16 and not isinstance(attack, (Noise, *LEARNT)):
+        if dtype == torch.bfloat16 and not isinstance(attack, (RandomNoise, *LEARNT)):
             wide = attack(net, x.float(), y)
             gained, possible = (cross_entropy(net(v), y) - cross_entropy(net(x), y) for v in (adv, wide))
             assert gained > 0.8 * possible
@@ -318,7 +322,11 @@ class Nothing(nn.Module):
         return logits * torch.where(strange, math.nan, 1.0)[:, None]
 
 
-ASKS = [a for a in ATTACKS if not isinstance(a, (FGSM, Transferable, Noise, *LEARNT)) and getattr(a, "keep_best", True)]
+ASKS = [
+    a
+    for a in ATTACKS
+    if not isinstance(a, (FGSM, Transferable, RandomNoise, *LEARNT)) and getattr(a, "keep_best", True)
+]
 
 
 @every_attack
@@ -336,7 +344,7 @@ def test_nan_is_never_offered_and_never_returned(attack: Attack) -> None:
             assert torch.equal(adv, x)  # the only points that it can vouch for
 
 
-@pytest.mark.parametrize("attack", [a for a in ATTACKS if not isinstance(a, (Noise, *LEARNT))], ids=repr)
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if not isinstance(a, (RandomNoise, *LEARNT))], ids=repr)
 def test_the_loss_is_not_lower_than_at_the_start(attack: Attack) -> None:
     net, x, y = batch()
     adv = attack(net, x, y)
@@ -362,7 +370,9 @@ def test_targeted_attacks_raise_the_probability_of_the_target(attack: Attack) ->
 
 @every_attack
 def test_the_repr_rebuilds_the_attack_and_at_changes_only_eps(attack: Attack) -> None:
-    names = {c.__name__: c for c in (FGSM, IFGSM, MIFGSM, PGD, Noise, Linf, L2)} | {type(attack).__name__: type(attack)}
+    names = {c.__name__: c for c in (FGSM, IFGSM, MIFGSM, PGD, RandomNoise, Linf, L2)} | {
+        type(attack).__name__: type(attack)
+    }
     if isinstance(attack, LEARNT):  # what they have learnt is too much for a line
         assert len(repr(attack)) < 200 and "eps=0.05" in repr(attack.at(0.05))
         return
@@ -453,7 +463,7 @@ def test_a_success_is_never_walked_away_from() -> None:
 
 def test_fgsm_needs_one_pass_and_pgd_one_more_than_its_steps() -> None:
     net, x, y = batch()
-    for attack, passes in ((FGSM(Linf(0.1)), 1), (PGD(Linf(0.1), steps=7), 8), (Noise(Linf(0.1)), 0)):
+    for attack, passes in ((FGSM(Linf(0.1)), 1), (PGD(Linf(0.1), steps=7), 8), (RandomNoise(Linf(0.1)), 0)):
         calls = Calls(net)
         attack(calls, x, y)
         assert len(calls.sizes) == passes

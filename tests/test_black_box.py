@@ -15,7 +15,7 @@ from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.pgd import PGD
 from attacks.spsa import NES, SPSA
 from attacks.square import Square, hill, pair
-from attacks.surrogate import Surrogate, Transfer, answered
+from attacks.surrogate import Surrogate, Transfer, query_labels
 from genlab.methods.classification.classifier import ClassifierConfig
 
 MLP = ClassifierConfig(net="mlp").build
@@ -25,8 +25,8 @@ QUERY: list[Attack] = [
     NES(Linf(0.1), queries=100, samples=4),
     Square(Linf(0.1), queries=100),
     Square(L2(0.5), queries=100),
-    HopSkipJump(queries=150, first=10),
-    HopSkipJumpLinf(queries=150, first=10),
+    HopSkipJump(queries=150, initial_probes=10),
+    HopSkipJumpLinf(queries=150, initial_probes=10),
 ]
 
 
@@ -125,7 +125,7 @@ def test_what_is_never_fooled_costs_what_the_docstrings_say() -> None:
 def test_queries_of_hopskipjump_are_its_start_its_probes_its_steps_and_its_bisections() -> None:
     model, x, y = plane(1)
     model.seen.clear()
-    HopSkipJump(queries=600, first=40)(model, x, y)
+    HopSkipJump(queries=600, initial_probes=40)(model, x, y)
     sizes = [len(v) for v in model.seen]
     rounds, probes = 9, [40, 56, 69, 80, 89, 97, 105]  # 64 pixels: 1.5 * 6 rounds
     begun = [size for size in sizes if size > 1]
@@ -211,14 +211,14 @@ def test_a_proxy_learns_and_what_fools_it_fools_the_target_too(learns: str) -> N
         target[1].bias.copy_(-5 * means.square().sum(1))
     asked = Counter(target)
     attack = Surrogate(PGD(Linf(0.3), steps=10), MLP, learns=learns, pairs=400, images=6000)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="must learn first"):
+    with pytest.raises(ValueError, match="must be trained first"):
         attack(target, test.x, test.labels)
     ready = attack.prepare(asked, train)
     assert asked.forwards == (400 if learns == "queries" else 0) and asked.backwards == 0
     found = evaluate({"target": target}, {"surrogate": ready}, test.x, test.labels).rows
     assert found[0].forwards == found[0].backwards == 0 and found[0].eps == 0.3
     assert found[0].success.exceeds(found[1].success) and (found[0].success.value or 0) > 0.5
-    agree = (answered(ready.surrogate, test).labels == answered(target, test).labels).float().mean()
+    agree = (query_labels(ready.surrogate, test).labels == query_labels(target, test).labels).float().mean()
     assert agree > 0.8
     assert ready.at(0.1).ball == Linf(0.1) and attack.at(0.1).inner == PGD(Linf(0.1), steps=10)
 

@@ -15,13 +15,13 @@ from toys import SHAPE, make, stream
 from toys import images as toy
 
 from attacks import FGSM, L2, PGD, Linf, plugin
-from attacks.defences import line_up
-from attacks.defences.adversarial_training import AdversarialTrainingConfig, Away, FastFGSM
-from attacks.defences.comparison import successes
+from attacks.defences import models_and_sources
+from attacks.defences.adversarial_training import AdversarialTrainingConfig, FastFGSM, TradesPGD
+from attacks.defences.comparison import successful_examples
 from attacks.defences.denoising import Bilateral, NonLocalMeans, TotalVariation, divergence, gradient
 from attacks.defences.detection import Detector
-from attacks.defences.ensemble import Ensemble
-from attacks.defences.interval import IntervalTraining, certified, through, worst_logits
+from attacks.defences.ensemble import ProbabilityEnsemble
+from attacks.defences.interval import IntervalTraining, certified, propagate, worst_logits
 from attacks.defences.purify import Reconstruct
 from attacks.defences.random import ResizePad
 from attacks.defences.randomised_smoothing import (
@@ -161,7 +161,7 @@ def test_a_random_defence_answers_once_and_its_attacker_averages():
         (lambda: Smoothed(net(), 1.0).counts(images(), 0), "0"),
         (lambda: NoiseTrainingConfig(sigma=-1.0), "-1.0"),
         (lambda: IntervalTraining(nn.Sequential(nn.Linear(2, 2), nn.ReLU())), "ReLU"),
-        (lambda: through(nn.BatchNorm2d(1), torch.zeros(1), torch.ones(1)), "BatchNorm2d"),
+        (lambda: propagate(nn.BatchNorm2d(1), torch.zeros(1), torch.ones(1)), "BatchNorm2d"),
         (lambda: worst_logits(nn.Linear(2, 2), torch.zeros(1, 2), torch.zeros(1).long(), -0.1), "-0.1"),
         (lambda: plugin.defence("smoothed", net(), sigma=0.0), "0.0"),
     ],
@@ -228,7 +228,7 @@ def test_answers_in_train_mode_are_those_of_eval_mode_and_change_no_statistics()
         "certify": (smoothed, lambda: torch.stack([v.double() for v in smoothed.certify(x, n=30, n0=20)])),
         "counts": (smoothed, lambda: smoothed.counts(x, 30)),
         "reconstruct": (plain, lambda: Reconstruct(plain.body[0])(x)),
-        "successes": (plain, lambda: successes(plain, {"pgd": PGD(Linf(0.5), steps=3)}, x, y)["pgd"][0]),
+        "successes": (plain, lambda: successful_examples(plain, {"pgd": PGD(Linf(0.5), steps=3)}, x, y)["pgd"][0]),
         "scores": (plain, lambda: Detector(MaxSoftmax(plain)).scores(x)),
     }  # fmt: skip
     for name, (module, answer) in ways.items():
@@ -260,7 +260,7 @@ def test_an_images_certificate_does_not_depend_on_its_batch_or_on_the_passes_tog
 def test_the_smoothed_model_gives_the_mean_probability_and_a_gradient():
     x = torch.full((2, 1, 2, 2), 0.7, requires_grad=True)
     torch.manual_seed(0)
-    found = Smoothed(Half(), 0.5, draws=4000)(x)
+    found = Smoothed(Half(), 0.5, samples=4000)(x)
     torch.manual_seed(0)
     u = 0.7 + 0.5 * torch.randn(4000, 2, 1, 2, 2)[:, :, 0, 0, 0] - 0.5
     torch.testing.assert_close(found.exp()[:, 1], u.sigmoid().mean(0))
@@ -288,7 +288,7 @@ def test_interval_bounds_of_a_linear_classifier_are_exact():
 def test_no_point_of_the_box_leaves_its_bounds_and_no_attack_breaks_a_certificate():
     method = fit(make("interval-training"), stream(16), TrainOptions(images=1600, batch=16))
     net_, x, y = method.net, toy(64).x, toy(64).labels
-    low, high = through(net_, (x - 0.05).clamp(0, 1), (x + 0.05).clamp(0, 1))
+    low, high = propagate(net_, (x - 0.05).clamp(0, 1), (x + 0.05).clamp(0, 1))
     logits = net_((x + 0.1 * torch.rand_like(x) - 0.05).clamp(0, 1))
     assert (logits >= low - 1e-4).all() and (logits <= high + 1e-4).all()
     sure = certified(net_, x, y, 0.02)
@@ -362,7 +362,7 @@ def test_trades_moves_away_from_the_answer_and_not_from_the_label():
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), toy(16).x
     clean = model(x).log_softmax(1).detach()
-    attack = Away(L2(0.5), 10, clean=clean)
+    attack = TradesPGD(L2(0.5), 10, clean=clean)
     a, b = (attack(model, x, torch.full((16,), label)) for label in (0, 1))
     assert torch.equal(a, b)
     divergence_ = lambda z: (clean.exp() * (clean - model(z).log_softmax(1))).sum(1)
@@ -426,7 +426,7 @@ def rows(success):
 
 @pytest.mark.parametrize(
     "undefended, oblivious, adaptive, text",
-    [(90, 10, 10, "helps"), (90, 10, 88, "only if unknown"), (90, 88, 92, "not significant"), (50, 48, 90, "hurts")],
+    [(90, 10, 10, "helps"), (90, 10, 88, "oblivious only"), (90, 88, 92, "not significant"), (50, 48, 90, "hurts")],
 )
 def test_a_gain_that_vanishes_for_who_knows_is_called_by_its_name(undefended, oblivious, adaptive, text):
     counts = {"none": undefended, "shield": oblivious, "shield, adaptive": adaptive}
@@ -441,13 +441,16 @@ def test_a_blind_filter_helps_only_if_unknown_and_its_hidden_gradient_is_named()
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     x = torch.rand(100, 1, 8, 8)
     y = model(x).argmax(1)
-    models, sources = line_up(model, {"bits": Filtered(BitDepth(6), model), "trained": model.eval()})
+    models, sources = models_and_sources(model, {"bits": Filtered(BitDepth(6), model), "trained": model.eval()})
     assert list(models) == ["none", "bits", "bits, adaptive"] and sources == {"bits": "none"}
     hidden = nn.Sequential(Filtered(BitDepth(6), model))  # an attacker who goes through it without a thought
     found = evaluate({"none": model, "shield": hidden, "shield, adaptive": models["bits, adaptive"]},
                      {"pgd": PGD(Linf(0.2), steps=5)}, x, y)  # fmt: skip
-    assert [v.text for v in verdicts(found)] == ["only if unknown"]
-    assert "shield: the gradient is exactly zero on 100 % of the inputs: attacks may be blind." in found.warnings
+    assert [v.text for v in verdicts(found)] == ["oblivious only"]
+    assert (
+        "shield: the gradient is exactly zero on 100 % of the inputs: gradient-based attacks may fail."
+        in found.warnings
+    )
 
 
 def test_a_committee_answers_with_the_mean_of_its_members_probabilities():
@@ -455,9 +458,9 @@ def test_a_committee_answers_with_the_mean_of_its_members_probabilities():
     members = [nn.Linear(4, 3) for _ in range(3)]
     x = torch.rand(5, 4)
     expected = sum(m(x).softmax(1) for m in members) / 3
-    torch.testing.assert_close(Ensemble(members)(x).exp(), expected)
+    torch.testing.assert_close(ProbabilityEnsemble(members)(x).exp(), expected)
     with pytest.raises(ValueError, match="none"):
-        Ensemble([])
+        ProbabilityEnsemble([])
 
 
 class Small(nn.Module):

@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from attacks.carlini import CarliniL2
 from attacks.core.ball import L2, Linf
 from attacks.core.model import Attack
-from attacks.defences.comparison import Comparison, evasion, halves, successes
-from attacks.defences.detection import Detector, Guarded, undetected
+from attacks.defences.comparison import Comparison, evasion, halves, successful_examples
+from attacks.defences.detection import Detector, GuardedClassifier, undetected
 from attacks.defences.roc import Costs, auc, roc
 from attacks.defences.scores import (
     Entropy,
     JensenShannon,
+    LogisticRegressionScore,
     Mahalanobis,
     MaxSoftmax,
     NegativeLogLikelihood,
     ReconstructionError,
     Squeezing,
-    Together,
 )
 from attacks.defences.smoothing import BitDepth, Filtered, Mean
 from attacks.detector_aware import DetectorAware
@@ -64,7 +64,9 @@ SCORES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "reconstruction": lambda m: ReconstructionError(Mean(3)),
     "divergence": lambda m: JensenShannon(m, Mean(3), 1.0),
     "unlikely": lambda m: NegativeLogLikelihood(lambda x: -(x - 0.5).square().flatten(1).sum(1)),
-    "together": lambda m: Together.fit([MaxSoftmax(m), Entropy(m)], draw(9, 1, 6, 6), draw(9, 1, 6, 6, seed=1)),
+    "together": lambda m: LogisticRegressionScore.fit(
+        [MaxSoftmax(m), Entropy(m)], draw(9, 1, 6, 6), draw(9, 1, 6, 6, seed=1)
+    ),
 }
 
 
@@ -146,7 +148,7 @@ def test_scores_together_tell_more_than_each_alone() -> None:
     clean = torch.randn(500, 1, 1, 2, generator=torch.Generator().manual_seed(0))
     attacked = torch.randn(500, 1, 1, 2, generator=torch.Generator().manual_seed(1)) + 1
     ends = Pixels(lambda x: x[:, 0]), Pixels(lambda x: 100 * x[:, 1])
-    both = Detector(Together.fit(ends, clean, attacked))
+    both = Detector(LogisticRegressionScore.fit(ends, clean, attacked))
     alone = [auc(Detector(end).scores(clean), Detector(end).scores(attacked)) for end in ends]
     assert auc(both.scores(clean), both.scores(attacked)) == pytest.approx(0.84, abs=0.03)  # Phi(1)
     assert max(alone) < 0.80
@@ -157,8 +159,10 @@ def test_area_and_curve_agree_with_scikit_learn_ties_included() -> None:
     kinds, scores = np.r_[np.zeros(70), np.ones(50)], torch.cat([clean, attacked]).numpy()
     assert auc(clean, attacked) == pytest.approx(roc_auc_score(kinds, scores), abs=1e-12)
     curve, theirs = roc(clean, attacked), roc_curve(kinds, scores, drop_intermediate=False)
-    assert np.allclose(curve.false_alarms, theirs[0]) and np.allclose(curve.hits, theirs[1])
-    assert torch.trapezoid(curve.hits, curve.false_alarms).item() == pytest.approx(auc(clean, attacked))
+    assert np.allclose(curve.false_positive_rate, theirs[0]) and np.allclose(curve.true_positive_rate, theirs[1])
+    assert torch.trapezoid(curve.true_positive_rate, curve.false_positive_rate).item() == pytest.approx(
+        auc(clean, attacked)
+    )
     assert auc(torch.zeros(3), torch.zeros(4)) == 0.5 and auc(torch.zeros(3), torch.ones(4)) == 1
 
 
@@ -167,19 +171,19 @@ def test_the_cheapest_threshold_is_the_best_of_all_and_never_worse_than_not_look
     clean, attacked = draw(40), draw(30, seed=1) + 0.4
     least = costs.measure(clean, attacked, costs.cheapest(clean, attacked))
     assert least <= min(costs.measure(clean, attacked, t) for t in torch.linspace(-0.1, 1.5, 401).tolist()) + 1e-12
-    assert least <= costs.blind
+    assert least <= costs.without_detector
     assert costs.measure(clean, attacked, math.inf) == pytest.approx(costs.share * costs.miss)
 
 
-def guarded(rule: float = 0.1) -> Guarded:
+def guarded(rule: float = 0.1) -> GuardedClassifier:
     """Two classes, is the first pixel bright? An alarm where the first two pixels differ by more than `rule`."""
     model = Pixels(lambda x: torch.stack([0.5 - x[:, 0], x[:, 0] - 0.5], 1) * 20)
-    return Guarded(model, Detector(Pixels(lambda x: (x[:, 0] - x[:, 1]).abs()), rule))
+    return GuardedClassifier(model, Detector(Pixels(lambda x: (x[:, 0] - x[:, 1]).abs()), rule))
 
 
 def test_the_alarm_is_the_answer_exactly_where_a_detector_raises_it() -> None:
     x, model = draw(200, 1, 1, 3), guarded()
-    sharp = Guarded(model.model, *model.detectors, Detector(Pixels(lambda x: x[:, 2]), 0.9))  # type: ignore[arg-type]
+    sharp = GuardedClassifier(model.model, *model.detectors, Detector(Pixels(lambda x: x[:, 2]), 0.9))  # type: ignore[arg-type]
     alarm, plain = model.detectors[0](x), model.model(x).argmax(1)
     assert torch.equal(model(x).argmax(1), torch.where(alarm, 2, plain)) and 0.2 < alarm.double().mean() < 0.9
     assert torch.equal(sharp(x).argmax(1), torch.where(alarm | (x[:, 0, 0, 2] > 0.9), 2, plain))
@@ -214,7 +218,7 @@ def test_attacks_that_know_the_detector_evade_it_where_others_are_caught(inner: 
 
 def test_an_alarm_on_the_way_does_not_hold_the_attack_back() -> None:
     sure = guarded().model
-    model = Guarded(sure, Detector(MaxSoftmax(sure), 0.1, unit=0.01))
+    model = GuardedClassifier(sure, Detector(MaxSoftmax(sure), 0.1, unit=0.01))
     x, y = 0.3 + 0.01 * draw(10, 1, 1, 3), torch.zeros(10, dtype=torch.int64)
     half_way = x + (0.5 - x) * torch.tensor([1.0, 0.0, 0.0])
     assert (model(half_way).argmax(1) == 2).all()
@@ -226,7 +230,7 @@ def test_an_alarm_on_the_way_does_not_hold_the_attack_back() -> None:
 def test_an_attack_that_finds_no_way_round_the_detector_returns_the_original() -> None:
     model, x, y = guarded(), torch.full((4, 1, 1, 3), 0.3), torch.zeros(4, dtype=torch.int64)
     assert torch.equal(DetectorAware(PGD(Linf(0.1)))(model, x, y), x)
-    everything = Guarded(model.model, Detector(Pixels(lambda x: x[:, 0]), 0.35))
+    everything = GuardedClassifier(model.model, Detector(Pixels(lambda x: x[:, 0]), 0.35))
     assert torch.equal(DetectorAware(PGD(Linf(0.6)))(everything, x, y), x)
     assert undetected(everything, x, PGD(Linf(0.6))(everything.model, x, y), y).fooled == 0
     assert DetectorAware(PGD(Linf(0.6))).at(0.2).ball == Linf(0.2)
@@ -234,7 +238,7 @@ def test_an_attack_that_finds_no_way_round_the_detector_returns_the_original() -
 
 def test_a_guarded_model_attacks_through_its_filter() -> None:
     filtered = Filtered(BitDepth(1), net())
-    model = Guarded(filtered, Detector(MaxSoftmax(filtered), 0.5)).adaptive()
+    model = GuardedClassifier(filtered, Detector(MaxSoftmax(filtered), 0.5)).adaptive()
     assert model.model.straight_through and torch.equal(model(draw(3, 1, 6, 6))[:, :3], filtered(draw(3, 1, 6, 6)))
 
 
@@ -247,14 +251,14 @@ def test_a_comparison_chooses_on_the_first_half_and_measures_on_the_second() -> 
     rule = Costs(miss=3, share=0.2)
     best = rule.cheapest(score(clean[0]), score(bright[0]))
     blind, measured = found.costs({"dear": rule}, "lamps")
-    assert blind == {"detector": "none", "dear": rule.blind}
+    assert blind == {"detector": "none", "dear": rule.without_detector}
     assert measured["dear"] == rule.measure(a, b, best) and measured["dear"] != rule.measure(a, b, 0.9)
 
 
 def test_successes_and_evasions_count_only_what_was_right_before() -> None:
     model, x = guarded().model, draw(40, 1, 1, 3)
     y = (x[:, 0, 0, 0] > 0.45).long()
-    made = successes(model, {"pgd": PGD(Linf(0.2))}, x, y)["pgd"]
+    made = successful_examples(model, {"pgd": PGD(Linf(0.2))}, x, y)["pgd"]
     near = (x[:, 0, 0, 0] - 0.5).abs() < 0.2
     wrong = model(x).argmax(1) != y
     assert wrong.any() and [len(part) for part in made] == [
@@ -263,7 +267,7 @@ def test_successes_and_evasions_count_only_what_was_right_before() -> None:
     score = Pixels(lambda x: (x[:, 0] - x[:, 1]).abs())
     rows = evasion(model, {"gap": score, "blind": Pixels(lambda x: x[:, 2])}, PGD(Linf(0.3)), x, y, 0.5)
     assert [row["detector"] for row in rows] == ["gap", "blind"]
-    assert all(row["oblivious"] <= row["adaptive"] and row["clean"] <= 1 - row["false alarms"] for row in rows)
+    assert all(row["oblivious"] <= row["adaptive"] and row["clean"] <= 1 - row["false-positive rate"] for row in rows)
     assert rows[0]["oblivious"] < rows[0]["adaptive"]
 
 
@@ -288,7 +292,7 @@ def test_a_detector_moves_and_is_saved_with_all_it_borrows_and_leaves_their_mode
     again.load_state_dict(torch.load(file, weights_only=True))
     assert again.threshold == found.threshold and torch.equal(again.eval()(x), found.eval()(x))
     for name in SCORES:
-        moved = Guarded(net(), Detector(SCORES[name](net()), 0.5)).to("meta")
+        moved = GuardedClassifier(net(), Detector(SCORES[name](net()), 0.5)).to("meta")
         assert all(t.is_meta for t in [*moved.parameters(), *moved.buffers()])
     assert Detector(ReconstructionError(coder.reconstruct)).to("meta").score.autoencode.owner.scale.is_meta  # type: ignore
 
@@ -306,10 +310,10 @@ def test_a_detector_moves_and_is_saved_with_all_it_borrows_and_leaves_their_mode
             "finite, got -inf",
         ),
         (lambda x: Squeezing(net()), "at least 1 filter"),
-        (lambda x: Guarded(net()), "at least 1 detector"),
+        (lambda x: GuardedClassifier(net()), "at least 1 detector"),
         (lambda x: Mahalanobis.fit(net(), x[:0], torch.zeros(0, dtype=torch.int64)), "got 0"),
         (lambda x: Mahalanobis.fit(lambda x: x * 0, x, torch.zeros(8, dtype=torch.int64)), "8 images do not vary"),
-        (lambda x: Together.fit([Entropy(net())], x, x[:0]), "8 clean, 0 attacked"),
+        (lambda x: LogisticRegressionScore.fit([Entropy(net())], x, x[:0]), "8 clean, 0 attacked"),
         (lambda x: JensenShannon(net(), Mean(3), 0.0), "temperature.*0.0"),
         (lambda x: DetectorAware(PGD(Linf(0.1), targeted=True)), "untargeted"),
         (lambda x: auc(torch.zeros(0), torch.zeros(3)), "0 clean and 3 attacked"),

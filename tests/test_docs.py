@@ -90,7 +90,7 @@ def test_the_other_genlab_commands_have_options_that_exist(line, monkeypatch):
         if word == "--attacks":
             assert all(plugin.attack(name, eps=0.1) for name in value.split(","))
         if word == "--defence":
-            assert all(plugin.shields(name) for name in value.split(","))
+            assert all(plugin.parse_defences(name) for name in value.split(","))
 
 
 RECIPES = sorted({line for page in PAGES for line in commands(page, "python recipes/")})

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from attacks.core.ball import L2, Linf
-from attacks.explanation import ExplanationAttack, smooth
-from attacks.noise import Noise
+from attacks.explanation import ExplanationAttack, relu_as_softplus
+from attacks.noise import RandomNoise
 from genlab import DataOptions
 from genlab.data import Stream
 from genlab.explain.grad_cam import grad_cam
@@ -199,15 +199,15 @@ def test_the_map_moves_and_the_answer_stays(ball):
     assert torch.equal(method(adv).argmax(1), answer)
     assert (ball.size(adv - test.x) <= ball.eps * (1 + 1e-5)).all()
     common = lambda x: overlap(before, saliency(method, x, answer)).mean()
-    assert common(adv) < common(Noise(ball)(method, test.x, test.labels)) - 0.15
+    assert common(adv) < common(RandomNoise(ball)(method, test.x, test.labels)) - 0.15
 
 
 def test_relu_is_softened_only_meanwhile_also_after_an_exception():
     model, x = net(), torch.rand(2, 3, 8, 8)
     before = model(x)
-    with pytest.raises(RuntimeError, match="stop"), smooth(model, 1.0):
+    with pytest.raises(RuntimeError, match="stop"), relu_as_softplus(model, 1.0):
         assert not torch.allclose(model(x), before)
         raise RuntimeError("stop")
     assert torch.equal(model(x), before)
-    with smooth(model, 1e4):
+    with relu_as_softplus(model, 1e4):
         torch.testing.assert_close(model(x), before, atol=1e-3, rtol=1e-3)

@@ -13,7 +13,7 @@ from toys import Largest
 
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
 from attacks.core.goal import Smallest
-from attacks.core.minimal import cross, fooled, lacking, polish, size, slack
+from attacks.core.minimal import clearly_adversarial, margin_loss, polish, project_to_hyperplane, size, slack
 from attacks.core.model import Attack
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.elastic_net import EAD
@@ -306,7 +306,7 @@ def test_ties_of_a_half_precision_model_are_left_behind(attack: Attack) -> None:
     model = Function(lambda z: z.flatten(1).to(dtype) @ w.to(dtype))
     y = model(x).argmax(1)
     adv = attack(model, x, y)
-    assert adv.dtype == x.dtype and fooled(model(adv), y, False).all()
+    assert adv.dtype == x.dtype and clearly_adversarial(model(adv), y, False).all()
     alone = torch.cat([model(one[None]).argmax(1) for one in adv])
     assert (alone != y).all()  # whatever the batch
 
@@ -319,9 +319,17 @@ def test_the_slack_follows_the_resolution_of_the_logits_and_else_their_spread() 
     assert slack(logits.bfloat16()).item() == 2 * 2**-7 * 3
     tie = torch.tensor([[2.0, 2.0, 0.0]]).bfloat16()
     y = torch.tensor([0])
-    assert not fooled(tie, y, False) and not fooled(tie, y, True) and lacking(tie, y, False).item() == 2 * slack(tie)
+    assert (
+        not clearly_adversarial(tie, y, False)
+        and not clearly_adversarial(tie, y, True)
+        and margin_loss(tie, y, False).item() == 2 * slack(tie)
+    )
     ahead = torch.tensor([[2.0, 3.0, 0.0]]).bfloat16()
-    assert fooled(ahead, y, False) and lacking(ahead, y, False) < 0 and not fooled(ahead, y, False, confidence=1.0)
+    assert (
+        clearly_adversarial(ahead, y, False)
+        and margin_loss(ahead, y, False) < 0
+        and not clearly_adversarial(ahead, y, False, confidence=1.0)
+    )
 
 
 @pytest.mark.parametrize("attack", [DeepFool(), FMN()], ids=repr)
@@ -332,12 +340,12 @@ def test_a_number_added_to_all_logits_costs_no_more_than_their_resolution(attack
     lead = (exact.gather(1, y[:, None]) - exact).scatter(1, y[:, None], math.inf)
     best, sizes = torch.full((len(x),), math.inf), dict[float, Tensor]()
     for k in range(10):
-        d = cross(x, (w[:, k] - w[:, y].T).view_as(x), lead[:, k].float(), "l2", rounds=50)
+        d = project_to_hyperplane(x, (w[:, k] - w[:, y].T).view_as(x), lead[:, k].float(), "l2", rounds=50)
         best = torch.where(lead[:, k].isfinite(), torch.minimum(best, size(d, "l2")), best)
     for c, mean in ((0.0, 1.025), (1e4, 1.03), (1e5, 1.05), (1e6, 1.25)):
         model = Function(lambda z, c=c: z.flatten(1) @ w + c)  # type: ignore[misc]
         adv = attack(model, x, y)
-        assert fooled(model(adv), y, False).all()
+        assert clearly_adversarial(model(adv), y, False).all()
         sizes[c] = ratio = size(adv - x, "l2") / best
         assert ratio.min() > 0.99 and ratio.mean() < mean
         assert (ratio < 1.03 * (1 + 2.5 * slack(model(x)) / lead.amin(1))).all()
@@ -365,7 +373,7 @@ def test_a_hyperplane_is_crossed_at_its_nearest_point_inside_the_box(norm: str) 
     reach = torch.where(w > 0, 1 - x, -x).mul(w).sum(1)
     back = torch.where(w < 0, 1 - x, -x).mul(w).sum(1)
     for rise in (0.6 * reach, 0.3 * back):
-        d = cross(x, w, rise, norm)
+        d = project_to_hyperplane(x, w, rise, norm)
         assert (x + d).min() > -1e-6 and (x + d).max() < 1 + 1e-6
         assert torch.allclose((w * d).sum(1), rise, rtol=1e-4)
         side = w * rise.sign()[:, None]
@@ -374,7 +382,9 @@ def test_a_hyperplane_is_crossed_at_its_nearest_point_inside_the_box(norm: str) 
         assert torch.allclose(level, level.nanmean(1, keepdim=True).expand_as(level), rtol=1e-3, equal_nan=False) or (
             (level - level.nanmean(1, keepdim=True)).abs().nan_to_num(0).max() < 1e-4
         )
-    assert torch.equal(x + cross(x, w, 2 * reach, norm), torch.where(w > 0, 1.0, 0.0))  # out of reach: the far corner
+    assert torch.equal(
+        x + project_to_hyperplane(x, w, 2 * reach, norm), torch.where(w > 0, 1.0, 0.0)
+    )  # out of reach: the far corner
 
 
 def test_the_projection_onto_the_l1_ball_is_the_nearest_point() -> None:

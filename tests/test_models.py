@@ -30,11 +30,11 @@ from attacks.defences.purify import DefenseGAN
 from attacks.defences.verdict import verdicts
 from attacks.evaluation.crafting import ball_of
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add
+from attacks.evaluation.report import add_evaluation
 from attacks.evaluation.results import Evaluation, Row
 from attacks.explanation import ExplanationAttack
-from attacks.latent import Latent
-from attacks.noise import Noise
+from attacks.latent import LatentAttack
+from attacks.noise import RandomNoise
 from attacks.patch import Patch
 from attacks.pgd import FGSM, PGD
 from attacks.reprogramming import Reprogramming, squares
@@ -194,10 +194,11 @@ def test_without_gradient_white_box_rows_say_so_and_the_others_stand(how: str) -
     model = Rounds(net, how)
     report = evaluate({"net": model}, EVERY, x, y)
     failed = {r.attack for r in report.rows if r.error}
-    asking = "Square SPSA NES HopSkipJump HopSkipJumpLinf OnePixel Fixed PerImage Transfer Noise".split()
+    asking = "Square SPSA NES HopSkipJump HopSkipJumpLinf OnePixel Transfer RandomNoise".split()
+    asking += ["FixedPerturbation", "PerImagePerturbation"]
     assert failed == {name for name in EVERY if name.split()[1] not in asking}
     assert all("gives no gradient" in r.error for r in report.rows if r.error)
-    assert sum("respect to its input: only attacks that need none" in text for text in report.warnings) == 1
+    assert sum("respect to its input: only attacks without gradients" in text for text in report.warnings) == 1
     assert all(w.attacks and not failed & set(w.attacks) for w in report.worst_case)
     with pytest.raises(NoGradient):
         Spatial(steps=2)(model, x, y)
@@ -210,7 +211,7 @@ def test_terms_of_a_loss_that_do_not_ask_the_model_are_not_followed_alone(how: s
     model, purifier = Rounds(net, how), DefenseGAN(draw, 128, restarts=1, steps=2)
     attempts: list[Callable[[], object]] = [
         lambda: ExplanationAttack(Linf(0.1), steps=2)(model, x, y),
-        lambda: Latent(Linf(0.1), purifier, model, steps=2)(net, x, y),
+        lambda: LatentAttack(Linf(0.1), purifier, model, steps=2)(net, x, y),
         lambda: Reprogramming(images=8, weight=1.0).learn(model, (2, 8, 8), squares(8, 2, 1, most=3, channels=2)),
         lambda: Patch(images=40, batch=20).prepare(model, scenes(4)),
     ]
@@ -264,7 +265,9 @@ def test_an_attack_that_fails_is_a_row_and_the_others_stand(tmp_path: Path) -> N
     data = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert data["rows"][1]["error"] == bad.error and data["rows"][1]["robust_accuracy"] is None
     assert "failed" in str([list(column.cells) for column in report.table().columns])
-    assert "failed: RuntimeError: one thing" in add(Page("t"), report).save(tmp_path / "page.html").read_text()
+    assert (
+        "failed: RuntimeError: one thing" in add_evaluation(Page("t"), report).save(tmp_path / "page.html").read_text()
+    )
     with pytest.raises(KeyboardInterrupt):
         evaluate({"net": net}, {"broken": Broken(Linf(0.2), KeyboardInterrupt)}, x, y)
 
@@ -328,7 +331,9 @@ def test_gradients_that_are_nan_are_named() -> None:
     net, x, y = small()
     report = evaluate({"net": Nothing(net, gradients=True)}, EVERY, x, y)
     assert not any(r.error or r.nan for r in report.rows)
-    assert all(r.blind == (1 if r.backwards else 0) for r in report.rows) and "100 % blind" in repr(report)
+    assert all(
+        r.nonfinite_gradients == (1 if r.backwards else 0) for r in report.rows
+    ) and "100 % of gradients NaN" in repr(report)
     said = [text for text in report.warnings if "gradient is NaN or infinite" in text]
     assert len(said) == 2 and "on 4 of 4 clean inputs" in said[0] and "passes under attack" in said[1]
     with pytest.warns(UserWarning, match="gradient is not finite for 4 of 4 inputs"):
@@ -381,9 +386,9 @@ def test_answers_that_depend_on_the_batch_are_told_from_random_ones(how: str) ->
     with torch.no_grad():
         y = model(x).argmax(1)
     for size in (5, 256):
-        said = evaluate({"net": model}, {"noise": Noise(Linf(0.01))}, x, y, batch=size).warnings
+        said = evaluate({"net": model}, {"noise": RandomNoise(Linf(0.01))}, x, y, batch=size).warnings
         assert any("depend on the other inputs of the batch" in text for text in said) == (how == "statistics")
-        assert any("two passes" in text for text in said) == (how == "random")
+        assert any("outputs are random" in text for text in said) == (how == "random")
 
 
 def scenes(classes: int = 6) -> Images:
@@ -421,7 +426,7 @@ def test_learning_attacks_on_models_with_nan_or_without_gradient() -> None:
     for model in (Nothing(net, x), Nothing(net, gradients=True)):
         report = evaluate({"net": model}, learn, x, y, data=scenes(4))
         assert not [r.error for r in report.rows if r.error] and not any(r.success.fooled for r in report.rows if r.nan)
-    assert [r.blind for r in report.rows] == [1, 1, 1, 1, 0]  # the last is noise
+    assert [r.nonfinite_gradients for r in report.rows] == [1, 1, 1, 1, 0]  # the last is noise
     assert any("gradient is NaN or infinite in" in text and "passes under attack" in text for text in report.warnings)
     with pytest.warns(UserWarning, match="gradient is not finite for 20 of 20 inputs"):
         learn["descent"].prepare(Nothing(net, gradients=True), scenes(4))
@@ -429,9 +434,8 @@ def test_learning_attacks_on_models_with_nan_or_without_gradient() -> None:
         report = evaluate({"net": Rounds(net, how)}, learn, x, y, data=scenes(4))
         assert ["gives no gradient" in r.error for r in report.rows] == [True] * 4 + [False]
     surrogate = {"surrogate": Surrogate(PGD(Linf(0.1), steps=2), MLP, images=100)}
-    assert (
-        "NaN for all of the 60 images" in evaluate({"net": Nothing(net)}, surrogate, x, y, data=scenes(4)).rows[0].error
-    )
+    failed = evaluate({"net": Nothing(net)}, surrogate, x, y, data=scenes(4)).rows[0]
+    assert "NaN for all of the 60 training images" in failed.error
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -447,4 +451,4 @@ def test_the_first_gradient_is_looked_for_at_the_models_door() -> None:
         assert f.query(x).shape == (4, 4)
         with pytest.raises(NoGradient, match="no gradient with respect to its input"):
             f(x.clone().requires_grad_())
-    assert ball_of(Noise(Linf(0.1))) == Linf(0.1) and ball_of(Spatial()) is None
+    assert ball_of(RandomNoise(Linf(0.1))) == Linf(0.1) and ball_of(Spatial()) is None

@@ -17,13 +17,13 @@ from attacks.core import random as noise
 from attacks.core.ball import L2, Ball, Linf
 from attacks.evaluation import landscape
 from attacks.evaluation.evaluate import evaluate
-from attacks.one_pixel import OnePixel, draw, log_odds, three_others
-from attacks.patch import Patch, Patched, mask, non_printability, palette, total_variation
+from attacks.one_pixel import OnePixel, log_odds, paint_pixels, three_others
+from attacks.patch import Patch, TrainedPatch, mask, non_printability, palette, total_variation
 from attacks.pgd import PGD
-from attacks.reprogramming import Program, Reprogramming, squares, windows
+from attacks.reprogramming import Program, Reprogramming, grid_mask, squares
 from attacks.spatial import Spatial, move, roughness
 from attacks.transferable import Transferable, gaussian
-from attacks.views import NUMBERS, Views
+from attacks.views import PARAMETERS, Views
 from genlab.data import Images
 from genlab.data.jpeg import jpeg
 
@@ -204,9 +204,9 @@ def test_the_three_others_are_others_and_all_equally_likely() -> None:
 def test_genes_are_rows_columns_and_colours() -> None:
     x = torch.zeros(1, 3, 4, 5)
     genes = torch.tensor([[[[0.99, 0.0, 0.2, 0.4, 1.6], [7.0, -3.0, 0.3, 0.3, 0.3]]]])
-    out = draw(x, genes)[0, 0]
+    out = paint_pixels(x, genes)[0, 0]
     assert out[:, 3, 0].tolist() == pytest.approx([0.3] * 3) and out.count_nonzero() == 3  # the later one is seen
-    assert draw(x, genes[:, :, :1])[0, 0, :, 3, 0].tolist() == pytest.approx([0.2, 0.4, 1.0])
+    assert paint_pixels(x, genes[:, :, :1])[0, 0, :, 3, 0].tolist() == pytest.approx([0.2, 0.4, 1.0])
 
 
 def test_log_odds_keep_the_order_of_the_probabilities_where_those_round_to_one() -> None:
@@ -216,14 +216,14 @@ def test_log_odds_keep_the_order_of_the_probabilities_where_those_round_to_one()
     assert p[0] == p[1] and odds[0] < odds[1] and torch.isclose(odds[2].sigmoid(), p[2])
 
 
-MIDDLE = torch.full((1, NUMBERS), 0.5)
+MIDDLE = torch.full((1, PARAMETERS), 0.5)
 
 
 def test_the_middle_view_of_something_as_large_as_the_image_is_itself() -> None:
     x = images(4)
-    assert torch.allclose(Views().show(x, MIDDLE.expand(4, -1), (8, 8)), x, atol=1e-5)
-    assert Views().light(MIDDLE).item() == 0
-    seen = Views(scale=(0.5, 0.5)).show(torch.ones(1, 1, 8, 8), MIDDLE, (8, 8))
+    assert torch.allclose(Views().render(x, MIDDLE.expand(4, -1), (8, 8)), x, atol=1e-5)
+    assert Views().brightness_shift(MIDDLE).item() == 0
+    seen = Views(scale=(0.5, 0.5)).render(torch.ones(1, 1, 8, 8), MIDDLE, (8, 8))
     assert seen.sum().item() == pytest.approx(16, abs=1e-4) and seen[0, 0, 2:6, 2:6].min() > 0.99
 
 
@@ -238,15 +238,15 @@ def test_views_place_turn_and_light_as_told() -> None:
 
 
 def test_the_size_of_what_is_seen_is_its_scale_squared_at_every_angle() -> None:
-    u = torch.rand(50, NUMBERS, generator=torch.Generator().manual_seed(0))
+    u = torch.rand(50, PARAMETERS, generator=torch.Generator().manual_seed(0))
     views = Views(rotation=180.0, scale=(1.5, 1.5), place=0.3)
-    seen = views.show(torch.ones(1, 1, 6, 10), u, (32, 40))
+    seen = views.render(torch.ones(1, 1, 6, 10), u, (32, 40))
     assert torch.allclose(seen.sum((1, 2, 3)), torch.tensor(60 * 2.25), rtol=0.02)
 
 
 def test_gradients_reach_the_picture_through_every_view() -> None:
     patch = torch.full((1, 4, 4), 0.5, requires_grad=True)
-    Views().paste(torch.rand(6, 1, 12, 12), patch, torch.ones(1, 4, 4), torch.rand(6, NUMBERS)).sum().backward()
+    Views().paste(torch.rand(6, 1, 12, 12), patch, torch.ones(1, 4, 4), torch.rand(6, PARAMETERS)).sum().backward()
     assert (patch.grad > 1).all()
 
 
@@ -281,7 +281,7 @@ def test_a_patch_learnt_on_some_images_turns_others_into_the_target(trained: tup
     attack = Patch(target=2, size=0.75, views=Views(place=0.2), images=6000, lr=0.1)
     before = [p.clone() for p in net.parameters()]
     ready = attack.prepare(net.train(), learn)
-    assert isinstance(ready, Patched) and net.training
+    assert isinstance(ready, TrainedPatch) and net.training
     assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, net.parameters(), strict=True))
     net.eval()
     others = test.labels != 2
@@ -296,12 +296,12 @@ def test_a_patch_learnt_on_some_images_turns_others_into_the_target(trained: tup
 def test_a_ready_patch_keeps_the_contract_and_an_unready_one_says_so(trained: tuple[nn.Module, Images]) -> None:
     net, data = trained
     x, y = data.x[:12], data.labels[:12]
-    ready = Patched(Views(), torch.rand(1, 4, 4), mask("disc", 4))
+    ready = TrainedPatch(Views(), torch.rand(1, 4, 4), mask("disc", 4))
     whole = ready(net, x, y)
     assert torch.allclose(ready(net, x.flip(0), y.flip(0)).flip(0), whole, atol=1e-6)
     assert torch.allclose(torch.cat([ready(net, x[:5], y[:5]), ready(net, x[5:], y[5:])]), whole, atol=1e-6)
     assert not torch.equal(replace(ready, draw=1)(net, x, y), whole)
-    with pytest.raises(ValueError, match="Patch must learn first"):
+    with pytest.raises(ValueError, match="Patch must be trained first"):
         Patch()(net, x, y)
     with pytest.raises(ValueError, match="4, got 7"):
         Patch(target=7).prepare(net, data)
@@ -312,7 +312,7 @@ def test_squares_show_as_many_as_their_label_says() -> None:
     assert data.shape == (1, 8, 8) and torch.equal(data.x.sum((1, 2, 3)) / 4, data.labels + 1.0)
     assert set(data.labels.tolist()) == set(range(10))
     assert torch.equal(squares(500).pixels, data.pixels) and not torch.equal(squares(500, seed=1).pixels, data.pixels)
-    apart, seen = squares(500, cells=4, pixels=2, gap=1), windows(4, 2, 1)
+    apart, seen = squares(500, cells=4, pixels=2, gap=1), grid_mask(4, 2, 1)
     assert apart.shape == (1, 11, 11) and torch.equal(apart.x.sum((1, 2, 3)) / 4, apart.labels + 1.0)
     assert seen.sum() == 64 and not (apart.x * (1 - seen)).any()
     with pytest.raises(ValueError, match="17"):
@@ -342,7 +342,7 @@ def test_the_random_direction_changes_less_than_the_gradient_and_the_attack(trai
     ends = {name: landscape.line(net, x, y, step, [0.0, 0.1]) for name, step in ways.items()}
     assert all(torch.allclose(end[0], net(x).softmax(1).gather(1, y[:, None])[:, 0]) for end in ends.values())
     assert ends["attack"][1].mean() < ends["gradient"][1].mean() + 0.05 < ends["random"][1].mean() - 0.1
-    a, b = ways["attack"], landscape.straight(ways["attack"], ways["random"])
+    a, b = ways["attack"], landscape.orthogonalise(ways["attack"], ways["random"])
     assert (a * b).sum((1, 2, 3)).abs().max() < 1e-4
     assert torch.allclose(landscape.plane(net, x, y, a, b, [0.0, 0.1])[1, 0], ends["attack"][1])
 

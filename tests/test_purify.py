@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from attacks.core.ball import Linf
 from attacks.defences.detection import Detector
-from attacks.defences.purify import DefenseGAN, OnAlarm, PixelDefend, Reconstruct, magnet
+from attacks.defences.purify import DefenseGAN, FilterDetected, PixelDefend, Reconstruct, magnet
 from attacks.defences.scores import ReconstructionError
 from attacks.defences.smoothing import BitDepth, Filtered, Mean
-from attacks.latent import Latent
+from attacks.latent import LatentAttack
 from attacks.pgd import FGSM
 from genlab.likelihood.pixels import Bernoulli, LogisticMixture, Palette, PixelDistribution, Regression, Softmax
 from genlab.nets.causal import CausalNet
@@ -102,7 +102,7 @@ def test_the_attack_through_latents_finds_the_nearest_image_that_the_generator_d
     purifier = DefenseGAN(plane, 3, restarts=2, steps=150, lr=0.3)
     defended = Filtered(purifier, net)
     for factor, fooled in ((1.1, True), (0.5, False)):
-        attack = Latent(Linf(factor * least), purifier, net, confidence=0.05)
+        attack = LatentAttack(Linf(factor * least), purifier, net, confidence=0.05)
         found = attack(defended, x, y)
         assert bool(defended(found).argmax(1) != y) is fooled
         assert float((found - x).abs().max()) <= factor * least + 1e-6
@@ -142,7 +142,7 @@ def test_purifiers_stand_before_a_model_and_are_attacked_through() -> None:
     y = model(x).argmax(1)
     folded = nn.Sequential(nn.Linear(2, 32), nn.Sigmoid(), nn.Unflatten(1, (2, 4, 4)))
     net, head = pixel_model(HEADS["softmax"])
-    gated = OnAlarm(Detector(ReconstructionError(Mean(3)), 0.0), BitDepth(1))
+    gated = FilterDetected(Detector(ReconstructionError(Mean(3)), 0.0), BitDepth(1))
     for filter in (DefenseGAN(folded, 2, 2, 5), PixelDefend(net, head), Reconstruct(Mean(3)), gated):
         defended = Filtered(filter, model)
         assert torch.equal(defended.adaptive()(x), model(filter(x)))
@@ -170,9 +170,9 @@ def test_a_reformer_stays_in_the_box_and_takes_its_network_along() -> None:
 
 def test_only_what_raises_the_alarm_is_purified() -> None:
     x = torch.cat([draw(3, 1, 4, 4).round(), draw(3, 1, 4, 4, seed=1)])
-    both = OnAlarm(Detector(ReconstructionError(BitDepth(1)), 1e-6), Mean(3))(x)
+    both = FilterDetected(Detector(ReconstructionError(BitDepth(1)), 1e-6), Mean(3))(x)
     assert torch.equal(both[:3], x[:3]) and torch.equal(both[3:], Mean(3)(x[3:]))
-    assert torch.equal(OnAlarm(Detector(ReconstructionError(BitDepth(1)), 1.0), Mean(3))(x), x)
+    assert torch.equal(FilterDetected(Detector(ReconstructionError(BitDepth(1)), 1.0), Mean(3))(x), x)
 
 
 def test_magnet_refuses_what_is_far_from_its_images_and_keeps_its_promise_on_others() -> None:

@@ -260,7 +260,7 @@ def test_detectors_leave_areas_curves_costs_and_what_passes_them(tmp_path):
     assert [row["detector"] for row in found["areas"]] == [row["detector"] for row in found["evasion"]] == names
     assert all(0 <= row[kind] <= 1 for row in found["areas"] for kind in ("fgsm", "sprites"))
     assert [row["detector"] for row in found["costs"]["fgsm"]] == ["none", *names]
-    assert all(0 <= row["false alarms"] <= 1 and 0 <= row["adaptive"] <= 1 for row in found["evasion"])
+    assert all(0 <= row["false-positive rate"] <= 1 and 0 <= row["adaptive"] <= 1 for row in found["evasion"])
     assert page.count("data:image/png") == 2 and page.count("<table>") == 3
 
 

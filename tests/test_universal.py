@@ -11,19 +11,19 @@ from torch import Tensor, nn
 import genlab
 from attacks import universal_method
 from attacks.core.ball import L2, Ball, Linf
-from attacks.core.model import Attack, Learnt, victim
+from attacks.core.model import Attack, TrainedAttack, victim
 from attacks.evaluation.crafting import Counter
 from attacks.evaluation.evaluate import evaluate
 from attacks.universal import (
-    Fixed,
-    PerImage,
+    FixedPerturbation,
+    PerImagePerturbation,
     Universal,
     UniversalCount,
     UniversalGenerator,
     UniversalGradient,
     UniversalTargeted,
 )
-from attacks.universal_method import Delta, Generated, Perturb, lead
+from attacks.universal_method import Delta, PerturbationGenerator, PerturbationTraining, negative_margin
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.training.loop import fit
@@ -31,7 +31,7 @@ from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 BALLS: list[Ball] = [Linf(0.1), L2(0.6)]
-FORMS: list[Learnt] = [
+FORMS: list[TrainedAttack] = [
     Universal(Linf(0.1), images=20, epochs=2),
     UniversalGradient(Linf(0.1), images=400, batch=20),
     UniversalTargeted(Linf(0.1), images=400, batch=20),
@@ -61,11 +61,11 @@ def images(n: int = 60) -> Images:
 
 
 @pytest.mark.parametrize("kind", [UniversalGradient, Universal])
-def test_on_a_plane_and_one_class_it_is_eps_times_the_signs_of_the_normal(kind: type[Learnt]) -> None:
+def test_on_a_plane_and_one_class_it_is_eps_times_the_signs_of_the_normal(kind: type[TrainedAttack]) -> None:
     model, data = Plane(), images()
     options = {} if kind is Universal else {"images": 3000, "batch": 30, "limit": 1e9}
     ready = kind(Linf(0.1), **options).prepare(model, data)
-    assert isinstance(ready, Fixed) and ready.delta.abs().max() <= 0.1
+    assert isinstance(ready, FixedPerturbation) and ready.delta.abs().max() <= 0.1
     if kind is UniversalGradient:
         assert torch.allclose(ready.delta.flatten(), -0.1 * model.w.sign())
     assert (model(ready(model, data.x, data.labels)).argmax(1) == 0).all()
@@ -81,7 +81,7 @@ def test_it_aims_at_the_class_that_is_easiest_to_reach_or_at_the_one_that_is_ask
         model[1].bias[2] = -0.5 * pattern.sum()  # grey is of class 1, and 6.4 away from class 2
     data = replace(images(), classes=tuple("abcd"))
     form = UniversalTargeted(Linf(0.1), images=1000, batch=20)
-    assert form.easiest(model, data) == 2
+    assert form.best_target(model, data) == 2
     ready = form.prepare(model, data)
     assert torch.allclose(ready.delta.flatten(), 0.1 * pattern) and repr(form) == repr(replace(form))
     assert (model(ready(model, data.x, data.labels)).argmax(1) == 2).all()
@@ -125,11 +125,11 @@ def test_in_l2_it_points_along_the_normal() -> None:
 @pytest.mark.parametrize("ball", BALLS, ids=repr)
 def test_the_ball_holds_before_training_and_after_every_update(ball: Ball, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = list[float]()
-    step = Perturb.step
+    step = PerturbationTraining.step
 
     def watched(self, data, update):  # type: ignore[no-untyped-def]
         def measure() -> None:
-            shown = self.net.pattern if isinstance(self.net, Generated) else data.source.x[:1]
+            shown = self.net.pattern if isinstance(self.net, PerturbationGenerator) else data.source.x[:1]
             sizes.append(ball.size(self.net(shown, ball)).max().item())
 
         if not sizes:
@@ -138,7 +138,7 @@ def test_the_ball_holds_before_training_and_after_every_update(ball: Ball, monke
         measure()
         return metrics
 
-    monkeypatch.setattr(universal_method.Perturb, "step", watched)
+    monkeypatch.setattr(universal_method.PerturbationTraining, "step", watched)
     for form in (UniversalGradient(ball, images=400, batch=20, lr=0.7), UniversalGenerator(ball, 400, 20, width=4)):
         sizes.clear()
         form.prepare(Plane(), images())
@@ -146,7 +146,7 @@ def test_the_ball_holds_before_training_and_after_every_update(ball: Ball, monke
 
 
 @every_form
-def test_learning_leaves_the_model_as_it_was_and_repeats_itself(form: Learnt) -> None:
+def test_learning_leaves_the_model_as_it_was_and_repeats_itself(form: TrainedAttack) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(64, 2))
@@ -163,9 +163,9 @@ def test_learning_leaves_the_model_as_it_was_and_repeats_itself(form: Learnt) ->
 
 
 @every_form
-def test_without_learning_it_says_so_and_once_learnt_it_asks_nothing(form: Learnt) -> None:
+def test_without_learning_it_says_so_and_once_learnt_it_asks_nothing(form: TrainedAttack) -> None:
     model, data = Plane(), images()
-    with pytest.raises(ValueError, match=f"{type(form).__name__} must learn first: call prepare"):
+    with pytest.raises(ValueError, match=f"{type(form).__name__} must be trained first: call prepare"):
         form(model, data.x, data.labels)
     counter = Counter(model)
     ready = form.prepare(counter, data)
@@ -183,15 +183,15 @@ def test_what_is_fixed_is_the_same_for_every_image_and_its_size_follows_eps() ->
         small = ready.at(ball.eps / 2)
         assert torch.allclose(small.delta, ready.delta / 2) and small.ball == ball.at(ball.eps / 2)
     with pytest.raises(ValueError, match="size 0.2"):
-        Fixed(Linf(0.1), torch.full((1, 8, 8), 0.2))
+        FixedPerturbation(Linf(0.1), torch.full((1, 8, 8), 0.2))
     with pytest.raises(ValueError, match=r"\(1, 8, 8\), got \(1, 4, 4\)"):
-        Fixed(Linf(0.1), torch.zeros(1, 8, 8))(nn.Flatten(), torch.rand(2, 1, 4, 4), torch.zeros(2).long())
+        FixedPerturbation(Linf(0.1), torch.zeros(1, 8, 8))(nn.Flatten(), torch.rand(2, 1, 4, 4), torch.zeros(2).long())
 
 
 def test_the_perturbation_is_all_that_is_trained() -> None:
     model, data = Plane(), images()
     with victim(model, data.x[:1], data.labels[:1]) as f:
-        method = Perturb(Delta(Linf(0.1), data.shape, 0), f, Linf(0.1), 0.1, 9.0, lead)
+        method = PerturbationTraining(Delta(Linf(0.1), data.shape, 0), f, Linf(0.1), 0.1, 9.0, negative_margin)
         assert [name for name, _ in method.named_parameters()] == ["net.delta"] and not list(method.buffers())
         metrics = method.step(Stream(data, 20), Update(method.optimizers()))
     assert set(metrics) == {"loss", "fooled"}
@@ -235,9 +235,9 @@ def test_meaningless_settings_are_refused_by_name(build, message: str) -> None:
 
 
 def test_an_answer_per_image_depends_on_that_image_alone() -> None:
-    net = Generated((1, 8, 8), 4, True, 0)
+    net = PerturbationGenerator((1, 8, 8), 4, True, 0)
     x = images(6).x
-    whole = PerImage(L2(0.5), net)(Plane(), x, torch.ones(6).long())
-    one = PerImage(L2(0.5), net)(Plane(), x[2:3], torch.ones(1).long())
+    whole = PerImagePerturbation(L2(0.5), net)(Plane(), x, torch.ones(6).long())
+    one = PerImagePerturbation(L2(0.5), net)(Plane(), x[2:3], torch.ones(1).long())
     d = whole - x
     assert torch.allclose(whole[2:3], one, atol=1e-6) and not torch.allclose(d[1], d[2], atol=1e-3)

@@ -1,1 +1,1 @@
-"""What all attacks share: the guard around a model, norms, goals, reproducible noise, precision."""
+"""Shared parts of the attacks: model wrapper and base class, norm balls, goals, reproducible noise, precision."""

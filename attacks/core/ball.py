@@ -1,8 +1,8 @@
-"""Perturbation sets {d : |d|_p <= eps}: each norm knows how to step, project, measure and draw at random.
+"""Perturbation sets {d : |d|_p <= eps}: norm, steepest direction, projection and random points of each norm.
 
-eps is in pixel units of [0, 1]; d is (N, ...) and every operation is per example. A new norm is one class here.
-Because clean pixels lie in [0, 1], clipping x + d to [0, 1] shrinks every |d_i|, so the order "project, then
-clip" leaves both sets satisfied for every p.
+eps is in pixel units of [0, 1]; d is (N, ...) and every operation is per example. To add a norm, add a class here.
+Because clean pixels lie in [0, 1], clipping x + d to [0, 1] shrinks every |d_i|, so projecting first and clipping
+second satisfies both constraints for every p.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from genlab.core.ranges import Eps, Range, check
 
 
 def scale(d: Tensor, factor: Tensor) -> Tensor:
-    """d (N, ...) times one factor per example (N,)."""
+    """d (N, ...) times factor (N,), one per example."""
     return d * factor.view(-1, *[1] * (d.ndim - 1))
 
 
 @dataclass(frozen=True)
 class Ball(ABC):
-    """All perturbations no larger than eps in one norm."""
+    """Perturbations of norm at most eps. Raises ValueError for an eps that is not allowed."""
 
     eps: Annotated[float, Range(0, 1e6)]
     name: ClassVar[str]
@@ -40,33 +40,33 @@ class Ball(ABC):
 
     @abstractmethod
     def size(self, d: Tensor) -> Tensor:
-        """(N,): the norm of each perturbation, whatever eps is."""
+        """(N,): the norm of each perturbation d (N, ...); independent of eps."""
 
     @abstractmethod
     def steepest(self, grad: Tensor) -> Tensor:
-        """argmax of <grad, d> over |d| <= 1; zero where the gradient is zero."""
+        """Steepest-ascent direction: argmax of <grad, d> over |d| <= 1; zero where the gradient is zero."""
 
     @abstractmethod
     def project(self, d: Tensor) -> Tensor:
-        """The nearest point of the ball."""
+        """Projection of d (N, ...) onto the ball."""
 
     @abstractmethod
     def random(self, x: Tensor, seed: int = 0, draw: int = 0) -> Tensor:
-        """One point per example, uniform in the ball; depends on x's own pixels, seed and draw only."""
+        """Uniform random point of the ball per example; a function of the example's pixels, seed and draw only."""
 
     @abstractmethod
     def surface(self, x: Tensor, seed: int = 0, draw: int = 0) -> Tensor:
-        """One point per example with norm eps: the largest noise that an attack could have used."""
+        """Random point with norm eps per example, a function of the example's pixels, seed and draw only."""
 
     def unit(self, d: Tensor) -> Tensor:
-        """d at norm 1; zero stays zero."""
+        """d scaled to norm 1; zero stays zero."""
         size = self.size(d)
         return scale(d, torch.where(size > 0, 1 / size, 0))
 
 
 @dataclass(frozen=True)
 class Linf(Ball):
-    """No pixel moves by more than eps."""
+    """L-infinity: every entry changes by at most eps."""
 
     eps: Eps
     name: ClassVar[str] = "linf"
@@ -91,7 +91,7 @@ class Linf(Ball):
 
 @dataclass(frozen=True)
 class L2(Ball):
-    """The Euclidean length of the change of one image is at most eps."""
+    """L2: the Euclidean norm of the perturbation of one image is at most eps."""
 
     name: ClassVar[str] = "l2"
 

@@ -1,4 +1,4 @@
-"""The networks behind a callable, so that a function around a model is treated as the model itself."""
+"""Finds the modules that a callable uses, so that a function wrapped around a model is treated like the model."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 from torch import nn
 
-UNSEEN = (
-    "no torch module was found behind this callable, so its mode stays as it is: put what it calls into eval mode, "
-    "or BatchNorm statistics may change and dropout may hide the gradient"
+NO_MODULE_FOUND = (
+    "no torch module was found in this callable, so its training mode is not changed: put the modules it calls into "
+    "eval mode, or BatchNorm statistics may change and dropout may distort the gradient"
 )
 
 
 def networks(model: object) -> list[nn.Module]:
-    """All modules of a module; of a method, partial, function or callable object, those of what it holds or names.
+    """A module and its submodules; for a method, partial, function or callable object, the modules it refers to.
 
-    Functions are followed into functions of the same file. What else happens inside a callable stays unseen.
+    Attributes, closures, defaults and global names are searched, and functions of the same file recursively. Modules
+    that a callable reaches in any other way are not found.
     """
     found: list[nn.Module] = []
     known, todo = set[int](), [model]
@@ -34,7 +35,7 @@ def networks(model: object) -> list[nn.Module]:
 
 
 def _held(one: Any) -> list[Any]:
-    """What may be or hold a module."""
+    """Objects referred to by `one` that may be or contain a module."""
     if isinstance(one, list | tuple):
         return list(one)
     if isinstance(one, dict):
@@ -52,7 +53,7 @@ def _held(one: Any) -> list[Any]:
 
 
 def _cells(function: FunctionType) -> list[Any]:
-    """What it closes over; a cell may still be empty."""
+    """The values of its closure; a cell may still be empty."""
     found = []
     for cell in function.__closure__ or ():
         try:
@@ -63,7 +64,7 @@ def _cells(function: FunctionType) -> list[Any]:
 
 
 def _globals(function: FunctionType) -> list[Any]:
-    """The modules, and the functions of its own file, that its code names."""
+    """Global modules and functions of the same file that its code names."""
     named = (function.__globals__.get(name) for name in function.__code__.co_names)
     return [
         one

@@ -1,9 +1,9 @@
-"""The guard around a victim, and the base class that gives every attack its contract.
+"""The wrapper around an attacked model (`Victim`), and the base class of all attacks.
 
-An attack borrows a model: it is in eval mode and its parameters need no gradient while the attack runs, and afterwards,
-also after an exception, every flag of every submodule is what it was; gradients and BatchNorm statistics never change.
-A function around modules is no hiding place for them (`callables.networks`). The model gets copies, in the images' own
-dtype, which it may overwrite; attacks compute in float32 at least, and never see a gradient that is not finite.
+While an attack runs, the model is in eval mode and its parameters do not require gradients. Afterwards, also after an
+exception, the flags of every submodule are restored; parameter gradients and BatchNorm statistics never change. This
+includes modules inside functions (`callables.networks`). The model gets copies of the images in their own dtype, which
+it may overwrite; attacks compute in at least float32 and only see finite gradients.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import Linf
-from attacks.core.callables import UNSEEN, networks
+from attacks.core.callables import NO_MODULE_FOUND, networks
 from attacks.core.precision import rounded, widened
 from genlab.core.modes import evaluating
 from genlab.core.ranges import check as check_options
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from genlab.data import Images
 
 Model = Callable[[Tensor], Tensor]  # x (N, ...) in [0, 1] -> logits (N, K); usually an nn.Module
-TOLERANCE = 1e-6  # by which pixels may leave [0, 1]
+TOLERANCE = 1e-6  # by which pixels may exceed [0, 1]
 
 
 def looks_like_probabilities(logits: Tensor) -> bool:
-    """Rows that are never negative and sum to one: a softmax that the attack would apply twice."""
+    """Whether all rows are non-negative and sum to 1: the output of a softmax, which the attack would apply twice."""
     return bool(((logits >= 0).all(1) & ((logits.sum(1) - 1).abs() < 1e-4)).all()) and logits.numel() > 0
 
 
 def check(x: Tensor, y: Tensor) -> None:
-    """Refuse what is not a batch of images in [0, 1] with one int64 label each, as tensors."""
+    """Raises ValueError unless x (N, ...) is a float tensor in [0, 1] and y (N,) a tensor of int64 labels >= 0."""
     if other := [type(value).__name__ for value in (x, y) if not isinstance(value, Tensor)]:
         raise ValueError(f"x and y must be tensors, got {other[0]}.")
     if not x.is_floating_point():
@@ -56,28 +56,28 @@ def check(x: Tensor, y: Tensor) -> None:
 
 
 class NoGradient(ValueError):
-    """The model's logits do not depend on its input in a way that autograd can follow."""
+    """Autograd finds no path from the model's logits to its input."""
 
     def __init__(self) -> None:
         super().__init__("the model gives no gradient with respect to its input.")
 
 
 class Victim:
-    """What an attack sees of a model: `f(x)` with gradients to x, `f.query(x)` without, `f.gradient(objective, x)`.
+    """The attack's view of a model: logits with gradients `f(x)`, without `f.query(x)`, and `f.gradient(objective, x)`.
 
-    The first logits are checked: a tensor (N, K), K >= 2, labels below K; NaN and what looks like probabilities are
-    warned of. So are the first gradients, where they leave the model, whatever else the attack's loss depends on and
-    whoever takes its slope: NoGradient is raised if there are none.
+    The first logits are checked: ValueError unless they are a tensor (N, K) with K >= 2 and labels below K, a warning
+    for NaN and for outputs that look like probabilities. The first gradient with respect to the model's input is
+    checked as well: NoGradient if there is none, a warning if it is not finite.
     """
 
     def __init__(self, model: Model, x: Tensor, y: Tensor) -> None:
         self.model, self.dtype = model, x.dtype
         self._labels: Tensor | None = y
-        self._followed = False  # has a gradient come back through the model?
+        self._gradient_checked = False
 
     def __call__(self, x: Tensor) -> Tensor:
         own = x.clone() if x.dtype == self.dtype else x.to(self.dtype)  # the model may overwrite it
-        entry = None if self._followed else own.grad_fn
+        entry = None if self._gradient_checked else own.grad_fn
         logits = self.model(own)
         if self._labels is not None:
             check_logits(logits, len(x), self._labels)
@@ -85,40 +85,40 @@ class Victim:
         if entry is not None:
             if not _leads_to(logits.grad_fn, entry):
                 raise NoGradient
-            entry.register_hook(self._came_back)
+            entry.register_hook(self._check_gradient)
         return logits
 
-    def _came_back(self, gradients: tuple[Tensor | None, ...], _: object) -> None:
-        """Called with what leaves the model backwards; None is what a layer without derivative lets through."""
+    def _check_gradient(self, gradients: tuple[Tensor | None, ...], _: object) -> None:
+        """Called with the gradient with respect to the model's input; None if a layer has no derivative."""
         grad = gradients[0]
         if grad is None:
             raise NoGradient
-        if not self._followed:
-            self._followed = True
+        if not self._gradient_checked:
+            self._gradient_checked = True
             if bad := int((~grad.isfinite()).flatten(1).any(1).sum()):
-                text = f"The gradient is not finite for {bad} of {len(grad)} inputs; such entries count as zero."
+                text = f"The gradient is not finite for {bad} of {len(grad)} inputs; such entries are set to zero."
                 warnings.warn(text, stacklevel=2)
 
     def query(self, x: Tensor) -> Tensor:
-        """Logits for a black-box attack: no graph is built."""
+        """Logits (N, K) without a graph, for black-box attacks."""
         with torch.no_grad():
             return self(x)
 
     def gradient(self, objective: Tensor, x: Tensor, retain_graph: bool = False) -> Tensor:
-        """d objective / d x for a scalar objective (sum over the examples, so that rows stay independent).
+        """d objective / d x for a scalar objective (a sum over the examples, so that rows are independent).
 
-        Entries that are not finite are zero.
+        Entries that are not finite are set to zero.
         """
         return finite(torch.autograd.grad(objective, x, retain_graph=retain_graph)[0])
 
 
 def finite(grad: Tensor) -> Tensor:
-    """The gradient with zeros for NaN and infinity."""
+    """The gradient with NaN and infinities set to zero."""
     return grad.nan_to_num(0.0, 0.0, 0.0)
 
 
 def check_logits(logits: object, n: int, y: Tensor) -> None:
-    """Refuse what is not a tensor (n, K) of logits with K >= 2 above every label y; warn of NaN and probabilities."""
+    """Raises ValueError unless logits are a tensor (n, K), K >= 2 and K > max(y); warns of NaN and probabilities."""
     wanted = f"the model must return logits (N, K) with K >= 2, as a tensor, for {n} inputs"
     if not isinstance(logits, Tensor):
         raise ValueError(f"{wanted}, got {_described(logits)}.")
@@ -133,26 +133,26 @@ def check_logits(logits: object, n: int, y: Tensor) -> None:
         raise ValueError(f"labels must be below the number of classes {shape[1]}, got {most}.")
     logits = logits.detach()
     if bad := int(logits.isnan().any(1).sum()):
-        text = f"The model's logits are NaN for {bad} of {n} inputs: no attack can tell what they mean."
+        text = f"The model's logits are NaN for {bad} of {n} inputs: these have no predicted class."
         warnings.warn(text, stacklevel=4)
     if looks_like_probabilities(logits):
         warnings.warn("The model's outputs look like probabilities, but attacks expect logits.", stacklevel=4)
 
 
 def _described(output: Any) -> str:
-    """What came instead of a tensor, and how to get at the logits."""
+    """Description of an output that is not a tensor, and how to get its logits."""
     name = type(output).__name__
     if isinstance(getattr(output, "logits", None), Tensor):
         return f"{name} with an attribute logits: pass lambda x: model(x).logits"
     if isinstance(output, dict):
         return f"{name} with the keys {', '.join(map(repr, output))}: pass lambda x: model(x)[KEY]"
     if isinstance(output, tuple | list):
-        return f"{name} of {len(output)}: pass lambda x: model(x)[0], or what else of it are logits"
+        return f"{name} of {len(output)}: pass lambda x: model(x)[0], or whichever entry the logits are"
     return name
 
 
 def _leads_to(node: Any, entry: Any) -> bool:
-    """Is the node `entry` of the autograd graph among those behind `node`?"""
+    """Whether the autograd node `entry` is reachable backwards from `node`."""
     known, todo = {node}, [node]
     while todo:
         one = todo.pop()
@@ -166,11 +166,14 @@ def _leads_to(node: Any, entry: Any) -> bool:
 
 @contextmanager
 def victim(model: Model, x: Tensor, y: Tensor) -> Iterator[Victim]:
-    """Lend the model to an attack; gradients are on inside, even where the caller works under no_grad."""
+    """The model as a `Victim`, in eval mode and frozen inside the context; gradients are enabled even under no_grad.
+
+    Raises ValueError if x (N, ...) or y (N,) are no valid images and labels (`check`).
+    """
     check(x, y)
     modules = networks(model)
     if not modules:
-        warnings.warn(UNSEEN, stacklevel=4)
+        warnings.warn(NO_MODULE_FOUND, stacklevel=4)
     trainable = [p for m in modules for p in m.parameters(recurse=False) if p.requires_grad]
     try:
         for p in trainable:
@@ -184,12 +187,12 @@ def victim(model: Model, x: Tensor, y: Tensor) -> Iterator[Victim]:
 
 @dataclass(frozen=True)
 class Attack(ABC):
-    """`attack(model, x, y) -> x_adv`: a value whose repr is its provenance. Subclasses are frozen dataclasses too.
+    """`attack(model, x, y) -> x_adv`. Subclasses are frozen dataclasses whose repr records all settings.
 
-    model: x (N, ...) in [0, 1] -> logits (N, K); y: (N,) int64, the true labels or, for a targeted attack, the wanted
-    ones; the result has the dtype of x. A subclass writes `run`; a field named `ball` says what the result promises,
-    and the evaluator checks it; a number in its place is the eps of a `Linf`. Options that their annotations do not
-    allow raise a ValueError.
+    model: x (N, ...) in [0, 1] -> logits (N, K). y: (N,) int64, the true labels or, for a targeted attack, the target
+    labels. x_adv: shape and dtype of x, in [0, 1]. Subclasses implement `run`. If there is a field `ball`, x_adv - x
+    lies in that ball, which the evaluator checks; a number given for `ball` is the eps of `Linf`. Raises ValueError for
+    options that their annotations do not allow, and for invalid x, y or logits.
     """
 
     def __post_init__(self) -> None:
@@ -199,8 +202,8 @@ class Attack(ABC):
 
     @abstractmethod
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        """The algorithm. x and y are copies, free to overwrite, and x is float32 at least; the caller detaches, clips
-        and rounds the result."""
+        """The algorithm. x and y are copies that may be overwritten, x in at least float32; the caller detaches the
+        result, clips it to [0, 1] and casts it to the dtype of the images."""
 
     def __call__(self, model: Model, x: Tensor, y: Tensor) -> Tensor:
         with victim(model, x, y) as f:
@@ -211,26 +214,26 @@ class Attack(ABC):
             return rounded(found, x, getattr(self, "ball", None))
 
     def prepare(self, model: Model, data: Images) -> Attack:
-        """What attacks, once all that can be learnt beforehand is learnt from `data`, the attacker's own images.
+        """The attack after training on `data`, the attacker's own images.
 
-        Universal perturbations, patches and surrogate networks need this; any other attack is ready as it is.
+        Universal perturbations, patches and surrogate models are trained here; any other attack returns itself.
         """
         return self
 
     def at(self, eps: float) -> Self:
-        """The same attack with another eps; an attack without a ball has none and stays itself."""
+        """The same attack with another eps; an attack without a ball is returned unchanged."""
         ball = getattr(self, "ball", None)
         changes: dict[str, Any] = {} if ball is None else {"ball": ball.at(eps)}
         return replace(self, **changes)
 
 
 @dataclass(frozen=True)
-class Learnt(Attack):
-    """An attack that cannot run before `prepare` has returned what attacks; asked to, it raises a ValueError."""
+class TrainedAttack(Attack):
+    """An attack that must be trained: `prepare` returns the attack to run; calling this one raises ValueError."""
 
     @abstractmethod
     def prepare(self, model: Model, data: Images) -> Attack: ...
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         name = type(self).__name__
-        raise ValueError(f"{name} must learn first: call prepare(model, images), or give evaluate `data`.")
+        raise ValueError(f"{name} must be trained first: call prepare(model, images), or give evaluate `data`.")

@@ -1,4 +1,4 @@
-"""Half precision at the border: attacks compute in float32 at least, models see and callers get their own dtype."""
+"""Half precision: attacks compute in at least float32; the model and the caller keep their own dtype."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from attacks.core.ball import Ball
 
 
 def widened(t: Tensor) -> Tensor:
-    """In float32 if it was narrower, else as it is."""
+    """Cast to float32 if the dtype is narrower, else unchanged."""
     return t.float() if t.dtype.itemsize < 4 else t
 
 
 def rounded(found: Tensor, x: Tensor, ball: Ball | None) -> Tensor:
-    """`found` (N, ...) in [0, 1], made of `widened(x)`, in x's dtype: the nearest numbers.
+    """`found` (N, ...) in [0, 1], computed from `widened(x)`, rounded to the dtype of x without leaving the ball.
 
-    Where these leave the ball, pixels that came farther from the original go to the number before.
+    Pixels that rounding to nearest moved out of the ball are rounded towards the original instead.
     """
     near = found.to(x.dtype)
     if ball is None or near.dtype == found.dtype:
@@ -24,5 +24,5 @@ def rounded(found: Tensor, x: Tensor, ball: Ball | None) -> Tensor:
     x = x.to(found.dtype)
     d = near.to(found.dtype) - x
     outside = (d.abs() > (found - x).abs()) & (d.abs() > ball.project(d).abs())
-    towards = near.view(torch.int16) - d.sign().to(torch.int16)  # numbers >= 0 are in the order of their bits
+    towards = near.view(torch.int16) - d.sign().to(torch.int16)  # floats >= 0 are ordered as their bit patterns
     return torch.where(outside, towards.view(near.dtype), near)

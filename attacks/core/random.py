@@ -1,9 +1,9 @@
-"""Random numbers as a function of the example: the noise for one image never depends on the batch it sits in.
+"""Random numbers as a function of the example: the noise of an image does not depend on the rest of the batch.
 
 Counter-based generation after Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3") with the finaliser of
 SplitMix64 (Steele, Lea, Flood 2014): number i of stream k is mix(k + i * gamma), so nothing is sequential and nothing
-is stored. The stream of an example is a hash of its own pixels and a seed; equal images therefore get equal noise.
-Integer arithmetic wraps modulo 2**64, which makes `key` and `uniform` equal to the last bit on every device.
+is stored. The stream of an example is a hash of its pixels and a seed, so equal images get equal noise. Integer
+arithmetic wraps modulo 2**64, so `key` and `uniform` are bit-identical on every device.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def _shift(z: Tensor, by: int) -> Tensor:
 
 
 def _mix(z: Tensor) -> Tensor:
-    """A bijection of 64-bit words in which every input bit moves about half the output bits; in place."""
+    """A bijection of 64-bit words in which every input bit changes about half of the output bits; in place."""
     z.bitwise_xor_(_shift(z, 30)).mul_(MIX1)
     z.bitwise_xor_(_shift(z, 27)).mul_(MIX2)
     return z.bitwise_xor_(_shift(z, 31))
 
 
 def key(x: Tensor, seed: int = 0) -> Tensor:
-    """(N,) int64, one stream per example: a hash of its pixels, their positions and the seed."""
+    """x (N, ...) -> (N,) int64, one stream per example: a hash of its pixels, their positions and the seed."""
     wide = x.dtype == torch.float64
-    bits = (x.detach() if wide else x.detach().float()).flatten(1) + 0.0  # + 0.0 makes -0.0 and 0.0 one pixel
+    bits = (x.detach() if wide else x.detach().float()).flatten(1) + 0.0  # + 0.0 turns -0.0 into 0.0
     words = bits.contiguous().view(torch.int64 if wide else torch.int32).long()
     positions = torch.arange(1, words.shape[1] + 1, device=x.device).mul_(GAMMA)
     total = _mix(words + positions).sum(1)
@@ -49,21 +49,21 @@ def key(x: Tensor, seed: int = 0) -> Tensor:
 
 
 def _words(key: Tensor, shape: Sequence[int], draw: int, salt: int) -> Tensor:
-    """(N, *shape) int64 of 64 random bits; other draws and salts are other streams."""
+    """(N, *shape) int64 of 64 random bits; different draws and salts are independent streams."""
     stream = _mix(key + _signed((2 * draw + salt + 1) * MIX1))
     counter = torch.arange(1, math.prod(shape) + 1, device=key.device).mul_(GAMMA)
     return _mix(stream[:, None] + counter).view(len(key), *shape)
 
 
 def uniform(key: Tensor, shape: Sequence[int], draw: int = 0) -> Tensor:
-    """(N, *shape) float32 in [0, 1), multiples of 2**-24."""
+    """(N, *shape) float32, uniform in [0, 1), multiples of 2**-24; key (N,) from `key`, draw: index of the sample."""
     return _shift(_words(key, shape, draw, salt=0), 40).float().mul_(2.0**-24)
 
 
 def normal(key: Tensor, shape: Sequence[int], draw: int = 0) -> Tensor:
     """(N, *shape) float32, standard normal, by Box-Muller from the two halves of one word.
 
-    Computed in float64 (float32 on MPS, which has no other), so devices agree but for rare last bits of log and cos.
+    Computed in float64 (float32 on MPS, which has no float64), so devices agree up to the last bits of log and cos.
     """
     words = _words(key, shape, draw, salt=1)
     wide = torch.float32 if key.device.type == "mps" else torch.float64

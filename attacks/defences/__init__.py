@@ -1,4 +1,4 @@
-"""Defences. A defended model is a model: image in [0, 1] -> logits."""
+"""Defences. A defended model is a model: images in [0, 1] -> logits."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ if TYPE_CHECKING:
 UNDEFENDED, ADAPTIVE = "none", "{}, adaptive"
 
 
-def line_up(model: nn.Module, defended: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, str]]:
-    """The models and sources with which `evaluate` tests defences honestly.
+def models_and_sources(
+    model: nn.Module, defended: Mapping[str, nn.Module]
+) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """(models, sources) for `evaluate`, which attack each defended model obliviously and adaptively.
 
-    `none` is the model itself; `NAME` the defended model under images whose source model is `none` (the attacker does
-    not know of the defence); `NAME, adaptive` the same defended model, attacked through its defence:
-    `defended.adaptive()` where there is such a method (it never changes an answer), else the model as it is.
+    models: "none": the undefended model; NAME: the defended model, attacked obliviously (its source model is "none");
+    "NAME, adaptive": the defended model, attacked directly, as `defended.adaptive()` if it has that method (which gives
+    the same predictions with useful gradients).
     """
     models: dict[str, nn.Module] = {UNDEFENDED: model}
-    for name, shield in defended.items():
-        if shield is not model:
-            knowing = shield.adaptive() if hasattr(shield, "adaptive") else shield  # type: ignore[operator]
-            models |= {name: shield, ADAPTIVE.format(name): knowing}
+    for name, one in defended.items():
+        if one is not model:
+            adaptive = one.adaptive() if hasattr(one, "adaptive") else one  # type: ignore[operator]
+            models |= {name: one, ADAPTIVE.format(name): adaptive}
     return models, {name: UNDEFENDED for name in defended if name in models and name != UNDEFENDED}

@@ -1,13 +1,13 @@
-"""Adversarial training: the network learns from the images on which it does worst.
+"""Adversarial training: the network is trained on adversarial examples of itself.
 
 AdversarialTraining: Madry et al. 2018, arXiv:1706.06083, eq. 2.1; with FGSM, Goodfellow et al. 2015, arXiv:1412.6572;
 with FGSM from a random point ("fast"), Wong, Rice, Kolter 2020, arXiv:2001.03994, Algorithm 3; with attacks on other,
-fixed networks ("ensemble"), Tramer et al. 2018, arXiv:1705.07204. Free: Shafahi et al. 2019, arXiv:1904.12843,
+pre-trained networks ("ensemble"), Tramer et al. 2018, arXiv:1705.07204. Free: Shafahi et al. 2019, arXiv:1904.12843,
 Algorithm 1. Trades: Zhang et al. 2019, arXiv:1901.08573, Algorithm 1.
 
-Departures. The attack sees the network in eval mode. Free starts every batch from a random point, not from the
-perturbation of the last batch, which was made for other images. `eps_warmup` lets eps grow from 0, without which
-small networks may stay at a constant answer when eps is large.
+Departures. The network is in eval mode during the attack. Free starts every batch from a random point, not from the
+perturbation of the last batch, which belongs to other images. `eps_warmup` raises eps from 0; without it small networks
+may keep predicting one class if eps is large.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
-MEASURED = 500  # held-out images that are attacked for `robust_accuracy`
+MEASURED = 500  # number of held-out images for `robust_accuracy`
 
 
 def warmed_up(progress: float, warmup: float) -> float:
-    """The share of its final size that a quantity has at `progress`, rising from 0 over the share `warmup`."""
+    """Linear warm-up factor in [0, 1] at `progress` in [0, 1]: from 0 to 1 over the first `warmup` of training."""
     return min(1.0, progress / warmup) if warmup else 1.0
 
 
@@ -48,7 +48,7 @@ class RobustTrainingConfig(Config):
     net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
     """architecture"""
     width: Width | None = None
-    """channels of the first level, or hidden units; none: the architecture's own"""
+    """channels of the first level, or hidden units; None: the default of the architecture"""
     lr: LearningRate = 2e-3
     """learning rate of Adam"""
 
@@ -57,7 +57,7 @@ class RobustTrainingConfig(Config):
 
 
 class RobustTraining(Method):
-    """net: x (N, C, H, W) in [0, 1] -> logits (N, classes). The method itself is that map, so it can be attacked."""
+    """net: x (N, C, H, W) in [0, 1] -> logits (N, classes); calling the method calls the net."""
 
     config: RobustTrainingConfig
 
@@ -87,31 +87,31 @@ class FastFGSM(FGSM):
 
 @dataclass(frozen=True)
 class AdversarialTrainingConfig(RobustTrainingConfig):
-    """Classifier trained on its own adversarial images."""
+    """Classifier trained on adversarial examples."""
 
     scheme: Literal["pgd", "fgsm", "fast", "free", "trades"] = "pgd"
-    """how the images are made: PGD (Madry), FGSM, FGSM from a random point, with the weights' own gradient, TRADES"""
+    """training scheme: PGD (Madry et al.), FGSM, FGSM from a random point (fast), free, TRADES"""
     eps: Annotated[float, Range(0, 1e6)] = 0.1
     """radius of the ball, in pixels of [0, 1]"""
     norm: Literal["linf", "l2"] = "linf"
-    """how the radius is measured"""
+    """norm of the ball"""
     steps: Steps = 7
-    """of PGD and TRADES"""
+    """attack steps; pgd and trades"""
     replays: Steps = 4
-    """free: times that every batch is used"""
+    """free: number of updates per batch (m in the paper)"""
     beta: Weight = 6.0
-    """trades: weight of the divergence"""
+    """trades: weight of the KL divergence (1 / lambda in the paper)"""
     eps_warmup: Share = 0.0
     """share of training over which eps rises from 0"""
     others: tuple[Path, ...] = ()
-    """run directories of classifiers, fixed, for which images are made as well; pgd, fgsm and fast"""
+    """run directories of pre-trained classifiers that are attacked as well (ensemble training); pgd, fgsm and fast"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", warmup=0.05)
 
     def check_relations(self) -> None:
-        self.ball()  # which refuses a radius that its norm does not allow
+        self.ball()  # raises for a radius out of range
         if self.others and self.scheme in ("free", "trades"):
-            raise ValueError(f"other models belong to pgd, fgsm and fast training, got scheme {self.scheme!r}.")
+            raise ValueError(f"others needs scheme pgd, fgsm or fast, got {self.scheme!r}.")
 
     def ball(self) -> Ball:
         return {"linf": Linf, "l2": L2}[self.norm](self.eps)
@@ -132,10 +132,10 @@ class AdversarialTrainingConfig(RobustTrainingConfig):
 
 
 class AdversarialTraining(RobustTraining):
-    """min over weights of the mean of max over d of loss(x + d, y): every batch is what `attack` makes of it.
+    """min over weights of E max over d of loss(x + d, y): the network is trained on adversarial examples of each batch.
 
-    attack: makes the images; none: the attack of the config's scheme.
-    others: fixed models; each batch is made for the network or one of them, drawn at random.
+    attack: crafts the adversarial examples; None: the attack of the config's scheme. others: pre-trained models; each
+    batch is crafted on the network or one of them, chosen at random.
     """
 
     config: AdversarialTrainingConfig
@@ -149,14 +149,14 @@ class AdversarialTraining(RobustTraining):
     ):
         super().__init__(net, config)
         self.attack = config.attack() if attack is None else attack
-        self.others = tuple(others)  # not modules of this one: its checkpoint holds none of them
+        self.others = tuple(others)  # a tuple, so that they are no submodules and not in the checkpoint
 
     @property
     def ball(self) -> Ball:
         return self.attack.ball  # type: ignore[attr-defined]
 
     def eps(self, update: Update) -> float:
-        """The radius at this point of training."""
+        """The radius at this point of the warm-up."""
         return self.ball.eps * warmed_up(update.progress, self.config.eps_warmup)
 
     def craft(self, x: Tensor, y: Tensor, eps: float) -> Tensor:
@@ -172,7 +172,7 @@ class AdversarialTraining(RobustTraining):
         return {"loss": loss, "robust_accuracy": (logits.argmax(1) == y).float().mean()}
 
     def evaluate(self, data: Images) -> dict[str, float]:
-        """accuracy; robust_accuracy: on the first images, under PGD with 20 steps in the whole ball."""
+        """accuracy; robust_accuracy: of the first 500 images under PGD with 20 steps at the full eps."""
         few = data.subset(slice(0, MEASURED))
         attack, right = PGD(self.ball, steps=20, early_stop=True), 0
         with evaluating(self):
@@ -182,7 +182,7 @@ class AdversarialTraining(RobustTraining):
 
 
 class Free(AdversarialTraining):
-    """Every batch `replays` times; each backward pass teaches both the weights and the perturbation."""
+    """Free: each batch is used `replays` times, and each backward pass updates both weights and perturbation."""
 
     def step(self, data: Stream, update: Update) -> Metrics:
         x, y = next(data)
@@ -199,7 +199,7 @@ class Free(AdversarialTraining):
 
 
 @dataclass(frozen=True, eq=False)
-class Away(PGD):
+class TradesPGD(PGD):
     """PGD that maximises the KL divergence from `clean` (N, K), the model's log-probabilities at the clean images."""
 
     keep_best: bool = False
@@ -210,13 +210,13 @@ class Away(PGD):
 
 
 class Trades(AdversarialTraining):
-    """loss(x, y) + beta KL(p(x) || p(x')), x' the point of the ball where PGD finds the divergence largest."""
+    """TRADES: loss(x, y) + beta KL(p(x) || p(x')), with x' the maximiser of the KL divergence found by PGD."""
 
     def craft(self, x: Tensor, y: Tensor, eps: float) -> Tensor:
         with victim(self.net, x, y) as f:
             clean = log_softmax(f.query(x), 1)
         seed = int(torch.randint(2**62, ()))
-        return Away(self.ball.at(eps), self.config.steps, seed=seed, clean=clean)(self.net, x, y)
+        return TradesPGD(self.ball.at(eps), self.config.steps, seed=seed, clean=clean)(self.net, x, y)
 
     def step(self, data: Stream, update: Update) -> Metrics:
         x, y = next(data)

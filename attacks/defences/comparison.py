@@ -1,6 +1,6 @@
-"""Many detectors on many kinds of suspicious images: areas under the curve, costs, and attacks on each detector.
+"""Comparison of detectors on several kinds of images: areas under the ROC curve, costs, and attacks on each detector.
 
-All images come in two halves: what is chosen (thresholds) is chosen on the first and measured on the second.
+Images are split into halves: thresholds are chosen on the first half, and results measured on the second.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from attacks.core.goal import answers, is_adversarial
+from attacks.core.goal import is_adversarial, predicted_classes
 from attacks.core.model import Attack
-from attacks.defences.detection import Detector, Guarded, undetected
+from attacks.defences.detection import Detector, GuardedClassifier, undetected
 from attacks.defences.roc import Costs, auc, roc
 from attacks.detector_aware import DetectorAware
 from genlab.core.modes import evaluating
@@ -26,16 +26,16 @@ Rows = list[dict[str, Any]]  # the first column names a detector
 
 
 def halves(x: Tensor) -> Halves:
-    """The first half of x, the second."""
+    """x (N, ...) -> its first and second half."""
     return x[: len(x) // 2], x[len(x) // 2 :]
 
 
-def successes(model: nn.Module, attacks: Mapping[str, Attack], x: Tensor, y: Tensor) -> dict[str, Halves]:
-    """attack -> what it made of x where the model was right before and is wrong then, in halves."""
+def successful_examples(model: nn.Module, attacks: Mapping[str, Attack], x: Tensor, y: Tensor) -> dict[str, Halves]:
+    """attack -> its successful adversarial examples of x, in halves."""
 
     def fooling(attacked: Tensor) -> Halves:
         with evaluating(model), torch.no_grad():
-            wrong = (answers(model(x)) == y) & is_adversarial(model(attacked), y)
+            wrong = (predicted_classes(model(x)) == y) & is_adversarial(model(attacked), y)
         (first, second), (a, b) = halves(attacked), halves(wrong)
         return first[a], second[b]
 
@@ -44,14 +44,14 @@ def successes(model: nn.Module, attacks: Mapping[str, Attack], x: Tensor, y: Ten
 
 @dataclass(frozen=True)
 class Comparison:
-    """clean: detector -> its scores; suspects: kind of image -> detector -> its scores; all in halves."""
+    """Scores in halves. clean: detector -> scores of clean images; suspects: kind of image -> detector -> scores."""
 
     clean: dict[str, Halves]
     suspects: dict[str, dict[str, Halves]]
 
     @classmethod
     def of(cls, scores: Mapping[str, nn.Module], clean: Halves, suspects: Mapping[str, Halves]) -> Self:
-        """scores: detector -> score, x -> (N,); images (N, C, H, W), in halves."""
+        """scores: detector -> score function, x -> (N,); clean and suspects: images (N, C, H, W) in halves."""
 
         def each(images: Halves) -> dict[str, Halves]:
             return {n: (Detector(s).scores(images[0]), Detector(s).scores(images[1])) for n, s in scores.items()}
@@ -59,7 +59,7 @@ class Comparison:
         return cls(each(clean), {kind: each(images) for kind, images in suspects.items()})
 
     def areas(self) -> Rows:
-        """The area under the curve, a row per detector and a column per kind."""
+        """Area under the ROC curve on the second half: a row per detector, a column per kind of image."""
         kinds = self.suspects.items()
         return [
             {"detector": name, **{kind: auc(clean[1], found[name][1]) for kind, found in kinds}}
@@ -67,8 +67,8 @@ class Comparison:
         ]
 
     def costs(self, rules: Mapping[str, Costs], kind: str) -> Rows:
-        """Mean cost of an image where some are of this kind, at the threshold that was cheapest on the first half."""
-        rows = [{"detector": "none", **{name: rule.blind for name, rule in rules.items()}}]
+        """Mean cost per image on the second half, at the threshold of lowest cost on the first half."""
+        rows = [{"detector": "none", **{name: rule.without_detector for name, rule in rules.items()}}]
         for name, clean in self.clean.items():
             first, second = zip(clean, self.suspects[kind][name], strict=True)
             rows.append(
@@ -77,50 +77,57 @@ class Comparison:
         return rows
 
     def results(self, rules: Mapping[str, Costs], kinds: Iterable[str]) -> dict[str, Any]:
-        """areas, and costs for each of these kinds."""
+        """{"areas": areas, "costs": {kind: costs}}."""
         return {"areas": self.areas(), "costs": {kind: self.costs(rules, kind) for kind in kinds}}
 
     def curves(self, kind: str) -> bytes:
-        """A PNG of every detector's ROC curve for one kind of image."""
+        """PNG of the ROC curves of all detectors for one kind of image."""
         found = {name: roc(clean[1], self.suspects[kind][name][1]) for name, clean in self.clean.items()}
-        lines = {name: (curve.false_alarms.tolist(), curve.hits.tolist()) for name, curve in found.items()}
-        return curves(lines, x="share of clean images with an alarm", y="share detected", title=kind)
+        lines = {
+            name: (curve.false_positive_rate.tolist(), curve.true_positive_rate.tolist())
+            for name, curve in found.items()
+        }
+        return curves(lines, x="false-positive rate", y="true-positive rate", title=kind)
 
 
 def evasion(
     model: nn.Module, scores: Mapping[str, nn.Module], attack: Attack, x: Tensor, y: Tensor, fpr: float
 ) -> Rows:
-    """How often `attack` passes unseen, not knowing of each detector or knowing it.
+    """Undetected success rates of `attack`, oblivious and adaptive, for each detector.
 
-    Thresholds come from the first half of x; the second is attacked.
+    Thresholds are chosen on the first half of x for the false-positive rate fpr; the second half is attacked.
     """
     (known, x), (_, y) = halves(x), halves(y)
     oblivious, rows = attack(model, x, y), []
     for name, score in scores.items():
         detector = Detector(score).calibrate(known, fpr)
         alarms = (detector.scores(x) > detector.threshold).double().mean().item()
-        rates = passing(Guarded(model, detector), attack, oblivious, x, y)
-        rows.append({"detector": name, "false alarms": alarms, **rates})
+        rates = undetected_rates(GuardedClassifier(model, detector), attack, oblivious, x, y)
+        rows.append({"detector": name, "false-positive rate": alarms, **rates})
     return rows
 
 
-def passing(guarded: Guarded, attack: Attack, made: Tensor, x: Tensor, y: Tensor) -> dict[str, float | None]:
-    """clean: the share right without alarm; of these, how many are wrong without alarm under `attack` on the
-    guarded model (adaptive) or, as the images `made`, without knowing of its detectors (oblivious)."""
+def undetected_rates(
+    guarded: GuardedClassifier, attack: Attack, made: Tensor, x: Tensor, y: Tensor
+) -> dict[str, float | None]:
+    """clean: share of x classified correctly without alarm. oblivious, adaptive: of these, the share misclassified
+    without alarm as the images `made`, or under the detector-aware `attack`; None if clean is 0."""
     adaptive, oblivious = (undetected(guarded, x, a, y) for a in (DetectorAware(attack)(guarded, x, y), made))
     return {"clean": adaptive.correct / len(x), "oblivious": oblivious.value, "adaptive": adaptive.value}
 
 
 def report(title: str, found: Comparison, results: Mapping[str, Any]) -> Report:
-    """A page of all of it; results: those of `found`, and `evasion`."""
+    """A report page; results: those of `found.results`, and "evasion"."""
     page = Report(title)
-    _table(page, "Areas under the curve", "1: told apart without error; 0.5: not at all.", results["areas"])
+    _table(page, "Areas under the curve", "1: perfect detection; 0.5: chance.", results["areas"])
     for kind in found.suspects:
         page.picture(found.curves(kind))
     for kind, rows in results["costs"].items():
-        _table(page, f"Costs: {kind}", "Mean of an image. none: the better of never and always an alarm.", rows)
-    text = "Shares of the images that were right without alarm, and are wrong without alarm when attacked."
-    _table(page, "Who knows of the detector", text, results["evasion"])
+        _table(
+            page, f"Costs: {kind}", "Mean cost per image. none: the better of never and always raising an alarm.", rows
+        )
+    text = "Share of the images classified correctly without alarm that an attack turns wrong without alarm."
+    _table(page, "Oblivious and adaptive attacks", text, results["evasion"])
     return page
 
 

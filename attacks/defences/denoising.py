@@ -1,4 +1,4 @@
-"""Filters that look before they average: bilateral, non-local means and total variation. All have a gradient of use.
+"""Edge-preserving filters: bilateral, non-local means and total variation. All have useful gradients.
 
 Bilateral: Tomasi, Manduchi 1998. NonLocalMeans: Buades, Coll, Morel 2005, with square patches. TotalVariation: Rudin,
 Osher, Fatemi 1992, in the dual of Chambolle 2004, eq. 9; as a defence Guo et al. 2018, arXiv:1711.00117.
@@ -13,20 +13,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from attacks.defences.smoothing import Filter, Side, Window
+from attacks.defences.smoothing import Filter, NeighbourhoodFilter, Side
 from genlab.core.ranges import Range, Steps, checked
 
-Width = Annotated[float, Range(0.001, 1000)]  # of a bell curve
+Bandwidth = Annotated[float, Range(0.001, 1000)]  # of a Gaussian weight
 
 
-class Bilateral(Window):
-    """Neighbours count by exp(-distance^2 / 2 space^2 - difference^2 / 2 colour^2); all channels make one difference.
+class Bilateral(NeighbourhoodFilter):
+    """Average over a k x k window with weights exp(-distance^2 / 2 space^2 - difference^2 / 2 colour^2).
 
-    space: pixels; colour: of [0, 1].
+    space: in pixels of distance; colour: in units of [0, 1]; the difference is the L2 norm over all channels.
     """
 
     @checked
-    def __init__(self, k: Side = 5, space: Width = 1.5, colour: Width = 0.2) -> None:
+    def __init__(self, k: Side = 5, space: Bandwidth = 1.5, colour: Bandwidth = 0.2) -> None:
         super().__init__(k)
         self.space, self.colour = space, colour
 
@@ -41,14 +41,14 @@ class Bilateral(Window):
         return (exponent.softmax(0) * near).sum(0)
 
 
-class NonLocalMeans(Window):
-    """Pixels of a k x k window count by exp(-mean squared difference of the patches around both / strength^2).
+class NonLocalMeans(NeighbourhoodFilter):
+    """Average over a k x k window with weights exp(-mean squared difference of the two patches / strength^2).
 
-    patch: side of the square patches, odd; strength: of [0, 1].
+    patch: side of the square patches, odd; strength: in units of [0, 1].
     """
 
     @checked
-    def __init__(self, k: Side = 7, patch: Side = 3, strength: Width = 0.2) -> None:
+    def __init__(self, k: Side = 7, patch: Side = 3, strength: Bandwidth = 0.2) -> None:
         super().__init__(k)
         self.patch, self.strength = patch, strength
 
@@ -64,7 +64,7 @@ class NonLocalMeans(Window):
 
 
 class TotalVariation(Filter):
-    """argmin_u |u - x|^2 / 2 + weight * total variation of u, each channel by itself, after `steps` of the dual."""
+    """argmin_u |u - x|^2 / 2 + weight * total variation of u, per channel, by `steps` iterations on the dual."""
 
     @checked
     def __init__(self, weight: Annotated[float, Range(1e-6, 1e6)] = 0.1, steps: Steps = 30) -> None:
@@ -77,19 +77,19 @@ class TotalVariation(Filter):
     def forward(self, x: Tensor) -> Tensor:
         p = x.new_zeros(2, *x.shape)
         for _ in range(self.steps):
-            slope = gradient(divergence(p) - x / self.weight)
-            p = (p + slope / 4) / (1 + slope.square().sum(0).clamp_min(1e-12).sqrt() / 4)
+            grad = gradient(divergence(p) - x / self.weight)
+            p = (p + grad / 4) / (1 + grad.square().sum(0).clamp_min(1e-12).sqrt() / 4)
         return (x - self.weight * divergence(p)).clamp(0, 1)
 
 
 def offsets(k: int) -> list[tuple[int, int]]:
-    """Of the k x k neighbours, row by row."""
+    """(row, column) offsets of the k x k neighbours."""
     reach = range(-(k // 2), k // 2 + 1)
     return [(i, j) for i in reach for j in reach]
 
 
 def shifts(padded: Tensor, k: int) -> Tensor:
-    """(k k, N, C, H, W): the image moved by every offset, from one padded by k // 2."""
+    """Images padded by k // 2 -> (k * k, N, C, H, W): the images shifted by every offset."""
     h, w = padded.shape[2] - k + 1, padded.shape[3] - k + 1
     return torch.stack([padded[:, :, i : i + h, j : j + w] for i, j in product(range(k), repeat=2)])
 

@@ -1,8 +1,8 @@
-"""Detectors of attacks, and a classifier that raises an alarm; `scores` has the scores, `DetectorAware` is the attack.
+"""Detectors of adversarial examples, and a classifier with an alarm class; scores are in `attacks.defences.scores`.
 
-The threshold is chosen from clean images alone, as Xu, Evans, Qi 2018 do, arXiv:1704.01155. An attacker who knows of
-the detector attacks both networks as one whose last class is the alarm (Carlini, Wagner 2017, arXiv:1705.07263):
-report `attacks.detector_aware` beside the oblivious attack.
+The threshold is chosen on clean images only, as in Xu, Evans, Qi 2018, arXiv:1704.01155. The adaptive attack treats
+classifier and detector as one model whose last class is the alarm (Carlini, Wagner 2017, arXiv:1705.07263): report
+`attacks.detector_aware` beside the oblivious attack.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from attacks.core.goal import answers, is_adversarial
+from attacks.core.goal import is_adversarial, predicted_classes
 from attacks.evaluation.results import Rate
 from genlab.core.modes import evaluating
 
@@ -21,7 +21,7 @@ from genlab.core.modes import evaluating
 class Detector(nn.Module):
     """x (N, C, H, W) in [0, 1] -> (N,) bool, the alarm: score(x) > threshold.
 
-    score: x -> (N,), the higher the more suspicious. threshold and unit are those of a score; `calibrate` finds them.
+    score: x -> (N,), higher for adversarial images. unit: scale of the score. `calibrate` sets threshold and unit.
     """
 
     threshold: Tensor
@@ -37,9 +37,10 @@ class Detector(nn.Module):
         return f"threshold={self.threshold.item():.4g}"
 
     def calibrate(self, clean: Tensor, fpr: float) -> Self:
-        """The detector whose alarm a new clean image sets off with a chance of at most `fpr`, given others, `clean`.
+        """The detector with a false-positive rate of at most fpr on new clean images; clean (N, C, H, W).
 
-        The threshold is the score that holds back a share of 1 - fpr of the N + 1 images, the new one among them.
+        The threshold is the conformal (1 - fpr) quantile of the scores; unit is their standard deviation. Raises
+        ValueError for fpr outside (0, 1), too few images, and scores that are not finite.
         """
         if not 0 < fpr < 1:
             raise ValueError(f"the false-positive rate must be in (0, 1), got {fpr!r}.")
@@ -55,12 +56,12 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def scores(self, x: Tensor, batch: int = 256) -> Tensor:
-        """Scores (N,) of any number of images, in eval mode, without gradients."""
+        """Scores (N,) of x (N, C, H, W) in batches, in eval mode, without gradients."""
         with evaluating(self):
             return torch.cat([self.score(part) for part in x.split(batch)]) if len(x) else x.new_zeros(0)
 
     def excess(self, x: Tensor) -> Tensor:
-        """(score - threshold) / unit, above 0 where there is an alarm."""
+        """(N,): (score - threshold) / unit, above 0 where there is an alarm. Raises ValueError without a threshold."""
         if self.threshold.isnan():
             raise ValueError("the detector has no threshold: call calibrate(clean images, false-positive rate) first.")
         return (self.score(x) - self.threshold) / self.unit
@@ -69,14 +70,14 @@ class Detector(nn.Module):
         return self.excess(x) > 0
 
 
-class Guarded(nn.Module):
-    """x -> logits (N, K + 1): those of `model`, and an alarm, which is the answer where any detector raises its own.
+class GuardedClassifier(nn.Module):
+    """x -> logits (N, K + 1): those of `model`, and the alarm, which is predicted where any detector raises an alarm.
 
-    The alarm's logit is the largest of the others plus asinh(excess): an attacker who lowers it finds a gradient
-    near the threshold and far from it. (The paper's is a multiple of the largest logit, which must then be positive.)
+    The logit of the alarm is the largest of the others plus asinh(excess), which has a useful gradient near the
+    threshold and far from it. (The paper's is a multiple of the largest logit, which must then be positive.)
     """
 
-    alarms = True  # to `evaluate`: who raises it has not succeeded
+    has_alarm_class = True  # read by `evaluate`: predicting the alarm is no success
 
     def __init__(self, model: nn.Module, *detectors: Detector) -> None:
         super().__init__()
@@ -90,16 +91,16 @@ class Guarded(nn.Module):
         return torch.cat([logits, (logits.amax(1) + excess.asinh())[:, None]], 1)
 
     def adaptive(self) -> Self:
-        """The same guarded model, attacked through any filter of its own."""
+        """The same guarded model, with `adaptive()` of its classifier if it has that method."""
         model = self.model.adaptive() if hasattr(self.model, "adaptive") else self.model  # type: ignore[operator]
         return type(self)(model, *self.detectors)
 
 
 @torch.no_grad()
-def undetected(model: Guarded, x: Tensor, adversarial: Tensor, y: Tensor, batch: int = 256) -> Rate:
-    """Of the images x that get their label y without alarm, how many are wrong without alarm when made adversarial."""
+def undetected(model: GuardedClassifier, x: Tensor, adversarial: Tensor, y: Tensor, batch: int = 256) -> Rate:
+    """Of the images x classified as y without alarm, the rate of misclassification without alarm of `adversarial`."""
     with evaluating(model):
         logits = [torch.cat([model(part) for part in images.split(batch)]) for images in (x, adversarial)]
-    right, alarm = answers(logits[0]) == y, logits[0].shape[1] - 1
+    right, alarm = predicted_classes(logits[0]) == y, logits[0].shape[1] - 1
     wrong = is_adversarial(logits[1], y) & (logits[1].argmax(1) != alarm)
     return Rate(int((right & wrong).sum()), int(right.sum()))

@@ -1,4 +1,4 @@
-"""Several networks answer as one; no defence by itself, and the attacks say so: He et al. 2017, arXiv:1706.04701."""
+"""Average of several classifiers; not robust to adaptive attacks by itself: He et al. 2017, arXiv:1706.04701."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 
-class Ensemble(nn.Module):
-    """x -> log of the members' mean probabilities (N, K)."""
+class ProbabilityEnsemble(nn.Module):
+    """x -> log of the members' mean probabilities (N, K). Raises ValueError without members."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -19,5 +19,5 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:
-        answers = torch.stack([member(x).log_softmax(1) for member in self.members])
-        return answers.logsumexp(0) - math.log(len(self.members))
+        log_probs = torch.stack([member(x).log_softmax(1) for member in self.members])
+        return log_probs.logsumexp(0) - math.log(len(self.members))

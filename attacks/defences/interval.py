@@ -1,7 +1,7 @@
-"""Interval bound propagation: boxes pushed through a network, layer by layer; Gowal et al. 2018, arXiv:1810.12715.
+"""Interval bound propagation: bounds propagated layer by layer; Gowal et al. 2018, arXiv:1810.12715.
 
-An image whose worst logits still name its class is certainly right in the whole L-infinity ball. Networks: a chain of
-linear maps, convolutions, poolings, monotone activations, Flatten and Normalise.
+If the worst-case logits of an image still predict its label, it is certified in the whole L-infinity ball. Supported
+networks: chains of linear layers, convolutions, poolings, monotone activations, Flatten and Normalise.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from genlab.training.update import Update
 MONOTONE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity, Normalise)
 
 
-def through(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """The smallest box around the layer's answers to the box [low, high]."""
+def propagate(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Interval bounds of the layer's outputs for inputs in [low, high]. Raises ValueError for unsupported layers."""
     if isinstance(layer, nn.Sequential):
         for part in layer:
-            low, high = through(part, low, high)
+            low, high = propagate(part, low, high)
         return low, high
     if isinstance(layer, MONOTONE):
         return layer(low.clone()), layer(high.clone())  # an activation may work in place
@@ -39,12 +39,12 @@ def through(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor
         middle = layer(centre)
         reach = conv2d(radius, layer.weight.abs(), None, layer.stride, layer.padding, layer.dilation, layer.groups)
     else:
-        raise ValueError(f"interval bounds know no {type(layer).__name__}: use a cnn, mlp or shallow network.")
+        raise ValueError(f"interval bounds do not support {type(layer).__name__}: use a cnn, mlp or shallow network.")
     return middle - reach, middle + reach
 
 
-def parts(net: nn.Module) -> tuple[list[nn.Module], nn.Linear]:
-    """The network as a chain, and its last layer."""
+def split_last_layer(net: nn.Module) -> tuple[list[nn.Module], nn.Linear]:
+    """All layers but the last, and the last. Raises ValueError if that is not linear."""
     *body, last = list(net) if isinstance(net, nn.Sequential) else [net]
     if not isinstance(last, nn.Linear):
         raise ValueError(f"interval bounds need a network that ends in a linear layer, got {type(last).__name__}.")
@@ -53,14 +53,14 @@ def parts(net: nn.Module) -> tuple[list[nn.Module], nn.Linear]:
 
 @checked
 def worst_logits(net: nn.Module, x: Tensor, y: Tensor, eps: Eps) -> Tensor:
-    """(N, K): bounds of logit k minus logit y over |d|_inf <= eps, x + d in [0, 1]; 0 at y itself.
+    """(N, K): upper bounds of logit k minus logit y over |d|_inf <= eps, x + d in [0, 1]; 0 for k = y.
 
-    The last layer is taken together with the difference (section 3, "elision"), which makes the bounds tighter.
+    The last layer is merged with the difference (section 3, "elision"), which makes the bounds tighter.
     """
-    body, last = parts(net)
+    body, last = split_last_layer(net)
     low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
     for layer in body:
-        low, high = through(layer, low, high)
+        low, high = propagate(layer, low, high)
     weight = last.weight - last.weight[y][:, None]  # (N, K, features)
     centre, radius = (low + high) / 2, (high - low) / 2
     bias = 0.0 if last.bias is None else last.bias - last.bias[y][:, None]
@@ -68,21 +68,21 @@ def worst_logits(net: nn.Module, x: Tensor, y: Tensor, eps: Eps) -> Tensor:
 
 
 def certified(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
-    """(N,) bool: no change of at most eps per pixel makes the answer another than y."""
+    """(N,) bool: whether every perturbation of at most eps per pixel is certified to be classified as y."""
     worst = worst_logits(net, x, y, eps)
     return (worst.masked_fill(one_hot(y, worst.shape[1]).bool(), -torch.inf) < 0).all(1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntervalTrainingConfig(RobustTrainingConfig):
-    """Classifier trained to be certified by interval bounds."""
+    """Classifier trained by interval bound propagation."""
 
     eps: Eps = 0.1
     """L-infinity radius, in pixels of [0, 1]"""
     eps_warmup: Share = 0.5
-    """share of training over which eps and the weight of the bound rise from 0"""
+    """share of training over which eps and the weight of the worst-case loss rise from 0"""
     kappa: Share = 0.5
-    """weight of the clean images at the end"""
+    """final weight of the clean loss"""
     net: Literal["cnn", "mlp", "shallow"] = "cnn"
     """architecture"""
     lr: LearningRate = 1e-3
@@ -95,16 +95,16 @@ class IntervalTrainingConfig(RobustTrainingConfig):
 
 
 class IntervalTraining(RobustTraining):
-    """kappa * cross-entropy + (1 - kappa) * cross-entropy of the worst logits (eq. 12).
+    """kappa * cross-entropy + (1 - kappa) * cross-entropy of the worst-case logits (eq. 12).
 
-    Over the share `eps_warmup` of training kappa falls from 1 to its value and eps rises from 0 to its own.
+    Over the first `eps_warmup` of training, kappa falls from 1 and eps rises from 0 to their final values.
     """
 
     config: IntervalTrainingConfig
 
     def __init__(self, net: nn.Module, config: IntervalTrainingConfig = IntervalTrainingConfig()):
         super().__init__(net, config)
-        parts(net)  # which refuses networks that have no bounds
+        split_last_layer(net)  # raises for unsupported networks
 
     def step(self, data: Stream, update: Update) -> Metrics:
         x, y = next(data)
@@ -117,7 +117,7 @@ class IntervalTraining(RobustTraining):
 
     @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
-        """accuracy, and certified_accuracy within eps."""
+        """accuracy; certified_accuracy: share of `data` certified within eps."""
         with evaluating(self):
             sure = sum(int(certified(self.net, x, y, self.config.eps).sum()) for x, y in batches(data, 500))
         return {**super().evaluate(data), "certified_accuracy": sure / len(data)}

@@ -1,12 +1,12 @@
-"""Purification: a generative model in front of the classifier, which then sees what the model would have drawn.
+"""Purification: a generative model projects images onto its own distribution before they are classified.
 
 DefenseGAN      Samangouei, Kabkab, Chellappa 2018, arXiv:1805.06605, with Adam in place of momentum
-Reconstruct     Meng, Chen 2017 (MagNet), arXiv:1705.09064: the reformer; any auto-encoder, also a VAE
-magnet          the same behind its detectors
+Reconstruct     Meng, Chen 2017 (MagNet), arXiv:1705.09064: the reformer; any auto-encoder or VAE
+magnet          the reformer with MagNet's detectors
 PixelDefend     Song et al. 2018, arXiv:1710.10766, Algorithm 1
 
-Generative models come as callables or networks, and always answer in eval mode; each class is a `Filter`, so
-`Filtered(...)` is a model again and `Filtered(...).adaptive()` what an attacker who knows of it should attack.
+Generative models are callables or networks, used in eval mode; each class is a `Filter`, so `Filtered(...)` is a model
+and `Filtered(...).adaptive()` the model for the adaptive attack (BPDA).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from attacks.defences.borrowed import Borrowed
-from attacks.defences.detection import Detector, Guarded
+from attacks.defences.callable_module import CallableModule
+from attacks.defences.detection import Detector, GuardedClassifier
 from attacks.defences.scores import JensenShannon, ReconstructionError
 from attacks.defences.smoothing import Filter, Filtered
 from genlab.core.modes import evaluating
@@ -28,17 +28,17 @@ from genlab.likelihood.pixels import Categorical, PixelDistribution, Regression
 from genlab.likelihood.sampling import draw
 from genlab.nets.causal import CausalNet
 
-SLACK = 1e-6  # of a pixel, for rounding
+SLACK = 1e-6  # tolerance for rounding, in pixels
 
 Map = Callable[[Tensor], Tensor]
 
 
 class Reconstruct(Filter):
-    """What an auto-encoder makes of x, kept in [0, 1]; autoencode: x (N, C, H, W) -> the same shape."""
+    """autoencode(x), clipped to [0, 1]; autoencode: x (N, C, H, W) -> reconstruction of the same shape."""
 
     def __init__(self, autoencode: Map) -> None:
         super().__init__()
-        self.autoencode = Borrowed(autoencode)
+        self.autoencode = CallableModule(autoencode)
 
     def forward(self, x: Tensor) -> Tensor:
         with evaluating(self.autoencode):
@@ -46,10 +46,10 @@ class Reconstruct(Filter):
 
 
 class DefenseGAN(Filter):
-    """G(z*), z* = argmin |G(z) - x|^2: the best of `restarts` descents of `steps` steps each.
+    """G(z*), z* = argmin |G(z) - x|^2: the best of `restarts` runs of Adam with `steps` steps each.
 
-    generator: z (N, latent), standard normal -> images in [0, 1]. lr: of Adam, falling to 0 along a cosine. The points
-    where the descents start are drawn once, from `seed`, and are the same for every image: nothing here is random.
+    generator: z (N, latent), standard normal -> images (N, C, H, W) in [0, 1]. lr: learning rate of Adam, with a cosine
+    schedule. The starting points are sampled once from `seed` and shared by all images, so the filter is deterministic.
     """
 
     differentiable = False
@@ -83,10 +83,10 @@ class DefenseGAN(Filter):
 
 
 class PixelDefend(Filter):
-    """Pixel after pixel, the likeliest value within eps of the image's own, given those before it, already purified.
+    """Replaces each pixel in turn by the likeliest value within eps of it, given the pixels before, already purified.
 
-    net, head: an unconditional autoregressive model whose values are levels of brightness. A pixel near which there is
-    no level stays. One pass over the pixels, as in drawing.
+    net, head: an unconditional autoregressive model over levels of brightness. eps: in pixels of [0, 1]. Pixels without
+    a level within eps are unchanged. Costs as much as sampling an image. Raises ValueError for a head without levels.
     """
 
     differentiable = False
@@ -96,7 +96,7 @@ class PixelDefend(Filter):
         super().__init__()
         if isinstance(head, Categorical | Regression):
             raise ValueError(f"PixelDefend needs a distribution over levels of brightness, got {type(head).__name__}.")
-        self.net, self.head, self.eps = net, Nearby(head, eps), eps
+        self.net, self.head, self.eps = net, RestrictedDistribution(head, eps), eps
 
     def extra_repr(self) -> str:
         return f"eps={self.eps:g}"
@@ -108,8 +108,8 @@ class PixelDefend(Filter):
         return torch.where((levels - x).abs() <= self.eps + SLACK, levels, x)
 
 
-class Nearby(PixelDistribution):
-    """`head`, drawing the likeliest value within eps of the number it is given (or, if there is none, the nearest)."""
+class RestrictedDistribution(PixelDistribution):
+    """`head`, whose `draw` returns the likeliest value within eps of u (the nearest value if there is none)."""
 
     def __init__(self, head: PixelDistribution, eps: float) -> None:
         super().__init__(head.groups, head.values, head.outputs, head.inputs)
@@ -124,8 +124,8 @@ class Nearby(PixelDistribution):
         return torch.where(log_probs.isneginf().all(2), away.argmin(2), log_probs.argmax(2))
 
 
-class OnAlarm(Filter):
-    """`filter` where the detector raises an alarm, x itself elsewhere (with likelihood: adaptive PixelDefend)."""
+class FilterDetected(Filter):
+    """`filter` applied to the images that the detector flags (with a likelihood score: adaptive PixelDefend)."""
 
     differentiable = False
 
@@ -141,11 +141,12 @@ class OnAlarm(Filter):
 
 def magnet(
     model: nn.Module, autoencode: Map, clean: Tensor, fpr: float, temperatures: tuple[float, ...] = (10.0, 40.0)
-) -> Guarded:
-    """The model behind its reformer, guarded by reconstruction error and one Jensen-Shannon divergence per temperature.
+) -> GuardedClassifier:
+    """MagNet: the model behind its reformer, with detectors by reconstruction error and Jensen-Shannon divergence.
 
-    The detectors share the false-positive rate evenly; `clean` are images that neither network was trained on.
+    clean (N, C, H, W): held-out images for calibration. fpr: false-positive rate of all detectors together, divided
+    evenly. temperatures: one Jensen-Shannon detector each.
     """
     scores = [ReconstructionError(autoencode, 1), *(JensenShannon(model, autoencode, t) for t in temperatures)]
     detectors = [Detector(score).calibrate(clean, fpr / len(scores)) for score in scores]
-    return Guarded(Filtered(Reconstruct(autoencode), model), *detectors)
+    return GuardedClassifier(Filtered(Reconstruct(autoencode), model), *detectors)

@@ -1,12 +1,12 @@
-"""Randomised smoothing: a classifier that is certainly right within a radius; Cohen et al. 2019, arXiv:1902.02918.
+"""Randomised smoothing: a classifier certified within an L2 radius; Cohen et al. 2019, arXiv:1902.02918.
 
-`certify` is CERTIFY and `predict` PREDICT of the paper's section 3.2, in its notation: n0 draws choose the class, n
-bound its probability from below by p_lower (Clopper, Pearson 1934). `forward` is what an attack sees: the mean of the
-probabilities under noise, differentiable (Salman et al. 2019, arXiv:1906.04584, eq. 5). NoiseTraining is the paper's
-training under the same noise (its section 3.3).
+`certify` is CERTIFY and `predict` PREDICT of the paper's section 3.2, in its notation: n0 samples choose the class, n
+bound its probability from below by p_lower (Clopper, Pearson 1934). `forward`, for attacks, is differentiable: the mean
+of the probabilities under noise (Salman et al. 2019, arXiv:1906.04584, eq. 5). NoiseTraining is the paper's training
+with the same noise (section 3.3).
 
-Departure: an image's noise in `predict` and `certify` is a function of its own pixels and a seed, so what is certified
-of one image does not depend on the others.
+Departure: the noise in `predict` and `certify` is a function of the image's pixels and a seed, so the result for one
+image does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -40,42 +40,43 @@ def lower_confidence_bound(successes: Tensor, n: int, alpha: float) -> Tensor:
     """LOWERCONFBOUND of the paper: p_lower (N,) float64, below the probability of a success with confidence 1 - alpha,
     from the number of successes (N,) in n trials (Clopper, Pearson 1934)."""
     k = successes.double().cpu().numpy()
-    return torch.from_numpy(beta.ppf(alpha, k, n - k + 1)).nan_to_num(0.0)  # no success at all: nan, for 0
+    return torch.from_numpy(beta.ppf(alpha, k, n - k + 1)).nan_to_num(0.0)  # NaN for 0 successes
 
 
 class Smoothed(nn.Module):
-    """The answer that `model` gives most often to x + N(0, sigma^2 I); sigma in pixels, the noise is not clipped.
+    """The class that `model` predicts most often for x + N(0, sigma^2 I); sigma in pixels of [0, 1], noise not clipped.
 
-    draws: passes whose mean probability `forward` takes, (N, K) as its logarithm, from torch's generator.
+    samples: noise samples in `forward`, x -> log of the mean probabilities (N, K), from torch's generator. batch:
+    largest batch in `predict` and `certify`.
     """
 
     @checked
     def __init__(
-        self, model: nn.Module, sigma: Sigma, draws: Annotated[int, Range(1, 10_000)] = 16, batch: Count = 1000
+        self, model: nn.Module, sigma: Sigma, samples: Annotated[int, Range(1, 10_000)] = 16, batch: Count = 1000
     ) -> None:
         super().__init__()
-        self.model, self.sigma, self.draws, self.batch = model, sigma, draws, batch
+        self.model, self.sigma, self.samples, self.batch = model, sigma, samples, batch
 
     @classmethod
     def defend(cls, model: nn.Module, sigma: Sigma = 0.25, **options: Any) -> Smoothed:
         return cls(model, sigma, **options)
 
     def extra_repr(self) -> str:
-        return f"sigma={self.sigma}, draws={self.draws}"
+        return f"sigma={self.sigma}, samples={self.samples}"
 
     def adaptive(self) -> Self:
-        """Itself: its gradient is already that of the average."""
+        """Itself: `forward` already averages over the noise."""
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        many = x.repeat(self.draws, *[1] * (x.ndim - 1))
+        many = x.repeat(self.samples, *[1] * (x.ndim - 1))
         logits = self.model(many + self.sigma * torch.randn_like(many)).log_softmax(1)
-        return logits.view(self.draws, len(x), -1).logsumexp(0) - math.log(self.draws)
+        return logits.view(self.samples, len(x), -1).logsumexp(0) - math.log(self.samples)
 
     @torch.no_grad()
     @checked
     def counts(self, x: Tensor, n: Count, seed: Seed = 0) -> Tensor:
-        """(N, K) int64: how often each class is the answer of the model, in eval mode, in n draws."""
+        """(N, K) int64: how often each class is predicted in n noise samples, in eval mode (SAMPLEUNDERNOISE)."""
         keys = noise.key(x, seed)
         together = max(1, self.batch // len(x)) if len(x) else 1
         total: Tensor | int = 0
@@ -90,10 +91,10 @@ class Smoothed(nn.Module):
 
     @checked
     def predict(self, x: Tensor, n: Count = 1000, alpha: Chance = 0.001, seed: Seed = 0) -> Tensor:
-        """(N,) the class, or ABSTAIN where two classes could not be told apart at level alpha; wrong with
-        probability <= alpha.
+        """PREDICT: (N,) the class, or ABSTAIN (-1) if the top two classes do not differ significantly at level alpha.
 
-        ValueError: n draws would not be enough even if all of them gave the same class.
+        Differs from the class of the smoothed classifier with probability <= alpha. Raises ValueError if n is so small
+        that every prediction would be ABSTAIN.
         """
         enough(n, alpha, lambda n: binomtest(n, n, 0.5).pvalue <= alpha)
         first, second = (top := self.counts(x, n, seed).topk(2, dim=1)).values.unbind(1)
@@ -104,11 +105,10 @@ class Smoothed(nn.Module):
     def certify(
         self, x: Tensor, n: Count = 10_000, alpha: Chance = 0.001, n0: Count = 100, seed: Seed = 0
     ) -> tuple[Tensor, Tensor]:
-        """(class or ABSTAIN, radius), each (N,): no change of L2 norm below the radius, in pixels, changes the class.
+        """CERTIFY: (class or ABSTAIN, radius), each (N,): perturbations of L2 norm < radius do not change the class.
 
-        n0 draws choose the class, n others bound its probability; wrong with probability <= alpha.
-
-        ValueError: as `predict`.
+        n0 samples choose the class, n others bound its probability; wrong with probability <= alpha. radius in pixels
+        of [0, 1]. Raises ValueError if n is so small that every result would be ABSTAIN.
         """
         enough(n, alpha, lambda n: beta.ppf(alpha, n, 1) > 0.5)
         c = self.counts(x, n0, seed).argmax(1)
@@ -120,20 +120,22 @@ class Smoothed(nn.Module):
 
 
 def enough(n: int, alpha: float, sure: Callable[[int], bool]) -> None:
-    """Refuse so few draws n that not even n equal answers are `sure`: nothing but ABSTAIN could be said."""
+    """Raises ValueError if even n equal predictions are not significant, `sure(n)`."""
     if not sure(n):
         needed = next(n for n in count(n + 1) if sure(n))
-        raise ValueError(f"n must be at least {needed} for alpha={alpha:g}, got {n}: fewer draws can only abstain.")
+        raise ValueError(
+            f"n must be at least {needed} for alpha={alpha:g}, got {n}: with fewer samples every result is ABSTAIN."
+        )
 
 
 def certified_accuracy(right: Tensor, radius: Tensor, radii: Tensor) -> Tensor:
-    """(R,): the share of images whose class is right (N,) and certain within each of `radii` (R,)."""
+    """(R,): share of images predicted correctly, right (N,) bool, with radius (N,) at least each of `radii` (R,)."""
     return (right & (radius >= radii[:, None])).double().mean(1)
 
 
 @dataclass(frozen=True)
 class NoiseTrainingConfig(RobustTrainingConfig):
-    """Classifier trained under Gaussian noise, to be smoothed."""
+    """Classifier trained with Gaussian noise, for randomised smoothing."""
 
     sigma: Sigma = 0.25
     """standard deviation of the noise, in pixels of [0, 1]"""
@@ -163,7 +165,7 @@ class NoiseTraining(RobustTraining):
         return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
 
     def evaluate(self, data: Images) -> dict[str, float]:
-        """accuracy, and noisy_accuracy under one draw of the noise."""
+        """accuracy; noisy_accuracy: with one noise sample per image."""
         with evaluating(self):
             noisy = accuracy(lambda x: self(self.noisy(x)), data)
         return {**super().evaluate(data), "noisy_accuracy": noisy}

@@ -1,12 +1,12 @@
-"""Scores of suspicion: x (N, C, H, W) in [0, 1] -> (N,), the higher the more suspicious. `detection` adds a threshold.
+"""Detection scores: x (N, C, H, W) in [0, 1] -> (N,), higher for adversarial images. `detection` adds a threshold.
 
-Squeezing           Xu, Evans, Qi 2018, arXiv:1704.01155: how far the answer moves when x is squeezed
-MaxSoftmax          Hendrycks, Gimpel 2017, arXiv:1610.02136: how unsure the answer is
-Mahalanobis         Lee et al. 2018, arXiv:1807.03888, eq. 1-2: how far the features lie from every class
+Squeezing           Xu, Evans, Qi 2018, arXiv:1704.01155: change of the probabilities by feature squeezing
+MaxSoftmax          Hendrycks, Gimpel 2017, arXiv:1610.02136: 1 - maximum softmax probability
+Mahalanobis         Lee et al. 2018, arXiv:1807.03888, eq. 1-2: Mahalanobis distance of features from the class means
 ReconstructionError, JensenShannon    Meng, Chen 2017 (MagNet), arXiv:1705.09064: the two detectors
 NegativeLogLikelihood  minus the log-likelihood of any generative model
 
-All have gradients that an attack can use: filters without one are differentiated as the identity.
+All have gradients for adaptive attacks: filters without one are differentiated as the identity (BPDA).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from attacks.core.model import Model
-from attacks.defences.borrowed import Borrowed
+from attacks.defences.callable_module import CallableModule
 from attacks.defences.smoothing import Filtered
 from genlab.core.modes import evaluating
 from genlab.core.ranges import Positive, Share, checked
@@ -29,7 +29,7 @@ Map = Callable[[Tensor], Tensor]
 
 
 class Squeezing(nn.Module):
-    """The largest L1 distance, in [0, 2], between the probabilities of x and those of x behind each filter."""
+    """The largest L1 distance, in [0, 2], between the probabilities of x and of filtered x, over the filters."""
 
     def __init__(self, model: nn.Module, *filters: nn.Module) -> None:
         super().__init__()
@@ -40,15 +40,15 @@ class Squeezing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         plain = self.model(x).softmax(1)
-        return torch.stack([(view(x).softmax(1) - plain).abs().sum(1) for view in self.squeezed]).amax(0)
+        return torch.stack([(squeezed(x).softmax(1) - plain).abs().sum(1) for squeezed in self.squeezed]).amax(0)
 
 
 class MaxSoftmax(nn.Module):
-    """1 - the largest probability; what all others have together, exact also where that is tiny."""
+    """1 - the largest probability, computed as the sum of all others to avoid cancellation."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.model = Borrowed(model)
+        self.model = CallableModule(model)
 
     def forward(self, x: Tensor) -> Tensor:
         first, where = (logits := self.model(x)).max(1)
@@ -56,11 +56,11 @@ class MaxSoftmax(nn.Module):
 
 
 class Entropy(nn.Module):
-    """Of the probabilities, in nats."""
+    """Entropy of the predicted probabilities, in nats."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.model = Borrowed(model)
+        self.model = CallableModule(model)
 
     def forward(self, x: Tensor) -> Tensor:
         log_p = self.model(x).log_softmax(1)
@@ -68,11 +68,11 @@ class Entropy(nn.Module):
 
 
 class Mahalanobis(nn.Module):
-    """Squared distance of the features from the nearest class mean, in units of the covariance within the classes.
+    """Squared Mahalanobis distance of the features to the nearest class mean, with shared within-class covariance.
 
-    features: x -> (N, D), or (N, D, ...), of which the mean over all places counts. noise: before it is judged, x takes
-    a step of this size (pixels) towards the nearest class, which helps what belongs there most; 0: none. Directions in
-    which the features of the training images never vary do not count. Made by `fit`.
+    features: x -> (N, D), or (N, D, ...), averaged over all positions. noise: size in pixels of a signed gradient step
+    towards the nearest class before the score is computed (input pre-processing, section 2.2); 0: none. Directions of
+    zero variance are ignored. Created by `fit`.
     """
 
     whiten: Tensor
@@ -81,18 +81,19 @@ class Mahalanobis(nn.Module):
     @checked
     def __init__(self, features: Map, whiten: Tensor, means: Tensor, noise: Share = 0.0) -> None:
         super().__init__()
-        self.features, self.noise = Borrowed(features), noise
+        self.features, self.noise = CallableModule(features), noise
         self.register_buffer("whiten", whiten)  # (D, R), R <= D: features @ whiten have the identity as covariance
         self.register_buffer("means", means)  # (K, R), of the whitened features
 
     @classmethod
     @torch.no_grad()
     def fit(cls, features: Map, x: Tensor, y: Tensor, noise: float = 0.0, batch: int = 256) -> Self:
-        """Means and shared covariance of the features of training images x with labels y (N,)."""
+        """Estimates means and covariance from training images x with labels y (N,). Raises ValueError if there are no
+        images, or if the features do not vary."""
         if len(x) == 0:
             raise ValueError("class means need images, got 0.")
-        with evaluating(borrowed := Borrowed(features)):
-            f = torch.cat([pooled(borrowed(part)) for part in x.split(batch)]).double()
+        with evaluating(module := CallableModule(features)):
+            f = torch.cat([pooled(module(part)) for part in x.split(batch)]).double()
         classes, each = y.unique(return_inverse=True)
         means = torch.stack([f[each == c].mean(0) for c in range(len(classes))])
         within = f - means[each]
@@ -116,8 +117,8 @@ class Mahalanobis(nn.Module):
         return (f[:, None] - self.means).square().sum(2).amin(1)
 
 
-def of_classifier(net: nn.Sequential, x: Tensor, y: Tensor, *filters: nn.Module) -> dict[str, nn.Module]:
-    """The scores that need no other network, by name; x, y: training images and labels; filters squeeze."""
+def classifier_scores(net: nn.Sequential, x: Tensor, y: Tensor, *filters: nn.Module) -> dict[str, nn.Module]:
+    """Scores that need no other network, by name; x, y: training images and labels; filters: of feature squeezing."""
     return {
         "squeezing": Squeezing(net, *filters),
         "max softmax": MaxSoftmax(net),
@@ -127,7 +128,7 @@ def of_classifier(net: nn.Sequential, x: Tensor, y: Tensor, *filters: nn.Module)
 
 
 def pooled(features: Tensor) -> Tensor:
-    """(N, D, ...) -> (N, D), the mean over all places."""
+    """(N, D, ...) -> (N, D), the mean over all positions."""
     return features if features.ndim == 2 else features.flatten(2).mean(2)
 
 
@@ -137,19 +138,19 @@ class ReconstructionError(nn.Module):
     @checked
     def __init__(self, autoencode: Map, p: Positive = 2.0) -> None:
         super().__init__()
-        self.autoencode, self.p = Borrowed(autoencode), p
+        self.autoencode, self.p = CallableModule(autoencode), p
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.autoencode(x)).abs().pow(self.p).flatten(1).mean(1)
 
 
 class JensenShannon(nn.Module):
-    """Jensen-Shannon divergence, in nats, of the probabilities of x and of autoencode(x), logits / temperature."""
+    """Jensen-Shannon divergence, in nats, between softmax(logits / temperature) of x and of autoencode(x)."""
 
     @checked
     def __init__(self, model: Model, autoencode: Map, temperature: Positive = 10.0) -> None:
         super().__init__()
-        self.model, self.autoencode, self.temperature = Borrowed(model), Borrowed(autoencode), temperature
+        self.model, self.autoencode, self.temperature = CallableModule(model), CallableModule(autoencode), temperature
 
     def forward(self, x: Tensor) -> Tensor:
         p, q = ((self.model(v) / self.temperature).log_softmax(1) for v in (x, self.autoencode(x)))
@@ -158,18 +159,18 @@ class JensenShannon(nn.Module):
 
 
 class NegativeLogLikelihood(nn.Module):
-    """-log_prob(x); log_prob: x -> (N,), in nats, exact or a bound."""
+    """-log_prob(x); log_prob: x -> (N,), in nats/image, exact or a bound."""
 
     def __init__(self, log_prob: Map) -> None:
         super().__init__()
-        self.log_prob = Borrowed(log_prob)
+        self.log_prob = CallableModule(log_prob)
 
     def forward(self, x: Tensor) -> Tensor:
         return -self.log_prob(x)
 
 
-class Together(nn.Module):
-    """Several scores in one, the logit of a logistic regression on them (Lee et al., section 2.2). Made by `fit`."""
+class LogisticRegressionScore(nn.Module):
+    """The logit of a logistic regression on several scores (Lee et al., section 2.2). Created by `fit`."""
 
     weight: Tensor
     bias: Tensor
@@ -183,7 +184,7 @@ class Together(nn.Module):
     @classmethod
     @torch.no_grad()
     def fit(cls, scores: Sequence[nn.Module], clean: Tensor, attacked: Tensor) -> Self:
-        """From clean images and images made by one attack; the paper hopes that others look alike."""
+        """Fit to clean images and examples of one attack. Raises ValueError if there are none of a kind."""
         if min(len(clean), len(attacked)) == 0:
             raise ValueError(
                 f"a regression needs images of both kinds, got {len(clean)} clean, {len(attacked)} attacked."

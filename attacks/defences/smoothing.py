@@ -1,9 +1,9 @@
-"""Filters in front of a classifier: local smoothing, bit depth, JPEG, with the attack that sees through them.
+"""Filters in front of a classifier: local smoothing, bit-depth reduction, JPEG, and their adaptive attack.
 
 Feature squeezing: Xu, Evans, Qi 2018, arXiv:1704.01155. The adaptive attack is that of Athalye, Carlini, Wagner 2018,
-arXiv:1802.00420: a filter without a gradient of its own is differentiated as the identity, to which it is close (BPDA,
-section 4.1), and over a random one the attacker averages (EOT, section 4.2). A filter that only hides the gradient is
-not a defence: report `Filtered.adaptive()` beside it.
+arXiv:1802.00420: a filter without a useful gradient is differentiated as the identity, which it approximates (BPDA,
+section 4.1), and gradients of random filters are averaged over samples (EOT, section 4.2). A filter that only masks the
+gradient is not a defence: report the attack on `Filtered.adaptive()` as well.
 
 Borders repeat the edge pixel (scipy.ndimage's mode="nearest"). Every filter maps (N, C, H, W) in [0, 1] to the same.
 """
@@ -19,13 +19,13 @@ from torch.nn.functional import avg_pool2d, conv1d, pad
 from genlab.core.ranges import Range, Steps, checked
 from genlab.data.jpeg import Quality, jpeg
 
-Side = Annotated[int, Range(1, 99, odd=True)]  # of a square of pixels around a pixel
+Side = Annotated[int, Range(1, 99, odd=True)]  # of a square window, in pixels
 
 
 class Filter(nn.Module):
     """x (N, C, H, W) in [0, 1] -> the same shape and range.
 
-    `differentiable`: its gradient is of use to an attack. `random`: two passes over one image differ.
+    differentiable: whether its gradient is useful to an attack. random: whether its output is random.
     """
 
     differentiable: bool = True
@@ -37,8 +37,8 @@ class Filter(nn.Module):
         return Filtered(cls(**options), model)
 
 
-class Window(Filter):
-    """A filter over k x k neighbourhoods, k odd and no larger than the image."""
+class NeighbourhoodFilter(Filter):
+    """A filter over k x k neighbourhoods, k odd. Raises ValueError if k exceeds the image size."""
 
     @checked
     def __init__(self, k: Side = 3) -> None:
@@ -54,15 +54,15 @@ class Window(Filter):
         return pad(x, [self.k // 2] * 4, mode="replicate")
 
 
-class Mean(Window):
-    """The average of each neighbourhood."""
+class Mean(NeighbourhoodFilter):
+    """Mean filter."""
 
     def forward(self, x: Tensor) -> Tensor:
         return avg_pool2d(self.padded(x), self.k, stride=1)
 
 
-class Median(Window):
-    """The median of each neighbourhood; 3 x 3 by minima and maxima of whole images, larger ones by selection.
+class Median(NeighbourhoodFilter):
+    """Median filter; 3 x 3 by minima and maxima of shifted images, larger windows by selection.
 
     For 3 x 3: sort every column of three; the median of nine is the median of (largest low, middle middle, least high).
     """
@@ -87,7 +87,7 @@ def _median3(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 class Gaussian(Filter):
-    """Convolution with a Gaussian of standard deviation sigma pixels, cut at 4 sigma as scipy does."""
+    """Gaussian blur of standard deviation sigma pixels, truncated at 4 sigma as in scipy."""
 
     weight: Tensor
 
@@ -107,13 +107,13 @@ class Gaussian(Filter):
         return (self.blur(h, x).T @ x @ self.blur(w, x)).clamp(0, 1)
 
     def blur(self, n: int, like: Tensor) -> Tensor:
-        """(n, n), by which a line of n pixels is multiplied: one product costs less than a convolution so wide."""
+        """(n, n): blur of n pixels as a matrix, which is faster than a convolution with a wide kernel."""
         lines = pad(torch.eye(n, dtype=like.dtype, device=like.device)[:, None], [self.radius] * 2, mode="replicate")
         return conv1d(lines, self.weight.to(like).view(1, 1, -1))[:, 0]
 
 
 class BitDepth(Filter):
-    """Rounds every pixel to 2**bits grey levels; its gradient is zero everywhere, so attack `Filtered.adaptive()`."""
+    """Rounds every pixel to 2**bits levels; the gradient is zero almost everywhere, so attack `Filtered.adaptive()`."""
 
     differentiable = False
 
@@ -131,7 +131,7 @@ class BitDepth(Filter):
 
 
 class JPEG(Filter):
-    """Through a JPEG file of `quality` (1 to 95) and back; 1 or 3 channels. No gradient at all."""
+    """JPEG compression of `quality` 1 to 95, for 1 or 3 channels; without gradient."""
 
     differentiable = False
 
@@ -148,7 +148,7 @@ class JPEG(Filter):
 
 
 class Composed(Filter):
-    """One filter after the other; differentiable if all are, random if any is."""
+    """Filters applied in turn; differentiable if all are, random if any is. Raises ValueError without filters."""
 
     def __init__(self, *filters: Filter) -> None:
         super().__init__()
@@ -165,22 +165,21 @@ class Composed(Filter):
 class Filtered(nn.Module):
     """model(filter(x)).
 
-    straight_through: the same outputs, but the filter's gradient is taken to be the identity. draws: where a gradient
-    is asked for, the logits are the mean of so many passes, as an attacker would average; without one, the defence
-    answers once, as it does.
+    straight_through: the gradient of the filter is replaced by the identity (BPDA); the outputs are the same. samples:
+    if gradients are enabled, the logits are the mean over this number of passes (EOT); otherwise of one pass.
     """
 
     @checked
-    def __init__(self, filter: nn.Module, model: nn.Module, straight_through: bool = False, draws: Steps = 1) -> None:
+    def __init__(self, filter: nn.Module, model: nn.Module, straight_through: bool = False, samples: Steps = 1) -> None:
         super().__init__()
-        self.filter, self.model, self.straight_through, self.draws = filter, model, straight_through, draws
+        self.filter, self.model, self.straight_through, self.samples = filter, model, straight_through, samples
 
     def extra_repr(self) -> str:
-        return f"straight_through={self.straight_through}, draws={self.draws}"
+        return f"straight_through={self.straight_through}, samples={self.samples}"
 
     def forward(self, x: Tensor) -> Tensor:
-        draws = self.draws if torch.is_grad_enabled() and x.requires_grad else 1
-        return self.once(x) if draws == 1 else torch.stack([self.once(x) for _ in range(draws)]).mean(0)
+        samples = self.samples if torch.is_grad_enabled() and x.requires_grad else 1
+        return self.once(x) if samples == 1 else torch.stack([self.once(x) for _ in range(samples)]).mean(0)
 
     def once(self, x: Tensor) -> Tensor:
         if not self.straight_through:
@@ -189,7 +188,7 @@ class Filtered(nn.Module):
             filtered = self.filter(x)
         return self.model(filtered + (x - x.detach()))  # adds an exact zero that carries the gradient
 
-    def adaptive(self, draws: int = 16) -> Self:
-        """The same defended model, same outputs and shared weights, as an attacker who knows of it should see it."""
+    def adaptive(self, samples: int = 16) -> Self:
+        """The defended model for an adaptive attack: same outputs and weights, with BPDA and EOT where needed."""
         through = not getattr(self.filter, "differentiable", False)
-        return type(self)(self.filter, self.model, through, draws if getattr(self.filter, "random", False) else 1)
+        return type(self)(self.filter, self.model, through, samples if getattr(self.filter, "random", False) else 1)

@@ -1,7 +1,7 @@
-"""What a defence is worth: its worst case against an attacker who does not know of it, beside one who does.
+"""Verdict on a defence: worst-case success rates of oblivious and adaptive attacks, compared with the undefended model.
 
-A gain against the first alone is not robustness: Athalye, Carlini, Wagner 2018, arXiv:1802.00420; Tramer et al. 2020,
-arXiv:2002.08347. Where it comes from a gradient that is hidden, `evaluate` warns of that.
+A gain against oblivious attacks only is not robustness: Athalye, Carlini, Wagner 2018, arXiv:1802.00420; Tramer et al.
+2020, arXiv:2002.08347. `evaluate` warns of gradient masking.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEAD = ["defence", "eps", "clean", "undefended", "oblivious", "adaptive", "verdi
 
 @dataclass(frozen=True)
 class Verdict:
-    """Success rates of the worst case over all attacks of one ball; `clean` is the accuracy behind the defence."""
+    """Worst-case success rates over all attacks of one ball; clean: clean accuracy of the defended model."""
 
     defence: str
     size: str
@@ -32,14 +32,14 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """By intervals of 95 % that do not overlap: where they do, no effect is claimed or denied; none at all if an
-        attack failed on one of the three."""
+        """Comparison of 95 % intervals: "helps", "oblivious only", "hurts", "not significant" (intervals overlap), or
+        "unknown: an attack failed"."""
         if not self.complete:
             return "unknown: an attack failed"
         if self.undefended.exceeds(self.adaptive):
             return "helps"
         if self.undefended.exceeds(self.oblivious):
-            return "only if unknown"
+            return "oblivious only"
         return "hurts" if self.adaptive.exceeds(self.undefended) else "not significant"
 
     @property
@@ -48,31 +48,29 @@ class Verdict:
         return [self.defence, self.size, f"{100 * self.clean:.1f}", *rates, self.text]
 
 
-def table(worth: list[Verdict]) -> Table:
-    """For the terminal: success rates in percent, with half their 95 % intervals."""
+def table(rows: list[Verdict]) -> Table:
+    """Table for the terminal: success rates in percent, ± half the width of the 95 % interval."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    found = Table(
-        *HEAD, title="defences: success of the worst case over all attacks, %", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    for column in found.columns[:-1]:  # the verdict itself is never cut off
+    found = Table(*HEAD, title="defences: worst-case attack success rate, %", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in found.columns[:-1]:  # only the verdict may wrap
         column.no_wrap = True
-    for before, verdict in zip([None, *worth], worth):
+    for before, verdict in zip([None, *rows], rows):
         new = before is None or before.defence != verdict.defence
         found.add_row(*verdict.cells if new else ["", *verdict.cells[1:]])
     return found
 
 
 def verdicts(found: Evaluation) -> list[Verdict]:
-    """One per defence and ball of an evaluation whose models and sources are those of `line_up`."""
+    """One per defence and ball for an evaluation with the models and sources of `models_and_sources`."""
     worst = {(w.model, size_name(w)): w for w in found.worst_case}
     clean = {row.model: row.clean_accuracy for row in found.rows}
 
     def verdict(seen: WorstCase, size: str) -> Verdict:
-        before, knowing = worst[UNDEFENDED, size], worst[ADAPTIVE.format(seen.model), size]
-        complete = before.attacks == seen.attacks == knowing.attacks
-        rates = before.success, seen.success, knowing.success
+        before, adaptive = worst[UNDEFENDED, size], worst[ADAPTIVE.format(seen.model), size]
+        complete = before.attacks == seen.attacks == adaptive.attacks
+        rates = before.success, seen.success, adaptive.success
         return Verdict(seen.model, size, clean[seen.model], *rates, complete)
 
     named = {size for name, size in worst if name == UNDEFENDED}
@@ -80,5 +78,5 @@ def verdicts(found: Evaluation) -> list[Verdict]:
 
 
 def to_json(found: Evaluation) -> dict[str, Any]:
-    """What `found` holds and its verdicts, as plain data."""
+    """The evaluation and its verdicts as plain data."""
     return {**found.to_json(), "verdicts": [{**asdict(v), "verdict": v.text} for v in verdicts(found)]}

@@ -1,1 +1,1 @@
-"""What measures attacks and defences, and shows it."""
+"""Evaluation of attacks and defences: success rates, worst cases, reports."""

@@ -1,4 +1,4 @@
-"""Running an attack for `evaluate`: on counted passes, in batches, and without trust in what it returns."""
+"""Crafts adversarial examples for `evaluate`: in batches, with counted passes, and checks what the attack returns."""
 
 from __future__ import annotations
 
@@ -12,96 +12,98 @@ from torch import Tensor, nn
 from attacks.core.ball import Ball
 from attacks.core.callables import networks
 from attacks.core.model import TOLERANCE, Attack, Model
-from attacks.evaluation.inspection import sentence
+from attacks.evaluation.inspection import one_line
 
 if TYPE_CHECKING:
     from genlab.data import Images
 
 
 class Counter(nn.Module):
-    """A model that counts the examples that go through it, forward and backward.
+    """Wraps a model and counts the examples that pass through it, forwards and backwards.
 
-    lost: those whose logits had a NaN; blind: those whose logits had none, but whose gradient was not finite.
+    nan_logits: examples whose logits contain NaN. nonfinite_gradients: examples with valid logits whose gradient is not
+    finite.
     """
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.model, self.behind = model, nn.ModuleList(networks(model))
+        self.model, self.modules_of_model = model, nn.ModuleList(networks(model))
         self.forwards = self.backwards = 0
-        self.lost: int | Tensor = 0  # tensors of the model's device: nobody waits for them
-        self.blind: int | Tensor = 0
+        self.nan_logits: int | Tensor = 0  # as tensors on the model's device, without synchronisation
+        self.nonfinite_gradients: int | Tensor = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        lost = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        nan_rows = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         if x.requires_grad:
-            x.register_hook(lambda grad: self._arrived(grad, lost))  # before the model may overwrite x
+            x.register_hook(lambda grad: self._count_nonfinite(grad, nan_rows))  # before the model may overwrite x
         logits = self.model(x)
         self.forwards += len(x)
         if isinstance(logits, Tensor) and logits.ndim == 2:
-            lost = logits.detach().isnan().any(1)
-            self.lost = self.lost + lost.sum()
+            nan_rows = logits.detach().isnan().any(1)
+            self.nan_logits = self.nan_logits + nan_rows.sum()
             if logits.requires_grad:
-                logits.register_hook(self._left)
+                logits.register_hook(self._count_backward)
         return logits
 
-    def _left(self, grad: Tensor) -> None:
+    def _count_backward(self, grad: Tensor) -> None:
         self.backwards += len(grad)
 
-    def _arrived(self, grad: Tensor | None, lost: Tensor) -> None:
-        if grad is None:  # a layer without a derivative: the attack will say so
+    def _count_nonfinite(self, grad: Tensor | None, nan_rows: Tensor) -> None:
+        if grad is None:  # a layer without derivative: the attack raises an error
             return
-        self.blind = self.blind + (~grad.isfinite().flatten(1).all(1) & ~lost).sum()
+        self.nonfinite_gradients = self.nonfinite_gradients + (~grad.isfinite().flatten(1).all(1) & ~nan_rows).sum()
 
 
 @dataclass(frozen=True)
 class Crafted:
-    """What an attack made of all images x, already checked, and its passes per image.
+    """Checked adversarial examples x (N, ...), and the cost of crafting them.
 
-    asked, lost: all passes, those of its preparation too, and how many of them ended in logits with a NaN. followed,
-    blind: all backward passes, and how many of them ended in a gradient that was not finite.
+    forwards, backwards: passes per image, without training (`prepare`). total_forwards, total_backwards: all passes of
+    all images, training included; nan_logits, nonfinite_gradients: how many of these had NaN logits or a gradient that
+    was not finite.
     """
 
     x: Tensor
     forwards: float
     backwards: float
     seconds: float
-    asked: int
-    lost: int
-    followed: int
-    blind: int
+    total_forwards: int
+    nan_logits: int
+    total_backwards: int
+    nonfinite_gradients: int
 
 
 def ball_of(attack: Attack) -> Ball | None:
-    """What the attack promises to stay in."""
+    """The ball in which the attack's perturbations lie; None if it has none."""
     return getattr(attack, "ball", None)
 
 
 def craft(
     name: str, attack: Attack, model: Model, x: Tensor, y: Tensor, batch: int, data: Images | None
 ) -> Crafted | str:
-    """What the attack, prepared on `data`, makes of x (N, ...): finite, in the box and in its ball; or why not."""
+    """The attack, trained on `data`, run on x (N, ...), with its result checked; the error message if it fails."""
     learning, counter, parts, seconds = Counter(model), Counter(model), list[Tensor](), 0.0
     try:
         ready = attack if data is None else attack.prepare(learning, data)
         for part, labels in zip(x.split(batch), y.split(batch), strict=True):
             _wait(x)
             start = time.perf_counter()
-            adv = ready(counter, part.clone(), labels.clone())  # copies: an attack may write into what it is given
+            adv = ready(counter, part.clone(), labels.clone())  # copies, which the attack may overwrite
             _wait(x)
             seconds += time.perf_counter() - start
             parts.append(_checked(name, adv.detach(), part, ball_of(attack)))
     except Exception as error:
-        return sentence(error)
+        return one_line(error)
     n, both = len(x), (learning, counter)
     return Crafted(
         torch.cat(parts),
         counter.forwards / n,
         counter.backwards / n,
         seconds,
-        asked=sum(c.forwards for c in both),
-        lost=sum(int(c.lost) for c in both),
-        followed=sum(c.backwards for c in both),
-        blind=sum(int(c.blind) for c in both),
+        total_forwards=sum(c.forwards for c in both),
+        nan_logits=sum(int(c.nan_logits) for c in both),
+        total_backwards=sum(c.backwards for c in both),
+        nonfinite_gradients=sum(int(c.nonfinite_gradients) for c in both),
     )
 
 
@@ -119,7 +121,7 @@ def _checked(name: str, adv: Tensor, x: Tensor, ball: Ball | None) -> Tensor:
 
 
 def difference(adv: Tensor, x: Tensor) -> Tensor:
-    """adv - x without rounding of its own: in float64 where the device has it."""
+    """adv - x in float64 (float32 on MPS), to avoid rounding errors of the subtraction."""
     dtype = torch.float32 if x.device.type == "mps" else torch.float64
     return adv.to(dtype) - x.to(dtype)
 

@@ -1,10 +1,10 @@
-"""Attacks against models, measured by someone who trusts neither.
+"""Evaluation of attacks on models, independent of what attacks and models claim.
 
-What an attack returns is checked for finite pixels, box and ball; the model predicts again in eval mode; success counts
-only inputs that were classified correctly before. Logits with NaN are no answer: neither right nor fooled nor robust.
-Passes through the model are counted, and a noise control of the same size joins every comparison. An attack that
-fails on a model is a row that says why. The warnings are the symptoms of masked gradients listed by Athalye, Carlini,
-Wagner 2018, arXiv:1802.00420, section 3.1.
+Adversarial examples must be finite, in [0, 1] and in the attack's ball, and are classified again in eval mode. The
+success rate is over the inputs that are classified correctly. Inputs with NaN logits count neither as correct nor
+as fooled nor as robust. Forward and backward passes are counted, and a random-noise baseline is added for every ball.
+An attack that raises an error is a row with that error. Warnings report the symptoms of gradient masking listed by
+Athalye, Carlini, Wagner 2018, arXiv:1802.00420, section 3.1.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import L2, Linf
-from attacks.core.goal import UNANSWERED, answers
-from attacks.core.model import Attack, Learnt, Model, check, victim
+from attacks.core.goal import NO_PREDICTION, predicted_classes
+from attacks.core.model import Attack, Model, TrainedAttack, check, victim
 from attacks.evaluation.crafting import Counter, Crafted, ball_of, craft, difference
-from attacks.evaluation.inspection import inspect, sentence
+from attacks.evaluation.inspection import inspect, one_line
 from attacks.evaluation.results import Evaluation, Example, Rate, Row, Sizes, WorstCase, size_name
-from attacks.noise import Noise
+from attacks.noise import RandomNoise
 
 if TYPE_CHECKING:
     from genlab.data import Images
@@ -42,32 +42,37 @@ def evaluate(
     examples: int = 8,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Evaluation:
-    """Run every attack, at every eps if given, on every model.
+    """Run every untargeted attack, at every eps if given, on every model.
 
-    x (N, ...) in [0, 1] and y (N,) int64 lie where the models are. `sources` maps a model's name to the name of its
-    source model, on which its adversarial images are crafted (transfer, or a defence that the attacker does not know
-    of); by default that is the model itself. `data` are the images that attacks may prepare themselves on, other than
-    x; what they spend on that is not among the counted passes. `progress` is called with (done, total, what). The last
-    class of a model with an attribute `alarms` that is true is an alarm: it is wrong on x, and never a success.
+    models, attacks: by name. x (N, ...) in [0, 1] and y (N,) int64, on the device of the models. eps: radii, in pixels;
+    None: those of the attacks. sources: name of a model -> name of its source model, on which its adversarial examples
+    are crafted (transfer, or an oblivious attack on a defence); by default the model itself. data: training images of
+    attacks that must be trained (universal perturbations, patches, surrogates), disjoint from x; passes during training
+    are not counted. batch: batch size. examples: images kept per row for pictures. progress: called with (done, total,
+    description).
 
-    ValueError, before the first attack: what cannot be measured at all. What an attack raises is its row's `error`.
+    If a model has a true attribute `has_alarm_class`, its last class is the alarm of a detector: predicting it is an
+    error on clean inputs, and never a success of an attack.
+
+    Raises ValueError, before any attack is run, for invalid x, y, names or models that cannot be evaluated. An error
+    raised by an attack becomes the `error` of its row.
     """
     check(x, y)
     sources = _checked(sources or {}, models)
-    plan = _plan(attacks, eps, learns=data is not None)
+    plan = _plan(attacks, eps, trainable=data is not None)
     if batch < 1 or len(x) == 0:
         raise ValueError(f"evaluate needs inputs and a batch size >= 1, got {len(x)} inputs and batch={batch}.")
-    tell = progress or (lambda done, total, what: None)
+    report_progress = progress or (lambda done, total, what: None)
     found, done, total = Evaluation(), 0, len(models) * len(plan)
     with torch.inference_mode(False):
         x, y = (t.clone() if t.is_inference() else t.detach() for t in (x, y))
-        looks = {name: inspect(name, model, x, y, batch) for name, model in models.items()}
+        inspections = {name: inspect(name, model, x, y, batch) for name, model in models.items()}
         crafted: dict[tuple[str, int], Crafted | str] = {}  # on the source models of others
         for name, model in models.items():
             source = sources.get(name, name)
-            target = _Target(name, source, model, x, y, looks[name].answers == y)
+            target = _Target(name, source, model, x, y, inspections[name].predictions == y)
             for i, (label, attack) in enumerate(plan):
-                tell(done, total, f"{label} on {name}")
+                report_progress(done, total, f"{label} on {name}")
                 made = crafted.get((source, i)) or craft(label, attack, models[source], x, y, batch, data)
                 if source in sources.values():
                     crafted[source, i] = made
@@ -76,54 +81,56 @@ def evaluate(
             found.rows += target.rows
             found.examples += target.examples
             found.worst_case += target.worst_case()
-            found.warnings += [*looks[name].warnings, *target.warnings()]
-    tell(total, total, "done")
+            found.warnings += [*inspections[name].warnings, *target.warnings()]
+    report_progress(total, total, "done")
     return found
 
 
 def _checked(sources: Mapping[str, str], models: Mapping[str, Model]) -> Mapping[str, str]:
     for given in (name for pair in sources.items() for name in pair):
         if given not in models:
-            raise ValueError(f"sources speak of the model {given!r}, but the models are {', '.join(models)}.")
+            raise ValueError(f"sources name the model {given!r}, but the models are {', '.join(models)}.")
     return sources
 
 
-def _plan(attacks: Mapping[str, Attack], eps: Sequence[float] | None, learns: bool) -> list[tuple[str, Attack]]:
-    """Every (name, attack at eps), then one noise control per ball; an attack without a ball appears once."""
+def _plan(attacks: Mapping[str, Attack], eps: Sequence[float] | None, trainable: bool) -> list[tuple[str, Attack]]:
+    """(name, attack) at every eps, then a noise baseline per ball; an attack without a ball appears once."""
     plan: list[tuple[str, Attack]] = []
     for name, attack in attacks.items():
         if getattr(attack, "targeted", False):
             raise ValueError(f"evaluate measures untargeted attacks, got {attack!r} as {name!r}.")
         if name.startswith("noise-"):
-            raise ValueError(f"attack names beginning with 'noise-' are kept for the control, got {name!r}.")
-        if isinstance(attack, Learnt) and not learns:
-            raise ValueError(f"{attack!r} must learn first: evaluate needs `data` for {name!r}.")
+            raise ValueError(
+                f"attack names beginning with 'noise-' are reserved for the noise baselines, got {name!r}."
+            )
+        if isinstance(attack, TrainedAttack) and not trainable:
+            raise ValueError(f"{attack!r} must be trained first: evaluate needs `data` for {name!r}.")
         sizes = None if ball_of(attack) is None else eps
         plan += [(name, attack)] if sizes is None else [(name, attack.at(e)) for e in dict.fromkeys(sizes)]
     balls = dict.fromkeys(ball for _, attack in plan if (ball := ball_of(attack)) is not None)
-    return plan + [(f"noise-{ball.name}", Noise(ball)) for ball in balls]
+    return plan + [(f"noise-{ball.name}", RandomNoise(ball)) for ball in balls]
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """prediction (N,): classes of the adversarial images; fooled, lost (N,) bool: right before and wrong now; NaN."""
+    """prediction (N,): classes of the adversarial examples; fooled (N,) bool: of the correct ones; nan (N,) bool."""
 
     prediction: Tensor
     fooled: Tensor
-    lost: Tensor
+    nan: Tensor
 
 
 class _Target:
-    """One model and what all attacks together do to it; `correct` (N,) bool: where it was right on x."""
+    """One model and the results of all attacks on it; correct (N,) bool: whether x is classified correctly."""
 
     def __init__(self, name: str, source: str, model: Model, x: Tensor, y: Tensor, correct: Tensor) -> None:
         self.name, self.source, self.model, self.x, self.y, self.correct = name, source, model, x, y, correct
-        self.right = int(correct.sum())
+        self.n_correct = int(correct.sum())
         self.rows, self.examples, self.made = list[Row](), list[Example](), list[Crafted]()
         self.found: dict[tuple[str | None, float | None], dict[str, _Outcome]] = {}  # (norm, eps) -> attack -> outcome
 
     def add(self, label: str, attack: Attack, made: Crafted | str, batch: int, examples: int) -> None:
-        """One more row, and its pictures."""
+        """Add the row of an attack, and its example images."""
         row = self._unmeasured(label, attack)
         logits = made if isinstance(made, str) else self._logits(made.x, batch)
         if isinstance(made, str) or isinstance(logits, str):
@@ -137,7 +144,7 @@ class _Target:
         self.examples.append(Example(self.name, label, row.eps, *pick))
 
     def _unmeasured(self, label: str, attack: Attack) -> Row:
-        """The row of an attack that failed, but for its error."""
+        """The row of an attack without measurements."""
         ball, none = ball_of(attack), Sizes(None, None, None)
         return Row(
             model=self.name,
@@ -148,7 +155,7 @@ class _Target:
             eps=None if ball is None else ball.eps,
             n=len(self.x),
             success=Rate(0, 0),
-            clean_accuracy=self.right / len(self.x),
+            clean_accuracy=self.n_correct / len(self.x),
             robust_accuracy=None,
             linf=none,
             l2=none,
@@ -160,70 +167,78 @@ class _Target:
         )
 
     def _logits(self, x: Tensor, batch: int) -> Tensor | str:
-        """The model's, in eval mode whatever an attack left behind; or why there are none."""
+        """Logits of x (N, ...) in eval mode, or the error message if the model fails."""
         try:
             with victim(Counter(self.model), x, self.y) as f:
                 return torch.cat([f.query(part) for part in x.split(batch)])
         except Exception as error:
-            return sentence(error)
+            return one_line(error)
 
     def _outcome(self, logits: Tensor) -> _Outcome:
-        prediction = answers(logits)
-        lost = prediction == UNANSWERED
-        fooled = self.correct & (prediction != self.y) & ~lost
-        if getattr(self.model, "alarms", False):
+        prediction = predicted_classes(logits)
+        nan = prediction == NO_PREDICTION
+        fooled = self.correct & (prediction != self.y) & ~nan
+        if getattr(self.model, "has_alarm_class", False):
             fooled &= prediction != logits.shape[1] - 1
-        return _Outcome(prediction, fooled, lost)
+        return _Outcome(prediction, fooled, nan)
 
     def _measured(self, row: Row, made: Crafted, outcome: _Outcome) -> Row:
         d, l2 = difference(made.x, self.x), L2(0).size
-        moved = outcome.fooled if row.norm is None else self.correct  # without a ball, a failure returns the original
+        moved = (
+            outcome.fooled if row.norm is None else self.correct
+        )  # an attack without a ball returns the original where it fails
         return replace(
             row,
-            success=Rate(int(outcome.fooled.sum()), self.right),
-            robust_accuracy=self._robust(outcome.fooled, outcome.lost),
+            success=Rate(int(outcome.fooled.sum()), self.n_correct),
+            robust_accuracy=self._robust(outcome.fooled, outcome.nan),
             linf=Sizes.of(Linf(0).size(d)[moved]),
             l2=Sizes.of(l2(d)[moved]),
             relative=Sizes.of((l2(d) / l2(self.x.to(d.dtype)).clamp_min(1e-12))[moved]),
             forwards=made.forwards,
             backwards=made.backwards,
             seconds=made.seconds,
-            nan=int(outcome.lost.sum()),
-            blind=made.blind / max(1, made.followed),
+            nan=int(outcome.nan.sum()),
+            nonfinite_gradients=made.nonfinite_gradients / max(1, made.total_backwards),
         )
 
-    def _robust(self, fooled: Tensor, lost: Tensor) -> float:
-        return int((self.correct & ~fooled & ~lost).sum()) / len(self.x)
+    def _robust(self, fooled: Tensor, nan: Tensor) -> float:
+        return int((self.correct & ~fooled & ~nan).sum()) / len(self.x)
 
     def worst_case(self) -> list[WorstCase]:
-        """One per ball, over the attacks that did not fail."""
+        """Per ball, over the attacks without error."""
         cases = []
         for (norm, radius), each in self.found.items():
-            fooled, lost = (
-                torch.stack([getattr(outcome, what) for outcome in each.values()]).any(0) for what in ("fooled", "lost")
+            fooled, nan = (
+                torch.stack([getattr(outcome, what) for outcome in each.values()]).any(0) for what in ("fooled", "nan")
             )
-            rate, robust = Rate(int(fooled.sum()), self.right), self._robust(fooled, lost)
-            cases.append(WorstCase(self.name, self.source, norm, radius, tuple(each), rate, robust, int(lost.sum())))
+            rate, robust = Rate(int(fooled.sum()), self.n_correct), self._robust(fooled, nan)
+            cases.append(WorstCase(self.name, self.source, norm, radius, tuple(each), rate, robust, int(nan.sum())))
         return cases
 
     def warnings(self) -> list[str]:
-        """What failed, NaN that the attacks met, and signs of masked gradients where the model itself was attacked."""
+        """Errors, NaN logits, and, where the model is its own source, symptoms of gradient masking."""
         found = [f"{r.attack} failed at {size_name(r)}: {r.error}" for r in self.rows if r.error]
-        if lost := [f"{r.nan} of {r.attack} at {size_name(r)}" for r in self.rows if r.nan]:
-            found.append(f"the logits are NaN on adversarial images, {', '.join(lost)}: neither fooled nor robust.")
+        if nan := [f"{r.nan} of {r.attack} at {size_name(r)}" for r in self.rows if r.nan]:
+            found.append(f"the logits are NaN on adversarial images, {', '.join(nan)}: neither fooled nor robust.")
         if self.source == self.name:
             for kind, bad, passes in (
-                ("logits are NaN", sum(m.lost for m in self.made), sum(m.asked for m in self.made)),
-                ("gradient is NaN or infinite", sum(m.blind for m in self.made), sum(m.followed for m in self.made)),
+                ("logits are NaN", sum(m.nan_logits for m in self.made), sum(m.total_forwards for m in self.made)),
+                (
+                    "gradient is NaN or infinite",
+                    sum(m.nonfinite_gradients for m in self.made),
+                    sum(m.total_backwards for m in self.made),
+                ),
             ):
                 if bad:
-                    found.append(f"the {kind} in {bad} of {passes} passes under attack: attacks may be blind.")
+                    found.append(
+                        f"the {kind} in {bad} of {passes} passes under attack: gradient-based attacks may fail."
+                    )
             found += _symptoms(self.rows)
         return [f"{self.name}: {text}" for text in found]
 
 
 def _symptoms(rows: list[Row]) -> list[str]:
-    """Comparisons that come out the wrong way round when gradients are masked; only clear ones (intervals apart)."""
+    """Symptoms of gradient masking: orders that are reversed significantly (intervals do not overlap)."""
     found = []
     rows = [row for row in rows if not row.error]
     same = {(r.norm, r.eps): [s for s in rows if (s.norm, s.eps) == (r.norm, r.eps)] for r in rows if r.norm}
@@ -233,20 +248,20 @@ def _symptoms(rows: list[Row]) -> list[str]:
             for many in (r for r in white if r.steps is not None and r.steps > 1):
                 if one.success.exceeds(many.success):
                     found.append(
-                        f"more steps do not help, {many.attack} reaches {_value(many)} and the single step of "
+                        f"an iterative attack is weaker than a single step: {many.attack} reaches {_value(many)}, "
                         f"{one.attack} {_value(one)} at {size_name(one)}."
                     )
         if white:
             best = max(white, key=lambda r: r.success.fooled)
-            for blind in (r for r in group if r.backwards == 0 and r.success.exceeds(best.success)):
+            for black in (r for r in group if r.backwards == 0 and r.success.exceeds(best.success)):
                 found.append(
-                    f"{blind.attack} uses no gradient and reaches {_value(blind)}, better than the "
-                    f"{_value(best)} of {best.attack} at {size_name(blind)}."
+                    f"{black.attack} uses no gradients and reaches {_value(black)}, better than the "
+                    f"{_value(best)} of {best.attack} at {size_name(black)}."
                 )
     for small, large in combinations(sorted((r for r in rows if r.eps is not None), key=lambda r: r.eps or 0), 2):
         if (small.attack, small.norm) == (large.attack, large.norm) and small.success.exceeds(large.success):
             found.append(
-                f"{small.attack} succeeds less with a larger budget, {_value(large)} at {size_name(large)} "
+                f"{small.attack} has a lower success rate at a larger eps, {_value(large)} at {size_name(large)} "
                 f"after {_value(small)} at {size_name(small)}."
             )
     return found

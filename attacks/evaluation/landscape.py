@@ -1,7 +1,7 @@
-"""What the model believes around an image: the probability of the true class along lines and on planes, for plots.
+"""The probability of the true class along lines and on planes around an image, for plots.
 
-The picture of Goodfellow, Shlens, Szegedy 2015, arXiv:1412.6572, section 8 and figure 4: random directions change
-little, the gradient's a lot, so adversarial examples are half-spaces, not islands.
+After Goodfellow, Shlens, Szegedy 2015, arXiv:1412.6572, section 8 and figure 4: random directions change little, the
+gradient direction a lot, so adversarial examples lie in broad subspaces, not in isolated pockets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attacks.core.model import Attack, Model, victim
 
 
 def directions(model: Model, x: Tensor, y: Tensor, ball: Ball, attack: Attack | None = None) -> dict[str, Tensor]:
-    """Steps (N, ...) of norm 1 in the ball's norm: "random", "gradient" (of the loss) and, if given, "attack"."""
+    """Directions (N, ...) of norm 1 in the ball's norm: "random", "gradient" (of the loss) and, if given, "attack"."""
     with victim(model, x, y) as f:
         point = x.detach().clone().requires_grad_()
         grad = f.gradient(cross_entropy(f(point), y).sum(), point)
@@ -26,25 +26,25 @@ def directions(model: Model, x: Tensor, y: Tensor, ball: Ball, attack: Attack | 
 
 
 def line(model: Model, x: Tensor, y: Tensor, step: Tensor, sizes: Sequence[float]) -> Tensor:
-    """(R, N): probability of label y at x + size * step, clipped to [0, 1], for each of R sizes."""
+    """(R, N): probability of class y at x + size * step, clipped to [0, 1], for each of R sizes."""
     return torch.stack([_probability(model, x + size * step, y) for size in sizes])
 
 
 def plane(model: Model, x: Tensor, y: Tensor, a: Tensor, b: Tensor, sizes: Sequence[float]) -> Tensor:
-    """(R, R, N): the same at x + sizes[i] * a + sizes[j] * b."""
+    """(R, R, N): probability of class y at x + sizes[i] * a + sizes[j] * b, clipped to [0, 1]."""
     return torch.stack([line(model, x + size * a, y, b, sizes) for size in sizes])
 
 
-def straight(a: Tensor, b: Tensor) -> Tensor:
-    """b without its share along a, at b's Euclidean length (N, ...): the axes of a plane that is not squeezed."""
+def orthogonalise(a: Tensor, b: Tensor) -> Tensor:
+    """The component of b (N, ...) orthogonal to a (Gram-Schmidt), rescaled to the L2 norm of b."""
     u, v = a.flatten(1), b.flatten(1)
     rest = v - (u * v).sum(1, keepdim=True) / u.square().sum(1, keepdim=True).clamp_min(torch.finfo(u.dtype).tiny) * u
     length, wanted = torch.linalg.vector_norm(rest, dim=1), torch.linalg.vector_norm(v, dim=1)
     return scale(rest.view_as(b), torch.where(length > 0, wanted / length, 0))
 
 
-def distribution(sizes: Tensor) -> tuple[list[float], list[float]]:
-    """The sizes (N,) in rising order, and for each the share of them that are not above it: a curve to plot."""
+def empirical_cdf(sizes: Tensor) -> tuple[list[float], list[float]]:
+    """The empirical distribution function of sizes (N,), to plot: sorted sizes, and the share of sizes up to each."""
     n = len(sizes)
     return sizes.sort().values.tolist(), [(i + 1) / n for i in range(n)]
 

@@ -1,4 +1,4 @@
-"""What `evaluate` found, as part of a page: curves, pictures, the table and its warnings."""
+"""Sections of a report page for an `Evaluation`: success curves, table, warnings, verdicts and example images."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress() -> Iterator[Callable[[int, int, str], None]]:
-    """The `progress` argument of `evaluate`, as a bar or lines that name the attack."""
+    """A `progress` callback for `evaluate`: a progress bar, or log lines."""
     with Progress("attacking", 1, unit="attacks") as bar:
         yield lambda done, total, what: bar.log(done, what, total)
 
 
-def add(page: genlab.reporting.report.Report, found: Evaluation) -> genlab.reporting.report.Report:
-    """Appends the sections of `found` to `page`."""
-    page.section("Attack success", "Of the images that were classified correctly, the share turned wrong; 95 % bars.")
+def add_evaluation(page: genlab.reporting.report.Report, found: Evaluation) -> genlab.reporting.report.Report:
+    """Appends the sections of `found` to `page`, and returns it."""
+    page.section(
+        "Attack success", "Share of the correctly classified images that are fooled, with 95 % confidence intervals."
+    )
     for model, lines in success_curves(found).items():
         if any(len(x) > 1 for x, *_ in lines.values()):
             page.picture(
@@ -36,12 +38,12 @@ def add(page: genlab.reporting.report.Report, found: Evaluation) -> genlab.repor
             )
     head, *rows = found.cells()
     page.table(head, rows).warnings(found.warnings)
-    if worth := verdicts(found):
+    if judged := verdicts(found):
         page.section(
-            "Defences", "Worst case over the attacks of a ball, %, by an attacker who knows of the defence or not."
+            "Defences", "Worst-case success rate over the attacks of a ball, %, of oblivious and adaptive attacks."
         )
-        page.table(HEAD, [verdict.cells for verdict in worth])
-    page.section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
+        page.table(HEAD, [verdict.cells for verdict in judged])
+    page.section("Examples", "Rows: original, adversarial, 0.5 + 50 x difference.")
     shown = {(e.model, e.attack): e for e in found.examples if e.eps in (None, _middle(found))}
     for (model, attack), example in shown.items():
         if model == found.rows[0].model:
@@ -53,7 +55,7 @@ def add(page: genlab.reporting.report.Report, found: Evaluation) -> genlab.repor
 
 
 def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
-    """model -> attack -> (eps, success, low, high), for attacks that have an eps."""
+    """model -> attack -> (eps, success rate, interval low, high), for attacks with an eps."""
     curves: dict[str, dict[str, tuple[list[float], ...]]] = {}
     for row in sorted(found.rows, key=lambda r: r.eps or 0):
         if row.eps is not None and row.success.value is not None:
@@ -64,7 +66,7 @@ def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
 
 
 def triptych(example: Example) -> Tensor:
-    """Images (3 n, C, H, W): the n originals, the n adversarial ones, and 0.5 + 50 times their difference, clipped."""
+    """Images (3 n, C, H, W): n originals, n adversarial examples, and 0.5 + 50 times their difference, clipped."""
     difference = (0.5 + 50 * (example.adversarial - example.x)).clamp(0, 1)
     return torch.cat([example.x, example.adversarial, difference])
 

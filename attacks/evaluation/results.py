@@ -1,4 +1,4 @@
-"""What `evaluate` finds: rows with success rates and their intervals, sizes and costs, as text, table and JSON."""
+"""Results of `evaluate`: success rates with intervals, perturbation norms and costs, as text, table and JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Rate:
-    """`fooled` of the `correct` inputs, with its 95 % interval; `value` is None if no input was correct."""
+    """fooled / correct, with its 95 % interval (Wilson); `value` is None if no input is classified correctly."""
 
     fooled: int
     correct: int
@@ -40,12 +40,12 @@ class Rate:
         return wilson(self.fooled, self.correct)
 
     def exceeds(self, other: Rate) -> bool:
-        """Clearly: the intervals do not overlap."""
+        """Whether it is significantly higher: the 95 % intervals do not overlap."""
         return self.interval[0] > other.interval[1]
 
     @property
     def percent(self) -> str:
-        """In percent, with the half-width of the interval."""
+        """In percent, ± half the width of the interval."""
         low, high = self.interval
         return "–" if self.value is None else f"{100 * self.value:.0f} ±{50 * (high - low):.0f}"
 
@@ -56,7 +56,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the perturbations of the originally-correct inputs (without a ball, of those fooled); None for no input."""
+    """Norms of the perturbations of correctly classified inputs (without a ball: of fooled ones); None if none."""
 
     mean: float | None
     median: float | None
@@ -71,12 +71,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Row:
-    """One attack on one model at one eps, crafted on the source model `source`: itself, or another (transfer).
+    """One attack on one model at one eps, crafted on the source model `source`: the model itself or another (transfer).
 
-    `relative` is L2 as a share of the input's own (rho of DeepFool's paper). Passes are examples pushed through the
-    source per input. `nan`: adversarial inputs whose logits are NaN, which are neither fooled nor robust. `blind`: the
-    share of the backward passes, those of its preparation too, whose gradient was NaN or infinite, where robust means
-    little. `error`: why the attack failed, in a sentence; then nothing is measured but `clean_accuracy`.
+    linf, l2: norms of the perturbations. relative: L2 norm relative to that of the input (rho of the DeepFool paper).
+    forwards, backwards: passes through the source model per input. nan: number of adversarial examples with NaN logits,
+    which are neither fooled nor robust. nonfinite_gradients: share of the backward passes, training included, whose
+    gradient was NaN or infinite; if it is high, robustness is overestimated. error: message of an attack that failed;
+    then only clean_accuracy is measured.
     """
 
     model: str
@@ -97,15 +98,15 @@ class Row:
     seconds: float
     steps: int | None = None
     nan: int = 0
-    blind: float = 0.0
+    nonfinite_gradients: float = 0.0
     error: str = ""
 
 
 @dataclass(frozen=True)
 class WorstCase:
-    """Each input counts as fooled if any of `attacks` fooled it: what a defence is worth.
+    """Worst case per input: an input counts as fooled if any of `attacks` fools it.
 
-    `nan`: inputs whose logits some attack made NaN. Attacks that failed are not among `attacks`.
+    nan: inputs whose logits are NaN under some attack. attacks: without those that failed with an error.
     """
 
     model: str
@@ -120,7 +121,7 @@ class WorstCase:
 
 @dataclass(frozen=True)
 class Example:
-    """A few inputs for pictures, on the CPU: fooled ones first. `prediction` is -1 where a logit was NaN."""
+    """A few inputs (n, ...) for pictures, on the CPU, fooled ones first. prediction: -1 where a logit is NaN."""
 
     model: str
     attack: str
@@ -133,7 +134,7 @@ class Example:
 
 @dataclass
 class Evaluation:
-    """Everything that `evaluate` found; `print(report)` is readable, `to_json()` is plain data."""
+    """The result of `evaluate`: `print(evaluation)` shows a table, `to_json()` is plain data."""
 
     rows: list[Row] = field(default_factory=list)
     worst_case: list[WorstCase] = field(default_factory=list)
@@ -153,7 +154,7 @@ class Evaluation:
         }
 
     def cells(self) -> Iterator[list[str]]:
-        """The table as text: its head, then its rows."""
+        """The table as strings: the header, then the rows."""
         yield [
             "model",
             "source model",
@@ -181,16 +182,16 @@ class Evaluation:
             yield [w.model, w.source, WORST, size_name(w), _success(w), _robust(w), *[""] * 5]
 
     def table(self) -> Table:
-        """Success rates in percent, ± half their 95 % intervals: a line per attack, a column per eps.
+        """Success rates in percent, ± half the width of the 95 % interval: a row per attack, a column per eps.
 
-        Why an attack failed is told by `warnings`.
+        Error messages of failed attacks are in `warnings`.
         """
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
         entries: list[Row | WorstCase] = [*self.rows, *self.worst_case]
         sizes = list(dict.fromkeys(size_name(row) for row in self.rows))
-        title = "attack success, % of the images that were classified correctly"
+        title = "attack success rate, % of the correctly classified images"
         table = Table("model", "clean", "attack", title=title, box=SIMPLE_HEAD)
         for size in sizes:
             table.add_column(size.replace(" ", "\n"), justify="right", no_wrap=True)
@@ -221,20 +222,22 @@ def _name(entry: Row | WorstCase) -> str:
 
 
 def _percent(entry: Row | WorstCase) -> str:
-    return "failed" if isinstance(entry, Row) and entry.error else entry.success.percent + _unanswered(entry)
+    return "failed" if isinstance(entry, Row) and entry.error else entry.success.percent + _nan_counts(entry)
 
 
 def _success(entry: Row | WorstCase) -> str:
-    return str(entry.success) + _unanswered(entry)
+    return str(entry.success) + _nan_counts(entry)
 
 
 def _robust(entry: Row | WorstCase) -> str:
     return "–" if entry.robust_accuracy is None else f"{entry.robust_accuracy:.3f}"
 
 
-def _unanswered(entry: Row | WorstCase) -> str:
-    lost = f", {entry.nan} NaN" if entry.nan else ""
-    return f"{lost}, {100 * entry.blind:.0f} % blind" if isinstance(entry, Row) and entry.blind else lost
+def _nan_counts(entry: Row | WorstCase) -> str:
+    text = f", {entry.nan} NaN" if entry.nan else ""
+    if isinstance(entry, Row) and entry.nonfinite_gradients:
+        text += f", {100 * entry.nonfinite_gradients:.0f} % of gradients NaN"
+    return text
 
 
 def size_name(entry: Row | WorstCase) -> str:

@@ -1,7 +1,7 @@
-"""The same attacks as other libraries make them, for comparison on the same model, images and budget.
+"""Attacks of foolbox, torchattacks and ART, for comparison with those of this package on the same model and images.
 
-A rival is built as rival(model, data) -> (x, y) -> x_adv, for images like `data`; it raises ImportError where its
-library is not installed. Settings are each library's own but for what is written here: the budgets of the lab's attack.
+A `LibraryAttack` is a function (model, data) -> attack, attack(x, y) -> x_adv, for images like `data`; it raises
+ImportError if the library is not installed. Settings that are not given here are the library's defaults.
 """
 
 from __future__ import annotations
@@ -28,57 +28,59 @@ from attacks.universal import UniversalCount
 from genlab.data import Images
 
 Run = Callable[[Tensor, Tensor], Tensor]
-Rival = Callable[[nn.Module, Images], Run]
+LibraryAttack = Callable[[nn.Module, Images], Run]
 
 
 @dataclass(frozen=True)
-class Duel:
-    """An attack of the lab and its rivals: at most n images; `norm` (l0, l1, l2 or linf) is what is kept small.
+class LibraryBenchmark:
+    """An attack of this package and the same attack of other libraries, by name of the library.
 
-    What learns beforehand learns on the images that it is judged on, in the measured time, as ART has it.
+    norm: "l0", "l1", "l2" or "linf", in which perturbations are measured. n: number of images at most. Attacks that are
+    trained are trained on the evaluated images, within the measured time, as ART does.
     """
 
     ours: Attack
     norm: str
     n: int
-    rivals: Mapping[str, Rival] = field(repr=False)
+    libraries: Mapping[str, LibraryAttack] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Result:
-    """success: share of the correctly classified images that were turned; size: median `norm` of those changes."""
+    """success: share of correctly classified images that become misclassified; size: median norm of these changes."""
 
-    who: str
+    library: str
     success: float
     size: float
-    seconds: float  # of processor time per 1000 images
+    seconds: float  # processor time per 1000 images
 
 
-def contest(duel: Duel, model: nn.Module, data: Images) -> Iterator[Result]:
-    """The lab, then its rivals, on the first n images of `data`; libraries that are not installed are left out.
+def run_benchmark(benchmark: LibraryBenchmark, model: nn.Module, data: Images) -> Iterator[Result]:
+    """Results of this package, then of the libraries, on the first n images of `data`; missing libraries are skipped.
 
-    The model is in eval mode, its parameters need no gradient, and it classifies at least one image correctly.
+    model: in eval mode, with parameters that do not require gradients, and at least one correct prediction.
     """
-    data = data.subset(slice(0, duel.n))
+    data = data.subset(slice(0, benchmark.n))
     x, y = data.x, data.labels
     correct = model(x).argmax(1) == y
-    ours: Rival = lambda model, data: lambda x, y: duel.ours.prepare(model, data)(model, x, y)
-    for who, rival in {"genlab": ours, **duel.rivals}.items():
+    ours: LibraryAttack = lambda model, data: lambda x, y: benchmark.ours.prepare(model, data)(model, x, y)
+    for library, build in {"genlab": ours, **benchmark.libraries}.items():
         try:
-            run = rival(model, data)
+            run = build(model, data)
         except ImportError:
             continue
         start = process_time()
         adv = run(x.clone(), y.clone()).detach()
         spent = process_time() - start
         with torch.no_grad():
-            hit = correct & (model.eval()(adv).argmax(1) != y)
-        change = size(adv - x, duel.norm) if duel.norm != "l0" else ((adv - x).abs() > 1e-4).flatten(1).sum(1).float()
-        median = change[hit].median().item() if hit.any() else math.nan
-        yield Result(who, hit.sum().item() / correct.sum().item(), median, 1000 * spent / len(x))
+            is_adv = correct & (model.eval()(adv).argmax(1) != y)
+        d = adv - x
+        change = (d.abs() > 1e-4).flatten(1).sum(1).float() if benchmark.norm == "l0" else size(d, benchmark.norm)
+        median = change[is_adv].median().item() if is_adv.any() else math.nan
+        yield Result(library, is_adv.sum().item() / correct.sum().item(), median, 1000 * spent / len(x))
 
 
-def foolbox(name: str, eps: float | None = None, **options: Any) -> Rival:
+def foolbox(name: str, eps: float | None = None, **options: Any) -> LibraryAttack:
     """An attack of foolbox (Rauber et al. 2020)."""
 
     def build(model: nn.Module, data: Images) -> Run:
@@ -89,7 +91,7 @@ def foolbox(name: str, eps: float | None = None, **options: Any) -> Rival:
     return build
 
 
-def torchattacks(name: str, **options: Any) -> Rival:
+def torchattacks(name: str, **options: Any) -> LibraryAttack:
     """An attack of torchattacks (Kim 2020)."""
 
     def build(model: nn.Module, data: Images) -> Run:
@@ -98,8 +100,8 @@ def torchattacks(name: str, **options: Any) -> Rival:
     return build
 
 
-def art(name: str, **options: Any) -> Rival:
-    """An attack of the Adversarial Robustness Toolbox (Nicolae et al. 2018); labels are left to it: its own answers."""
+def art(name: str, **options: Any) -> LibraryAttack:
+    """An attack of the Adversarial Robustness Toolbox (Nicolae et al. 2018); its labels are the model's predictions."""
 
     def build(model: nn.Module, data: Images) -> Run:
         wrap = import_module("art.estimators.classification").PyTorchClassifier
@@ -116,46 +118,46 @@ QUIET = {"verbose": False}
 LINF = {"eps": EPS, "alpha": 2.5 * EPS / 40, "steps": 40}
 ART40 = {"eps": EPS, "eps_step": 2.5 * EPS / 40, "max_iter": 40, "batch_size": 256, **QUIET}
 
-DUELS: dict[str, Duel] = {
-    "FGSM": Duel(FGSM(Linf(EPS)), "linf", 256, {
+BENCHMARKS: dict[str, LibraryBenchmark] = {
+    "FGSM": LibraryBenchmark(FGSM(Linf(EPS)), "linf", 256, {
         "torchattacks": torchattacks("FGSM", eps=EPS),
         "foolbox": foolbox("LinfFastGradientAttack", EPS),
         "ART": art("FastGradientMethod", eps=EPS, batch_size=256),
     }),
-    "I-FGSM-40": Duel(IFGSM(Linf(EPS)), "linf", 256, {
+    "I-FGSM-40": LibraryBenchmark(IFGSM(Linf(EPS)), "linf", 256, {
         "torchattacks": torchattacks("BIM", **LINF),
         "foolbox": foolbox("LinfBasicIterativeAttack", EPS, rel_stepsize=2.5 / 40, steps=40),
         "ART": art("BasicIterativeMethod", **ART40),
     }),
-    "PGD-40": Duel(PGD(Linf(EPS)), "linf", 256, {
+    "PGD-40": LibraryBenchmark(PGD(Linf(EPS)), "linf", 256, {
         "torchattacks": torchattacks("PGD", **LINF),
         "foolbox": foolbox("LinfPGD", EPS, rel_stepsize=2.5 / 40, steps=40),
         "ART": art("ProjectedGradientDescent", num_random_init=1, **ART40),
     }),
-    "PGD-40 L2": Duel(PGD(L2(2.0)), "l2", 256, {
+    "PGD-40 L2": LibraryBenchmark(PGD(L2(2.0)), "l2", 256, {
         "torchattacks": torchattacks("PGDL2", eps=2.0, alpha=2.5 * 2.0 / 40, steps=40),
         "foolbox": foolbox("L2PGD", 2.0, rel_stepsize=2.5 / 40, steps=40),
         "ART": art("ProjectedGradientDescent", norm=2, num_random_init=1,
                    **{**ART40, "eps": 2.0, "eps_step": 2.5 * 2.0 / 40}),
     }),
-    "MI-FGSM-40": Duel(MIFGSM(Linf(EPS)), "linf", 256, {
+    "MI-FGSM-40": LibraryBenchmark(MIFGSM(Linf(EPS)), "linf", 256, {
         "torchattacks": torchattacks("MIFGSM", **{**LINF, "alpha": EPS / 40}),
     }),
-    "DeepFool": Duel(DeepFool(), "l2", 256, {
+    "DeepFool": LibraryBenchmark(DeepFool(), "l2", 256, {
         "torchattacks": torchattacks("DeepFool", steps=50, overshoot=0.02),
         "foolbox": foolbox("L2DeepFoolAttack"),
         "ART": art("DeepFool", max_iter=50, epsilon=0.02, nb_grads=10, batch_size=256, **QUIET),
     }),
-    "DeepFool L∞": Duel(DeepFoolLinf(), "linf", 256, {"foolbox": foolbox("LinfDeepFoolAttack")}),
-    "C&W L2": Duel(CarliniL2(), "l2", 64, {
+    "DeepFool L∞": LibraryBenchmark(DeepFoolLinf(), "linf", 256, {"foolbox": foolbox("LinfDeepFoolAttack")}),
+    "C&W L2": LibraryBenchmark(CarliniL2(), "l2", 64, {
         "torchattacks": torchattacks("CW", c=10, steps=1000, lr=0.01),
         "foolbox": foolbox("L2CarliniWagnerAttack", steps=1000),
     }),
-    "EAD": Duel(EAD(), "l1", 16, {"foolbox": foolbox("EADAttack", steps=1000, decision_rule="L1")}),
-    "universal": Duel(UniversalCount(Linf(EPS), images=20_000), "linf", 64, {
+    "EAD": LibraryBenchmark(EAD(), "l1", 16, {"foolbox": foolbox("EADAttack", steps=1000, decision_rule="L1")}),
+    "universal": LibraryBenchmark(UniversalCount(Linf(EPS), images=20_000), "linf", 64, {
         "ART": art("UniversalPerturbation", eps=EPS, max_iter=5, **QUIET),
     }),
-    "JSMA": Duel(JSMA(), "l0", 32, {
+    "JSMA": LibraryBenchmark(JSMA(), "l0", 32, {
         "torchattacks": torchattacks("JSMA", theta=1.0, gamma=0.145),
         "ART": art("SaliencyMapMethod", theta=1.0, gamma=0.145, batch_size=32, **QUIET),
     }),

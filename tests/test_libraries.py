@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attacks.core.ball import Linf
-from attacks.peers import DUELS, Duel, contest
+from attacks.libraries import BENCHMARKS, LibraryBenchmark, run_benchmark
 from attacks.pgd import FGSM
 from genlab.core.timing import seconds
 from genlab.data import Images
@@ -24,15 +24,17 @@ def test_a_contest_measures_success_and_size_and_leaves_out_what_is_missing() ->
     data.labels[5] = 0  # wrong from the start: not counted
     idle = lambda model, data: lambda x, y: x  # noqa: E731
     lazy = lambda model, data: lambda x, y: torch.cat([0 * x[:1], x[1:]])  # noqa: E731
-    duel = Duel(FGSM(Linf(0.2)), "linf", 6, {"idle": idle, "absent": absent, "lazy": lazy})
-    found = {result.who: result for result in contest(duel, model, data)}
+    benchmark = LibraryBenchmark(FGSM(Linf(0.2)), "linf", 6, {"idle": idle, "absent": absent, "lazy": lazy})
+    found = {result.library: result for result in run_benchmark(benchmark, model, data)}
     assert list(found) == ["genlab", "idle", "lazy"]
     assert found["idle"].success == 0 and found["idle"].size != found["idle"].size
     assert found["lazy"].success == pytest.approx(0.2) and found["lazy"].size == pytest.approx(0.2)
 
 
 def test_every_duel_names_a_norm_and_rivals() -> None:
-    assert all(duel.norm in ("l0", "l1", "l2", "linf") and duel.rivals for duel in DUELS.values())
+    assert all(
+        benchmark.norm in ("l0", "l1", "l2", "linf") and benchmark.libraries for benchmark in BENCHMARKS.values()
+    )
 
 
 def test_rounds_hold_the_time_of_every_work_without_the_first() -> None:

@@ -1,4 +1,4 @@
-"""Networks that a defence borrows, as callables."""
+"""A callable as a module."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class Borrowed(nn.Module):
-    """A callable as a module. The module whose method it is moves and changes mode with it (`model.reconstruct`)."""
+class CallableModule(nn.Module):
+    """A callable as a module; if it is a method of a module (`model.reconstruct`), that module becomes a submodule."""
 
     def __init__(self, call: Callable[..., Tensor]) -> None:
         super().__init__()
