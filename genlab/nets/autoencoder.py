@@ -71,31 +71,31 @@ class Dense(nn.Module):
         """Every weight matrix once: the encoder's (o, i), then the decoder's own (i, o)."""
         return [*(cast(Tensor, layer.weight) for layer in self.up), *self.down]
 
-    def raised(self, h: Tensor, i: int) -> Tensor:
+    def encode_layer(self, h: Tensor, i: int) -> Tensor:
         """What the encoder's i-th layer makes of h."""
         return ACTIVATIONS[self.code if i == len(self.up) - 1 else self.hidden](self.up[i](h))
 
-    def lowered(self, h: Tensor, i: int) -> Tensor:
+    def decode_layer(self, h: Tensor, i: int) -> Tensor:
         """What the decoder makes of h to undo the encoder's i-th layer; pixels, of layer 0, are unbounded."""
         h = linear(h, cast(Tensor, self.up[i].weight).T if self.tied else self.down[i], self.bias[i])
         return ACTIVATIONS[self.hidden](h) if i else h
 
-    def below(self, x: Tensor, i: int) -> Tensor:
+    def layer_input(self, x: Tensor, i: int) -> Tensor:
         """What enters the encoder's i-th layer (N, inputs); for i their number, the code."""
         h = x.flatten(1)
         for j in range(i):
-            h = self.raised(h, j)
+            h = self.encode_layer(h, j)
         return h
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.below(x, len(self.up))
+        return self.layer_input(x, len(self.up))
 
     def decode(self, code: Tensor) -> Tensor:
         k = len(self.weights[len(self.up) - 1])
         if code.shape[1:] != (k,):
             raise ValueError(f"this decoder takes codes (N, {k}), got {tuple(code.shape)}")
         for i in reversed(range(len(self.up))):
-            code = self.lowered(code, i)
+            code = self.decode_layer(code, i)
         return code.unflatten(1, self.shape)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

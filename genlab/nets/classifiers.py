@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from genlab.core.batch import needing
+from genlab.core.batch import with_min_batch
 
 
 class Normalise(nn.Module):
@@ -73,7 +73,7 @@ def vgg(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Sequen
         for i in (c, o):
             norm = nn.BatchNorm2d(o)
             if h >> stage == w >> stage == 1:
-                needing(norm, 2)
+                with_min_batch(norm, 2)
             layers += [nn.Conv2d(i, o, 3, padding=1, bias=False), norm, nn.ReLU(inplace=True)]
         layers += [nn.MaxPool2d(2)] if stage < 2 else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         c = o
@@ -114,7 +114,7 @@ def resnet(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Seq
     ]
     norm = nn.BatchNorm2d(widths[-1])
     if max(shape[1:]) <= 4:
-        needing(norm, 2)  # of one place
+        with_min_batch(norm, 2)  # of one place
     return nn.Sequential(
         Normalise(),
         nn.Conv2d(shape[0], width, 3, padding=1, bias=False),

@@ -25,7 +25,7 @@ class Coupling(Layer):
         super().__init__()
         self.net, self.affine, self.swap = net, affine, swap
 
-    def line(self, a: Tensor) -> tuple[Tensor, Tensor | None]:
+    def shift_and_log_scale(self, a: Tensor) -> tuple[Tensor, Tensor | None]:
         """t and s, for what passes."""
         outputs = self.net(a).float()
         if not self.affine:
@@ -42,19 +42,19 @@ class Coupling(Layer):
 
     def forward(self, x: Tensor) -> tuple[Tensor, LogDet]:
         a, b = self.halves(x)
-        shift, log_scale = self.line(a)
+        shift, log_scale = self.shift_and_log_scale(a)
         if log_scale is None:
             return self.whole(a, b + shift), 0.0
         return self.whole(a, torch.addcmul(shift, b, log_scale.exp())), log_scale.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
         a, b = self.halves(z)
-        shift, log_scale = self.line(a)
+        shift, log_scale = self.shift_and_log_scale(a)
         b = b - shift
         return self.whole(a, b if log_scale is None else b * (-log_scale).exp())
 
 
-class Masked(Coupling):
+class MaskedCoupling(Coupling):
     """The same where `mask`, of x's shape or broadcast to it, is 1 on what passes and 0 on what changes."""
 
     def __init__(self, net: nn.Module, mask: Tensor, *, affine: bool = True):
@@ -64,7 +64,7 @@ class Masked(Coupling):
     mask: Tensor
 
     def forward(self, x: Tensor) -> tuple[Tensor, LogDet]:
-        shift, log_scale = self.line(x * self.mask)
+        shift, log_scale = self.shift_and_log_scale(x * self.mask)
         changed = 1 - self.mask
         if log_scale is None:
             return torch.addcmul(x, shift, changed), 0.0
@@ -72,7 +72,7 @@ class Masked(Coupling):
         return x * log_scale.exp() + shift * changed, log_scale.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
-        shift, log_scale = self.line(z * self.mask)
+        shift, log_scale = self.shift_and_log_scale(z * self.mask)
         changed = 1 - self.mask
         z = z - shift * changed
         return z if log_scale is None else z * (-log_scale * changed).exp()

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genlab.core.batch import needing
+from genlab.core.batch import with_min_batch
 from genlab.nets.attention import SelfAttention
 from genlab.nets.minibatch import MinibatchFeatures
 
@@ -39,13 +39,13 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
-def single(norm: Norm, channels: int) -> nn.Module:
+def norm_1x1(norm: Norm, channels: int) -> nn.Module:
     """Normalisation of maps of one place: if by batch, it takes two images to have a variance."""
     layer = norm(channels)
-    return needing(layer, 2) if isinstance(layer, nn.BatchNorm2d) else layer
+    return with_min_batch(layer, 2) if isinstance(layer, nn.BatchNorm2d) else layer
 
 
-class Latent(nn.Identity):
+class LatentInput(nn.Identity):
     """z (N, size), unchanged: the door of a generator, where a latent of another size is refused by name."""
 
     def __init__(self, size: int):
@@ -78,9 +78,9 @@ class Decoder(nn.Sequential):
         n = levels(shape)
         channels = [width * 2**i for i in reversed(range(n))]
         base = (channels[0], shape[1] // 2**n, shape[2] // 2**n)
-        layers: list[nn.Module] = [Latent(latent)]
+        layers: list[nn.Module] = [LatentInput(latent)]
         if hidden:
-            layers += [nn.Linear(latent, hidden), nn.Unflatten(1, (hidden, 1, 1)), single(norm, hidden)]
+            layers += [nn.Linear(latent, hidden), nn.Unflatten(1, (hidden, 1, 1)), norm_1x1(norm, hidden)]
             layers += [nn.ReLU(inplace=True), nn.Flatten()]
         layers += [nn.Linear(hidden or latent, base[0] * base[1] * base[2]), nn.Unflatten(1, base)]
         for i, o in zip(channels, [*channels[1:], shape[0]]):
@@ -130,7 +130,7 @@ class Encoder(nn.Sequential):
         features = channels[-1] * (shape[1] // 2**n) * (shape[2] // 2**n)
         layers += [nn.Flatten()]
         if hidden:
-            layers += [nn.Linear(features, hidden), nn.Unflatten(1, (hidden, 1, 1)), single(norm, hidden)]
+            layers += [nn.Linear(features, hidden), nn.Unflatten(1, (hidden, 1, 1)), norm_1x1(norm, hidden)]
             layers += [nn.LeakyReLU(0.2, inplace=True), nn.Flatten()]
             features = hidden
         batch = MinibatchFeatures(features) if minibatch else None

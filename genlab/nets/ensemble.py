@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genlab.core.batch import at_least, batch_sizes
 
 
-class Ensemble(nn.Module):
+class GeneratorEnsemble(nn.Module):
     """z (N, latent) -> x: each generator makes an equal share of the batch, in a random order of the generators.
 
     So every image comes from each generator with the same probability, and only where N is no multiple of their

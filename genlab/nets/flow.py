@@ -3,7 +3,7 @@
 A layer has `forward(x) -> (z, log_det)`, with log |det dz/dx| (N,), or one number where it is the same for every x, and
 `inverse(z) -> x`. What must invert is computed in float32, also under autocast.
 
-ActNorm, Mix   Kingma & Dhariwal 2018 (Glow), arXiv:1807.03039, section 3.1 and 3.2, eq. 10 and 11
+ActNorm, InvertibleConv1x1   Kingma & Dhariwal 2018 (Glow), arXiv:1807.03039, section 3.1 and 3.2, eq. 10 and 11
 Logit          Dinh et al. 2017 (RealNVP), arXiv:1605.08803, section 4.1
 """
 
@@ -96,7 +96,7 @@ class ActNorm(Layer):
         self.register_buffer("log_std", torch.zeros(channels))
         self.register_buffer("measured", torch.tensor(False))
         self.log_scale, self.shift = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
-        self.fresh = True  # whether `measured` is yet to be read, which makes a GPU wait
+        self.unmeasured = True  # whether `measured` is yet to be read, which makes a GPU wait
 
     mean: Tensor
     log_std: Tensor
@@ -112,23 +112,23 @@ class ActNorm(Layer):
             variance = (square - mean.square()).clamp(min=1e-12)
             self.log_std.copy_(variance.clamp(min=self.least**2 * variance.mean()).log() / 2)
             self.measured.fill_(True)
-        self.fresh = False
+        self.unmeasured = False
 
-    def line(self) -> tuple[Tensor, Tensor, Tensor]:
+    def scale_and_shift(self) -> tuple[Tensor, Tensor, Tensor]:
         """Slope and intercept of every channel, each (C,), and the log-determinant at one place of the image."""
         logs = self.log_scale - self.log_std
         slope = logs.exp()
         return slope, self.shift - self.mean * slope, logs.sum()
 
     def forward(self, x: Tensor) -> tuple[Tensor, LogDet]:
-        if self.training and self.fresh:
+        if self.training and self.unmeasured:
             self.measure(x)
-        slope, intercept, log_det = self.line()
-        return x * across(slope, x) + across(intercept, x), x[0, 0].numel() * log_det
+        slope, intercept, log_det = self.scale_and_shift()
+        return x * per_channel(slope, x) + per_channel(intercept, x), x[0, 0].numel() * log_det
 
     def inverse(self, z: Tensor) -> Tensor:
-        slope, intercept, _ = self.line()
-        return (z - across(intercept, z)) / across(slope, z)
+        slope, intercept, _ = self.scale_and_shift()
+        return (z - per_channel(intercept, z)) / per_channel(slope, z)
 
 
 class InvertibleConv1x1(ActNorm):
@@ -154,10 +154,10 @@ class InvertibleConv1x1(ActNorm):
         return self.order @ lower @ (self.triangles.triu(1) + (self.sign * self.log_diagonal.exp()).diag())
 
     def forward(self, x: Tensor) -> tuple[Tensor, LogDet]:
-        if self.training and self.fresh:
+        if self.training and self.unmeasured:
             self.measure(x)
         with torch.autocast(x.device.type, enabled=False):
-            slope, intercept, log_det = self.line()
+            slope, intercept, log_det = self.scale_and_shift()
             w = self.weight()
             z = linear(x.movedim(1, -1), w * slope, w @ intercept).movedim(-1, 1)
         return z, x[0, 0].numel() * (log_det + self.log_diagonal.sum())
@@ -168,6 +168,6 @@ class InvertibleConv1x1(ActNorm):
         return super().inverse(z)
 
 
-def across(values: Tensor, x: Tensor) -> Tensor:
+def per_channel(values: Tensor, x: Tensor) -> Tensor:
     """One value per channel (C,), to be broadcast over x (N, C, ...)."""
     return values.view(-1, *[1] * (x.ndim - 2))

@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import nn
 
-from genlab.nets.coupling import ConvNet, Coupling, Masked, PointNet, checkerboard, zeroed
+from genlab.nets.coupling import ConvNet, Coupling, MaskedCoupling, PointNet, checkerboard, zeroed
 from genlab.nets.flow import ActNorm, Chain, InvertibleConv1x1, Layer
 from genlab.nets.multiscale import Flatten, MultiScale, Squeeze, scales
 
@@ -37,17 +37,17 @@ def flow(kind: FlowName, shape: tuple[int, ...], levels: int, steps: int, width:
     if prod(shape) < 2:
         raise ValueError(f"a coupling needs at least 2 dimensions, got the shape {shape}")
     if kind == "nice" or len(shape) == 1:
-        return Chain([Flatten(shape), *flat(kind, prod(shape), steps, width)])
+        return Chain([Flatten(shape), *vector_layers(kind, prod(shape), steps, width)])
     if kind == "realnvp":
         halvings = [1] * (levels - 1) + [0]
         entering = [shape, *((c // 2, h, w) for c, h, w in scales(shape, halvings)[:-1])]
-        return MultiScale(shape, [board(s, h, steps, width) for s, h in zip(entering, halvings)], halvings)
+        return MultiScale(shape, [realnvp_level(s, h, steps, width) for s, h in zip(entering, halvings)], halvings)
     halvings = [1] * levels
     leaving = scales(shape, halvings)
-    return MultiScale(shape, [glowing(s, steps, width, s != leaving[-1]) for s in leaving], halvings)
+    return MultiScale(shape, [glow_level(s, steps, width, s != leaving[-1]) for s in leaving], halvings)
 
 
-def flat(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]:
+def vector_layers(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]:
     """Points (N, d): couplings that alternate, and for Glow a free rotation before each."""
     layers: list[Layer] = []
     for step in range(steps):
@@ -56,16 +56,16 @@ def flat(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]:
         else:
             affine, mask = kind == "realnvp", checkerboard(d, odd=step % 2 == 1)
             layers += [ActNorm(d)] if affine else []
-            layers += [Masked(PointNet(d, d * (1 + affine), width), mask, affine=affine)]
+            layers += [MaskedCoupling(PointNet(d, d * (1 + affine), width), mask, affine=affine)]
     return [*layers, ActNorm(d, least=0.1)]  # a pixel that is black in the whole batch is not always black
 
 
-def board(shape: tuple[int, ...], halvings: int, steps: int, width: int) -> Chain:
+def realnvp_level(shape: tuple[int, ...], halvings: int, steps: int, width: int) -> Chain:
     """A level of RealNVP: checkerboards, and after the squeeze, if there is one, halves of the channels."""
     c, h, w = shape
     layers: list[Layer] = []
     for step in range(steps if halvings else steps + 1):
-        layers += [ActNorm(c), Masked(ConvNet(c, 2 * c, width), checkerboard(h, w, odd=step % 2 == 1))]
+        layers += [ActNorm(c), MaskedCoupling(ConvNet(c, 2 * c, width), checkerboard(h, w, odd=step % 2 == 1))]
     if halvings:
         layers += [Squeeze()]
         for step in range(steps):
@@ -73,7 +73,7 @@ def board(shape: tuple[int, ...], halvings: int, steps: int, width: int) -> Chai
     return Chain(layers)
 
 
-def glowing(shape: tuple[int, ...], steps: int, width: int, splits: bool) -> Chain:
+def glow_level(shape: tuple[int, ...], steps: int, width: int, splits: bool) -> Chain:
     """A level of Glow that leaves in `shape`."""
     c = shape[0]
     layers: list[Layer] = [Squeeze()]

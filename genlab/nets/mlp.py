@@ -27,7 +27,7 @@ class MLP(nn.Sequential):
         return super().forward(x)
 
 
-class Generator(MLP):
+class MLPGenerator(MLP):
     """z (N, latent) -> x (N, dimensions), unbounded; `depth` hidden layers of `width` units."""
 
     def __init__(self, latent: int, dimensions: int = 2, width: int = 64, depth: int = 2):
@@ -35,7 +35,7 @@ class Generator(MLP):
         self.latent = latent
 
 
-class Critic(MLP):
+class MLPCritic(MLP):
     """x (N, dimensions) -> score (N,), unbounded; `depth` hidden layers of `width` units."""
 
     def __init__(self, dimensions: int = 2, width: int = 64, depth: int = 2):

@@ -66,7 +66,7 @@ class MultiScale(Layer):
         parts = list(z.split(sizes, 1))
         x = parts.pop().view(-1, *self.shapes[-1])
         for level, shape in zip(reversed(self.levels), [*reversed(self.shapes[:-1]), None]):
-            x = level.inverse(laid_out(x))  # type: ignore[operator]
+            x = level.inverse(channels_last(x))  # type: ignore[operator]
             if shape:
                 x = torch.cat([x, parts.pop().view(-1, shape[0] // 2, *shape[1:])], 1)
         return x
@@ -89,6 +89,6 @@ def scales(shape: tuple[int, ...], halvings: Sequence[int]) -> list[tuple[int, .
     return shapes
 
 
-def laid_out(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     """Images channels last, points as they are."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x

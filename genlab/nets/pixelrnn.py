@@ -17,8 +17,8 @@ from genlab.nets.pixelcnn import CausalBlock
 
 def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """One LSTM step: gates (..., 4 width) as output, forget, input, content; c (..., width) -> the new h and c."""
-    doors, g = gates.split([gates.shape[-1] // 4 * 3, gates.shape[-1] // 4], dim=-1)
-    o, f, i = doors.sigmoid().chunk(3, dim=-1)
+    activations, g = gates.split([gates.shape[-1] // 4 * 3, gates.shape[-1] // 4], dim=-1)
+    o, f, i = activations.sigmoid().chunk(3, dim=-1)
     c = f * c + i * g.tanh()
     return o * c.tanh(), c
 

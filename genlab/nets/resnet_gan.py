@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from genlab.nets.attention import SelfAttention
-from genlab.nets.dcgan import Latent, Norm, levels
+from genlab.nets.dcgan import LatentInput, Norm, levels
 from genlab.nets.minibatch import MinibatchFeatures
 
 RESIZE = {"up": lambda: nn.Upsample(scale_factor=2), "down": lambda: nn.AvgPool2d(2), "keep": nn.Identity}
@@ -62,7 +62,7 @@ class ResidualGenerator(nn.Sequential):
         if attention:
             blocks.insert(-1, SelfAttention(width))
         super().__init__(
-            Latent(latent),
+            LatentInput(latent),
             nn.Linear(latent, base[0] * base[1] * base[2]),
             nn.Unflatten(1, base),
             *blocks,

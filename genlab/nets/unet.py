@@ -16,7 +16,10 @@ from genlab.nets.dcgan import Norm, initialise
 
 DEEPEST = 8  # levels of the paper's net
 WIDEST = 8  # no level has more than so many times `width` channels
-NOISY, CLEAN = 3, 2  # decoder levels with dropout, the coarsest ones; and without it in any case, the finest ones
+DROPOUT_LEVELS, NO_DROPOUT_LEVELS = (
+    3,
+    2,
+)  # decoder levels with dropout, the coarsest ones; and without it in any case, the finest ones
 
 
 def halvings(shape: tuple[int, int, int]) -> int:
@@ -24,7 +27,7 @@ def halvings(shape: tuple[int, int, int]) -> int:
     return max(n for n in range(DEEPEST + 1) if all(side % 2**n == 0 for side in shape[1:]))
 
 
-class Noise(nn.Module):
+class AlwaysOnDropout(nn.Module):
     """Dropout that does not end with training."""
 
     def __init__(self, p: float):
@@ -70,7 +73,7 @@ class UNet(nn.Module):
         for n in reversed(range(levels)):
             i = channels[n] * (1 if n == levels - 1 else 2)
             leave = [norm(channels[n - 1])] if n else []
-            leave += [Noise(noise)] if noise and n >= max(CLEAN, levels - NOISY) else []
+            leave += [AlwaysOnDropout(noise)] if noise and n >= max(NO_DROPOUT_LEVELS, levels - DROPOUT_LEVELS) else []
             grow = nn.ConvTranspose2d(i, channels[n - 1] if n else outputs, 4, 2, 1)
             self.up.append(nn.Sequential(nn.ReLU(), grow, *leave))
         self.apply(initialise)

@@ -18,8 +18,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from genlab.core.batch import needing
-from genlab.core.labels import Labels, asked
+from genlab.core.batch import with_min_batch
+from genlab.core.labels import Labels, check_labels
 from genlab.core.ranges import LearningRate, Range, Units, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.gan.adversarial import GeneratorConfig
@@ -71,7 +71,7 @@ class InfoGANConfig(GeneratorConfig):
             discriminator,
             nn.Sequential(
                 nn.Linear(features, 128),
-                needing(nn.BatchNorm1d(128), 2),
+                with_min_batch(nn.BatchNorm1d(128), 2),
                 nn.LeakyReLU(0.2),
                 nn.Linear(128, categories + self.values),
             ),
@@ -118,7 +118,7 @@ class InfoGAN(Method):
 
     def generate(self, category: Labels, values: Tensor, z: Tensor) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of given codes and noise z (n, latent)."""
-        return self.draw(asked(category, len(z), self.categories, self.device, "categories"), values, z)
+        return self.draw(check_labels(category, len(z), self.categories, self.device, "categories"), values, z)
 
     def draw(self, category: Tensor, values: Tensor, z: Tensor) -> Tensor:
         return self.generator(torch.cat([one_hot(category, self.categories), values, z], 1))

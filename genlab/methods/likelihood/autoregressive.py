@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from genlab.core.labels import Labels, asked
+from genlab.core.labels import Labels, check_labels
 from genlab.core.ranges import Layers, LearningRate, Range, Share
 from genlab.data import Images
 from genlab.likelihood import sampling
@@ -216,7 +216,7 @@ class Autoregressive(Method):
             return torch.arange(n, device=self.device) % self.classes if self.classes else None
         if not self.classes:
             raise ValueError("this model was trained without labels, so none can be asked for")
-        return asked(labels, n, self.classes, self.device)
+        return check_labels(labels, n, self.classes, self.device)
 
     def evaluate(self, data: Images) -> dict[str, float]:
         """nats per image and bits per dimension on `data`; a conditional model is not given the labels."""

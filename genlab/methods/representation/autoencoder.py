@@ -21,7 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from genlab.core.ranges import Fraction, LearningRate, Weight, Width, check
 from genlab.data import Images
-from genlab.latent.codes import over, squared_error
+from genlab.latent.codes import apply_batched, squared_error
 from genlab.latent.walks import plane
 from genlab.nets.autoencoder import ActivationName, Convolutional, Dense, Net, Unpooling
 from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
@@ -190,7 +190,7 @@ class PlainAutoEncoder(Method):
         x = data.subset(slice(0, 32)).x
         found = {name: images.clamp(0, 1) for name, images in super().pictures(data).items()}
         if self.code(x).shape[1] == 2 and getattr(self.net, "unpool", "copy") == "copy":
-            found["plane"] = self.decode(self.square(over(self.code, data))).clamp(0, 1)
+            found["plane"] = self.decode(self.square(apply_batched(self.code, data))).clamp(0, 1)
         return found
 
     @staticmethod

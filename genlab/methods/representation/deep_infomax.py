@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from genlab.core.batch import at_least
 from genlab.core.ranges import LearningRate, Units, Weight, Width
 from genlab.data import Images
-from genlab.latent.codes import over, probe, search
+from genlab.latent.codes import apply_batched, linear_probe, retrieval_precision
 from genlab.methods.gan.losses import cross_entropy_of_discriminator
 from genlab.metrics.checks import if_defined
 from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
@@ -67,7 +67,7 @@ class InfoMaxEncoder(nn.Module):
         return self.head(self.features(x))
 
 
-class PairDiscriminator(nn.Module):
+class MutualInformationCritic(nn.Module):
     """Features (N, F, h, w) and codes (N, k) -> logits that they belong together, (N,) or of every position (N, h, w):
     the dot product of the code with the embedded features (the paper's "encode and dot product", appendix A.2)."""
 
@@ -79,13 +79,15 @@ class PairDiscriminator(nn.Module):
         return torch.einsum("nk...,nk->n...", self.embed(features), code)
 
 
-def global_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> PairDiscriminator:
+def global_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> MutualInformationCritic:
     layers = nn.Linear(prod(places), hidden), nn.ReLU(), nn.Linear(hidden, code)
-    return PairDiscriminator(nn.Sequential(nn.Flatten(), *layers))
+    return MutualInformationCritic(nn.Sequential(nn.Flatten(), *layers))
 
 
-def local_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> PairDiscriminator:
-    return PairDiscriminator(nn.Sequential(nn.Conv2d(places[0], hidden, 1), nn.ReLU(), nn.Conv2d(hidden, code, 1)))
+def local_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> MutualInformationCritic:
+    return MutualInformationCritic(
+        nn.Sequential(nn.Conv2d(places[0], hidden, 1), nn.ReLU(), nn.Conv2d(hidden, code, 1))
+    )
 
 
 def information(own: Tensor, other: Tensor) -> Tensor:
@@ -176,8 +178,8 @@ class DeepInfoMax(Method):
         self.eval()
         found: dict[str, float] = {}
         for name, encoder in {"": self.encoder, "_untrained": self.untrained}.items():
-            codes = over(encoder, data).float()
-            for figure, measure in (("probe", probe), ("search", search)):
+            codes = apply_batched(encoder, data).float()
+            for figure, measure in (("probe", linear_probe), ("search", retrieval_precision)):
                 with if_defined(key := figure + name):
                     found[key] = measure(codes, data.labels)
         return found

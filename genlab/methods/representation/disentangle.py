@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from genlab.core.labels import check_classes
 from genlab.core.ranges import LearningRate, Steps, Weight, Width
 from genlab.data import Images
-from genlab.latent.codes import over, probe, squared_error
+from genlab.latent.codes import apply_batched, linear_probe, squared_error
 from genlab.metrics.checks import if_defined
 from genlab.nets.adain import StyledDecoder
 from genlab.nets.dcgan import Encoder
@@ -131,7 +131,7 @@ class Disentangle(Method):
         label, and style_from_style; and of every other known factor that is a class: <factor>_from_content and
         <factor>_from_style."""
         self.eval()
-        codes = {"content": over(self.code, data), "style": over(self.style, data)}
+        codes = {"content": apply_batched(self.code, data), "style": apply_batched(self.style, data)}
         factors = {name: f for name, f in data.factors.items() if f.ndim == 1 and not f.is_floating_point()}
         factors = {name: f for name, f in factors.items() if not torch.equal(f, data.labels)}
         found = {"error": squared_error(self.reconstruct, data)}
@@ -139,7 +139,7 @@ class Disentangle(Method):
         for factor, value in {"style": data.labels, **factors}.items():
             for name, code in codes.items():
                 with if_defined(key := f"{factor}_from_{name}"):
-                    found[key] = probe(code, value)
+                    found[key] = linear_probe(code, value)
         return found
 
     @torch.no_grad()

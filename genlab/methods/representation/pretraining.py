@@ -73,9 +73,9 @@ class PreTraining(PlainAutoEncoder):
     def layer_error(self, x: Tensor, i: int) -> Tensor:
         """The error (N,) of layer i as an auto-encoder of its input; no gradient reaches the layers before it."""
         with torch.no_grad():
-            h = self.net.below(x, i)
+            h = self.net.layer_input(x, i)
         masked = h * (torch.rand_like(h) >= self.config.mask)
-        outputs = self.net.lowered(self.net.raised(masked, i), i).float()
+        outputs = self.net.decode_layer(self.net.encode_layer(masked, i), i).float()
         return (outputs - h).square().sum(1) if i else self.error.cost(outputs.unflatten(1, self.net.shape), x)
 
     def step(self, data: Stream, update: Update) -> Metrics:

@@ -29,9 +29,9 @@ from genlab.data import Pair, batches
 from genlab.data.pairs import sides
 from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
-from genlab.metrics.translation import likeness
-from genlab.nets.common import Closing, CodeDiscriminator, Lower, Opening, Upper
+from genlab.metrics.translation import cycle_errors
 from genlab.nets.patch import PatchDiscriminator, deepest
+from genlab.nets.shared_latent import CodeDecoder, CodeDiscriminator, CodeEncoder, DomainDecoder, DomainEncoder
 from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
@@ -73,8 +73,12 @@ class CommonSpaceConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(images=400_000, batch=16, half_life=5_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CommonSpace:
-        encoders = [nn.Sequential(Lower(shape, self.width), Upper(self.width, self.latent)) for _ in range(2)]
-        decoders = [nn.Sequential(Opening(self.width, self.latent), Closing(shape, self.width)) for _ in range(2)]
+        encoders = [
+            nn.Sequential(DomainEncoder(shape, self.width), CodeEncoder(self.width, self.latent)) for _ in range(2)
+        ]
+        decoders = [
+            nn.Sequential(CodeDecoder(self.width, self.latent), DomainDecoder(shape, self.width)) for _ in range(2)
+        ]
         if self.tied or self.alike:
             encoders[1], decoders[1] = copy.deepcopy(encoders[0]), copy.deepcopy(decoders[0])
         if self.tied:
@@ -163,13 +167,13 @@ class CommonSpace(Method):
     @torch.no_grad()
     def evaluate(self, data: Pair) -> dict[str, float]:
         """Of both directions: reconstruction error (mean |x - its reconstruction|), cycle error and, of aligned data,
-        likeness to the true partner."""
+        errors against the true partner."""
         self.eval()
         found: dict[str, float] = {}
         for to, way, pair in ((1, "to_second", data), (0, "to_first", data.swapped())):
             there, back = partial(self.translate, to=to), partial(self.translate, to=1 - to)
             errors = [(self.recode(x, 1 - to, 1 - to) - x).abs().flatten(1).mean(1) for x, _ in batches(pair.a, 250)]
-            figures = {"reconstruction error": float(torch.cat(errors).mean()), **likeness(there, back, pair)}
+            figures = {"reconstruction error": float(torch.cat(errors).mean()), **cycle_errors(there, back, pair)}
             found |= {f"{way} {name}": value for name, value in figures.items()}
         return found
 

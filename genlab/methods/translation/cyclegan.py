@@ -24,7 +24,7 @@ from genlab.data import Pair
 from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.losses import OBJECTIVES
-from genlab.metrics.translation import likeness, side_by_side
+from genlab.metrics.translation import cycle_errors, side_by_side
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.translator import Translator
 from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
@@ -162,10 +162,10 @@ class CycleGAN(Method):
 
     @torch.no_grad()
     def evaluate(self, data: Pair) -> dict[str, float]:
-        """Of both directions: cycle error and, of aligned data, likeness to the true partner."""
+        """Of both directions: cycle error and, of aligned data, errors against the true partner."""
         self.eval()
         there, back = (lambda x: self.translate(x, 1)), (lambda x: self.translate(x, 0))
-        ways = {"to_second": likeness(there, back, data), "to_first": likeness(back, there, data.swapped())}
+        ways = {"to_second": cycle_errors(there, back, data), "to_first": cycle_errors(back, there, data.swapped())}
         return {f"{way} {name}": value for way, found in ways.items() for name, value in found.items()}
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from genlab.nets.translator import TranslatorBlock, convolution
 HALVINGS = 2
 
 
-class Lower(nn.Sequential):
+class DomainEncoder(nn.Sequential):
     """x (N, *shape) in [0, 1] -> features (N, 4 width, H/4, W/4): a domain's own layers of an encoder."""
 
     def __init__(self, shape: tuple[int, int, int], width: int):
@@ -31,7 +31,7 @@ class Lower(nn.Sequential):
         return super().forward(2 * x - 1)
 
 
-class Upper(nn.Sequential):
+class CodeEncoder(nn.Sequential):
     """features (N, 4 width, H/4, W/4) -> code (N, latent, H/4, W/4), unbounded: the last layers of an encoder."""
 
     def __init__(self, width: int, latent: int):
@@ -39,7 +39,7 @@ class Upper(nn.Sequential):
         super().__init__(TranslatorBlock(channels), nn.ReLU(inplace=True), nn.Conv2d(channels, latent, 3, padding=1))
 
 
-class Opening(nn.Sequential):
+class CodeDecoder(nn.Sequential):
     """code (N, latent, H/4, W/4) -> features (N, 4 width, H/4, W/4): the first layers of a decoder."""
 
     def __init__(self, width: int, latent: int):
@@ -47,7 +47,7 @@ class Opening(nn.Sequential):
         super().__init__(*convolution(latent, channels, 3), nn.ReLU(inplace=True), TranslatorBlock(channels))
 
 
-class Closing(nn.Sequential):
+class DomainDecoder(nn.Sequential):
     """features (N, 4 width, H/4, W/4) -> x (N, *shape) in [0, 1]: a domain's own layers of a decoder."""
 
     def __init__(self, shape: tuple[int, int, int], width: int):

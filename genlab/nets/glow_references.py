@@ -1,6 +1,6 @@
 """Glow as others write it, to be timed beside the lab's; `recipes/benchmark_flow.py` does.
 
-`apart`: ActNorm, 1x1 convolution and coupling each pass over the image, channels first, and each keeps a
+`unfused_glow`: ActNorm, 1x1 convolution and coupling each pass over the image, channels first, and each keeps a
 log-determinant per image, as published code does. `normflows`: that library's own blocks.
 """
 
@@ -16,7 +16,7 @@ from genlab.nets.glow import flow
 from genlab.nets.multiscale import MultiScale
 
 
-class Apart(Layer):
+class UnfusedStep(Layer):
     """A step of Glow in three layers; forward only."""
 
     def __init__(self, channels: int, width: int):
@@ -37,14 +37,14 @@ class Apart(Layer):
         return torch.cat([a, (b - shift) * scale], 1), total + scale.log().sum((1, 2, 3))
 
 
-def apart(shape: tuple[int, int, int], steps: int, width: int) -> MultiScale:
+def unfused_glow(shape: tuple[int, int, int], steps: int, width: int) -> MultiScale:
     """Glow with two levels of so many steps; x -> (z, log_det)."""
     net = flow("glow", shape, 2, steps, width)
     assert isinstance(net, MultiScale)
     for level, (channels, *_) in zip(net.levels, net.shapes):
         layers = list(level.layers)  # type: ignore[arg-type]
         level.layers = nn.ModuleList(
-            [layers[0], *(Apart(channels, width) for _ in range(steps)), *layers[2 * steps + 1 :]]
+            [layers[0], *(UnfusedStep(channels, width) for _ in range(steps)), *layers[2 * steps + 1 :]]
         )
     return net
 
