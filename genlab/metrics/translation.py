@@ -23,7 +23,7 @@ from genlab.metrics import checks
 from genlab.metrics.comparison import measure
 from genlab.metrics.extract import extract_features
 from genlab.metrics.features import ClassifierFeatures
-from genlab.metrics.partner import partner_figures
+from genlab.metrics.partner import partner_metrics
 
 Map = Callable[[Tensor], Tensor]
 BATCH = 256

@@ -1,7 +1,7 @@
-"""Coupling layers: one part of x passes and tells how the other part is shifted, or scaled and shifted.
+"""Coupling layers: one part of x is unchanged and determines shift (and scale) of the other.
 
 Additive: Dinh et al. 2015 (NICE), arXiv:1410.8516, eq. 3. Affine: Dinh et al. 2017 (RealNVP), arXiv:1605.08803, eq. 4
-and 5, and 9 with a mask. Departure: log-scales are bounded by a tanh of fixed range.
+and 5, and 9 with a mask. Departure: log-scales are limited to ±2 by a tanh.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Coupling(Layer):
         self.net, self.affine, self.swap = net, affine, swap
 
     def shift_and_log_scale(self, a: Tensor) -> tuple[Tensor, Tensor | None]:
-        """t and s, for what passes."""
+        """t and s (None if additive) from the unchanged part."""
         outputs = self.net(a).float()
         if not self.affine:
             return outputs, None
@@ -55,7 +55,7 @@ class Coupling(Layer):
 
 
 class MaskedCoupling(Coupling):
-    """The same where `mask`, of x's shape or broadcast to it, is 1 on what passes and 0 on what changes."""
+    """Coupling with a mask (broadcast to x's shape): 1 for unchanged elements, 0 for transformed ones."""
 
     def __init__(self, net: nn.Module, mask: Tensor, *, affine: bool = True):
         super().__init__(net, affine=affine)
@@ -79,13 +79,13 @@ class MaskedCoupling(Coupling):
 
 
 def checkerboard(*sides: int, odd: bool = False) -> Tensor:
-    """1 where the sum of the indices is even, or odd; a row of points alternates."""
+    """1 where the sum of the indices is even (or odd), else 0."""
     total = sum(torch.meshgrid(*map(torch.arange, sides), indexing="ij"))
     return (total + odd + 1) % 2  # type: ignore[return-value]
 
 
 class ConvNet(nn.Sequential):
-    """(N, inputs, H, W) -> (N, outputs, H, W), 0 at the start; Glow's 3x3, 1x1, 3x3 convolutions."""
+    """(N, inputs, H, W) -> (N, outputs, H, W): Glow's 3x3, 1x1, 3x3 convolutions; zero-initialised output."""
 
     def __init__(self, inputs: int, outputs: int, width: int):
         super().__init__(
@@ -98,14 +98,14 @@ class ConvNet(nn.Sequential):
 
 
 class PointNet(nn.Sequential):
-    """(N, inputs) -> (N, outputs), 0 at the start; two hidden layers."""
+    """(N, inputs) -> (N, outputs): two hidden layers; zero-initialised output."""
 
     def __init__(self, inputs: int, outputs: int, width: int):
         super().__init__(MLP(inputs, width, width), nn.ReLU(), zeroed(nn.Linear(width, outputs)))
 
 
 def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """The layer with all weights 0, so that a coupling starts as the identity."""
+    """Zero-initialises the layer, so that a coupling starts as the identity; returns it."""
     for p in layer.parameters():
         nn.init.zeros_(p)
     return layer

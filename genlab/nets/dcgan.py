@@ -1,7 +1,7 @@
-"""The strided convolutional pair of DCGAN; Radford et al. 2016, arXiv:1511.06434, section 3.
+"""DCGAN generator and discriminator; Radford et al. 2016, arXiv:1511.06434, section 3.
 
-The paper's four levels from 4x4 to 64x64 become as many as the image allows: 8x8 and 28x28 have two (from 2x2 and 7x7),
-32x32 has three. Images are in [0, 1] outside and in [-1, 1] inside.
+The number of levels (four in the paper, from 4x4 to 64x64) depends on the image: two for 8x8 and 28x28 (from 2x2 and
+7x7), three for 32x32. Images are in [0, 1], and in [-1, 1] inside the networks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ Norm = Callable[[int], nn.Module]  # channels -> layer
 
 
 def levels(shape: tuple[int, int, int]) -> int:
-    """How often H and W are halved: without falling below 4, but at least twice (8x8 goes down to 2x2)."""
+    """The number of downsamplings by 2: down to at least 4 pixels, but at least two (8x8 to 2x2).
+
+    Raises:
+        ValueError: the sides are not multiples of 4 or less than 8.
+    """
     _, h, w = shape
     count = 0
     while h % 2 == 0 and w % 2 == 0 and (min(h, w) >= 8 or count < 2):
@@ -40,13 +44,13 @@ def initialise(module: nn.Module) -> None:
 
 
 def norm_1x1(norm: Norm, channels: int) -> nn.Module:
-    """Normalisation of maps of one place: if by batch, it takes two images to have a variance."""
+    """A normalisation layer for 1x1 maps; batch normalisation then needs at least two images per batch."""
     layer = norm(channels)
     return with_min_batch(layer, 2) if isinstance(layer, nn.BatchNorm2d) else layer
 
 
 class LatentInput(nn.Identity):
-    """z (N, size), unchanged: the door of a generator, where a latent of another size is refused by name."""
+    """The input layer of a generator: returns z (N, size), and raises ValueError for another shape."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -144,7 +148,7 @@ class Encoder(nn.Sequential):
         return self[-1]
 
     def features(self, x: Tensor) -> Tensor:
-        """x -> what the last layer sees, (N, F)."""
+        """x -> the input of the last layer, (N, F)."""
         x = 2 * x - 1
         for layer in list(self)[:-1]:
             x = layer(x)

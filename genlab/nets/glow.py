@@ -1,8 +1,8 @@
 """Three flows, x (N, *shape) -> z (N, D) of N(0, I): NICE, RealNVP and Glow. A shape (D,) is that of points.
 
-Departures: a Gaussian prior everywhere; ActNorm in place of RealNVP's batch normalisation, and as NICE's last scaling;
-plain convolutions in RealNVP's couplings. Glow's prior of the half that leaves given the half that stays is one more
-coupling, so that z is white noise as a whole.
+Departures: a Gaussian prior in all flows; ActNorm instead of RealNVP's batch normalisation, and as NICE's final
+scaling; plain convolutions in RealNVP's couplings. Glow's learned prior of the split-off half given the other half is
+implemented as one more coupling, so that all of z is standard normal.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def flow(kind: FlowName, shape: tuple[int, ...], levels: int, steps: int, width:
     """A flow of images (C, H, W) or points (D,).
 
     Args:
-        levels: scales; RealNVP and Glow only, and only for images.
-        steps: couplings in all (NICE), of each mask in a level (RealNVP), in a level (Glow); in all for points.
+        levels: number of scales; RealNVP and Glow on images only.
+        steps: couplings in total (NICE, and points), per mask and level (RealNVP), or per level (Glow).
         width: hidden units or channels of the networks in the couplings.
 
     Raises:
@@ -48,7 +48,7 @@ def flow(kind: FlowName, shape: tuple[int, ...], levels: int, steps: int, width:
 
 
 def vector_layers(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]:
-    """Points (N, d): couplings that alternate, and for Glow a free rotation before each."""
+    """Layers for vectors (N, d): couplings with alternating masks; for Glow, an invertible matrix before each."""
     layers: list[Layer] = []
     for step in range(steps):
         if kind == "glow":
@@ -57,11 +57,11 @@ def vector_layers(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]
             affine, mask = kind == "realnvp", checkerboard(d, odd=step % 2 == 1)
             layers += [ActNorm(d)] if affine else []
             layers += [MaskedCoupling(PointNet(d, d * (1 + affine), width), mask, affine=affine)]
-    return [*layers, ActNorm(d, least=0.1)]  # a pixel that is black in the whole batch is not always black
+    return [*layers, ActNorm(d, least=0.1)]  # pixels that are constant in the first batch may vary later
 
 
 def realnvp_level(shape: tuple[int, ...], halvings: int, steps: int, width: int) -> Chain:
-    """A level of RealNVP: checkerboards, and after the squeeze, if there is one, halves of the channels."""
+    """A level of RealNVP: checkerboard couplings and, if there is a squeeze, channel-wise couplings after it."""
     c, h, w = shape
     layers: list[Layer] = []
     for step in range(steps if halvings else steps + 1):
@@ -74,7 +74,7 @@ def realnvp_level(shape: tuple[int, ...], halvings: int, steps: int, width: int)
 
 
 def glow_level(shape: tuple[int, ...], steps: int, width: int, splits: bool) -> Chain:
-    """A level of Glow that leaves in `shape`."""
+    """A level of Glow with output `shape`; splits: whether half of the channels are split off after it."""
     c = shape[0]
     layers: list[Layer] = [Squeeze()]
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""Fully connected networks, ReLU between their layers: for points a generator and a critic, for images a pair."""
+"""Fully connected networks with ReLU: generator and critic of points, encoder and decoder of images."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class MLPCritic(MLP):
 
 
 class BatchCritic(nn.Sequential):
-    """x (N, dimensions) -> score (N,), unbounded, of each point among its batch: minibatch discrimination."""
+    """x (N, dimensions) -> score (N,), unbounded, with minibatch discrimination."""
 
     def __init__(self, dimensions: int = 2, width: int = 64, kernels: int = 4):
         features = MinibatchFeatures(width, kernels, dims=4)

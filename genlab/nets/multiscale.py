@@ -1,4 +1,4 @@
-"""Scales of a flow: space becomes channels, and half of the channels leaves after every level.
+"""Multi-scale architecture of flows: squeeze, and half of the channels is split off after every level.
 
 Dinh et al. 2017 (RealNVP), arXiv:1605.08803, section 3.6.
 """
@@ -40,9 +40,9 @@ class Squeeze(Layer):
 
 
 class MultiScale(Layer):
-    """x (N, *shape) -> z (N, D), D = prod(shape): after every level but the last, half of the channels goes to z.
+    """x (N, *shape) -> z (N, D), D = prod(shape): after every level but the last, half of the channels is moved to z.
 
-    halvings: how often each level squeezes.
+    halvings: number of squeezes per level.
     """
 
     def __init__(self, shape: tuple[int, ...], levels: Sequence[Layer], halvings: Sequence[int]):
@@ -73,10 +73,10 @@ class MultiScale(Layer):
 
 
 def scales(shape: tuple[int, ...], halvings: Sequence[int]) -> list[tuple[int, ...]]:
-    """The shape in which every level leaves; each but the last passes half of its channels on.
+    """The output shape of every level, before half of the channels is split off.
 
     Raises:
-        ValueError: the sides cannot be halved that often.
+        ValueError: the sides are not divisible by 2 often enough.
     """
     if any(side % 2 ** sum(halvings) for side in shape[1:]):
         size = "x".join(map(str, shape[1:]))
@@ -90,5 +90,5 @@ def scales(shape: tuple[int, ...], halvings: Sequence[int]) -> list[tuple[int, .
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Images channels last, points as they are."""
+    """Images in channels-last memory format, points unchanged."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x

@@ -1,8 +1,8 @@
 """Residual generator and critic; Gulrajani et al. 2017, arXiv:1704.00028, appendix F (the 32x32 networks).
 
-Like the DCGAN pair they halve and double as often as the image allows. Images are in [0, 1] outside and in [-1, 1]
-inside. Departure: the options are those of the DCGAN pair. (Every shortcut resizes before its 1x1 convolution: the two
-commute, and where the critic shrinks it is cheaper.)
+As in the DCGAN networks, the number of levels depends on the image. Images are in [0, 1], and in [-1, 1] inside the
+networks. Departures: the options of the DCGAN networks; shortcuts resize before their 1x1 convolution (equivalent, and
+cheaper for downsampling).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ResizingBlock(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """He's variance for convolutions, as in the paper."""
+    """He initialisation of convolutions, as in the paper."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if module.kernel_size == (3, 3) else "linear")
         if module.bias is not None:
@@ -102,7 +102,7 @@ class ResidualDiscriminator(nn.Module):
         self.apply(initialise)
 
     def features(self, x: Tensor) -> Tensor:
-        """x -> what the last layer sees, (N, F)."""
+        """x -> the input of the last layer, (N, F)."""
         return self.body(2 * x - 1)
 
     def forward(self, x: Tensor) -> Tensor:
