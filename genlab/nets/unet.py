@@ -2,8 +2,8 @@
 connections; the only noise is dropout in the decoder, also after training.
 
 The number of levels (eight in the paper, from 256x256 to 1x1) depends on the image. Images are in [0, 1], and in
-[-1, 1] inside the network. Departures: instance normalisation by default (equal to the paper's batch normalisation at its batch
-size of 1); no dropout in the two finest levels, where it is visible as noise in small images.
+[-1, 1] inside the network. Departures: instance normalisation by default (equal to the paper's batch normalisation at
+its batch size of 1); no dropout in the two finest levels, where it is visible as noise in small images.
 """
 
 from __future__ import annotations

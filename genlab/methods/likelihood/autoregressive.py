@@ -40,12 +40,12 @@ HeadName = Literal["bernoulli", "softmax", "logistic", "palette", "regression"]
 
 @dataclass(frozen=True)
 class AutoregressiveConfig(Config):
-    """PixelCNN or PixelRNN: every pixel is drawn given all before it; the likelihood is exact."""
+    """PixelCNN or PixelRNN: an autoregressive model of pixels with exact likelihood."""
 
     net: NetName = "gated"
     """gated PixelCNN; PixelCNN with its blind spot; PixelRNN by rows or by diagonals"""
     head: HeadName = "softmax"
-    """distribution of a pixel: black or white; one of `levels` or `colours`; mixture of logistics; a mere regression"""
+    """pixel distribution: Bernoulli; softmax over `levels`; palette of `colours`; logistic mixture; or regression"""
     levels: Annotated[int, Range(2, 256)] = 256
     """grey levels of softmax and logistic"""
     colours: Annotated[int, Range(2, 256)] = 15
@@ -63,7 +63,7 @@ class AutoregressiveConfig(Config):
     conditional: bool = False
     """train p(image given class)"""
     self_sampling: Share = 0.0
-    """scheduled sampling: share of the input pixels that are the net's own draws, at the end of training"""
+    """scheduled sampling: share of the input pixels replaced by the network's own samples, at the end of training"""
     self_sampling_from: Share = 0.0
     """the same at the start of training; linear in between"""
     lr: LearningRate = 1e-3
@@ -168,13 +168,13 @@ class Autoregressive(Method):
         return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
     def self_sampling(self, progress: float) -> float:
-        """The share of input pixels that are the net's own draws at `progress` in [0, 1] of training."""
+        """Scheduled sampling: the share of input pixels replaced by own samples at `progress` in [0, 1] of training."""
         start, end = self.config.self_sampling_from, self.config.self_sampling
         return start + (end - start) * progress
 
     @torch.no_grad()
     def self_sampled(self, k: Tensor, labels: Tensor | None, share: float) -> Tensor:
-        """k with a `share` of its pixels replaced by draws of the net."""
+        """k with a `share` of its pixels replaced by samples of the network."""
         drawn = self.head.draw(self.outputs(k, labels), torch.rand(k.shape, device=k.device))
         return torch.where(torch.rand(k[:, :1].shape, device=k.device) < share, drawn, k)
 

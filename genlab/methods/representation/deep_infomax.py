@@ -109,7 +109,7 @@ class DeepInfoMaxConfig(Config):
     weight_global: Weight = 1.0
     """weight of the mutual information with the whole image: 1 in the paper's DIM(G), 0 in DIM(L)"""
     weight_local: Weight = 0.0
-    """weight of the mutual information with local features: 0 in DIM(G), 1 in DIM(L); most of a digit is just black"""
+    """weight of the mutual information with local features: 0 in DIM(G), 1 in DIM(L)"""
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 

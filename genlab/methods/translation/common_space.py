@@ -42,8 +42,8 @@ NOISE = 0.3  # standard deviation of z given x
 
 @dataclass(frozen=True)
 class CommonSpaceConfig(Config):
-    """Two auto-encoders for two domains without pairs, and what aligns their latent spaces; terms of weight 0 are left
-    out."""
+    """Unpaired translation through a shared latent space: two auto-encoders, and losses that align their codes; terms
+    of weight 0 are left out."""
 
     reconstruction: Weight = 10.0
     """weight of the reconstruction error |x - x'| within each domain"""
@@ -54,11 +54,11 @@ class CommonSpaceConfig(Config):
     adversarial_translation: Weight = 0.0
     """weight of the adversarial loss of translations"""
     cycle: Weight = 0.0
-    """weight of cycle consistency, |x - x translated there and back|"""
+    """weight of cycle consistency, |x - x translated to the other domain and back|"""
     semantic: Weight = 0.0
     """weight of semantic consistency, |code of x - code of its translation|"""
     domain_adversarial: Weight = 0.0
-    """weight of the encoders' loss against a critic that tells the domain of a code"""
+    """weight of the encoders' adversarial loss against a critic that predicts the domain of a code"""
     tied: bool = False
     """share the last layers of the encoders and the first of the decoders"""
     alike: bool = False
@@ -117,11 +117,11 @@ class CommonSpace(Method):
         return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items() if net}
 
     def recode(self, x: Tensor, source: int, to: int) -> Tensor:
-        """x of domain `source` -> the picture of its code in domain `to`; same shape, in [0, 1]."""
+        """x of domain `source` -> its code decoded in domain `to`; same shape, in [0, 1]."""
         return self.decoders[to](self.encoders[source](x))
 
     def translate(self, x: Tensor, to: int = 1) -> Tensor:
-        """x of the other domain -> its picture in domain `to`, 0 or 1."""
+        """x of the other domain -> its translation to domain `to`, 0 or 1."""
         if to not in (0, 1):
             raise ValueError(f"there are two domains to translate to, 0 and 1, got {to}")
         return self.recode(x, 1 - to, to)

@@ -40,7 +40,7 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Frozen(nn.Module):
-    """What enters the last layer of a trained classifier, x (N, C, H, W) -> (N, d): in eval mode, never learning."""
+    """The penultimate features of a trained classifier, x (N, C, H, W) -> (N, d); frozen, in eval mode."""
 
     def __init__(self, net: nn.Sequential):
         super().__init__()
