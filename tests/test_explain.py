@@ -13,7 +13,7 @@ from genlab.explain.grad_cam import grad_cam
 from genlab.explain.gradients import class_output, input_gradient, integrated_gradients, saliency, smooth_grad
 from genlab.explain.lime import lime, superpixels
 from genlab.explain.maximise import maximise, maximise_through
-from genlab.explain.measure import top_pixels, deletion, overlap, rank_correlation
+from genlab.explain.measure import deletion, overlap, rank_correlation, top_pixels
 from genlab.explain.occlusion import occlusion
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.nets.classifiers import cnn
