@@ -29,7 +29,7 @@ from genlab.training.optim import adam
 from genlab.training.update import Update
 
 if TYPE_CHECKING:
-    from genlab.training.method import Stream as Batches
+    from genlab.training.method import BatchStream
 
 Shape = Literal["square", "disc", "glasses"]
 
@@ -89,7 +89,7 @@ class Printed(Method):
     def optimizers(self):
         return {"patch": adam(self, lr=self.attack.lr)}
 
-    def step(self, data: Batches, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         x = x[y != self.attack.target]  # the others know the answer already
         patch, target = self.patch, torch.full((len(x),), self.attack.target, device=x.device)

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from genlab.core.ranges import Positive, Share
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.update import Update
 
 Teacher = Callable[[Tensor], Tensor]  # x (N, C, H, W) in [0, 1] -> logits (N, classes)
@@ -86,7 +86,7 @@ class Distillation(Classifier):
         """The mean of the teachers' probabilities at the temperature, (N, classes)."""
         return torch.stack([softened(teacher(x).float(), self.config.temperature) for teacher in self.teachers]).mean(0)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         x = x if self.change is None else self.change(x, y)
         weight, logits, targets = self.config.weight, self.net(x).float(), self.targets(x)

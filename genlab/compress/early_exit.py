@@ -17,7 +17,7 @@ from genlab.core.ranges import LearningRate, Range, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.classification.classifier import check_first_loss
 from genlab.nets.classifiers import Normalise
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import sgd
 from genlab.training.update import Update
 
@@ -134,7 +134,7 @@ class EarlyExit(Method):
     def optimizers(self):
         return {"net": sgd(self.net, lr=self.config.lr, weight_decay=self.config.weight_decay)}
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         logits = self.net.all(x)
         losses = [cross_entropy(each, y) for each in logits]

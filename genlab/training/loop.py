@@ -17,7 +17,7 @@ from genlab.core import distributed
 from genlab.core.lock import locked
 from genlab.training.ema import EMA
 from genlab.training.interrupt import Interrupt
-from genlab.training.method import Hook, Method, Stream, TrainOptions
+from genlab.training.method import BatchStream, Hook, Method, TrainOptions
 from genlab.training.progress import Progress
 from genlab.training.running_mean import RunningMean
 from genlab.training.state import State
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def fit(
     method: Method,
-    data: Stream,
+    data: BatchStream,
     options: TrainOptions | None = None,
     *,
     run: Run | None = None,
@@ -84,7 +84,7 @@ class Training:
     def __init__(
         self,
         method: Method,
-        data: Stream,
+        data: BatchStream,
         options: TrainOptions,
         run: Run | None,
         hooks: Sequence[tuple[int, Hook]],

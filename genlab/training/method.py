@@ -19,7 +19,7 @@ Metrics = dict[str, Tensor]  # name -> scalar, on the device until it is logged
 Hook = Callable[[int, "Method"], object]  # (images so far, method in eval mode) -> True to stop training
 
 
-class Stream(Protocol):
+class BatchStream(Protocol):
     """An endless, resumable iterator of batches; `images` counts the images drawn so far, over all ranks."""
 
     images: int
@@ -117,7 +117,7 @@ class Method(nn.Module):
         """One optimizer per group of parameters that are updated together, by name."""
         raise NotImplementedError
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         """One iteration of the paper's algorithm: draws batches, calls `update(name, loss)`, returns scalars to log."""
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ from genlab.training.checkpoint import (
     restore_module,
     restore_optimizer,
 )
-from genlab.training.method import Stream
+from genlab.training.method import BatchStream
 from genlab.training.update import NonFinite
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class State:
             lines = self.run.sync_log()
             self.run.checkpoints.save({"step": self.step, "images": images, "lines": lines, **state}, self.step)
 
-    def load(self, data: Stream) -> int:
+    def load(self, data: BatchStream) -> int:
         """Restores the newest intact checkpoint, and the positions of `data` and the log; returns the images seen."""
         alone = self.run if distributed.rank() == 0 else None
         found = distributed.broadcast_object(alone.checkpoints.load(set_aside=True) if alone else None)

@@ -28,7 +28,7 @@ from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.checks import Undefined, if_defined
 from genlab.metrics.inception_score import inception_score
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -141,7 +141,7 @@ class InfoGAN(Method):
         squares = (means.float() - values).square().sum(1).mean()
         return self.config.weight_category * cross_entropy(logits, category) + self.config.weight_values * squares / 2
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real, _ = next(data)
         codes = self.sample_codes(len(real))
         fake = self.draw(*codes, self.noise(len(real)))

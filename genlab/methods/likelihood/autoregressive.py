@@ -27,7 +27,7 @@ from genlab.likelihood.units import bits_per_dim, likelihood
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import Bottleneck, GatedPixelCNN, Stack
 from genlab.nets.pixelrnn import DiagonalBiLSTM, RowLSTM
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -73,7 +73,7 @@ class AutoregressiveConfig(Config):
         images=300_000, batch=32, schedule="cosine", warmup=0.02, clip=100.0
     )
 
-    def check_data(self, data: Stream) -> None:
+    def check_data(self, data: BatchStream) -> None:
         if self.head == "palette":
             found = len(colours(first := with_more(next(data)[0], data))[0])
             if self.colours > found:
@@ -178,7 +178,7 @@ class Autoregressive(Method):
         drawn = self.head.draw(self.outputs(k, labels), torch.rand(k.shape, device=k.device))
         return torch.where(torch.rand(k[:, :1].shape, device=k.device) < share, drawn, k)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, labels = next(data)
         if not self.head.ready:
             self.head.fit(with_more(x, data))
@@ -234,7 +234,7 @@ class Autoregressive(Method):
         return {"samples": self.sample(64), "completed": torch.stack([x, completed], dim=1).flatten(0, 1)}
 
 
-def with_more(x: Tensor, data: Stream) -> Tensor:
+def with_more(x: Tensor, data: BatchStream) -> Tensor:
     """x, and so many batches after it that there are PALETTE_IMAGES images."""
     return torch.cat([x, *(next(data)[0] for _ in range(ceil(PALETTE_IMAGES / len(x)) - 1))])
 

@@ -28,7 +28,7 @@ from genlab.likelihood.units import bits_per_dim
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import GatedPixelCNN
 from genlab.nets.spatial import decoder, encoder, map_shape
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -194,7 +194,7 @@ class VQVAE(Method):
         """The vectors of k, whose gradient is passed on to z unchanged."""
         return z + (self.codebook(k) - z).detach()
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, _ = next(data)
         z = self.encoder(x).float()
         k = self.codebook.nearest(z)

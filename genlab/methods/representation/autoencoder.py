@@ -24,7 +24,7 @@ from genlab.data import Images
 from genlab.latent.codes import apply_batched, squared_error
 from genlab.latent.walks import plane
 from genlab.nets.autoencoder import ActivationName, Convolutional, Dense, Net, Unpooling
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -214,7 +214,7 @@ class AutoEncoder(PlainAutoEncoder):
     def optimizers(self):
         return {"autoencoder": adam(self.net, lr=self.config.lr)}
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, _ = next(data)
         corrupted = self.corruption(x)
         code, outputs = self.net(corrupted)

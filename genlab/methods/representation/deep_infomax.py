@@ -25,7 +25,7 @@ from genlab.data import Images
 from genlab.latent.codes import apply_batched, linear_probe, retrieval_precision
 from genlab.methods.gan.losses import cross_entropy_of_discriminator
 from genlab.metrics.checks import if_defined
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -156,7 +156,7 @@ class DeepInfoMax(Method):
         """x -> (N, k)."""
         return self.encoder(x)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, _ = next(data)
         if len(x) < 2:
             raise ValueError(f"mismatched pairs need a batch of at least 2 images, got {len(x)}")

@@ -24,7 +24,7 @@ from genlab.metrics.checks import if_defined
 from genlab.nets.adain import StyledDecoder
 from genlab.nets.dcgan import Encoder
 from genlab.nets.spatial import encoder, map_shape
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -112,7 +112,7 @@ class Disentangle(Method):
         """x -> the image decoded from its content and style; same shape, in [0, 1]."""
         return self.combine(self.content(x), self.style(x))
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         for _ in range(self.config.n_adversary):
             x, label = next(data)
             content = self.code(x)

@@ -20,7 +20,7 @@ from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.features import ClassifierFeatures
 from genlab.nets.dcgan import Discriminator, Generator
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -77,7 +77,7 @@ class CoGAN(Method):
         first, second = (generator(z) for generator in self.generators)
         return first, second
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real = sides(data)
         fake = self.pairs(len(real[0]))
         first, second = (

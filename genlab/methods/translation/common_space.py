@@ -32,7 +32,7 @@ from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.translation import cycle_errors
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.shared_latent import CodeDecoder, CodeDiscriminator, CodeEncoder, DomainDecoder, DomainEncoder
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -126,7 +126,7 @@ class CommonSpace(Method):
             raise ValueError(f"there are two domains to translate to, 0 and 1, got {to}")
         return self.recode(x, 1 - to, to)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, w = sides(data), self.config
         codes = [encode(image) for encode, image in zip(self.encoders, x)]
         z = [noisy(code) for code in codes]

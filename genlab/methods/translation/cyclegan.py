@@ -27,7 +27,7 @@ from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.translation import cycle_errors, side_by_side
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.translator import Translator
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -139,7 +139,7 @@ class CycleGAN(Method):
             raise ValueError(f"there are two domains to translate to, 0 and 1, got {to}")
         return self.G(x) if to else self.F(x)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         G, F, D_X, D_Y, f, weights = self.G, self.F, self.D_X, self.D_Y, self.features, self.config
         fake_y, fake_x = G(x), F(y)
