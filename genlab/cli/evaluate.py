@@ -25,7 +25,7 @@ class Evaluate:
     run: tyro.conf.Positional[Path]
     """run directory of a generative model"""
     n: Annotated[int, Range(2, 10**6)] = 5000
-    """samples to draw"""
+    """number of samples"""
     features: Literal["classifier", "pixels"] = "classifier"
     """feature space of the metrics; the classifier is trained at its first use and cached"""
     data_root: Path | None = None

@@ -190,8 +190,8 @@ def _room(pixels: int, what: str, taken: bool = True) -> AbstractContextManager[
 
 
 def _icon_pixels(file: IO[bytes]) -> int:
-    """Of the largest picture in a Windows icon, by its own header, for that of the icon says at most 256x256; 0 for
-    other files."""
+    """The pixels of the largest image in a Windows icon, by that image's own header (the icon's header is limited to
+    256x256); 0 for other files."""
     head = file.read(6)
     found = [0]
     if head[:4] == b"\0\0\1\0":

@@ -72,7 +72,7 @@ def contractive(net: Net, x: Tensor, code: Tensor) -> Tensor:
 
 
 def jacobian_norm(encode: Callable[[Tensor], Tensor], x: Tensor, probes: int = 1) -> Tensor:
-    """Estimate of |dh/dx|²_F = E |vᵀ dh/dx|², v ~ N(0, I), from so many draws of v; (N,)."""
+    """Estimate of |dh/dx|²_F = E |vᵀ dh/dx|², v ~ N(0, I), from `probes` samples of v: (N,)."""
     x = x.detach().requires_grad_()
     code = encode(x)
     draws = [

@@ -1,4 +1,4 @@
-"""StarGAN; Choi et al. 2018, arXiv:1711.09020, eq. 5, 6 and 8: one generator for all domains, told which by a label.
+"""StarGAN; Choi et al. 2018, arXiv:1711.09020, eq. 5, 6 and 8: one generator for all domains, conditioned on the label.
 
 The stream's labels are the domains, as `domains:A,B,...` has them. Departures: the critic ends in one fully connected
 layer, score and domain together, where the paper's ends in patches (of which small images leave few), and images are
