@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genlab.core.registry import lazily
+from genlab.core.registry import lazy_attributes
 
 if TYPE_CHECKING:
     from attacks.auto import Auto
@@ -139,4 +139,4 @@ __all__ = [
     "victim",
 ]
 
-__getattr__ = lazily(__name__, _HOME)
+__getattr__ = lazy_attributes(__name__, _HOME)

@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> None:
         example = found.examples[min(len(sizes) - 1, len(found.examples) - 1) // 2]
         picture = lambda path: genlab.save_grid(triptych(example), path, columns=len(example.x))
         files[run.path / "attack.png"] = picture
-    with run.writing():
+    with run.results_lock():
         write_all(files)
 
 

@@ -21,7 +21,7 @@ from attacks.core.goal import is_adversarial
 from attacks.core.model import Attack, Model, Victim
 from genlab.core.ranges import Positive, Range, Steps, Weight
 from genlab.explain.gradients import saliency
-from genlab.explain.measure import brightest
+from genlab.explain.measure import top_pixels
 
 
 @contextmanager
@@ -57,7 +57,7 @@ class ExplanationAttack(Attack):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         predicted = f.query(x).argmax(1)
-        top = brightest(saliency(f, x, predicted), self.share)
+        top = top_pixels(saliency(f, x, predicted), self.share)
         size = 4 * self.ball.eps / self.steps if self.step_size is None else self.step_size
         adv, best, least = x.clone(), x.clone(), x.new_full((len(x),), torch.inf)
         for _ in range(self.steps):

@@ -30,7 +30,7 @@ from genlab.training.optim import adam
 from genlab.training.update import Update
 
 if TYPE_CHECKING:
-    from genlab.training.method import Stream as Batches
+    from genlab.training.method import BatchStream
 
 Shape = Literal["square", "disc", "glasses"]
 
@@ -90,7 +90,7 @@ class PatchTraining(Method):
     def optimizers(self):
         return {"patch": adam(self, lr=self.attack.lr)}
 
-    def step(self, data: Batches, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         x = x[y != self.attack.target]  # images of the target class give no information
         patch, target = self.patch, torch.full((len(x),), self.attack.target, device=x.device)

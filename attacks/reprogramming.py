@@ -30,7 +30,7 @@ from genlab.training.optim import adam
 from genlab.training.update import Update
 
 if TYPE_CHECKING:
-    from genlab.training.method import Stream as Batches
+    from genlab.training.method import BatchStream
 
 
 def grid_mask(cells: int = 4, pixels: int = 2, gap: int = 0) -> Tensor:
@@ -110,7 +110,7 @@ class Program(Method):
     def optimizers(self):
         return {"program": adam(self, lr=self.lr)}
 
-    def step(self, data: Batches, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         logits = self.sharpness * self.model[0](self.frame(x))
         self._assign(logits.detach(), y, update.progress)

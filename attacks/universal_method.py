@@ -19,8 +19,7 @@ from attacks.core.model import Model, Victim, finite, victim
 from genlab.data import Images, Stream
 from genlab.data.seeds import generator
 from genlab.training.loop import fit
-from genlab.training.method import Method, Metrics, TrainOptions
-from genlab.training.method import Stream as AnyStream
+from genlab.training.method import BatchStream, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -94,7 +93,7 @@ class PerturbationTraining(Method):
     def optimizers(self):
         return {"perturbation": adam(self.net, lr=self.lr)}
 
-    def step(self, data: AnyStream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         shown = x if getattr(self.net, "per_image", True) else self.net.pattern
         seen = (x + self.net(shown, self.ball)).clamp(0, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from genlab.core.registry import lazily
+from genlab.core.registry import lazy_attributes
 
 if TYPE_CHECKING:
     from genlab.experiment import DataOptions, Experiment, load
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Read by OpenMP when torch loads: threads that wait go to sleep soon instead of spinning. On a machine that does
-# something else besides, spinning made the training of small networks twenty times slower.
+# Read by OpenMP when torch loads: waiting threads go to sleep early instead of spinning. With other load on the
+# machine, spinning made the training of small networks twenty times slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOME = {
@@ -52,4 +52,4 @@ __all__ = [
     "save_grid",
 ]
 
-__getattr__ = lazily(__name__, _HOME)
+__getattr__ = lazy_attributes(__name__, _HOME)

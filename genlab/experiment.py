@@ -1,4 +1,4 @@
-"""An experiment is a method, its data and how it is trained; it runs in a run directory, from which `load` reads."""
+"""An experiment: a method, its data and its training options, run in a run directory; `load` reads the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genlab.core.lock import locked
 from genlab.core.outputs import removed_on_failure
 from genlab.core.ranges import Range, Side, check, short
 from genlab.core.rebuild import rebuild
-from genlab.core.registry import held, resolve
+from genlab.core.registry import find_imported, resolve
 from genlab.core.text import one_line
 from genlab.data import Augment, Pair, Stream
 from genlab.data import load as load_data
@@ -35,46 +35,46 @@ from genlab.training.update import NonFinite
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which images."""
+    """Options of the data set."""
 
     data: str = "digits"
-    """digits, glyphs, sprites, mnist, ..., folder:PATH or unpaired:A,B; `genlab list` names all"""
+    """digits, glyphs, sprites, mnist, ..., folder:PATH or unpaired:A,B; `genlab list` shows all"""
     size: Side | None = None
-    """height and width in pixels; none: the set's own"""
+    """height and width in pixels; none: as in the data set"""
     channels: Literal[1, 3] | None = None
-    """1 (grey) or 3 (colour); none: the set's own"""
+    """1 (grey) or 3 (colour); none: as in the data set"""
     data_root: Path | None = None
-    """where downloaded sets lie"""
+    """folder of the downloaded data sets"""
     hold_out: bool = False
-    """keep a fixed tenth of the training images out of training: the validation images, by which to choose settings"""
+    """exclude a fixed tenth of the training images from training and use it as validation set"""
     augment: Augment = field(default_factory=Augment)
-    """random changes to every training image"""
+    """random augmentation of the training images"""
 
     def __post_init__(self) -> None:
         check(self)
 
     def load(self, split: str = "train", device: torch.device | str | None = None) -> Any:
-        """The images of a split, "train", "validation" or "test", on `device`; none: where this process works.
+        """The images of a split, "train", "validation" or "test", on `device`; none: the device of this process.
 
         Raises:
-            ValueError: the validation images are asked for but not held out of training.
+            ValueError: "validation" without `hold_out`, or the data cannot be loaded.
         """
         if split == "validation" and not self.hold_out:
-            raise ValueError("the validation images are among those of training: hold them out with --hold-out")
+            raise ValueError("the validation images are part of the training images: exclude them with --hold-out")
         where: dict[str, Any] = {"root": self.data_root, "hold_out": self.hold_out}
         where["device"] = device or distributed.device()
         return load_data(self.data, split, size=self.size, channels=self.channels, **where)
 
 
 class Experiment:
-    """All that defines a training run; `options` is what config.json keeps of it.
+    """A training run: method, data and training options; `options()` are stored in config.json.
 
-    `Experiment(GANConfig(), DataOptions("mnist"), images=100_000)` trains as GANs are trained by default, but for so
-    many images.
+    `Experiment(GANConfig(), DataOptions("mnist"), images=100_000)` trains with the default training options of the
+    method, `GANConfig.training`, except for the number of images.
     """
 
     def __init__(self, method: Config, data: DataOptions = DataOptions(), **training: Any):
-        """training: fields of TrainOptions; all others are the method's own, `method.training`.
+        """training: fields of TrainOptions; the others default to `method.training`.
 
         Raises:
             TypeError: TrainOptions has no such field.
@@ -86,16 +86,25 @@ class Experiment:
         self.method, self.data, self.training = method, data, replace(method.training, **training)
 
     def options(self) -> dict[str, Any]:
-        """Plain values, as JSON has them; paths are text."""
+        """All options as JSON values; paths are strings."""
         kind = type(self.method)
         values = {"options": asdict(self.method), "data": asdict(self.data), "training": asdict(self.training)}
         return {"method": f"{kind.__module__}:{kind.__qualname__}", **json.loads(json.dumps(values, default=str))}
 
     def run(self, out: str | Path, hooks: Sequence[tuple[int, Hook]] = (), pictures: int = 8) -> Method:
-        """Trains in the run directory `out`, or continues there; returns the trained method in eval mode.
+        """Trains in the run directory `out`, or resumes the training there; returns the trained method in eval mode.
 
-        Held-out figures go to results.json, pictures to samples/ (so many times during training, and at the end), and
-        report.html shows them. Under `torchrun`, all processes call this together.
+        Metrics on the test images go to results.json, sample images to samples/, and report.html shows both. Under
+        `torchrun`, all processes call this together.
+
+        Args:
+            hooks: as those of `fit`.
+            pictures: how often sample images are saved, evenly over the training.
+
+        Raises:
+            ValueError: the data, the options or the batch size do not fit the method or the memory.
+            RunError: `out` holds another run.
+            NonFinite, CheckpointError, Locked, Interrupted: as `fit`.
         """
         with distributed.group() as device:
             training = self.training
@@ -120,7 +129,7 @@ class Experiment:
 
                 def picture(images: int, method: Method) -> None:
                     with torch.random.fork_rng():
-                        torch.manual_seed(training.seed)  # the same latents at every moment
+                        torch.manual_seed(training.seed)  # the same latents at every call
                         for name, batch in method.pictures(test).items():
                             save_grid(batch, run.file("samples", f"{name}-{images:09d}.png"))
 
@@ -137,10 +146,10 @@ class Experiment:
             return method
 
     def _best(self, method: Method, device: torch.device) -> EarlyStopping | None:
-        """Remembers the weights with the best validation figure, if they are asked for.
+        """The hook that keeps the weights with the best validation metric, if `best_by` is set.
 
         Raises:
-            ValueError: no validation images are held out, or the method does not measure that figure.
+            ValueError: no validation images are held out, or the method does not report that metric.
         """
         if self.training.best_by is None:
             return None
@@ -149,11 +158,12 @@ class Experiment:
         with torch.random.fork_rng():
             known = method.eval().evaluate(validation)
         if name not in known:
-            raise ValueError(f"--best-by: {name!r} is no figure of this method, {', '.join(known) or 'it has none'}")
+            known_names = ", ".join(known) or "none"
+            raise ValueError(f"--best-by: {name!r} is not a metric of this method; its metrics: {known_names}")
         return EarlyStopping(lambda m: m.evaluate(validation)[name], self.training.patience, direction == "max")
 
     def _stream(self, data: Any) -> Stream:
-        """The batches of this process, from the start."""
+        """The batches of this process, from the start of training."""
         rank, world = distributed.rank(), distributed.world_size()
         training = self.training
         return Stream(data, training.batch, seed=training.seed, augment=self.data.augment, rank=rank, world=world)
@@ -163,30 +173,28 @@ class Experiment:
             torch.manual_seed(self.training.seed)
             figures = method.evaluate(test)
         title = f"{run.path.name}: {type(method).__name__} on {self.data.data}"
-        with run.writing():
+        with run.results_lock():
             try:
                 run.add_results(**figures)
             except OSError as error:
                 measured = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-                raise OSError(f"{error}; measured was {measured}") from error
+                raise OSError(f"{error}; the unsaved results: {measured}") from error
             Report(title).run(run).save(run.file("report.html"))
 
 
-MEASUREMENTS = 20  # of the validation figure during training
+MEASUREMENTS = 20  # of the validation metric during training
 
 
 def _worth(folder: Path, error: Exception) -> bool:
-    """Whether a run in `folder` that ended in `error` is kept: to go on from it, or to see how it diverged."""
+    """Whether a run in `folder` that failed with `error` is kept: it can be resumed, or shows how training diverged."""
     return isinstance(error, NonFinite) or any(folder.glob("checkpoints/step-*.pt"))
 
 
 def check_all(experiments: Iterable[Experiment]) -> None:
-    """Refuses what `run` would refuse before it trains: data, networks, memory. Nothing is written.
-
-    For who trains several, and should hear of the last one's faults before the first one is trained.
+    """Checks data, networks and memory of several experiments before the first one is trained; writes nothing.
 
     Raises:
-        ValueError: as `run`.
+        ValueError: as `Experiment.run`.
     """
     sets: dict[DataOptions, Any] = {}
     for each in experiments:
@@ -198,18 +206,18 @@ def check_all(experiments: Iterable[Experiment]) -> None:
 
 
 def load(run: str | Path | Run, device: torch.device | str | None = None) -> Method:
-    """The method that was trained in `run`, in eval mode, without gradients.
+    """The method that was trained in `run`, in eval mode, with requires_grad off.
 
-    Its weights are the best ones of `best_by`, else the average (EMA), else the last ones, as the run has them.
+    Its weights are the best ones of `best_by` if the run has them, else the EMA, else the last ones.
 
-    device: none: where this process works, a GPU if there is one.
+    device: none: a GPU if there is one, else the CPU.
 
     Raises:
-        RunError: no run there, nothing trained yet, its method is not known here, or its options are not those.
-        CheckpointError: no checkpoint can be trusted, or the newest holds another state.
+        RunError: there is no run or no checkpoint yet, or config.json names an unknown method or invalid options.
+        CheckpointError: no checkpoint is intact, or the newest does not fit the method.
     """
     run = run if isinstance(run, Run) else Run(run)
-    with torch.device("cpu"):  # whatever device a caller builds on
+    with torch.device("cpu"):  # also inside a caller's `with torch.device(...)`
         method = _built(run)
     state = run.checkpoints.load()
     if state is None:
@@ -227,23 +235,23 @@ def load(run: str | Path | Run, device: torch.device | str | None = None) -> Met
 
 
 def config_of(run: Run) -> Config:
-    """The options of the method of `run`, as they were.
+    """The options of the method of `run`.
 
-    Its name is only looked up: among the methods that `genlab list` names, which are imported, and the classes that
-    this process holds already. So a config.json cannot make anything else run.
+    For safety, the class is only looked up among the methods of `genlab list` and the modules that are already
+    imported: a config.json cannot import or run anything else.
     """
     name = _about(run, "method")
-    kind = resolve(name) if name in {path for path, _ in methods().values()} else held(name)
+    kind = resolve(name) if name in {path for path, _ in methods().values()} else find_imported(name)
     if not (isinstance(kind, type) and issubclass(kind, Config) and kind.build is not Config.build):
         raise RunError(
-            f"{run.path / 'config.json'} names {short(name)} as its method, which is none of `genlab list`, nor a "
-            "Config that this program has imported"
+            f"{run.path / 'config.json'} names {short(name)} as its method, which is neither in `genlab list` nor a "
+            "Config class that this program has imported"
         )
     return _rebuilt(run, kind, "options")
 
 
 def data_of(run: Run) -> DataOptions:
-    """The data of `run`, as they were."""
+    """The data options of `run`."""
     return _rebuilt(run, DataOptions, "data")
 
 
@@ -260,7 +268,7 @@ ABOUT: Schema = {  # the experiment in a config.json
     "shape": tuple[Annotated[int, Range(1, 4)], Side, Side],
     "classes": Annotated[int, Range(0, 10**6)],
 }
-_building: set[Path] = set()  # runs whose methods are being built, which may need others
+_building: set[Path] = set()  # runs whose methods are being built; a method may load another run
 
 
 def _about(run: Run, name: str) -> Any:
@@ -280,13 +288,13 @@ def _built(run: Run) -> Method:
     """The method of `run`, untrained."""
     config, path = config_of(run), run.path.resolve()
     if path in _building:
-        raise RunError(f"{run.path / 'config.json'} names a run that builds on this one")
+        raise RunError(f"{run.path / 'config.json'} names a run that depends on this one")
     _building.add(path)
     try:
         return config.build(shape_of(run), _about(run, "classes"))
-    except (RunError, CheckpointError):  # of a run that this one builds on
+    except (RunError, CheckpointError):  # of a run that this one loads
         raise
     except Exception as error:
-        raise RunError(f"{run.path / 'config.json'} describes no method: {one_line(error, 300)}") from error
+        raise RunError(f"cannot build the method of {run.path / 'config.json'}: {one_line(error, 300)}") from error
     finally:
         _building.discard(path)

@@ -1,6 +1,7 @@
-"""Plugins (entry points `genlab.plugins`): light modules that may define COMMANDS, METHODS and LISTS of their own.
+"""Plugins: modules registered as entry points in the group `genlab.plugins`.
 
-So `genlab attack` exists without genlab importing attacks.
+A plugin may define METHODS, COMMANDS and LISTS; it should not import torch at its top. In this way `attacks` adds
+`genlab attack`, and genlab does not import attacks.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ def plugins() -> list[ModuleType]:
 
 
 def gather(kind: str, own: dict[str, Any]) -> dict[str, Any]:
-    """`own` and what every plugin adds to it under the name `kind`."""
+    """`own` merged with the dictionaries of that name, `kind`, of all plugins."""
     for plugin in plugins():
         own = own | getattr(plugin, kind, {})
     return own
 
 
 def methods() -> dict[str, tuple[str, str]]:
-    """name -> ("module:class" of its Config, one line), of the lab and of every plugin."""
+    """name -> ("module:class" of its Config, description), of genlab and of all plugins."""
     from genlab.methods import METHODS
 
     return gather("METHODS", METHODS)

@@ -1,10 +1,10 @@
-"""A run directory: everything one experiment leaves behind, in files that other tools can read.
+"""The run directory: all files of one experiment.
 
 config.json     all options, versions, seed, git commit, command
-metrics.jsonl   one line per logged moment of training
-checkpoints/    two generations of the whole state
-samples/        pictures, named by images seen
-results.json    final figures
+metrics.jsonl   training metrics, one JSON object per line
+checkpoints/    the last two checkpoints of the whole training state
+samples/        sample images, named by the number of training images seen
+results.json    final metrics
 report.html     all of it on one self-contained page
 """
 
@@ -29,7 +29,7 @@ from genlab.core.lock import locked
 from genlab.core.ranges import Range, short
 from genlab.training.checkpoint import COUNTS, Checkpoints
 
-FREE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
+MAY_CHANGE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
 CONFIG: Schema = {
     "experiment": dict,
     "command": list[str] | None,
@@ -41,7 +41,7 @@ ROW: Schema = {"images": Annotated[int, Range(0, 10**15)]}
 
 
 class RunError(ValueError):
-    """A run directory is missing, is another experiment's, or was asked for a name outside itself."""
+    """A run directory is missing or damaged or holds another experiment, or a file name leads outside of it."""
 
 
 class Run:
@@ -55,35 +55,35 @@ class Run:
         try:
             self.config: dict[str, Any] = read_json(config, CONFIG)
         except FileError as error:
-            raise RunError(f"{error}; it should be a run's configuration") from None
+            raise RunError(f"{error}; expected the configuration of a run") from None
         self.experiment: dict[str, Any] = self.config["experiment"]
         self.checkpoints = Checkpoints(self.path / "checkpoints", self.identity, COUNTS)
 
     @classmethod
     def create(cls, path: str | Path, experiment: dict[str, Any]) -> Run:
-        """Starts a run, or opens it again for the same experiment, of which only the options in FREE may differ.
+        """Creates a run, or opens an existing one of the same experiment; only the options in MAY_CHANGE may differ.
 
         Args:
-            experiment: plain values (JSON) that define what is done; compared when the run exists already.
+            experiment: JSON values that define the experiment; compared with those of an existing run.
 
         Raises:
-            RunError: the directory holds another experiment, or files that are no run.
+            RunError: the directory holds another experiment, or other files.
         """
         path = Path(path)
         experiment = json.loads(json.dumps(experiment))
         if os.path.lexists(path / "config.json"):
             old, new = flatten(cls(path).experiment), flatten(experiment)
-            keys = sorted(old.keys() | new.keys(), key=lambda k: (k in FOLLOWS, k))
-            other = next((k for k in keys if k not in FREE and old.get(k) != new.get(k)), None)
+            keys = sorted(old.keys() | new.keys(), key=lambda k: (k in DERIVED, k))
+            other = next((k for k in keys if k not in MAY_CHANGE and old.get(k) != new.get(k)), None)
             if other:
                 option = f"--{other.rpartition('.')[2].replace('_', '-')}"
-                again = f", or give {option} as it was to continue it" if "." in other else ""
+                again = f", or resume it with the old {option}" if "." in other else ""
                 raise RunError(
                     f"{path} holds another run: {other} is {short(old.get(other))} there and "
                     f"{short(new.get(other))} here; choose another --out, or remove it{again}"
                 )
         elif path.exists() and (not path.is_dir() or set(path.iterdir()) - set(leftovers(path))):
-            raise RunError(f"{path} exists and is not a run, for it has no config.json; choose another --out")
+            raise RunError(f"{path} exists and is not a run: it has no config.json; choose another --out")
         path.mkdir(parents=True, exist_ok=True)
         config = {
             "experiment": experiment,
@@ -99,15 +99,19 @@ class Run:
 
     @property
     def identity(self) -> str:
-        """A hash of all that defines the experiment: of every option but those in FREE."""
-        fixed = {k: v for k, v in flatten(self.experiment).items() if k not in FREE and v is not None}
+        """A hash of the experiment: of all options except those in MAY_CHANGE."""
+        fixed = {k: v for k, v in flatten(self.experiment).items() if k not in MAY_CHANGE and v is not None}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     def file(self, *names: str) -> Path:
-        """The path of a file of this run, its folder made; refuses names that lead out of the run."""
+        """The path of a file of this run; creates its folder.
+
+        Raises:
+            RunError: the name leads outside of the run directory.
+        """
         path = self.path.joinpath(*names)
         if not path.resolve().is_relative_to(self.path.resolve()) or path.resolve() == self.path.resolve():
-            raise RunError(f"the name {'/'.join(names)!r} leads out of the run {self.path}")
+            raise RunError(f"the name {'/'.join(names)!r} leads outside of the run {self.path}")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -117,10 +121,10 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a kill cut short is left out.
+        """The rows of metrics.jsonl, without an incomplete last line (of a killed process).
 
         Raises:
-            RunError: a line is no object with a number of images; it names the line.
+            RunError: a line is not a JSON object with the integer "images"; names the line.
         """
         where = self.path / "metrics.jsonl"
         try:
@@ -128,16 +132,16 @@ class Run:
         except FileError as error:
             raise RunError(str(error)) from None
 
-    def logged(self) -> int:
-        """The number of lines of metrics.jsonl, all of which are on the disk when this returns."""
+    def sync_log(self) -> int:
+        """Flushes metrics.jsonl to disk (fsync); returns its number of lines."""
         lines = self._lines()
         if lines:
             with open(self.path / "metrics.jsonl", "rb") as file:
                 os.fsync(file.fileno())
         return len(lines)
 
-    def keep(self, lines: int) -> None:
-        """Cuts metrics.jsonl back to its first lines: a resumed training writes those after them again."""
+    def truncate_log(self, lines: int) -> None:
+        """Keeps the first `lines` lines of metrics.jsonl, for a resumed training, which logs the later ones again."""
         path, found = self.path / "metrics.jsonl", self._lines()
         if len(found) < lines:
             warnings.warn(f"{path} has lost lines: {len(found)} of {lines} are left", stacklevel=2)
@@ -146,7 +150,7 @@ class Run:
             write_atomically(path, kept)
 
     def _lines(self) -> list[bytes]:
-        """The lines of metrics.jsonl that are complete."""
+        """The complete lines of metrics.jsonl."""
         path = self.path / "metrics.jsonl"
         return read(path).split(b"\n")[:-1] if path.exists() else []
 
@@ -157,20 +161,20 @@ class Run:
         except FileError as error:
             raise RunError(str(error)) from None
 
-    def writing(self) -> AbstractContextManager[None]:
-        """Within, nobody else writes results or what is made of them; waits for who does.
+    def results_lock(self) -> AbstractContextManager[None]:
+        """A lock on results.json and report.html; waits while another process holds it.
 
-        What is held is a folder of its own, since a training holds that of the run from its beginning to its end.
+        It locks the folder of the checkpoints, because a training locks that of the run from start to end.
         """
         return locked(self.checkpoints.folder, wait=True)
 
     def add_results(self, **results: Any) -> None:
-        """Merges figures into results.json, whoever else does so at the same time."""
-        with self.writing():
+        """Merges values into results.json; safe against concurrent writers."""
+        with self.results_lock():
             write_atomically(self.path / "results.json", json.dumps(self.results() | results, indent=2).encode())
 
     def samples(self) -> list[Path]:
-        """The pictures of this run, in the order of their names' numbers."""
+        """The sample images of this run, sorted by name and number."""
 
         def number(path: Path) -> tuple[str, int]:
             digits = re.findall(r"\d+", path.stem)
@@ -179,7 +183,7 @@ class Run:
         return sorted(filter(Path.is_file, (self.path / "samples").glob("*.png")), key=number)
 
 
-FOLLOWS = ("classes", "shape")  # from the data: named as the difference only if no option is
+DERIVED = ("classes", "shape")  # follow from the data: reported as the difference only if no option differs
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -191,7 +195,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the lab's checkout, with `+` when files differ from it; None outside a checkout."""
+    """The git commit of genlab's checkout, with `+` if there are uncommitted changes; None outside a checkout."""
 
     def git(*words: str) -> str:
         return subprocess.run(

@@ -18,7 +18,7 @@ from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Length, Seed
 from genlab.experiment import check_all
-from genlab.explain.gradients import slope
+from genlab.explain.gradients import input_gradient
 from genlab.explain.maximise import maximise, maximise_through
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.likelihood.vae import VAEConfig
@@ -48,10 +48,10 @@ def main(config: Config) -> None:
     torch.manual_seed(config.seed)
     black = 0.1 * torch.rand(len(wanted), *test.shape, device=test.device)
     z = torch.randn(len(wanted), vae.latent, device=test.device)
-    price = float(slope(net, black, wanted).abs().mean())
+    price = float(input_gradient(net, black, wanted).abs().mean())
     pictures = {
         "pixels": maximise(net, wanted, black),
-        "pixels, at the price of a mean slope": maximise(net, wanted, black, l1=price),
+        "pixels, at the price of a mean input_gradient": maximise(net, wanted, black, l1=price),
         "through a VAE's decoder": maximise_through(net, wanted, vae.decode, z),
     }
     page, agreed = genlab.Report("What a class likes best"), {}

@@ -18,7 +18,7 @@ from genlab.cli.main import start
 from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Seed, Weight, Width
 from genlab.latent.baselines import nmf, pca
-from genlab.latent.codes import farness, over, scatter, search, squared_error
+from genlab.latent.codes import apply_batched, nearest_image_error, retrieval_precision, scatter, squared_error
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.grid import grid_png
 
@@ -48,10 +48,10 @@ def main(config: Config) -> None:
     baselines = {"PCA": pca(known, k), "NMF": nmf(known.subset(slice(0, 10_000)), k)}
     deep = learn("deep", hidden=config.hidden, code=k)
     models = {"deep": deep, "linear": learn("linear", hidden=(), code=k, error="linear", lr=3e-3), **baselines}
-    rows = [["pixels", 0.0, 0.0, search(test.x, test.labels)]]
+    rows = [["pixels", 0.0, 0.0, retrieval_precision(test.x, test.labels)]]
     for name, model in models.items():
         errors = (squared_error(model.reconstruct, images) for images in (known, test))
-        rows.append([name, *errors, search(over(model.code, test), test.labels)])
+        rows.append([name, *errors, retrieval_precision(apply_batched(model.code, test), test.labels)])
     page.section(f"Codes of {k} numbers", f"Rows: held-out images; then as remade by {', '.join(models)}.")
     page.picture(grid_png(torch.cat([x, *(model.reconstruct(x) for model in models.values())]), len(x)))
     page.text("Mean squared error per pixel; search: the share of the 10 nearest codes that are of the same class.")
@@ -62,9 +62,9 @@ def main(config: Config) -> None:
     planes = []
     for name, weight in {"free": 0.0, "short": config.l2}.items():
         model = learn(name, hidden=config.hidden, code=2, l2=weight)
-        grid = model.decode(model.square(code := over(model.code, test)))
-        errors = squared_error(model.reconstruct, test), farness(grid, test)
-        planes.append([weight, *errors, search(code, test.labels)])
+        grid = model.decode(model.square(code := apply_batched(model.code, test)))
+        errors = squared_error(model.reconstruct, test), nearest_image_error(grid, test)
+        planes.append([weight, *errors, retrieval_precision(code, test.labels)])
         page.section(f"Two numbers, weight {weight:g} on their squares", "The codes; pictures of a square around 0.")
         page.picture(scatter(code, test.labels, test.classes)).picture(grid_png(grid, tile=28))
     page.text("Gaps: mean squared error per pixel of the square's pictures beside the held-out images nearest to them.")

@@ -22,10 +22,10 @@ from genlab.core.ranges import Count, Layers, Repeats, Steps, Threads, Width
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Stream
-from genlab.data.static import static
+from genlab.data.random_images import random_images
 from genlab.likelihood.units import dequantise
 from genlab.methods.likelihood.flow import Flow, FlowConfig
-from genlab.nets.peers import apart, normflows
+from genlab.nets.glow_references import normflows, unfused_glow
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 from genlab.training.optim import adam
@@ -54,11 +54,11 @@ def bare(net: nn.Module, log_prob: Callable[[Tensor], Tensor], x: Tensor, steps:
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    images = static(2048, SHAPE)
+    images = random_images(2048, SHAPE)
     stream = Stream(images, config.batch)
     method = FlowConfig(steps=config.couplings, width=config.width, logit=0.0)  # the others have none
     method = method.build(SHAPE, 0).to(images.device, memory_format=torch.channels_last)
-    other = Flow(apart(SHAPE, config.couplings, config.width), SHAPE, method.config).to(images.device)
+    other = Flow(unfused_glow(SHAPE, config.couplings, config.width), SHAPE, method.config).to(images.device)
     x, options = next(stream)[0], TrainOptions(config.steps * config.batch, config.batch, log_every=10**9)
     lab = partial(fit, method, stream, options)
     rivals: dict[str, Any] = {

@@ -15,7 +15,7 @@ from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Threads
 from genlab.core.timing import seconds
 from genlab.data import Stream
-from genlab.data.static import static
+from genlab.data.random_images import random_images
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Config:
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    images = static(60_000, (1, 28, 28), classes=10)
+    images = random_images(60_000, (1, 28, 28), classes=10)
     stream = Stream(images, config.batch)
     theirs = MNIST.__new__(MNIST)  # torchvision's own code on these pixels, without its files
     theirs.data, theirs.targets, theirs.transform = images.pixels[:, 0].cpu(), images.labels.cpu(), ToTensor()

@@ -17,7 +17,7 @@ from genlab.core.distributed import device
 from genlab.core.ranges import Count, Range, Repeats, Side, Threads
 from genlab.core.text import Console
 from genlab.core.timing import seconds
-from genlab.likelihood.sampling import draw, draw_naively
+from genlab.likelihood.sampling import draw, draw_uncached
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, NetName
 
 
@@ -47,7 +47,7 @@ def main(config: Config) -> None:
     small.load_state_dict(model.state_dict())
     torch.set_default_dtype(torch.float64)
     u = torch.rand(4, 1, 8, 8, device=device())
-    same = torch.equal(draw(small.net, small.head, u), draw_naively(small.net, small.head, u))
+    same = torch.equal(draw(small.net, small.head, u), draw_uncached(small.net, small.head, u))
     torch.set_default_dtype(torch.float32)
     print(f"{config.net}, {config.layers} layers of {config.width}; both draw the same 8x8 pictures: {same}")
     table = Table("batch", "naive (floor), s per picture", "cached, s per picture", "times faster")

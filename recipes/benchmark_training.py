@@ -16,7 +16,7 @@ from genlab.core.ranges import Count, Repeats, Steps, Threads
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Stream
-from genlab.data.static import static
+from genlab.data.random_images import random_images
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
 from genlab.training.loop import fit
@@ -63,7 +63,7 @@ def bare_wgan_gp(gan: WGANGP, x: Tensor, steps: int) -> None:
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
     table, n, shape = Table("images/s", "floor", "lab", "lab / floor"), config.steps * config.batch, (3, 32, 32)
-    images = static(2048, shape)
+    images = random_images(2048, shape)
     stream = Stream(images, config.batch)
     options = TrainOptions(n, config.batch, log_every=10**9)
     for name, method, bare in (

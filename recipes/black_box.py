@@ -16,7 +16,7 @@ from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Eps, Length, Range, Seed, Some
+from genlab.core.ranges import Eps, Length, NonEmpty, Range, Seed
 from genlab.core.text import Console
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -36,7 +36,7 @@ class Config:
     """length of each training"""
     eps: Eps = 0.2
     """size of the perturbation, in pixels of [0, 1]"""
-    queries: Some[Annotated[int, Range(20, 10**9)]] = (100, 300, 1000)
+    queries: NonEmpty[Annotated[int, Range(20, 10**9)]] = (100, 300, 1000)
     """budgets per image"""
     attacked: Annotated[int, Range(4, 10**9)] = 200
     """held-out images for transfer; a quarter of them for the query attacks"""

@@ -21,7 +21,7 @@ from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed,
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Length, Positive, Range, Seed, Some
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Positive, Range, Seed
 from genlab.reporting.plots import curves
 
 
@@ -32,9 +32,9 @@ class Config:
     data: str = "digits"  # labelled images
     data_root: Path | None = None  # where downloaded sets lie
     images: Length = 200_000  # length of every training
-    sigma: Some[Positive] = (0.12, 0.25)  # standard deviations of the noise, in pixels
-    radii: Some[Positive] = (0.1, 0.2, 0.3, 0.4, 0.6)  # L2 sizes of the attacks on the smoothed models
-    eps: Some[Eps] = (0.02, 0.05, 0.1)  # L-infinity sizes of bounds and attacks; the last is trained for
+    sigma: NonEmpty[Positive] = (0.12, 0.25)  # standard deviations of the noise, in pixels
+    radii: NonEmpty[Positive] = (0.1, 0.2, 0.3, 0.4, 0.6)  # L2 sizes of the attacks on the smoothed models
+    eps: NonEmpty[Eps] = (0.02, 0.05, 0.1)  # L-infinity sizes of bounds and attacks; the last is trained for
     n: Count = 2000  # draws of noise per certificate
     alpha: Annotated[float, Range(0, 1, above=True, below=True)] = 0.001  # chance that a certificate is wrong
     attacked: Count = 200  # held-out images

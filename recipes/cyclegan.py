@@ -17,7 +17,7 @@ from typing import Any
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Length, Seed, Side, Some, Width
+from genlab.core.ranges import Count, Length, NonEmpty, Seed, Side, Width
 from genlab.core.registry import choose
 from genlab.data.domains import names
 from genlab.experiment import check_all
@@ -42,7 +42,7 @@ class Config:
     """two sets"""
     data_root: Path | None = None
     size: Side | None = 16
-    variants: Some[str] = tuple(VARIANTS)
+    variants: NonEmpty[str] = tuple(VARIANTS)
     images: Length = 10_000
     """length of every training"""
     batch: Count = 4

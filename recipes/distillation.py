@@ -14,10 +14,10 @@ import genlab
 from genlab.cli.main import start
 from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Length, Positive, Range, Repeats, Some, Width
+from genlab.core.ranges import Length, NonEmpty, Positive, Range, Repeats, Width
 from genlab.data import Augment, Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
-from genlab.metrics.accuracy import answers
+from genlab.metrics.accuracy import predict_logits
 from genlab.nets.classifiers import mlp
 from genlab.reporting.report import spread
 
@@ -30,7 +30,7 @@ class Config:
     student: Width = 30
     images: Length = 100_000  # length of every training
     shift: Annotated[int, Range(0, 1000)] = 1  # the teacher's images move by up to so many pixels
-    temperatures: Some[Positive] = (1.0, 4.0, 10.0, 20.0)
+    temperatures: NonEmpty[Positive] = (1.0, 4.0, 10.0, 20.0)
     omitted: Annotated[int, Range(0, 10**6)] = 3  # the class that is never shown
     teachers: Repeats = 3  # that speak together to the last student, at the last temperature
     seeds: Repeats = 3
@@ -59,14 +59,17 @@ def errors(config: Config, known: Images, test: Images, seed: int) -> dict[str, 
     models = {"teacher": teacher, "student": train(student, "student")}
     models |= {f"distilled, T {t:g}": teach([teacher], t) for t in config.temperatures}
     blind = teach([teacher], 8.0, 1.0, known.subset(known.labels != c))
-    seen, logits = answers(blind, known), {f"no {c}": answers(blind, test)}  # the fix is chosen on what was seen
+    seen, logits = (
+        predict_logits(blind, known),
+        {f"no {c}": predict_logits(blind, test)},
+    )  # the fix is chosen on what was seen
     up = torch.eye(len(known.classes)).to(seen)[c] / 4
     fix = min((b * up for b in range(60)), key=lambda fix: wrong(seen + fix, known).sum())
     logits[f"no {c}, fixed"] = logits[f"no {c}"] + fix
     several = [teacher, *(learn() for _ in range(config.teachers - 1))]
-    logits["all teachers"] = torch.stack([answers(each, test).softmax(1) for each in several]).mean(0)
+    logits["all teachers"] = torch.stack([predict_logits(each, test).softmax(1) for each in several]).mean(0)
     models["distilled, by all"] = teach(several, config.temperatures[-1])
-    amiss = {n: wrong(each) for n, each in ({n: answers(m, test) for n, m in models.items()} | logits).items()}
+    amiss = {n: wrong(each) for n, each in ({n: predict_logits(m, test) for n, m in models.items()} | logits).items()}
     amiss[f"of {c}s"] = amiss[f"no {c}, fixed"][test.labels == c]
     return {name: int(each.sum()) for name, each in amiss.items()}
 

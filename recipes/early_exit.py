@@ -19,7 +19,7 @@ from attacks import PGD, Linf
 from genlab.cli.main import start
 from genlab.compress.early_exit import EarlyExit, EarlyExitConfig
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Length, Range, Seed, Some, Width
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seed, Width
 from genlab.reporting.plots import curves
 
 
@@ -33,7 +33,7 @@ class Config:
     width: Width = 16
     images: Length = 100_000
     """length of training"""
-    thresholds: Some[Annotated[float, Range(0, 2)]] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
+    thresholds: NonEmpty[Annotated[float, Range(0, 2)]] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
     """probabilities at which an image leaves; above 1 none does before the end"""
     eps: Eps = 0.05
     """L-infinity size of the attacks, in pixels of [0, 1]"""

@@ -25,7 +25,7 @@ from genlab.explain.gradients import integrated_gradients, saliency, smooth_grad
 from genlab.explain.lime import lime, superpixels
 from genlab.explain.measure import deletion, overlap, rank_correlation
 from genlab.explain.occlusion import occlusion
-from genlab.explain.pictures import shown
+from genlab.explain.pictures import to_images
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.grid import grid_png
 from genlab.reporting.plots import curves
@@ -61,7 +61,7 @@ def main(config: Config) -> None:
     maps |= {"LIME": lime(net, x, y, groups)}
     left = {name: deletion(net, x, y, m, SHARES) for name, m in maps.items()}
     page.section("Maps", f"Rows: images; {'; '.join(maps)}.")
-    page.picture(grid_png(torch.cat([x[:10], *(shown(m[:10]) for m in maps.values())]), len(x[:10])))
+    page.picture(grid_png(torch.cat([x[:10], *(to_images(m[:10]) for m in maps.values())]), len(x[:10])))
     page.section("Are they true?", "Probability left when the pixels that a map calls important are painted black.")
     page.picture(curves({k: (SHARES, v) for k, v in left.items()}, x="share painted over", y="mean probability"))
     page.table(["map", *map(str, SHARES)], [[name, *values] for name, values in left.items()])
@@ -76,7 +76,7 @@ def main(config: Config) -> None:
         kept, before = (net(adv).argmax(1) == y).float(), maps["saliency"]
         same = (kept, overlap(before, after), rank_correlation(before, after))
         rows.append([name, *(float(values.mean()) for values in same)])
-        page.picture(grid_png(torch.cat([adv[:10], shown(after[:10])]), len(x[:10])), name)
+        page.picture(grid_png(torch.cat([adv[:10], to_images(after[:10])]), len(x[:10])), name)
     page.table(["images", "answer kept", "important pixels in common", "rank correlation"], rows)
     for name, *values in [*([name, *values] for name, values in left.items()), *rows]:
         print(f"{name:24}", *(f"{value:.3f}" for value in values))

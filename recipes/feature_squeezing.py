@@ -19,7 +19,7 @@ from attacks.defences.smoothing import BitDepth, Filtered
 from attacks.plugin import attack
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Eps, Length, Range, Seed, Share, Some, Steps
+from genlab.core.ranges import Eps, Length, NonEmpty, Range, Seed, Share, Steps
 from genlab.data.resize import resized
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -54,7 +54,7 @@ class Config:
     images: Length = 40_000  # length of every training
     models: tuple[str, ...] = tuple(MODELS)  # which of them detect
     outliers: tuple[str, ...] = ("letters", "sprites")  # images of no class
-    attacks: Some[str] = ("fgsm", "pgd", "cw-l2", "deepfool")  # the first teaches the detectors "together"
+    attacks: NonEmpty[str] = ("fgsm", "pgd", "cw-l2", "deepfool")  # the first teaches the detectors "together"
     tested: Annotated[int, Range(4, 10**9)] = 360
     """held-out images; all that is chosen comes from the first half, all figures from the second"""
     eps: Eps = 0.2  # L-infinity size of FGSM and PGD, in pixels of [0, 1]

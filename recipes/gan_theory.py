@@ -15,11 +15,11 @@ from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.methods.gan.wgan import WGAN, WGANConfig
 from genlab.metrics.transport import wasserstein1
-from genlab.nets.mlp import Critic, Generator
+from genlab.nets.mlp import MLPCritic, MLPGenerator
 from genlab.reporting.plots import curves
 from genlab.theory import divergences as d
 from genlab.theory.discriminator_only import DiscriminatorOnly
-from genlab.theory.plane import Film, add_sweep, play
+from genlab.theory.plane import Animation, add_sweep, train_points
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def main(config: Config) -> None:
     rows, real, held_out = [], points.gaussian(), points.gaussian(seed=1)
     for gap in config.gaps:
         exact = d.js(d.log_normal(x, 0, 1), d.log_normal(x, gap, 1), x).item()
-        method = play(DiscriminatorOnly(Critic(1), points.gaussian(gap, seed=2)), real, config.steps)
+        method = train_points(DiscriminatorOnly(MLPCritic(1), points.gaussian(gap, seed=2)), real, config.steps)
         rows.append((gap, exact, method.evaluate(held_out)["js"]))
     page.section("A discriminator measures a divergence", "Real N(0, 1), fake N(gap, 1): log 2 + V / 2 nears the JSD.")
     add_sweep(page, rows, ("integral", "trained discriminator"), "JSD (nats)")
@@ -45,7 +45,7 @@ def main(config: Config) -> None:
     objectives, norms = ("minimax", "nonsaturating"), []
     rows, real, held_out = [], points.segment(), points.segment(seed=1)
     for gap in config.gaps:
-        method = play(DiscriminatorOnly(Critic(2), fake := points.segment(gap, seed=2)), real, config.steps)
+        method = train_points(DiscriminatorOnly(MLPCritic(2), fake := points.segment(gap, seed=2)), real, config.steps)
         rows.append((gap, method.evaluate(held_out)["js"], wasserstein1(real.x[:256], fake.x[:256])))
         norms.append((gap, *(method.gradient_norm(fake.x[:1000], OBJECTIVES[name]) for name in objectives)))
     text = "Segments that do not meet: the JSD is log 2 = 0.693 at every gap, the earth mover's distance is the gap."
@@ -66,15 +66,15 @@ def main(config: Config) -> None:
         torch.manual_seed(config.seed)
         run = genlab.Run.create(config.out / f"wgan-{weight_clip}", {"steps": config.steps, "seed": config.seed})
         wgan = WGANConfig(latent=8, weight_clip=weight_clip, n_critic=20, lr=1e-3)
-        play(WGAN(Generator(8), Critic(), wgan), points.ring(), config.steps, run=run)
+        train_points(WGAN(MLPGenerator(8), MLPCritic(), wgan), points.ring(), config.steps, run=run)
         lines[name] = [[row["images"] / 1000, abs(row["distance"])] for row in run.metrics()]
     page.section("A Wasserstein critic needs a bound", "20 critic steps per generator step, on the ring.")
     lines = {name: tuple(zip(*rows)) for name, rows in lines.items()}
     page.picture(curves(lines, x="thousand points seen", y="|E f(real) - E f(fake)|", log=True))
 
     data = points.ring(spread=0.1)
-    gan, film = GAN(Generator(8), Critic(), GANConfig(latent=8, lr=2e-3, lr_generator=2e-3)), Film(data.x)
-    play(gan, data, 3 * config.steps, looks=[(config.frames, film)])
+    gan, film = GAN(MLPGenerator(8), MLPCritic(), GANConfig(latent=8, lr=2e-3, lr_generator=2e-3)), Animation(data.x)
+    train_points(gan, data, 3 * config.steps, point_hooks=[(config.frames, film)])
     page.section("Training, step by step").picture(
         film.save(config.out / "ring.gif"), "orange: D says real; purple: fake"
     )

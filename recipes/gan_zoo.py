@@ -15,19 +15,19 @@ from typing import Annotated, Any
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Range, Repeats, Some, Units, Width
+from genlab.core.ranges import NonEmpty, Range, Repeats, Units, Width
 from genlab.core.registry import choose
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.zoo import zoo
-from genlab.metrics.figures import measure
-from genlab.metrics.seen import extract_features, samples, shuffled
+from genlab.metrics.comparison import measure
+from genlab.metrics.extract import extract_features, samples, shuffled
 
 
 @dataclass(frozen=True)
 class Config:
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    methods: Some[str] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
+    methods: NonEmpty[str] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
     """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention wgan
     wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
     seeds: Repeats = 3

@@ -16,10 +16,10 @@ from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.unrolled import UnrolledConfig, UnrolledGAN
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
-from genlab.nets.ensemble import Ensemble
-from genlab.nets.mlp import BatchCritic, Critic, Generator
+from genlab.nets.ensemble import GeneratorEnsemble
+from genlab.nets.mlp import BatchCritic, MLPCritic, MLPGenerator
 from genlab.reporting.plots import curves
-from genlab.theory.plane import Modes, play, scenes
+from genlab.theory.plane import ModeCoverage, scenes, train_points
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,16 @@ def gan(lr: float) -> GANConfig:
 
 
 METHODS = {
-    "plain": lambda lr: GAN(Generator(8), Critic(), gan(lr)),
-    "minibatch": lambda lr: GAN(Generator(8), BatchCritic(), gan(lr)),
-    "unrolled": lambda lr: UnrolledGAN(Generator(8), Critic(), UnrolledConfig(latent=8, lr=lr / 10, lr_generator=lr)),
-    "replay": lambda lr: GAN(Generator(8), Critic(), gan(lr), ImagePool(5000, (2,))),
-    "ensemble of 8": lambda lr: GAN(Ensemble(Generator(8, width=24) for _ in range(8)), Critic(), gan(lr)),
-    "wgan-gp": lambda lr: WGANGP(Generator(8), Critic(), WGANGPConfig(latent=8, penalty=0.1, n_critic=2, lr=lr)),
+    "plain": lambda lr: GAN(MLPGenerator(8), MLPCritic(), gan(lr)),
+    "minibatch": lambda lr: GAN(MLPGenerator(8), BatchCritic(), gan(lr)),
+    "unrolled": lambda lr: UnrolledGAN(
+        MLPGenerator(8), MLPCritic(), UnrolledConfig(latent=8, lr=lr / 10, lr_generator=lr)
+    ),
+    "replay": lambda lr: GAN(MLPGenerator(8), MLPCritic(), gan(lr), ImagePool(5000, (2,))),
+    "ensemble of 8": lambda lr: GAN(
+        GeneratorEnsemble(MLPGenerator(8, width=24) for _ in range(8)), MLPCritic(), gan(lr)
+    ),
+    "wgan-gp": lambda lr: WGANGP(MLPGenerator(8), MLPCritic(), WGANGPConfig(latent=8, penalty=0.1, n_critic=2, lr=lr)),
 }
 
 
@@ -51,11 +55,11 @@ def main(config: Config) -> None:
     for data, extent in ((points.ring(spread=0.05), 3.0), (points.grid(spread=0.1), 5.5)):
         lines, rows, fakes = {}, [], {}
         for name, make in METHODS.items():
-            watches = [Modes(data) for _ in range(config.seeds)]
+            watches = [ModeCoverage(data) for _ in range(config.seeds)]
             for seed, watch in enumerate(watches):
                 torch.manual_seed(seed)
                 looks = [(config.looks, watch)]
-                play(make(config.lr), data, config.steps, config.batch, seed, looks=looks, title=name)
+                train_points(make(config.lr), data, config.steps, config.batch, seed, point_hooks=looks, title=name)
             fakes |= {(name, f"{n:,}"): fake for n, fake in zip(watches[0].images, watches[0].fakes)}
             modes = [[c.modes for c in found] for found in zip(*(watch.coverage for watch in watches))]
             lines[name] = watches[0].images, [*map(mean, modes)], [*map(min, modes)], [*map(max, modes)]

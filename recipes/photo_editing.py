@@ -15,7 +15,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, Seed, Side, Steps
 from genlab.core.registry import choose
-from genlab.latent.edit import attribute_vector, edit, invert, painted, squared_error
+from genlab.latent.edit import attribute_vector, edit, invert, masked_error, squared_error
 from genlab.methods.gan.vae_gan import VAEGANConfig
 from genlab.reporting.grid import grid_png
 
@@ -68,7 +68,7 @@ def main(config: Config) -> None:
 
     bar, white = torch.zeros_like(x[0]), torch.ones_like(x[0])
     bar[:, config.size // 2 - 1 : config.size // 2 + 1, config.size // 4 : -config.size // 4] = 1
-    wanted = painted(white, bar)
+    wanted = masked_error(white, bar)
     edits = {f"near {near}": edit(draw, model.realism, wanted, z0, near=near) for near in (0.1, 0.03, 0.01)}
     page.section("Constrained edit", f"Rows: pictures; a white bar painted over them; edited {', '.join(edits)}.")
     page.picture(grid_png(torch.cat([x, torch.maximum(x, bar), *map(draw, edits.values())]), n))

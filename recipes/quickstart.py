@@ -17,7 +17,7 @@ from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation, progress
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Length, Positive, Range, Seed, Some, Width
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Positive, Range, Seed, Width
 from genlab.core.text import Console
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -41,7 +41,7 @@ class Config:
     """length of the GAN's training"""
     gan_width: Width = 64
     """channels of the GAN's finest level"""
-    eps: Some[Eps] = (0.05, 0.1, 0.2, 0.3)
+    eps: NonEmpty[Eps] = (0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
     attacked: Count = 1000
     """held-out images to attack"""

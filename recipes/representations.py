@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Length, Seed, Some, Width
+from genlab.core.ranges import Count, Length, NonEmpty, Seed, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import Classifier
@@ -32,7 +32,7 @@ INKS = torch.tensor([[1.0, 0.3, 0.2], [0.2, 0.9, 0.3], [0.3, 0.4, 1.0]])
 class Config:
     data: str = "digits"  # of the first two
     data_root: Path | None = None  # where downloaded sets lie
-    sizes: Some[Width] = (256, 256, 128)  # units of the layers that are pre-trained
+    sizes: NonEmpty[Width] = (256, 256, 128)  # units of the layers that are pre-trained
     labels: tuple[Count, ...] = (2, 5, 10)  # per class
     images: Length = 60_000  # length of every training
     out: Path = Path("runs/representations")

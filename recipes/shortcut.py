@@ -20,7 +20,7 @@ from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Length, Seed
 from genlab.data import Images, Stream
 from genlab.explain.gradients import saliency
-from genlab.explain.pictures import shown
+from genlab.explain.pictures import to_images
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.reporting.grid import grid_png
 
@@ -62,7 +62,7 @@ def main(config: Config) -> None:
         seen = saliency(net, own.x, test.labels)
         part = float(((seen * ground).flatten(1).sum(1) / seen.flatten(1).sum(1).clamp(min=1e-12)).mean())
         rows.append([name, *(net.evaluate(images)["accuracy"] for images in (own, other)), part])
-        pictures = torch.cat([own.x[:10], shown(seen[:10]).expand(-1, 3, -1, -1)])
+        pictures = torch.cat([own.x[:10], to_images(seen[:10]).expand(-1, 3, -1, -1)])
         page.picture(grid_png(pictures, len(own.x[:10])), f"in training the colour told {name}")
         print(
             "in training the colour told {}: right {:.3f}, with another's colour {:.3f}, on the ground {:.3f}".format(

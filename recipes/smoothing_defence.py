@@ -20,7 +20,7 @@ from attacks.evaluation.report import add_evaluation, progress
 from attacks.plugin import attack, defence
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Length, Seed, Some
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seed
 from genlab.core.text import Console
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.grid import grid_png
@@ -45,8 +45,8 @@ class Config:
         "resize-pad",
     )
     """names as `genlab list` tells them, with options as in bits:bits=1; median+bits: one after the other"""
-    attacks: Some[str] = ("fgsm", "pgd")  # names as `genlab list` tells them
-    eps: Some[Eps] = (0.05, 0.1, 0.2)  # L-infinity sizes, in pixels of [0, 1]
+    attacks: NonEmpty[str] = ("fgsm", "pgd")  # names as `genlab list` tells them
+    eps: NonEmpty[Eps] = (0.05, 0.1, 0.2)  # L-infinity sizes, in pixels of [0, 1]
     attacked: Count = 300  # held-out images to attack
     out: Path = Path("runs/smoothing-defence")  # folder of the run and the report
     seed: Seed = 0

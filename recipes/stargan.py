@@ -25,7 +25,7 @@ from genlab.data import Pair
 from genlab.data.domains import names, original
 from genlab.methods.classification.features import default_features
 from genlab.methods.translation.stargan import StarGANConfig
-from genlab.metrics.translation import likeness, preserved
+from genlab.metrics.translation import content_preservation, cycle_errors
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ def main(config: Config) -> None:
     found = []
     for i, j in permutations(range(len(domains)), 2):
         there, back = partial(trained.translate, to=j), partial(trained.translate, to=i)
-        asked = preserved(there, replace(sides[i], labels=torch.full_like(sides[i].labels, j)), judge)
+        asked = content_preservation(there, replace(sides[i], labels=torch.full_like(sides[i].labels, j)), judge)
         pair = Pair(sides[i], sides[j], aligned=original(domains[i]) == original(domains[j]))
-        likely = likeness(there, back, pair)
+        likely = cycle_errors(there, back, pair)
         found.append({"from": domains[i], "to": domains[j], "classified as asked": asked, **likely})
         print(f"{domains[i]} -> {domains[j]}: {asked:.1%} classified as asked, cycle error {likely['cycle error']:.3f}")
     page = genlab.Report(f"StarGAN: {config.data}")
-    page.text(f"The classifier that judges is right on {preserved(lambda x: x, test, judge):.2%} of the test images.")
+    page.text(f"Accuracy of the classifier on the test images: {content_preservation(lambda x: x, test, judge):.2%}.")
     page.section("Translations", "Rows: the original, then its translation to every domain.")
     page.picture(genlab.Run(config.out / "run").samples()[-1], "translations")
     page.section("Figures", "Errors are mean absolute ones in pixels of [0, 1].")

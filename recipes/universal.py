@@ -27,7 +27,7 @@ from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Length, Range, Seed, Some
+from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig, NetName
 from genlab.reporting.grid import grid_png
@@ -38,13 +38,13 @@ class Config:
     """Success of universal perturbations on held-out images."""
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    nets: Some[NetName] = ("cnn", "resnet", "mlp")
+    nets: NonEmpty[NetName] = ("cnn", "resnet", "mlp")
     """classifiers; the first is attacked in every way, the others for the transfer"""
     classifier_images: Length = 20_000
     """length of each classifier's training"""
     length: Length = 10_000
     """length of each perturbation's training"""
-    eps: Some[Annotated[float, Range(0, 1, above=True)]] = (0.1, 0.2, 0.3)
+    eps: NonEmpty[Annotated[float, Range(0, 1, above=True)]] = (0.1, 0.2, 0.3)
     """sizes in pixels of [0, 1]; transfer and pictures are at the last"""
     known: tuple[Count, ...] = (10, 100, 1000)
     """how many images the attacker has"""

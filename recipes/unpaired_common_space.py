@@ -16,7 +16,7 @@ from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.translation.cogan import CoGANConfig, agreement
 from genlab.methods.translation.common_space import CommonSpaceConfig
-from genlab.metrics.translation import preserved
+from genlab.metrics.translation import content_preservation
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def main(config: Config) -> None:
             kept = [agreement(trained, judges)]
         else:
             ways = ((1, test.a), (0, test.b))
-            kept = [preserved(partial(trained.translate, to=to), side, judges[to]) for to, side in ways]
+            kept = [content_preservation(partial(trained.translate, to=to), side, judges[to]) for to, side in ways]
         found[name] = {"content preservation": kept, **genlab.Run(run).results()}
         print(name, *(f"{share:.1%}" for share in kept))
         page.section(name)

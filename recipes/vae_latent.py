@@ -24,7 +24,7 @@ from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
 from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.vae import VAEConfig
-from genlab.metrics.features import Pixels
+from genlab.metrics.features import PixelFeatures
 from genlab.metrics.memorisation import nearest_image
 from genlab.metrics.sharpness import sharpness
 from genlab.reporting.grid import grid_png
@@ -75,7 +75,7 @@ def main(config: Config) -> None:
     mixture, rows = Mixture.fit(train, config.components, config.covariance), []
     drawn = {name: m.sample(config.n).to(x) for name, m in {**models, "mixture": mixture}.items()}
     spoilt = {"test, shifted": x.roll(1, 3), "test, blurred": (x + x.roll(1, 3)) / 2, "test, VAE": vae.reconstruct(x)}
-    near = lambda y: float(nearest_image(y.flatten(1), train, Pixels())[0].median())
+    near = lambda y: float(nearest_image(y.flatten(1), train, PixelFeatures())[0].median())
     page.section("Samples, and what pixel error does not see", "Nearest: distance to the nearest training image.")
     for name, y in {"test": x, **spoilt, **drawn}.items():
         rows.append([name, sharpness(y), near(y), sure(y), float((y - x).square().mean()) if name in spoilt else ""])

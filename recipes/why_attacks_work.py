@@ -20,7 +20,7 @@ from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation, progress
 from genlab.cli.main import start
 from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Length, Some
+from genlab.core.ranges import Count, Eps, Length, NonEmpty
 from genlab.core.text import Console
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.grid import grid_png
@@ -35,7 +35,7 @@ class Config:
     """digits, mnist, fashion, folder:PATH, ..."""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    eps: Some[Eps] = (0.02, 0.05, 0.1, 0.2, 0.3)
+    eps: NonEmpty[Eps] = (0.02, 0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
     classifier_images: Length = 100_000
     """length of the classifier's training"""

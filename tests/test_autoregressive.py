@@ -8,7 +8,7 @@ import torch
 
 from genlab.data import load
 from genlab.likelihood.pixels import Bernoulli, LogisticMixture, Palette, Regression, Softmax
-from genlab.likelihood.sampling import draw, draw_naively
+from genlab.likelihood.sampling import draw, draw_uncached
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 
 
@@ -93,7 +93,7 @@ def test_the_cached_sampler_draws_the_picture_of_the_naive_one(net, channels, cl
     torch.manual_seed(0)
     u = torch.rand(4, channels, 6, 5)
     labels = torch.tensor([0, 1, 2, 1]) if classes else None
-    slow = draw_naively(model.net, model.head, u, labels, 0.8)
+    slow = draw_uncached(model.net, model.head, u, labels, 0.8)
     assert torch.equal(draw(model.net, model.head, u, labels, 0.8), slow) and len(slow.unique()) == 4
 
 
@@ -112,7 +112,7 @@ def test_a_drawn_picture_is_completed_to_itself_by_the_same_numbers(net, channel
 def test_the_cached_sampler_serves_every_head(head):
     model = make("gated", head, (3, 5, 5))
     u = torch.rand(3, model.head.groups, 5, 5)
-    assert torch.equal(draw(model.net, model.head, u), draw_naively(model.net, model.head, u))
+    assert torch.equal(draw(model.net, model.head, u), draw_uncached(model.net, model.head, u))
 
 
 def test_samples_follow_the_model_s_probabilities():

@@ -73,7 +73,7 @@ def test_when_all_are_damaged_the_error_names_them_and_what_to_do(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     for step in (1, 2):
         checkpoints.save(state(step), step).write_bytes(b"rust")
-    words = "step-0000000002.pt, step-0000000001.pt; the newest does not fit its SHA-256. To begin anew, remove that"
+    words = "step-0000000002.pt, step-0000000001.pt; the newest does not fit its SHA-256. To start again, remove that"
     with pytest.raises(CheckpointError, match=words):
         checkpoints.load()
 
@@ -142,7 +142,7 @@ def test_unknown_files_beside_checkpoints_are_left_alone(tmp_path):
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save({"bad": Shout()}, 1)
-    with pytest.raises(CheckpointError, match="step-0000000001.pt is no checkpoint: it holds more than tensors"):
+    with pytest.raises(CheckpointError, match="step-0000000001.pt is not a checkpoint: it holds more than tensors"):
         checkpoints.load()
     assert not os.path.exists("shouted")
 
@@ -154,7 +154,7 @@ def test_a_file_that_was_cut_before_it_was_hashed_is_called_damaged(content, tmp
     content = path.read_bytes()[:-1] if content is None else content
     path.write_bytes(content)
     path.with_name(path.name + ".sha256").write_text(hashlib.sha256(content).hexdigest())
-    with pytest.raises(CheckpointError, match="step-0000000001.pt is damaged, or no checkpoint: [^\n]*$"):
+    with pytest.raises(CheckpointError, match="step-0000000001.pt is damaged or not a checkpoint: [^\n]*$"):
         checkpoints.load()
 
 
@@ -194,7 +194,7 @@ def test_an_optimizer_goes_on_from_all_of_its_state_and_from_no_part_of_it(make)
         ({"state": kept["state"]}, "has no 'param_groups'"),
         ({**kept, "param_groups": [{}]}, "is not .* there"),
         ({**kept, "param_groups": [{k: v for k, v in some.items() if k != "weight_decay"}]}, "weight_decay is not 0"),
-        ({**kept, "state": {k: v for k, v in kept["state"].items() if k != 1}}, "keeps nothing there for parameter 1"),
+        ({**kept, "state": {k: v for k, v in kept["state"].items() if k != 1}}, "has no state there for parameter 1"),
     ):
         with pytest.raises(CheckpointError, match=f"optimizer .*{words}"):
             restore_optimizer(training()[1], wrong, "optimizer")

@@ -125,7 +125,7 @@ def test_an_option_left_out_on_resume_is_named_and_not_what_follows_from_it(tmp_
     assert main([*words, "64", "--data", "sprites", "--size", "8"]) == 0
     assert main([*words, "128", "--size", "8"]) == 2
     error = capsys.readouterr().err
-    assert "data.data is 'sprites' there and 'digits' here" in error and "give --data as it was to continue it" in error
+    assert "data.data is 'sprites' there and 'digits' here" in error and "resume it with the old --data" in error
 
 
 @pytest.mark.parametrize(
@@ -245,5 +245,5 @@ def test_an_interrupted_command_says_how_to_go_on_and_exits_with_the_signal(tmp_
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     error = process.communicate(timeout=30)[1]
-    assert process.returncode == 143 and "the same command continues" in error and "Traceback" not in error
+    assert process.returncode == 143 and "the same command resumes" in error and "Traceback" not in error
     assert list((tmp_path / "r" / "checkpoints").glob("*.sha256"))

@@ -16,11 +16,11 @@ from genlab.compress import file, huffman
 from genlab.compress.count import macs, nonzeros, parameters, xz_bytes
 from genlab.compress.distil import Distillation, DistillationConfig, soft_loss, softened
 from genlab.compress.early_exit import EarlyExitConfig
-from genlab.compress.layers import harden, weighted
+from genlab.compress.layers import remove_parametrisations, weighted
 from genlab.compress.low_rank import factorise, factors, rank_for
 from genlab.compress.neurons import prune_neurons, remove, scores
 from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
-from genlab.compress.quantise import Binary, binarise, round_evenly, share
+from genlab.compress.quantise import BinaryWeights, binarise, quantise_uniformly, share
 from genlab.compress.separable import separate, separated
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
@@ -96,7 +96,7 @@ def test_a_lottery_ticket_is_the_start_under_the_mask():
 def test_hardening_a_copy_leaves_the_original_as_it_is():
     model = net()
     prune(model, 0.5)
-    other = harden(deepcopy(model))
+    other = remove_parametrisations(deepcopy(model))
     assert list(masks(other)) == [] and len(masks(model)) == 4
     for (_, a), (_, b) in zip(weighted(model), weighted(other)):
         assert torch.equal(a.weight, b.weight) and isinstance(b.weight, nn.Parameter)
@@ -123,7 +123,7 @@ def test_shared_weights_are_few_stay_equal_and_learn_by_the_sum_of_their_gradien
 
 def test_even_levels_are_near_and_two_values_are_two():
     whole, model = net(mlp, 8), net(mlp, 8)
-    round_evenly(model, 4)
+    quantise_uniformly(model, 4)
     for (_, a), (_, b) in zip(weighted(model), weighted(whole)):
         step = b.weight.abs().max() / 7
         assert ((a.weight - b.weight).abs() <= step / 2 + 1e-6).all() and (a.weight / step).round().abs().max() <= 7
@@ -136,7 +136,7 @@ def test_even_levels_are_near_and_two_values_are_two():
 
 
 def test_a_binary_weight_beyond_its_scale_gets_no_gradient():
-    how = Binary(torch.zeros(4, 2))
+    how = BinaryWeights(torch.zeros(4, 2))
     assert how.h == pytest.approx(1.0)
     w = torch.tensor([[-3.0, -0.5], [0.2, 7.0]], requires_grad=True)
     (slope,) = torch.autograd.grad(how(w).sum(), w)
@@ -168,7 +168,7 @@ def test_a_file_gives_every_bit_back_and_is_small(tmp_path):
     model = train(net(width=16))
     prune(model, 0.9)
     share(model, 4)
-    state = harden(model).state_dict()
+    state = remove_parametrisations(model).state_dict()
     state |= {
         "odd": torch.tensor([0.0, -0.0, float("nan"), float("inf")]),
         "empty": torch.empty(0),
@@ -195,11 +195,11 @@ def test_a_damaged_file_is_refused_by_name(tmp_path):
     whole = path.read_bytes()
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
-        with pytest.raises(file.FileError, match="net.gl"):
+        with pytest.raises(file.CompressedFileError, match="net.gl"):
             file.load(path)
     for position in range(len(whole)):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
-        with pytest.raises(file.FileError, match="net.gl"):
+        with pytest.raises(file.CompressedFileError, match="net.gl"):
             file.load(path)
 
 
@@ -238,7 +238,7 @@ def loads_or_refuses(path):
     try:
         state, _ = file.load(path)
         assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
-    except file.FileError as error:
+    except file.CompressedFileError as error:
         assert str(path) in str(error) and "\n" not in str(error) and len(str(error)) < 400
 
 
@@ -265,7 +265,7 @@ def test_a_file_with_a_hostile_head_and_a_fitting_checksum_is_refused_by_name(st
         loads_or_refuses(path)
     for way, wrong in (((1, 0, 3), [3, 5]), ((1, 0, 4), [47]), ((1, 1, 5), 64), ((1, 2, 5), [10**9, 4])):
         sealed(path, altered(head, way, wrong), payload)
-        with pytest.raises(file.FileError, match="hostile.gl is not as genlab writes it"):
+        with pytest.raises(file.CompressedFileError, match="hostile.gl is not as genlab writes it"):
             file.load(path)
 
 
@@ -288,13 +288,13 @@ def test_bombs_and_what_is_no_file_are_refused_by_name(stored, tmp_path):
     gaps = [0, [["w", "sparse", "torch.float32", [10**9], [4, 1, 1, 19, 8], [10**9, 60]]]]
     for bomb, rest in [*((bomb, b"") for bomb in bombs), (gaps, bytes(33)), (head, payload + b"x"), (head, b"")]:
         sealed(path, bomb, rest)
-        with pytest.raises(file.FileError, match="bomb.gl"):
+        with pytest.raises(file.CompressedFileError, match="bomb.gl"):
             file.load(path)
     os.mkfifo(tmp_path / "fifo")
     for place in (tmp_path / "fifo", tmp_path):
-        with pytest.raises(file.FileError, match="is not a file"):
+        with pytest.raises(file.CompressedFileError, match="is not a file"):
             file.load(place)
-    with pytest.raises(file.FileError, match="take more than"):
+    with pytest.raises(file.CompressedFileError, match="take more than"):
         file.save({}, path, "x" * file.HEAD)
 
 
@@ -423,11 +423,11 @@ def test_an_early_exit_takes_the_first_that_is_sure_and_costs_what_it_needs():
         (lambda: prune(net(), 1.2), r"in \[0, 1\), got 1.2"),
         (lambda: prune(net(), {"nowhere": 0.5}), "no layer 'nowhere'"),
         (lambda: share(net(), 9), "from 1 to 8 bits, got 9"),
-        (lambda: round_evenly(net(), 1), "from 2 to 16 bits, got 1"),
+        (lambda: quantise_uniformly(net(), 1), "from 2 to 16 bits, got 1"),
         (lambda: factorise(net(), 0.0), r"in \(0, 1\], got 0.0"),
         (lambda: factorise(net(), 0.9, 1.5), r"may stay, in \(0, 1\], got 1.5"),
         (lambda: prune_neurons(net(), 1.0), r"in \[0, 1\), got 1.0"),
-        (lambda: prune_neurons(net(), 0.5, "zeros"), "seen on data, and none were given"),
+        (lambda: prune_neurons(net(), 0.5, "zeros"), "needs data, got none"),
         (lambda: prune_neurons(nn.ModuleList(), 0.5), "not from ModuleList"),
         (lambda: Distillation(net(), []), "at least 1 teacher"),
         (lambda: DistillationConfig(temperature=0), "temperature must be above 0 .*got 0"),
@@ -450,7 +450,7 @@ def test_pruned_weights_take_no_room_in_the_file_whatever_their_sign_was(tmp_pat
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(400, 100, bias=False))
     prune(net, 0.9)
-    zeros = harden(net)[0].weight.flatten()
+    zeros = remove_parametrisations(net)[0].weight.flatten()
     zeros = zeros[zeros == 0]
     assert len(zeros) == 36_000 and not zeros.signbit().any()
     assert file.save(net.state_dict(), tmp_path / "net") < 4000 * (4 + 1) + 500  # a value, a gap of a few bits

@@ -173,7 +173,7 @@ def test_a_run_that_builds_on_itself_is_refused(run):
     options = {**teach["options"], "teachers": [str(run)], "temperature": 4.0, "weight": 0.9}
     config["experiment"] |= {"method": "genlab.compress.distil:DistillationConfig", "options": options}
     (run / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RunError, match="names a run that builds on this one"):
+    with pytest.raises(RunError, match="names a run that depends on this one"):
         load(run)
 
 
@@ -250,7 +250,7 @@ def test_nothing_begins_anew_over_checkpoints_without_hashes(run, capsys):
         file.unlink()
     before = sorted((path.name, path.read_bytes()) for path in (run / "checkpoints").iterdir())
     for use in (lambda: load(run), lambda: longer(run)):
-        with pytest.raises(CheckpointError, match="has no SHA-256 beside it. To begin anew, remove that folder"):
+        with pytest.raises(CheckpointError, match="has no SHA-256 beside it. To start again, remove that folder"):
             use()
     assert before == sorted((path.name, path.read_bytes()) for path in (run / "checkpoints").iterdir())
 
@@ -312,7 +312,7 @@ def test_what_was_measured_is_shown_before_a_folder_turns_out_to_be_read_only(co
 
 def test_figures_of_a_training_are_told_where_they_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "add_results", lambda self, **_: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(OSError, match=r"No space left; measured was accuracy 0\.\d+"):
+    with pytest.raises(OSError, match=r"No space left; the unsaved results: accuracy 0\.\d+"):
         Experiment(METHODS["classifier mlp"], DataOptions(), images=16, batch=16).run(tmp_path / "r", pictures=1)
 
 

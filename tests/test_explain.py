@@ -10,10 +10,10 @@ from attacks.noise import RandomNoise
 from genlab import DataOptions
 from genlab.data import Stream
 from genlab.explain.grad_cam import grad_cam
-from genlab.explain.gradients import integrated_gradients, saliency, slope, smooth_grad, spoken
+from genlab.explain.gradients import class_output, input_gradient, integrated_gradients, saliency, smooth_grad
 from genlab.explain.lime import lime, superpixels
 from genlab.explain.maximise import maximise, maximise_through
-from genlab.explain.measure import brightest, deletion, overlap, rank_correlation
+from genlab.explain.measure import deletion, overlap, rank_correlation, top_pixels
 from genlab.explain.occlusion import occlusion
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.nets.classifiers import cnn
@@ -82,7 +82,7 @@ def test_a_class_that_the_model_does_not_have_is_refused(name, y):
 def test_the_slope_of_a_linear_model_is_its_weight():
     model = Linear()
     weight = model.weight.detach()[Y]
-    torch.testing.assert_close(slope(model, X, Y), weight)
+    torch.testing.assert_close(input_gradient(model, X, Y), weight)
     torch.testing.assert_close(saliency(model, X, Y), weight.abs().amax(1))
     torch.testing.assert_close(smooth_grad(model, X, Y, n=5), weight.abs().amax(1))
     torch.testing.assert_close(integrated_gradients(model, X, Y, baseline=0.5), ((X - 0.5) * weight).sum(1))
@@ -91,7 +91,7 @@ def test_the_slope_of_a_linear_model_is_its_weight():
 def test_integrated_gradients_are_complete():
     model = net()
     with torch.no_grad():
-        rise = spoken(model(X), Y) - spoken(model(torch.zeros_like(X)), Y)
+        rise = class_output(model(X), Y) - class_output(model(torch.zeros_like(X)), Y)
     torch.testing.assert_close(integrated_gradients(model, X, Y, steps=400).sum((1, 2)), rise, rtol=0.02, atol=1e-4)
 
 
@@ -172,7 +172,7 @@ def test_through_a_generator_the_prior_holds_the_latent_back():
 
 def test_maps_are_measured():
     maps = torch.arange(64.0).view(1, 8, 8)
-    assert brightest(maps, 0.25).flatten().tolist() == [False] * 48 + [True] * 16
+    assert top_pixels(maps, 0.25).flatten().tolist() == [False] * 48 + [True] * 16
     assert overlap(maps, maps).item() == 1 and overlap(maps, -maps).item() == 0
     assert rank_correlation(maps, 2 * maps + 1).item() == pytest.approx(1)
     assert rank_correlation(maps, -maps).item() == pytest.approx(-1)
@@ -180,7 +180,7 @@ def test_maps_are_measured():
     left = deletion(model, torch.full((1, 1, 8, 8), 0.8), torch.tensor([0]), maps, (0.25, 0.5))
     assert left == pytest.approx([0.6, 0.4])
     with pytest.raises(ValueError, match=r"lies in \(0, 1\], got 0"):
-        brightest(maps, 0.0)
+        top_pixels(maps, 0.0)
 
 
 # --- the attack

@@ -13,9 +13,9 @@ from genlab.methods.likelihood.flow import FlowConfig
 from genlab.nets.coupling import ConvNet, Coupling, Masked, PointNet, checkerboard
 from genlab.nets.flow import ActNorm, Affine, Chain, InvertibleConv1x1, Layer, Logit
 from genlab.nets.glow import flow
+from genlab.nets.glow_references import normflows, unfused_glow
 from genlab.nets.multiscale import Flatten, Squeeze
-from genlab.nets.peers import apart, normflows
-from genlab.theory.plane import play
+from genlab.theory.plane import train_points
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
@@ -159,7 +159,7 @@ def test_training_in_bfloat16_stays_finite_and_invertible():
 def test_the_density_of_points_integrates_to_one(net):
     torch.manual_seed(0)
     points = swiss_roll(5000, spread=0.15)
-    method = play(FlowConfig(net=net, steps=4, width=32, lr=5e-3).build((2,), 0), points, 150)
+    method = train_points(FlowConfig(net=net, steps=4, width=32, lr=5e-3).build((2,), 0), points, 150)
     line = torch.linspace(-6, 6, 601)
     with torch.no_grad():
         mass = method.log_prob(torch.cartesian_prod(line, line)).exp().sum() * (line[1] - line[0]) ** 2
@@ -225,7 +225,7 @@ def test_images_and_latents_of_another_size_are_refused_in_a_sentence():
 
 
 def test_the_flow_it_is_timed_against_knows_its_determinant_too():
-    net, x = stirred(apart((1, 8, 8), 2, 8), (1, 8, 8))
+    net, x = stirred(unfused_glow((1, 8, 8), 2, 8), (1, 8, 8))
     found = torch.linalg.slogdet(jacobians(net, x).double())[1].float()
     assert torch.allclose(net(x)[1], found, atol=1e-3)
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from genlab.data import DataError, Folder, Images, Pair, Stream, load
 from genlab.data import decode as decoding
-from genlab.data.decode import Budget, Decoder, Unreadable
+from genlab.data.decode import Budget, ImageDecoder, Unreadable
 from genlab.data.domains import names
-from genlab.data.images import unit
+from genlab.data.images import to_float
 from genlab.run import Run, RunError
 
 
@@ -177,7 +177,7 @@ def test_pixels_in_flight_are_bounded_over_all_threads(total, most, tmp_path, mo
 
     monkeypatch.setattr(decoding, "IN_FLIGHT", budget := Counting(total))
     files = [save(tmp_path / f"{k}.png", k, size=30) for k in range(12)]
-    decoder = Decoder("many", tmp_path, files, 4, 1)
+    decoder = ImageDecoder("many", tmp_path, files, 4, 1)
     with ThreadPoolExecutor(8) as pool:
         assert [int(square[0, 0, 0]) for square in pool.map(decoder, files)] == list(range(12))
     assert budget.asked == [900] * 12 and budget.most == most and budget.used == 0
@@ -187,7 +187,7 @@ def test_room_is_given_back_when_decoding_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "IN_FLIGHT", budget := Counting(1000))
     (tmp_path / "cut.png").write_bytes(png(30, 30, bytes(99)))
     with pytest.raises(Unreadable):
-        Decoder("cut", tmp_path, [], 4, 3)(tmp_path / "cut.png")
+        ImageDecoder("cut", tmp_path, [], 4, 3)(tmp_path / "cut.png")
     assert budget.asked == [900] and budget.used == 0
 
 
@@ -195,7 +195,7 @@ def test_a_photograph_counts_as_what_is_decoded_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "IN_FLIGHT", budget := Counting(10**9))
     for progressive in (False, True):
         Image.new("RGB", (800, 800)).save(tmp_path / "a.jpg", progressive=progressive)
-        Decoder("photos", tmp_path, [], 50, 3)(tmp_path / "a.jpg")
+        ImageDecoder("photos", tmp_path, [], 50, 3)(tmp_path / "a.jpg")
     assert budget.asked == [100 * 100, 800 * 800]
 
 
@@ -204,7 +204,7 @@ def test_an_icon_is_refused_by_what_it_would_decode_to(inner, tmp_path):
     body = png(12000, 12000, b"") if inner == "png" else struct.pack("<I2i2H", 40, 12000, 24000, 1, 32) + bytes(24)
     entry = struct.pack("<4B2H2I", 0, 0, 0, 0, 1, 32, len(body), 22)
     (tmp_path / "a.ico").write_bytes(b"\0\0\1\0\1\0" + entry + body)
-    decoder = Decoder("icons", tmp_path, [], 4, 3)
+    decoder = ImageDecoder("icons", tmp_path, [], 4, 3)
     for read in (decoder, decoder.check):
         with pytest.raises(Unreadable, match="an icon is more than 64 megapixels"):
             read(tmp_path / "a.ico")
@@ -361,7 +361,7 @@ def test_a_test_split_alone_is_refused_naming_what_is_missing(half, tmp_path):
 def test_a_class_may_be_called_train(tmp_path, caplog):
     layout(tmp_path, train=4, car=4, plane=4)
     assert load(f"folder:{tmp_path}").classes == ("car", "plane", "train")
-    assert "train/ is taken for a class" in caplog.text
+    assert "train/ is used as a class" in caplog.text
 
 
 def test_sides_may_be_held_out_as_validation_or_not_at_all(tmp_path, caplog):
@@ -408,7 +408,7 @@ def test_wide_images_are_cut_square_with_a_word(tmp_path, caplog):
     load(f"folder:{tmp_path}", "test")
     load(f"folder:{tmp_path}", resident=0)
     (line,) = said(caplog)
-    assert "cut square" in line and str(tmp_path) in line
+    assert "centre-cropped" in line and str(tmp_path) in line
 
 
 # ---- arrays and tensors
@@ -473,7 +473,7 @@ def test_arrays_that_are_no_images_get_one_sentence(x, y, words):
 
 def test_integers_of_unknown_white_are_no_pixels():
     with pytest.raises(ValueError, match=r"uint8 or float, not torch.int32; Images.of finds"):
-        unit(torch.zeros(1, dtype=torch.int32))
+        to_float(torch.zeros(1, dtype=torch.int32))
 
 
 # ---- names

@@ -16,7 +16,7 @@ from genlab.methods.gan.wgan import WGANConfig
 from genlab.methods.gan.wgan_gp import WGANGPConfig
 from genlab.metrics.transport import plan
 from genlab.nets.attention import SelfAttention
-from genlab.nets.ensemble import Ensemble
+from genlab.nets.ensemble import GeneratorEnsemble
 from genlab.nets.minibatch import MinibatchFeatures
 from genlab.nets.spectral import Spectral, spectral_norm
 from genlab.training.loop import fit
@@ -297,7 +297,7 @@ def test_each_generator_makes_an_equal_share():
         def forward(self, z):
             return z[:, :1] * 0 + self.value
 
-    ensemble = Ensemble(Constant(float(i)) for i in range(4))
+    ensemble = GeneratorEnsemble(Constant(float(i)) for i in range(4))
     assert ensemble(torch.zeros(20, 3)).flatten().long().bincount(minlength=4).tolist() == [5] * 4
     single = torch.cat([ensemble(torch.zeros(1, 3)) for _ in range(400)]).flatten().long()
     assert (single.bincount(minlength=4) - 100).abs().max() < 40

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from toys import CLASSES, SHAPE, images, stream
 
-from genlab.latent.edit import attribute_vector, edit, invert, painted
+from genlab.latent.edit import attribute_vector, edit, invert, masked_error
 from genlab.methods.gan.bigan import BiGANConfig
 from genlab.methods.gan.conditional_gan import ConditionalGANConfig, PairLoss, conditional_accuracy, mismatch
 from genlab.methods.gan.infogan import InfoGANConfig, matched_accuracy
@@ -196,7 +196,7 @@ def test_an_edit_weighs_the_wish_the_distance_and_the_realism():
     generator, z0 = Linear(), torch.randn(4, 3)
     wish, mask = torch.rand(1, 8, 8), torch.zeros(1, 8, 8)
     mask[:, :4] = 1
-    constraint = painted(wish, mask)
+    constraint = masked_error(wish, mask)
     near = 0.3
     found = edit(generator, None, constraint, z0, near=near, steps=400, lr=0.1)
     rows = mask.flatten() > 0  # ridge regression, in closed form
@@ -217,7 +217,7 @@ def test_editing_leaves_the_networks_as_they_were():
     before = {name: value.clone() for name, value in method.state_dict().items()}
     x = images().x[:3]
     z = invert(method.decoder, x, torch.zeros(3, 4), steps=2)
-    edit(method.decoder, method.discriminator, painted(x, torch.ones(1, 8, 8)), z, steps=0)
+    edit(method.decoder, method.discriminator, masked_error(x, torch.ones(1, 8, 8)), z, steps=0)
     assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
     assert all(part.training for part in method.modules()) and all(p.grad is None for p in method.parameters())
 

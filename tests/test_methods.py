@@ -10,7 +10,7 @@ from toys import LEARNS, METHODS, SHAPE, UNPAIRED, make, source, stream
 
 from genlab.core.batch import batch_sizes, check_batch
 from genlab.data import Folder, Pair, Stream
-from genlab.data.decode import Decoder
+from genlab.data.decode import ImageDecoder
 from genlab.run import Run
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
@@ -108,7 +108,7 @@ def on_disk(tmp_path_factory):
         files = tuple(folder / f"{i}.png" for i in range(len(images)))
         for picture, file in zip(images.pixels[:, 0], files):
             Image.fromarray(picture.numpy()).save(file)
-        decoder = Decoder(name, folder, files, size=SHAPE[1], channels=SHAPE[0])
+        decoder = ImageDecoder(name, folder, files, size=SHAPE[1], channels=SHAPE[0])
         return Folder(files, images.labels, images.classes, name, decoder)
 
     return written

@@ -17,19 +17,19 @@ from genlab.experiment import DataOptions, Experiment
 from genlab.methods.classification.features import default_features
 from genlab.metrics import distances
 from genlab.metrics import kid as kernel
-from genlab.metrics.diversity import birthday, class_histogram, kl_to_uniform, smallest_gap, support
+from genlab.metrics.comparison import METRICS, measure
+from genlab.metrics.diversity import birthday, class_histogram, kl_to_uniform, smallest_distance, support
 from genlab.metrics.evaluate import evaluate
-from genlab.metrics.features import Pixels
-from genlab.metrics.fid import frechet, frechet_gaussians
-from genlab.metrics.figures import FIGURES, measure
+from genlab.metrics.extract import extract_features, one_set, sampler, samples
+from genlab.metrics.features import PixelFeatures
+from genlab.metrics.fid import frechet_distance, frechet_gaussians
 from genlab.metrics.hook import MetricHook
 from genlab.metrics.inception_score import inception_score
 from genlab.metrics.kid import kid, mmd2
 from genlab.metrics.memorisation import nearest_image, shift_experiment
 from genlab.metrics.partner import against_partners
-from genlab.metrics.parzen import diluted, log_density, parzen, sensitivity
+from genlab.metrics.parzen import log_density, mixed_with_noise, parzen, sensitivity
 from genlab.metrics.precision_recall import density_coverage, precision_recall
-from genlab.metrics.seen import extract_features, one_set, sampler, samples
 from genlab.metrics.statistics import Statistics
 from genlab.metrics.translation import translation
 from genlab.training.method import TrainOptions
@@ -106,27 +106,29 @@ def formula(x, y):
 def test_frechet_of_scaled_and_shifted_points_is_the_closed_form():
     x = noise(200, 5)
     expected = 5 * 2.0**2 + (3 - 1) ** 2 * float(Statistics.of(x).covariance.trace())
-    assert frechet(x, x.mean(0) + 3 * (x - x.mean(0)) + 2) == pytest.approx(expected, rel=1e-10)
-    assert frechet(x, x) == pytest.approx(0, abs=1e-10)
+    assert frechet_distance(x, x.mean(0) + 3 * (x - x.mean(0)) + 2) == pytest.approx(expected, rel=1e-10)
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-10)
 
 
 def test_frechet_is_the_formula_with_scipys_matrix_root():
     x, y = gaussians(300, 700)
-    assert frechet(x, y) == pytest.approx(formula(x, y), rel=1e-9)
-    assert frechet(y, x) == pytest.approx(frechet(x, y), rel=1e-9)
+    assert frechet_distance(x, y) == pytest.approx(formula(x, y), rel=1e-9)
+    assert frechet_distance(y, x) == pytest.approx(frechet_distance(x, y), rel=1e-9)
 
 
 @pytest.mark.parametrize(("n", "m"), [(20, 25), (20, 400), (400, 20)])
 def test_frechet_of_few_images_is_that_of_their_singular_covariances(n, m):
     x, y = gaussians(40, 400)
-    few = frechet(x[:n], y[:m])
+    few = frechet_distance(x[:n], y[:m])
     assert few == pytest.approx(frechet_gaussians(Statistics.of(x[:n]), Statistics.of(y[:m])), rel=1e-5)
 
 
 def test_frechet_bears_features_that_never_fire():
     x, y = gaussians(6, 50)
     dead = torch.zeros(55, 4, dtype=torch.float64)
-    assert frechet(torch.cat([x, dead[:50]], 1), torch.cat([y, dead], 1)) == pytest.approx(frechet(x, y), rel=1e-6)
+    assert frechet_distance(torch.cat([x, dead[:50]], 1), torch.cat([y, dead], 1)) == pytest.approx(
+        frechet_distance(x, y), rel=1e-6
+    )
 
 
 # --- kernel
@@ -234,11 +236,11 @@ def test_parzen_hangs_on_the_number_of_samples_and_on_the_width(test_set):
 def test_ninety_nine_percent_noise_costs_no_more_than_ln_100():
     images, background = noise(50, 64).float() / 10, torch.rand(50, 64)
     log_p = log_density(images, images + 0.01, [0.1])[0]
-    mixture = diluted(log_p, 0.99, log_density(images, background, [0.1])[0])
+    mixture = mixed_with_noise(log_p, 0.99, log_density(images, background, [0.1])[0])
     assert torch.allclose(log_p - mixture, torch.full((50,), math.log(100), dtype=log_p.dtype), atol=1e-6)
     assert float((log_p - mixture).mean()) == pytest.approx(4.605, abs=1e-3)
-    assert torch.equal(diluted(log_p, 0.0), log_p)
-    assert (diluted(log_p, 0.99, log_p) - log_p).abs().max() < 1e-10
+    assert torch.equal(mixed_with_noise(log_p, 0.0), log_p)
+    assert (mixed_with_noise(log_p, 0.99, log_p) - log_p).abs().max() < 1e-10
 
 
 # --- memorisation
@@ -246,9 +248,9 @@ def test_ninety_nine_percent_noise_costs_no_more_than_ln_100():
 
 def test_copies_are_found_with_their_originals(test_set):
     train = DataOptions().load("train")
-    distance, where = nearest_image(train.x[5:9].flatten(1), train, Pixels(), batch=100)
+    distance, where = nearest_image(train.x[5:9].flatten(1), train, PixelFeatures(), batch=100)
     assert where.tolist() == [5, 6, 7, 8] and distance.max() < 1e-6
-    assert nearest_image(test_set.x[:9].to(train.device).flatten(1), train, Pixels())[0].min() > 0.1
+    assert nearest_image(test_set.x[:9].to(train.device).flatten(1), train, PixelFeatures())[0].min() > 0.1
 
 
 def test_shifted_images_are_lost_to_pixel_distance_and_not_to_features_that_ignore_place():
@@ -260,10 +262,10 @@ def test_shifted_images_are_lost_to_pixel_distance_and_not_to_features_that_igno
             return torch.stack([image.roll(-int(c), 2) for image, c in zip(x, columns)]).flatten(1)
 
     x = torch.nn.functional.pad(DataOptions().load("test").x, (0, 4, 0, 0))
-    found = shift_experiment(x, [Pixels(), Centred()], (0, 1, 2, 3))
+    found = shift_experiment(x, [PixelFeatures(), Centred()], (0, 1, 2, 3))
     assert found["pixels"][0] == found["centred"][0] == 1
     assert found["pixels"][2] < 0.2 and min(found["centred"]) == 1
-    kin = shift_experiment(x, [Pixels()], (0, 2), DataOptions().load("test").labels)["pixels"]
+    kin = shift_experiment(x, [PixelFeatures()], (0, 2), DataOptions().load("test").labels)["pixels"]
     assert kin[0] == 1 and found["pixels"][2] < kin[1] < 0.6
 
 
@@ -286,7 +288,7 @@ def test_the_birthday_test_finds_the_support_of_a_known_distribution(n):
 def test_the_birthday_test_without_duplicates_gives_a_bound():
     found = birthday(noise(50, 5), 1e-6)
     assert not found.found and found.size == 50 and found.support == support(50)
-    assert smallest_gap(torch.tensor([[0.0], [3.0], [3.0], [5.0]])) == pytest.approx(2)
+    assert smallest_distance(torch.tensor([[0.0], [3.0], [3.0], [5.0]])) == pytest.approx(2)
 
 
 def test_class_shares_and_their_divergence_from_equal_ones():
@@ -350,7 +352,7 @@ def test_collapse_and_noise_each_make_the_figures_worse(digits, test_set):
 
     def figures(generator):
         fake = extract_features(samples(generator.sample, 500), digits)
-        return {k: v for name in FIGURES for k, v in measure(name, real, fake).items()}
+        return {k: v for name in METRICS for k, v in measure(name, real, fake).items()}
 
     good = figures(Generator(train))
     collapsed = figures(Generator(train.subset(train.labels < 2)))
@@ -410,7 +412,7 @@ def test_equal_images_leave_out_the_figures_of_their_distances(digits, test_set,
 
 def test_the_hook_and_translations_do_without_figures_of_one_image(test_set, digits, caplog):
     one = test_set.subset([0])
-    hook = MetricHook(None, Pixels(), one, ("FID", "precision-recall"), n=4)
+    hook = MetricHook(None, PixelFeatures(), one, ("FID", "precision-recall"), n=4)
     hook(8, Generator(test_set))
     assert hook.rows == [{"images": 8}] and "FID left out" in caplog.text
     found = translation(lambda x: x, lambda x: x, Pair(one, one, aligned=True), digits)
@@ -430,30 +432,30 @@ def test_features_of_ones_own_need_only_a_name(test_set):
 @pytest.mark.parametrize(
     ("work", "words"),
     [
-        (lambda: frechet(noise(1, 3), noise(5, 3)), "at least 2 images are needed, got 1"),
-        (lambda: frechet(noise(5, 3), noise(5, 4)), "same number of columns, got 3 and 4"),
+        (lambda: frechet_distance(noise(1, 3), noise(5, 3)), "at least 2 images are needed, got 1"),
+        (lambda: frechet_distance(noise(5, 3), noise(5, 4)), "same number of columns, got 3 and 4"),
         (lambda: mmd2(noise(5, 3) / 0, noise(5, 3)), "must be finite"),
         (lambda: kid(noise(5, 3), noise(5, 3), size=1), "at least 1 subset of 2"),
         (lambda: precision_recall(noise(3, 2), noise(9, 2)), "3 nearest neighbours need at least 4 images"),
         (lambda: inception_score(noise(9, 2), splits=5), "splits must lie between 1 and half"),
         (lambda: inception_score(noise(9)), "must have shape"),
         (lambda: log_density(noise(5, 2), noise(5, 2), [0.0]), "widths must be positive"),
-        (lambda: diluted(noise(5), 1.0), r"noise must lie in \[0, 1\)"),
+        (lambda: mixed_with_noise(noise(5), 1.0), r"noise must lie in \[0, 1\)"),
         (lambda: birthday(noise(5, 2), -1), "threshold >= 0"),
         (lambda: support(5, 1.0), r"probability in \(0, 1\)"),
-        (lambda: smallest_gap(torch.ones(4, 2)), "all 4 images are equal"),
-        (lambda: distances.nearest(noise(5, 2), []), "no images at all"),
+        (lambda: smallest_distance(torch.ones(4, 2)), "all 4 images are equal"),
+        (lambda: distances.nearest(noise(5, 2), []), "need reference images"),
         (lambda: Statistics(3).add(noise(1, 3)).covariance, "at least two images, got 1"),
-        (lambda: extract_features([torch.rand(1, 1, 8, 8)], Pixels()), "at least 2 images are needed, got 1"),
-        (lambda: extract_features([2 * torch.ones(2, 1, 8, 8)], Pixels()), r"must lie in \[0, 1\]"),
-        (lambda: extract_features([torch.full((2, 1, 8, 8), torch.nan)], Pixels()), r"must lie in \[0, 1\]"),
-        (lambda: extract_features([torch.rand(2, 8, 8)], Pixels()), "images must be float"),
-        (lambda: extract_features([torch.rand(2, 1, 8, 8)], Pixels(), batch=0), "batch must be at least 1"),
+        (lambda: extract_features([torch.rand(1, 1, 8, 8)], PixelFeatures()), "at least 2 images are needed, got 1"),
+        (lambda: extract_features([2 * torch.ones(2, 1, 8, 8)], PixelFeatures()), r"must lie in \[0, 1\]"),
+        (lambda: extract_features([torch.full((2, 1, 8, 8), torch.nan)], PixelFeatures()), r"must lie in \[0, 1\]"),
+        (lambda: extract_features([torch.rand(2, 8, 8)], PixelFeatures()), "images must be float"),
+        (lambda: extract_features([torch.rand(2, 1, 8, 8)], PixelFeatures(), batch=0), "batch must be at least 1"),
         (lambda: list(samples(lambda n: torch.rand(1, 1, 8, 8), 2)), "must return as many images, got 1"),
         (lambda: sampler(torch.nn.Identity()), "Identity does not generate images"),
-        (lambda: shift_experiment(torch.rand(3, 1, 8, 8), [Pixels()], [8]), r"shifts must lie in \[0, 8\)"),
-        (lambda: MetricHook(None, Pixels(), None, ("FDI",)), "did you mean 'FID'"),
-        (lambda: MetricHook(None, Pixels(), None, n=1), "at least two samples"),
+        (lambda: shift_experiment(torch.rand(3, 1, 8, 8), [PixelFeatures()], [8]), r"shifts must lie in \[0, 8\)"),
+        (lambda: MetricHook(None, PixelFeatures(), None, ("FDI",)), "did you mean 'FID'"),
+        (lambda: MetricHook(None, PixelFeatures(), None, n=1), "at least two samples"),
     ],
 )
 def test_bad_input_gets_one_sentence(work, words):
@@ -465,7 +467,7 @@ def test_bad_input_gets_one_sentence(work, words):
 def test_too_few_images_and_two_sets_at_once_are_refused(test_set):
     for n, train in ((1, test_set), (5, test_set.subset([0]))):
         with pytest.raises(ValueError, match="at least two samples and two training images are needed, got 1"):
-            evaluate(Generator(test_set).sample, test_set, Pixels(), train, n)
+            evaluate(Generator(test_set).sample, test_set, PixelFeatures(), train, n)
     with pytest.raises(ValueError, match="one set of images"):
         one_set(Pair(test_set, test_set))
 
@@ -475,7 +477,7 @@ def test_too_few_images_and_two_sets_at_once_are_refused(test_set):
 
 def test_the_hook_logs_figures_and_training_does_not_notice(tmp_path, test_set):
     gan, options = METHODS["gan"], TrainOptions(images=512, batch=16, half_life=50)
-    hook = MetricHook(tmp_path / "with", Pixels(), test_set, ("FID", "precision-recall"), n=64)
+    hook = MetricHook(tmp_path / "with", PixelFeatures(), test_set, ("FID", "precision-recall"), n=64)
     watched = Experiment(gan, DataOptions(), **vars(options)).run(tmp_path / "with", [(200, hook)], pictures=1)
     alone = Experiment(gan, DataOptions(), **vars(options)).run(tmp_path / "without", pictures=1)
     for a, b in zip(watched.state_dict().values(), alone.state_dict().values()):
@@ -487,7 +489,7 @@ def test_the_hook_logs_figures_and_training_does_not_notice(tmp_path, test_set):
 
 
 def test_the_hook_counts_classes_and_remembers_them_over_a_stop(test_set):
-    class Judge(Pixels):
+    class Judge(PixelFeatures):
         def logits(self, x):
             return torch.stack([x[:, 0], 0.5 - x[:, 0]], 1)
 

@@ -26,7 +26,7 @@ from genlab.cli.report import MakeReport
 from genlab.cli.sample import Sample
 from genlab.cli.translate import Translate
 from genlab.core import files, memory
-from genlab.core.activations import Kept, of_step
+from genlab.core.activations import SavedBytes, step_bytes
 from genlab.core.files import write_atomically
 from genlab.core.ranges import OutOfRange, Range, check, deferred
 from genlab.core.registry import resolve
@@ -180,7 +180,7 @@ def test_methods_with_names_of_their_own_can_be_started(name, tmp_path, capsys):
         ("stargan --data domains:digits,night:digits --levels 4", "16"),
         ("gan --out FILE/x", "FILE is not a folder"),
         ("gan --out FILE", "must be a folder, but it is a file"),
-        ("gan --out /proc/x/y", "--out /proc/x/y cannot be written: /proc takes no files"),
+        ("gan --out /proc/x/y", "--out /proc/x/y cannot be written: /proc is not writable"),
         (f"gan --out {'a' * 300}", "cannot be written: File name too long"),
         ("gan --images 1000000000000", "--images must be at least 1 and at most 10,000,000,000, got 1000000000000"),
         ("vae --width 512 --batch 5000", "on batches of 5,000 would take at least"),
@@ -264,12 +264,12 @@ def test_where_samples_go_is_looked_at_before_they_are_drawn(out, tmp_path, monk
 def test_weights_are_counted_without_making_them(name):
     classes = 0 if name in UNPAIRED else CLASSES
     before = torch.random.get_rng_state()
-    counted = memory.on_meta(METHODS[name], SHAPE, classes)
+    counted = memory.build_on_meta(METHODS[name], SHAPE, classes)
     assert torch.equal(before, torch.random.get_rng_state())
     if counted is not None:
         real = METHODS[name].build(SHAPE, classes)
         assert {p.device.type for p in (*real.parameters(), *real.buffers())} == {"cpu"}  # nothing was remembered
-        assert memory.of_training(counted, TrainOptions()) == memory.of_training(real, TrainOptions())
+        assert memory.training_bytes(counted, TrainOptions()) == memory.training_bytes(real, TrainOptions())
     else:
         assert "spectral" in name
 
@@ -311,13 +311,13 @@ def test_other_errors_of_torch_keep_their_traceback():
 @pytest.mark.parametrize("name", [name for name in METHODS if " " not in name])
 def test_what_a_step_keeps_is_measured_without_making_it(name):
     pair = name in UNPAIRED
-    if (counted := memory.on_meta(METHODS[name], SHAPE, 0 if pair else CLASSES)) is None:
+    if (counted := memory.build_on_meta(METHODS[name], SHAPE, 0 if pair else CLASSES)) is None:
         return
     before = torch.random.get_rng_state()
-    small, large = (of_step(counted, SHAPE, batch, pair=pair) for batch in (8, 16))
+    small, large = (step_bytes(counted, SHAPE, batch, pair=pair) for batch in (8, 16))
     assert torch.equal(before, torch.random.get_rng_state())
     method = make(name)
-    kept = Kept([*method.parameters(), *method.buffers()])
+    kept = SavedBytes([*method.parameters(), *method.buffers()])
     with saved_tensors_hooks(kept.pack, lambda saved: saved.tensor):
         method.train().step(stream(8, name), Update(method.optimizers()))
     assert small <= kept.most and (small > 0.9 * kept.most or name in PARTLY)

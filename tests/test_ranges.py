@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from genlab.core.ranges import LearningRate, OutOfRange, Range, Seed, Share, Some, Width, check
+from genlab.core.ranges import LearningRate, NonEmpty, OutOfRange, Range, Seed, Share, Width, check
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Options:
     seed: Seed = 0
     norm: Literal["linf", "l2"] = "linf"
     shares: tuple[Share, ...] = (0.5,)
-    sizes: Some[Width] = (8,)
+    sizes: NonEmpty[Width] = (8,)
     betas: tuple[float, float] = (0.5, 0.999)
     start: bool = True
     inner: Inner = field(default_factory=Inner)

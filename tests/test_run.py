@@ -83,7 +83,7 @@ def test_figures_of_a_classifier_are_those_of_the_test_split(tmp_path):
 @pytest.mark.parametrize("name", ["../outside.png", "/tmp/outside.png", "a/../../outside", "."])
 def test_names_that_leave_the_run_are_refused(name, tmp_path):
     run = Run.create(tmp_path / "r", {})
-    with pytest.raises(RunError, match="leads out of the run"):
+    with pytest.raises(RunError, match="leads outside of the run"):
         run.file(name)
     assert run.file("samples", "a.png") == tmp_path / "r" / "samples" / "a.png"
 
@@ -117,7 +117,7 @@ def test_lines_that_a_kill_cut_short_or_a_resume_repeats_are_dropped(tmp_path):
     with open(run.path / "metrics.jsonl", "a") as file:
         file.write('{"images": 4')
     assert [row["images"] for row in run.metrics()] == [10, 20, 30]
-    run.keep(2)
+    run.truncate_log(2)
     run.log({"images": 30})
     assert (run.path / "metrics.jsonl").read_text() == '{"images": 10}\n{"images": 20}\n{"images": 30}\n'
 
@@ -138,8 +138,8 @@ def test_a_run_keeps_the_weights_with_the_best_validation_figure(tmp_path):
     ("options", "hold_out", "sentence"),
     [
         ({"best_by": "accuracy"}, True, "as in max:accuracy or min:loss, got 'accuracy'"),
-        ({"best_by": "max:acc"}, True, "'acc' is no figure of this method, accuracy"),
-        ({"best_by": "max:accuracy"}, False, "hold them out with --hold-out"),
+        ({"best_by": "max:acc"}, True, "'acc' is not a metric of this method; its metrics: accuracy"),
+        ({"best_by": "max:accuracy"}, False, "exclude them with --hold-out"),
         ({"patience": 3}, True, "--patience needs --best-by, got 3"),
     ],
 )

@@ -13,10 +13,10 @@ from genlab.data import Stream, batches, points
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.transport import linear_programme, plan, sinkhorn, wasserstein1
-from genlab.nets.mlp import MLP, Critic, Generator
+from genlab.nets.mlp import MLP, MLPCritic, MLPGenerator
 from genlab.theory import divergences as d
 from genlab.theory.discriminator_only import DiscriminatorOnly
-from genlab.theory.plane import Film, probability, scene, scenes
+from genlab.theory.plane import Animation, probability, scene, scenes
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
@@ -46,7 +46,7 @@ def test_a_plan_moves_exactly_the_masses():
 
 
 def test_the_blurred_plan_comes_to_the_exact_one_and_its_blur_solves_the_dual():
-    cost = torch.rand(20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cost = torch.rand(20, 20, generator=torch.MLPGenerator().manual_seed(0), dtype=torch.float64)
     exact = (torch.from_numpy(plan(cost.numpy())) * cost).sum().item()
     costs = [(sinkhorn(cost, blur, 2000) * cost).sum().item() for blur in (0.3, 0.05, 0.005)]
     assert costs[0] > costs[1] > costs[2] > exact and costs[2] == pytest.approx(exact, abs=1e-3)
@@ -61,7 +61,7 @@ def test_the_blurred_plan_comes_to_the_exact_one_and_its_blur_solves_the_dual():
 
 
 def test_on_the_line_the_distance_is_that_of_the_quantiles():
-    g = torch.Generator().manual_seed(0)
+    g = torch.MLPGenerator().manual_seed(0)
     x, y = torch.randn(30, 1, generator=g), 2 * torch.randn(45, 1, generator=g) + 1
     p, q = torch.rand(30, generator=g), torch.rand(45, generator=g)
     expected = wasserstein_distance(x[:, 0], y[:, 0], p, q)
@@ -71,7 +71,7 @@ def test_on_the_line_the_distance_is_that_of_the_quantiles():
 
 def test_a_detour_is_never_shorter():
     for seed in range(5):
-        g = torch.Generator().manual_seed(seed)
+        g = torch.MLPGenerator().manual_seed(seed)
         x, y, z = (torch.randn(15, 2, generator=g) + i for i in range(3))
         assert wasserstein1(x, z) <= wasserstein1(x, y) + wasserstein1(y, z) + 1e-9
         assert wasserstein1(x, y) == pytest.approx(wasserstein1(y, x))
@@ -121,7 +121,7 @@ def test_kl_matches_moments_and_reverse_kl_seeks_a_mode():
 def test_a_trained_discriminator_measures_the_divergence():
     torch.manual_seed(0)
     real, fake = points.gaussian(0.0), points.gaussian(2.0, seed=1)
-    method = DiscriminatorOnly(Critic(1, 32), fake)
+    method = DiscriminatorOnly(MLPCritic(1, 32), fake)
     fit(method, Stream(real, 512), TrainOptions(images=512 * 300, batch=512))
     exact = d.js(d.log_normal(X, 0, 1), d.log_normal(X, 2, 1), X).item()
     estimate = method.evaluate(points.gaussian(0.0, seed=2))["js"]
@@ -129,7 +129,7 @@ def test_a_trained_discriminator_measures_the_divergence():
 
 
 def test_a_confident_discriminator_leaves_only_one_of_the_losses_a_gradient():
-    method = DiscriminatorOnly(Critic(1, depth=0), points.gaussian())
+    method = DiscriminatorOnly(MLPCritic(1, depth=0), points.gaussian())
     nn.init.constant_(method.discriminator[0].weight, 5.0)
     nn.init.zeros_(method.discriminator[0].bias)
     fake = torch.full((8, 1), -4.0)  # logit -20
@@ -173,7 +173,7 @@ def test_coverage_counts_modes_and_good_points():
 def test_the_toy_gan_learns_the_zeros_of_a_triangular_matrix():
     torch.manual_seed(0)
     data = points.lower_triangle()
-    gan = GAN(Generator(8, 16, 32), Critic(16, 32), GANConfig(latent=8, lr=5e-3, lr_generator=5e-3))
+    gan = GAN(MLPGenerator(8, 16, 32), MLPCritic(16, 32), GANConfig(latent=8, lr=5e-3, lr_generator=5e-3))
     above = torch.ones(4, 4, dtype=torch.bool).triu(1).flatten()
     average = fit(gan, Stream(data, 128), TrainOptions(128 * 1000, 128, schedule="cosine", half_life=20_000))
     fake = average.sample(1000)
@@ -184,8 +184,8 @@ def test_the_toy_gan_learns_the_zeros_of_a_triangular_matrix():
 def test_the_plane_is_drawn_with_what_the_discriminator_thinks(tmp_path):
     torch.manual_seed(0)
     data = points.ring(n=64)
-    gan = GAN(Generator(4), Critic(), GANConfig(latent=4, lr_generator=None))
-    film = Film(data.x, n=32)
+    gan = GAN(MLPGenerator(4), MLPCritic(), GANConfig(latent=4, lr_generator=None))
+    film = Animation(data.x, n=32)
     fit(gan, Stream(data, 8), TrainOptions(images=32, batch=8), hooks=[(8, film)])
     assert len(film.frames) == 4
     with Image.open(film.save(tmp_path / "film.gif")) as gif:
@@ -196,6 +196,6 @@ def test_the_plane_is_drawn_with_what_the_discriminator_thinks(tmp_path):
 
 def test_networks_refuse_points_of_another_space():
     with pytest.raises(ValueError, match=r"\(N, 2\)"):
-        Critic(2)(torch.zeros(4, 3))
+        MLPCritic(2)(torch.zeros(4, 3))
     with pytest.raises(ValueError, match="sizes"):
         MLP(3)

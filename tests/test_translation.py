@@ -25,7 +25,14 @@ from genlab.methods.translation.stargan import StarGAN, StarGANConfig
 from genlab.metrics import similarity as similar
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.similarity import psnr, ssim
-from genlab.metrics.translation import DISTURBANCES, hidden, likeness, preserved, rounded, translation
+from genlab.metrics.translation import (
+    PERTURBATIONS,
+    content_preservation,
+    cycle_errors,
+    hidden_information,
+    rounded,
+    translation,
+)
 from genlab.nets.translator import Translator
 from genlab.training.update import Update
 
@@ -395,30 +402,30 @@ def partners():
 
 def test_the_true_translation_has_no_error_and_another_has_its_own():
     pair, negative = partners(), lambda x: 1 - x
-    found = likeness(negative, negative, pair)
+    found = cycle_errors(negative, negative, pair)
     assert found["cycle error"] == pytest.approx(0, abs=1e-6) and found["partner error"] == pytest.approx(0, abs=1e-6)
     assert found["SSIM"] == pytest.approx(1, abs=1e-6)
-    found = likeness(lambda x: 1 - x / 2, negative, pair)
+    found = cycle_errors(lambda x: 1 - x / 2, negative, pair)
     assert found["cycle error"] == pytest.approx(found["partner error"])
     assert found["partner error"] == pytest.approx(pair.a.x.mean().item() / 2, rel=1e-5)
-    assert set(likeness(same, same, Pair(pair.a, pair.b))) == {"cycle error"}
+    assert set(cycle_errors(same, same, Pair(pair.a, pair.b))) == {"cycle error"}
 
 
 def test_a_code_too_faint_to_see_is_found_because_disturbances_destroy_it():
     """Two ways back from a nearly grey picture: one reads the original off its last bits, one does not."""
     pair = partners()
-    honest = hidden(lambda x: x, lambda y: y, pair)
-    secret = hidden(lambda x: 0.5 + x / 2550, lambda y: ((y - 0.5) * 2550).clamp(0, 1), pair)
-    name = {disturbance.split()[0]: f"cycle error, {disturbance}" for disturbance in DISTURBANCES}
+    honest = hidden_information(lambda x: x, lambda y: y, pair)
+    secret = hidden_information(lambda x: 0.5 + x / 2550, lambda y: ((y - 0.5) * 2550).clamp(0, 1), pair)
+    name = {disturbance.split()[0]: f"cycle error, {disturbance}" for disturbance in PERTURBATIONS}
     assert honest[name["8"]] < 0.003 and honest[name["noise"]] < 0.03
     assert secret[name["8"]] > 0.1 and secret[name["noise"]] > 0.2 and secret[name["JPEG"]] > 0.1
-    assert likeness(lambda x: 0.5 + x / 2550, lambda y: (y - 0.5) * 2550, pair)["cycle error"] < 1e-3
+    assert cycle_errors(lambda x: 0.5 + x / 2550, lambda y: (y - 0.5) * 2550, pair)["cycle error"] < 1e-3
     assert honest["error of back(y)"] == pytest.approx((2 * pair.a.x - 1).abs().mean().item(), rel=1e-5)
 
 
 def test_disturbances_are_small_and_stay_images():
     x = load("sprites", "test").x[:20]
-    for disturb in DISTURBANCES.values():
+    for disturb in PERTURBATIONS.values():
         y = disturb(x)
         assert y.shape == x.shape and y.dtype == x.dtype and y.min() >= 0 and y.max() <= 1
         assert torch.equal(y, disturb(x)) and (y - x).abs().mean() < 0.1
@@ -437,10 +444,12 @@ class ByBrightness(nn.Module):
 def test_class_preserved_is_the_share_whose_class_the_judge_still_sees():
     judge = ClassifierFeatures(nn.Sequential(ByBrightness(), nn.Identity()), "rule", SHAPE)
     x = images(300)
-    assert preserved(same, x, judge) == 1.0
-    assert preserved(lambda x: 1 - x, x, judge) == pytest.approx((x.labels == 1).float().mean().item(), abs=1e-6)
+    assert content_preservation(same, x, judge) == 1.0
+    assert content_preservation(lambda x: 1 - x, x, judge) == pytest.approx(
+        (x.labels == 1).float().mean().item(), abs=1e-6
+    )
     found = translation(same, same, Pair(x, x, aligned=True), judge)
-    assert found["content preservation"] == found["judge's accuracy"] == 1.0
+    assert found["content preservation"] == found["classifier accuracy"] == 1.0
     assert found["FID[rule]"] == pytest.approx(0, abs=1e-6) and found["partner error"] == 0
 
 
@@ -449,8 +458,8 @@ def test_between_other_classes_the_judge_tells_the_sides_apart():
     x = images(300)
     dark, grey = (of_class(x, name) for name in x.classes[:2])
     stays, moves = (translation(there, same, Pair(dark, grey), judge) for there in (same, lambda x: x + 0.3))
-    assert "content preservation" not in stays and stays["judge's accuracy"] == 1
-    assert (stays["seen as the target"], moves["seen as the target"]) == (0, 1)
+    assert "content preservation" not in stays and stays["classifier accuracy"] == 1
+    assert (stays["target-domain accuracy"], moves["target-domain accuracy"]) == (0, 1)
 
 
 # ---- the command
@@ -527,7 +536,7 @@ def test_the_way_back_and_the_names_of_domains(runs, pictures, tmp_path, capsys)
         ("cycle", ["--back", "--to", "1"], "give one of them"),
         ("cycle", ["--images", "nothing"], "--images nothing is not a folder of images"),
         ("cycle", ["--images", "."], "--images . holds no images"),
-        ("cycle", ["--out", "PICTURES"], "must be a folder of its own"),
+        ("cycle", ["--out", "PICTURES"], "must be a separate folder"),
     ],
 )
 def test_bad_requests_get_one_sentence_and_leave_nothing(runs, pictures, run, more, words, capsys):

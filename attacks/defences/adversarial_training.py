@@ -29,7 +29,7 @@ from genlab.core.ranges import LearningRate, Range, Share, Steps, Weight, Width
 from genlab.data import Images, batches
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import NETWORKS
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -164,7 +164,7 @@ class AdversarialTraining(RobustTraining):
         models: list[Model] = [self.net, *self.others]
         return attack(models[int(torch.randint(len(models), ()))], x, y)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         logits = self.net(self.craft(x, y, self.eps(update)))
         loss = cross_entropy(logits, y)
@@ -184,7 +184,7 @@ class AdversarialTraining(RobustTraining):
 class Free(AdversarialTraining):
     """Free: each batch is used `replays` times, and each backward pass updates both weights and perturbation."""
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         ball = self.ball.at(self.eps(update))
         d = ball.random(x, seed=int(torch.randint(2**62, ())))
@@ -218,7 +218,7 @@ class Trades(AdversarialTraining):
         seed = int(torch.randint(2**62, ()))
         return TradesPGD(self.ball.at(eps), self.config.steps, seed=seed, clean=clean)(self.net, x, y)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         worst = self.craft(x, y, self.eps(update))
         logits, logits_worst = self.net(torch.cat([x, worst])).chunk(2)

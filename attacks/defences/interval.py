@@ -18,7 +18,7 @@ from genlab.core.modes import evaluating
 from genlab.core.ranges import Eps, LearningRate, Share, checked
 from genlab.data import Images, batches
 from genlab.nets.classifiers import Normalise
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.update import Update
 
 MONOTONE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity, Normalise)
@@ -106,7 +106,7 @@ class IntervalTraining(RobustTraining):
         super().__init__(net, config)
         split_last_layer(net)  # raises for unsupported networks
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         grown = warmed_up(update.progress, self.config.eps_warmup)
         eps, kappa = grown * self.config.eps, 1 - grown * (1 - self.config.kappa)

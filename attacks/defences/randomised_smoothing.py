@@ -28,7 +28,7 @@ from genlab.core.modes import evaluating
 from genlab.core.ranges import Count, Range, Seed, checked
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.update import Update
 
 ABSTAIN = -1
@@ -157,7 +157,7 @@ class NoiseTraining(RobustTraining):
     def noisy(self, x: Tensor) -> Tensor:
         return x + self.config.sigma * torch.randn_like(x)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         logits = self.net(self.noisy(x))
         loss = cross_entropy(logits, y)

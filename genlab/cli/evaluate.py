@@ -1,4 +1,4 @@
-"""`genlab evaluate RUN`: how good, how varied and how new are a run's samples? torch is imported only when it runs."""
+"""`genlab evaluate RUN`: quality, diversity and memorisation of a run's samples. Imports torch only when it runs."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from genlab.core.text import Console
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measures the samples of a run against its held-out images; adds to results.json and report.html.
+    """Compares the samples of a run with its test images: FID, KID, precision, recall, diversity, memorisation.
 
-    The second column is the floor: real training images, measured alike. Of a method that reconstructs images, also the
-    share of held-out ones whose class a classifier still sees afterwards.
+    Results go to results.json and report.html. The second column is a reference: real training images, measured in the
+    same way. For a method that reconstructs images, also content preservation: the accuracy of a classifier on the
+    reconstructed test images.
     """
 
     run: tyro.conf.Positional[Path]
     """run directory of a generative model"""
     n: Annotated[int, Range(2, 10**6)] = 5000
-    """samples to draw"""
+    """number of samples"""
     features: Literal["classifier", "pixels"] = "classifier"
-    """what is compared; the classifier is trained at its first use and cached"""
+    """feature space of the metrics; the classifier is trained at its first use and cached"""
     data_root: Path | None = None
-    """where downloaded sets lie; none: where the run found them"""
+    """folder of the downloaded data sets; none: as in training"""
     seed: Seed = 0
-    """of the latents"""
+    """random seed of the samples"""
 
 
 def main(arguments: list[str]) -> None:
@@ -46,9 +47,9 @@ def main(arguments: list[str]) -> None:
     from genlab.experiment import data_of, load, shape_of
     from genlab.methods.classification.features import default_features
     from genlab.metrics.evaluate import evaluate
-    from genlab.metrics.features import ClassifierFeatures, Features, Pixels
-    from genlab.metrics.seen import one_set, sampler
-    from genlab.metrics.translation import preserved
+    from genlab.metrics.extract import one_set, sampler
+    from genlab.metrics.features import ClassifierFeatures, Features, PixelFeatures
+    from genlab.metrics.translation import content_preservation
     from genlab.reporting.report import Report
     from genlab.run import Run
 
@@ -59,15 +60,15 @@ def main(arguments: list[str]) -> None:
     data = data_of(run)
     data = data if options.data_root is None else replace(data, data_root=options.data_root)
     train, test = (one_set(data.load(split)) for split in ("train", "test"))
-    features: Features = Pixels() if options.features == "pixels" else default_features(data)
+    features: Features = PixelFeatures() if options.features == "pixels" else default_features(data)
     d = features(torch.zeros(1, *shape, device=method.device)).shape[1]
     require(2 * options.n * d * FLOAT, f"{options.n:,} samples of {d:,} features each", "--n", method.device)
     table = evaluate(draw, test, features, train, options.n, seed=options.seed)
     if hasattr(method, "reconstruct") and isinstance(features, ClassifierFeatures):
-        for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # the images as they are
-            table[column][f"content preservation[{features.name}]"] = preserved(way, test, features)
+        for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # reference: original images
+            table[column][f"content preservation[{features.name}]"] = content_preservation(way, test, features)
     Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
-    with run.writing():
+    with run.results_lock():
         write_all(
             {
                 run.path / "results.json": lambda _: run.add_results(evaluation=table),
@@ -77,9 +78,9 @@ def main(arguments: list[str]) -> None:
 
 
 def as_table(table: dict[str, dict[str, float]], title: str) -> Table:
-    """Figures as rows, sets of images as columns."""
+    """Metrics as rows, sets of images as columns."""
     view = Table(title=title, title_justify="left")
-    view.add_column("figure")
+    view.add_column("metric")
     for name in table:
         view.add_column(name, justify="right")
     for figure in table["samples"]:

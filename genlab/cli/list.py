@@ -1,4 +1,4 @@
-"""`genlab list`: the names of methods, data and all that plugins add."""
+"""`genlab list`: the names of all methods, data sets, attacks and defences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from genlab.plugins import gather, methods
 
 def listing(arguments: list[str]) -> None:
     if arguments in (["-h"], ["--help"]):
-        print("usage: genlab list\n\nNames methods, data, attacks and defences.")
+        print("usage: genlab list\n\nLists methods, data sets, attacks and defences.")
         return
     if arguments:
         raise ValueError(f"`genlab list` takes no options, got {' '.join(arguments)!r}")

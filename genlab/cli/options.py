@@ -1,4 +1,4 @@
-"""Options of a command or a recipe from the command line."""
+"""Parses the command-line options of a command or a recipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUMBERS = ConstructorRegistry()
 
 @NUMBERS.primitive_rule
 def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """A word that is no number is kept, for `check` to refuse in the words of the option's range."""
+    """Keeps a word that is not a number as it is: `check` then reports it together with the option's range."""
     if info.type not in (int, float):
         return None
 
@@ -39,12 +39,12 @@ def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
-    """Options of dataclass `kind` from the command line; tyro prints help and suggestions, and exits with status 2.
+    """An instance of dataclass `kind` from the command line; tyro prints help and suggestions, and exits with status 2.
 
-    `command` is that of `genlab`; none: a script of its own.
+    command: the command of `genlab`; none: a script.
 
     Raises:
-        ValueError: a value is out of its range, or several do not go together.
+        ValueError: a value is out of range, or values contradict each other.
     """
     name = None if command is None else f"genlab {command}"
     read = partial(tyro.cli, kind, prog=name, config=(tyro.conf.OmitArgPrefixes,), registry=NUMBERS)
@@ -53,7 +53,7 @@ def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
             with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
                 options = read(args=arguments)
         except SystemExit:
-            read(args=list(map(printable, arguments)))  # says why, in words that steer no terminal, and exits
+            read(args=list(map(printable, arguments)))  # prints the reason, without control characters, and exits
             raise
     try:
         check(options)
@@ -63,7 +63,7 @@ def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
 
 
 def names(title: str, entries: dict[str, str]) -> Table:
-    """Names and what they stand for, a line each."""
+    """A table of names and descriptions, one per line."""
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
     for name, text in entries.items():
         table.add_row(name, text)

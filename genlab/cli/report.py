@@ -1,4 +1,4 @@
-"""`genlab report RUN`: the HTML page of a run, written again."""
+"""`genlab report RUN`: writes the HTML report of a run again."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def report(arguments: list[str]) -> None:
     from genlab.run import Run
 
     run = Run(options.run)
-    with run.writing():
+    with run.results_lock():
         print(one_line(Report(run.path.name).run(run).save(run.file("report.html"))))

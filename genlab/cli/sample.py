@@ -1,4 +1,4 @@
-"""`genlab sample RUN`: images of a trained run in one grid."""
+"""`genlab sample RUN`: samples images from a trained run into one grid."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from genlab.core.text import one_line
 
 @dataclass(frozen=True)
 class Sample:
-    """Draws images from a trained run into one grid."""
+    """Samples images from a trained run into one grid."""
 
     run: tyro.conf.Positional[Path]
     """run directory"""
     n: Annotated[int, Range(1, 10_000)] = 64
     """number of images"""
     out: Path = Path("grid.png")
-    """picture of the grid; its suffix says the format: .png, .jpg, .webp, ..."""
+    """image file of the grid; the suffix determines the format: .png, .jpg, .webp, ..."""
     seed: Seed = 0
-    """of the latents"""
+    """random seed"""
     temperature: Positive | None = None
-    """below 1: likelier and less varied; for methods that have one (PixelCNN, flows, VQ-VAE)"""
+    """sampling temperature; below 1: more likely, less diverse samples; for PixelCNN, flows and VQ-VAE"""
 
 
 def sample(arguments: list[str]) -> None:

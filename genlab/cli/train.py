@@ -1,4 +1,4 @@
-"""`genlab train METHOD`: trains a method, or continues a run. torch is imported only when a method is trained."""
+"""`genlab train METHOD`: trains a method, or resumes a run. Imports torch only when a method is trained."""
 
 from __future__ import annotations
 

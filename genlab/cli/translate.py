@@ -1,7 +1,8 @@
-"""`genlab translate RUN --images FOLDER --out FOLDER`: a folder of images in another domain; torch comes in late.
+"""`genlab translate RUN --images FOLDER --out FOLDER`: translates a folder of images to another domain.
 
-Every image is written at once and under its own name, so a run that is stopped leaves whole pictures only. The last
-file, `side-by-side.png`, shows the first ones: the image as the run sees it, its translation, and the way back.
+Every translation is written atomically under the name of its image, so an interrupted command leaves complete files
+only. The last file, `side-by-side.png`, shows the first images: the network's input, its translation, and the
+translation back (cycle). Imports torch only when it runs.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Translate:
-    """Translates every image of a folder by a trained run; each is first cut square and brought to the run's size."""
+    """Translates every image of a folder with a trained run; images are cropped square and resized to its size."""
 
     run: tyro.conf.Positional[Path]
     """run directory of a translation method: cyclegan, stargan, ..."""
     images: Path
     """folder of images"""
     out: Path
-    """folder for the translations and a grid side by side"""
+    """folder for the translations and a grid of inputs and outputs"""
     to: str | None = None
-    """the domain to translate to, by name or by number from 0; none: the second"""
+    """target domain, by name or by number from 0; none: the second"""
     back: bool = False
-    """translate to the first domain instead"""
+    """translate to the first domain"""
 
 
 def main(arguments: list[str]) -> None:
@@ -44,16 +45,16 @@ def main(arguments: list[str]) -> None:
 
     options: Translate = parse(Translate, "translate", arguments)
     if options.back and options.to is not None:
-        raise ValueError(f"--back and --to {options.to} both say where to translate to: give one of them")
+        raise ValueError(f"--back and --to {options.to} both set the target domain: give one of them")
     import torch
 
     from genlab.core.files import write_atomically
     from genlab.core.text import one_line
-    from genlab.data.decode import Decoder, Unreadable
+    from genlab.data.decode import ImageDecoder, Unreadable
     from genlab.data.domains import names
-    from genlab.data.images import unit
+    from genlab.data.images import to_float
     from genlab.data.listing import scan
-    from genlab.data.passed import Passed
+    from genlab.data.skipped import Skipped
     from genlab.experiment import data_of, load, shape_of
     from genlab.reporting.grid import grid_png
     from genlab.run import Run
@@ -62,8 +63,8 @@ def main(arguments: list[str]) -> None:
     if not options.images.is_dir():
         raise ValueError(f"--images {options.images} is not a folder of images")
     if options.out.exists() and (not options.out.is_dir() or options.out.samefile(options.images)):
-        raise ValueError(f"--out {options.out} must be a folder of its own, not a file or the folder of the images")
-    passed = Passed(options.images)
+        raise ValueError(f"--out {options.out} must be a separate folder, not a file or the folder of the images")
+    passed = Skipped(options.images)
     files, folders = scan(options.images, passed)
     passed.add("folders", *folders)
     if not files:
@@ -76,7 +77,7 @@ def main(arguments: list[str]) -> None:
     to = 0 if options.back else number(options.to, names(data_of(run).data))
     channels, size, _ = shape_of(run)
     called, skipped = targets(files), 0
-    decode = Decoder(str(options.images), options.images, files, size, channels)
+    decode = ImageDecoder(str(options.images), options.images, files, size, channels)
     shown: list[torch.Tensor] = []
     with torch.no_grad(), Progress(f"translating {options.images}", len(files)) as progress:
         for start in range(0, len(files), BATCH):
@@ -88,7 +89,7 @@ def main(arguments: list[str]) -> None:
                     skipped += 1
                     print(one_line(f"skipped {str(file)!r}: {reason}"))
             if read:
-                x = unit(torch.stack(list(read.values())).permute(0, 3, 1, 2)).to(method.device)
+                x = to_float(torch.stack(list(read.values())).permute(0, 3, 1, 2)).to(method.device)
                 y = translate(x, to=to)
                 options.out.mkdir(parents=True, exist_ok=True)
                 for file, picture in zip(read, y):
@@ -107,8 +108,8 @@ def main(arguments: list[str]) -> None:
 
 
 def again(translate: Any, y: Tensor, to: int) -> list[Tensor]:
-    """Translations y into domain `to` once more: into the first (if that is `to`, the second); none if the method
-    learns one direction only."""
+    """Translations y in domain `to`, translated back: to the first domain (or the second, if `to` is the first);
+    empty if the method learns one direction only."""
     try:
         return [translate(y, to=0 if to else 1)]
     except ValueError:
@@ -116,7 +117,7 @@ def again(translate: Any, y: Tensor, to: int) -> list[Tensor]:
 
 
 def number(to: str | None, domains: Sequence[str]) -> int:
-    """The number of a domain, by number or name; by default the second."""
+    """The index of a domain given by number or name; none: 1."""
     if to is None:
         return 1
     if to in domains:
@@ -128,13 +129,13 @@ def number(to: str | None, domains: Sequence[str]) -> int:
 
 
 def targets(files: Sequence[Path]) -> dict[Path, str]:
-    """What the translation of each file is called: its stem with .png, its whole name where that is taken."""
+    """The file name of each translation: the stem with .png, or the whole name with .png where stems are not unique."""
     stems = Counter([Path(GRID).stem, *(file.stem for file in files)])
     return {file: f"{file.stem if stems[file.stem] == 1 else file.name}.png" for file in files}
 
 
 def png(picture: Tensor) -> bytes:
-    """An image (C, H, W) in [0, 1] as the bytes of a PNG."""
+    """The PNG file of an image (C, H, W) in [0, 1]."""
     from torchvision.transforms.functional import to_pil_image
 
     file = io.BytesIO()

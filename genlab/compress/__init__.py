@@ -1,1 +1,1 @@
-"""Making trained networks small: distillation, pruning, quantisation, low rank, early exits, and files that show it."""
+"""Model compression: distillation, pruning, quantisation, low-rank factorisation, early exits, compressed files."""

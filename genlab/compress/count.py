@@ -1,4 +1,4 @@
-"""What a network costs: parameters, those that are not zero, and multiplications for one image."""
+"""The size of a network: parameters, non-zero parameters, multiplications (MACs) per image."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import lzma
 import torch
 from torch import Tensor, nn
 
-from genlab.compress.layers import hardened, weighted
+from genlab.compress.layers import plain_copy, weighted
 from genlab.core.modes import evaluating
 
 
 def parameters(net: nn.Module) -> int:
-    """Weights, biases and all other parameters, as the layers see them."""
-    return sum(p.numel() for p in hardened(net).parameters())
+    """The number of parameters, with parametrised weights counted as the dense weights that the layers use."""
+    return sum(p.numel() for p in plain_copy(net).parameters())
 
 
 def nonzeros(net: nn.Module) -> int:
-    """Those that are not zero."""
-    return sum(int(p.count_nonzero()) for p in hardened(net).parameters())
+    """The number of non-zero parameters."""
+    return sum(int(p.count_nonzero()) for p in plain_copy(net).parameters())
 
 
 @torch.no_grad()
 def macs(net: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Multiplications of all convolutions and linear layers for one image of `shape` (C, H, W)."""
+    """Multiply-accumulate operations of all convolutions and linear layers for one image of `shape` (C, H, W)."""
     total = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -45,7 +45,7 @@ def macs(net: nn.Module, shape: tuple[int, int, int]) -> int:
 
 
 def xz_bytes(state: dict[str, Tensor]) -> int:
-    """Bytes of the tensors as they are under xz: what a general compressor makes of the dense file."""
+    """Bytes of the raw tensors compressed by xz, as a generic baseline."""
     buffer = io.BytesIO()
     for tensor in state.values():
         buffer.write(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -1,8 +1,9 @@
-"""Distillation: a small network learns the softened probabilities of a large one; Hinton et al. 2015, arXiv:1503.02531.
+"""Knowledge distillation: a student learns the softened probabilities of a teacher; Hinton et al. 2015,
+arXiv:1503.02531.
 
-The loss is (1 - weight) cross-entropy with the labels + weight T² KL(teacher at T, student at T); the factor T² keeps
-the gradient of the soft term from shrinking with the temperature (section 2). Several teachers count by the mean of
-their softened probabilities.
+The loss is (1 - weight) cross-entropy with the labels + weight T² KL(teacher at T, student at T); the factor T² makes
+the gradient of the soft term independent of the temperature (section 2). The softened probabilities of several teachers
+are averaged.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from genlab.core.ranges import Positive, Share
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.update import Update
 
 Teacher = Callable[[Tensor], Tensor]  # x (N, C, H, W) in [0, 1] -> logits (N, classes)
-Change = Callable[[Tensor, Tensor], Tensor]  # x, labels -> the inputs that student and teachers see
+Change = Callable[[Tensor, Tensor], Tensor]  # x, labels -> inputs of student and teachers
 
 
 def softened(logits: Tensor, temperature: float) -> Tensor:
-    """softmax(logits / T): (100, 10, 1) at T = 100 are (0.56, 0.23, 0.21)."""
+    """softmax(logits / T)."""
     return (logits / temperature).softmax(1)
 
 
 def soft_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """T² KL(targets || student at T), a mean over the batch, in nats; targets (N, classes) are probabilities.
+    """T² KL(targets || student at T), the mean over the batch, in nats; targets: probabilities (N, classes).
 
-    For large T its gradient is that of half the squared distance of the centred logits, over the number of classes
+    For large T its gradient is that of half the squared distance of the centred logits divided by the number of classes
     (eq. 4).
     """
     return temperature**2 * kl_div((logits / temperature).log_softmax(1), targets, reduction="batchmean")
@@ -41,14 +42,14 @@ def soft_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
 
 @dataclass(frozen=True)
 class DistillationConfig(ClassifierConfig):
-    """Distillation: a classifier learns from trained ones."""
+    """Knowledge distillation: a classifier learns from trained classifiers."""
 
     teachers: tuple[Path, ...] = ()
-    """run directories of classifiers"""
+    """run directories of the teachers"""
     temperature: Positive = 4.0
-    """T, by which the logits of student and teachers are divided"""
+    """temperature T, by which the logits of student and teachers are divided"""
     weight: Share = 0.9
-    """weight of the teachers' softened probabilities; that of the labels is 1 - weight"""
+    """weight of the distillation loss; that of the cross-entropy with the labels is 1 - weight"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", clip=1.0)
 
@@ -59,10 +60,10 @@ class DistillationConfig(ClassifierConfig):
 
 
 class Distillation(Classifier):
-    """net: the student, x (N, C, H, W) in [0, 1] -> logits (N, classes). The teachers are asked for every batch as it
-    comes, so augmentation changes what both see.
+    """net: the student, x (N, C, H, W) in [0, 1] -> logits (N, classes). Student and teachers get the same augmented
+    batches.
 
-    change: what is done to the images before both see them (an attack on the student, say); none: nothing.
+    change: applied to the images before, such as an attack on the student; none: nothing.
     """
 
     config: DistillationConfig
@@ -77,7 +78,7 @@ class Distillation(Classifier):
         super().__init__(net, config)
         if not teachers:
             raise ValueError("a student needs at least 1 teacher, got 0")
-        self.teachers = tuple(teachers)  # not modules of the student: its checkpoint holds none of them
+        self.teachers = tuple(teachers)  # not submodules: they are not part of checkpoints
         self.change = change
 
     @torch.no_grad()
@@ -85,7 +86,7 @@ class Distillation(Classifier):
         """The mean of the teachers' probabilities at the temperature, (N, classes)."""
         return torch.stack([softened(teacher(x).float(), self.config.temperature) for teacher in self.teachers]).mean(0)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         x = x if self.change is None else self.change(x, y)
         weight, logits, targets = self.config.weight, self.net(x).float(), self.targets(x)

@@ -1,5 +1,5 @@
-"""Early exits: a classifier after every stage, and an image leaves at the first that is sure; Teerapittayanon et al.
-2016 (BranchyNet), arXiv:1709.01686, Algorithm 1, with the largest probability in place of the entropy.
+"""Early exits: a classifier after every stage; an image takes the first confident one. BranchyNet, Teerapittayanon et
+al. 2016, arXiv:1709.01686, Algorithm 1. Departure: confidence is the largest probability, not the entropy.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from genlab.core.ranges import LearningRate, Range, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.classification.classifier import check_first_loss
 from genlab.nets.classifiers import Normalise
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import sgd
 from genlab.training.update import Update
 
 
-class Exits(nn.Module):
+class EarlyExitNet(nn.Module):
     """stages: features to features;  heads: one per stage, features -> logits (N, classes).
 
-    forward: x (N, C, H, W) in [0, 1] -> the logits of the exit each image takes at `threshold`: the first whose largest
-    probability reaches it, else the last. At a threshold above 1 that is always the last.
+    forward: x (N, C, H, W) in [0, 1] -> the logits of the exit that each image takes: the first whose largest
+    probability reaches `threshold`, else the last (always, if the threshold is above 1).
     """
 
     def __init__(self, stages: Sequence[nn.Module], heads: Sequence[nn.Module], threshold: float = 0.9):
@@ -42,7 +42,7 @@ class Exits(nn.Module):
         return torch.stack(found)
 
     def exit(self, logits: Tensor) -> Tensor:
-        """Logits of every exit (exits, N, classes) -> the exit each image takes, int64 (N,)."""
+        """Logits of all exits (exits, N, classes) -> the exit that each image takes, int64 (N,)."""
         sure = logits.softmax(2).amax(2) >= self.threshold
         sure[-1] = True
         return sure.float().argmax(0)
@@ -53,7 +53,7 @@ class Exits(nn.Module):
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` gives and the exit taken, computing for every image no more than that needs."""
+        """The logits of `forward` and the exits taken, int64 (N,); skips the stages after the exit of each image."""
         logits = exits = None
         left, h = torch.arange(len(x), device=x.device), x
         for i, (stage, head) in enumerate(zip(self.stages, self.heads)):
@@ -71,12 +71,12 @@ class Exits(nn.Module):
         return logits, exits
 
     def costs(self, shape: tuple[int, int, int]) -> list[int]:
-        """Multiplications up to each exit, with the heads passed on the way."""
-        return [macs(nn.Sequential(Upto(self, i)), shape) for i in range(len(self.stages))]
+        """Multiplications up to each exit, including the heads before it."""
+        return [macs(nn.Sequential(UpToExit(self, i)), shape) for i in range(len(self.stages))]
 
 
-class Upto(nn.Module):
-    def __init__(self, net: Exits, last: int):
+class UpToExit(nn.Module):
+    def __init__(self, net: EarlyExitNet, last: int):
         super().__init__()
         self.stages, self.heads = net.stages[: last + 1], net.heads[: last + 1]
 
@@ -90,14 +90,14 @@ class Upto(nn.Module):
 
 @dataclass(frozen=True)
 class EarlyExitConfig(Config):
-    """Classifier with an exit after each of three stages."""
+    """Classifier with early exits after each of three stages."""
 
     width: Width = 16
-    """channels of the first stage, doubled at each"""
+    """channels of the first stage, doubled at each further one"""
     threshold: Annotated[float, Range(0, 2)] = 0.9
-    """largest probability from which an image takes an exit; above 1: always the last"""
+    """confidence (largest probability) at which an image takes an exit; above 1: always the last"""
     weights: tuple[Weight, ...] = (0.3, 0.3, 1.0)
-    """weights of the exits' losses in training"""
+    """weights of the losses of the exits"""
     lr: LearningRate = 0.05
     """learning rate of SGD with Nesterov momentum 0.9"""
     weight_decay: Weight = 5e-4
@@ -113,16 +113,16 @@ class EarlyExitConfig(Config):
             conv = [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, ceil_mode=True)]
             stages.append(nn.Sequential(*([Normalise()] if i == 0 else []), *conv))
             heads.append(nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * b, classes)))
-        return EarlyExit(Exits(stages, heads, self.threshold), self)
+        return EarlyExit(EarlyExitNet(stages, heads, self.threshold), self)
 
 
 class EarlyExit(Method):
-    """net: x (N, C, H, W) in [0, 1] -> logits (N, classes), as is the method itself. Trained by the weighted sum of the
-    exits' cross-entropies (section III-B)."""
+    """net: x (N, C, H, W) in [0, 1] -> logits (N, classes); so is the method itself. The loss is the weighted sum of
+    the cross-entropies of all exits (section III-B)."""
 
     config: EarlyExitConfig
 
-    def __init__(self, net: Exits, config: EarlyExitConfig = EarlyExitConfig()):
+    def __init__(self, net: EarlyExitNet, config: EarlyExitConfig = EarlyExitConfig()):
         super().__init__(config)
         if len(config.weights) != len(net.stages):
             raise ValueError(f"{len(net.stages)} exits need as many weights, got {len(config.weights)}")
@@ -134,7 +134,7 @@ class EarlyExit(Method):
     def optimizers(self):
         return {"net": sgd(self.net, lr=self.config.lr, weight_decay=self.config.weight_decay)}
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         logits = self.net.all(x)
         losses = [cross_entropy(each, y) for each in logits]
@@ -149,7 +149,7 @@ class EarlyExit(Method):
 
     @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
-        """accuracy at the threshold, of each exit alone; macs: multiplications per image at the threshold."""
+        """accuracy: at the threshold; accuracy_exit1, ...: of each exit alone; macs: mean multiplications per image."""
         self.eval()
         found = [(self.net.all(x), y) for x, y in batches(data, 500)]
         logits, labels = torch.cat([a for a, _ in found], dim=1), torch.cat([y for _, y in found])

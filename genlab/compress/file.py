@@ -1,14 +1,14 @@
-"""A small file of a network that loads again bit for bit; Deep Compression, Han et al. 2016, arXiv:1510.00149.
+"""Lossless compressed files of network weights; Deep Compression, Han et al. 2016, arXiv:1510.00149.
 
-Tensors of few values are stored as a table of values and Huffman-coded indices; where most are zero, the gaps between
-the others are coded beside them (section 2, figure 2); all else is stored as it is. Per tensor the smallest way is
-taken.
+Tensors with few distinct values are stored as a table of values and Huffman-coded indices; sparse tensors also with
+Huffman-coded gaps between non-zero values (section 2, figure 2); others uncompressed. The smallest encoding is chosen
+per tensor.
 
     b"genlab", format (1 byte), SHA-256 of the rest (32 bytes), length of the head (4 bytes), head, payload
 
-The head is JSON under zlib: what the file is about, and for every tensor its name, kind, type, shape, the length of its
-parts and what its kind needs besides. A reader trusts none of it: every figure is checked against the length of the
-file before anything is made of that size. A byte of a file can justify 8 bits, and a bit, as the code of a gap, GAP
+The head is zlib-compressed JSON: the metadata `about`, and for every tensor its name, encoding, dtype, shape, the
+lengths of its parts and parameters of its encoding. Files are untrusted: every number is checked against the length of
+the file before memory is allocated. A byte of a file holds at most 8 codes, and a code of a gap stands for at most GAP
 zeros.
 """
 
@@ -33,27 +33,31 @@ from genlab.core.files import write_atomically
 MAGIC, FORMAT = b"genlab", 1
 HEAD = 1 << 22  # bytes of an unpacked head
 DIMENSIONS = 64
-MOST = 256  # values that a table may have
-GAP = 255  # a longer run of zeros is cut: this symbol means so many zeros and no value
+MOST = 256  # maximal number of values in a table
+GAP = 255  # longer runs of zeros are split: this symbol means GAP zeros without a value
 KINDS = {"torch.float32": torch.float32, "torch.int64": torch.int64, "torch.bool": torch.bool}
 
 
-class FileError(ValueError):
-    """A compressed file is damaged, of another version, or does not fit."""
+class CompressedFileError(ValueError):
+    """A compressed file is damaged, of another version, or invalid; or a tensor cannot be stored."""
 
 
 def save(state: Mapping[str, Tensor], path: str | Path, about: Any = None) -> int:
-    """Writes tensors (a state_dict, hardened) and `about` (plain values); returns the size in bytes."""
+    """Writes tensors (a state_dict without parametrisations) and `about` (JSON values); returns the size in bytes.
+
+    Raises:
+        CompressedFileError: a tensor is not float32, int64 or bool, or the head is too large.
+    """
     rows, payload = [], b""
     for name, tensor in state.items():
         if str(tensor.dtype) not in KINDS:
-            raise FileError(f"{name!r} is {tensor.dtype}; a file holds {', '.join(KINDS)}")
+            raise CompressedFileError(f"{name!r} is {tensor.dtype}; a file holds {', '.join(KINDS)}")
         kind, parts, more = smallest(tensor.detach().cpu())
         rows.append([name, kind, str(tensor.dtype), list(tensor.shape), [len(part) for part in parts], more])
         payload += b"".join(parts)
     plain = json.dumps([about, rows], separators=(",", ":")).encode()
     if len(plain) > HEAD:
-        raise FileError(f"what {path} is about and the names of its tensors take more than {HEAD} bytes")
+        raise CompressedFileError(f"what {path} is about and the names of its tensors take more than {HEAD} bytes")
     head = zlib.compress(plain, 9)
     body = len(head).to_bytes(4, "big") + head + payload
     content = MAGIC + bytes([FORMAT]) + hashlib.sha256(body).digest() + body
@@ -63,35 +67,37 @@ def save(state: Mapping[str, Tensor], path: str | Path, about: Any = None) -> in
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], Any]:
-    """The tensors and what the file is about.
+    """The tensors and `about`.
 
     Raises:
-        FileError: it is no such file, of an unknown format, a single bit of it has changed, or its head does not fit.
+        CompressedFileError: it is not such a file, of an unknown format, damaged (by SHA-256), or invalid.
     """
     if Path(path).exists() and not Path(path).is_file():
-        raise FileError(f"{path} is not a file")
+        raise CompressedFileError(f"{path} is not a file")
     content = Path(path).read_bytes()
     start = len(MAGIC) + 1
     if content[: len(MAGIC)] != MAGIC:
-        raise FileError(f"{path} is not a compressed network of genlab")
+        raise CompressedFileError(f"{path} is not a compressed network of genlab")
     if content[start - 1 : start] != bytes([FORMAT]):
-        raise FileError(f"{path} has format {content[start - 1 : start].hex() or 'none'}, this version reads {FORMAT}")
+        raise CompressedFileError(
+            f"{path} has format {content[start - 1 : start].hex() or 'none'}, this version reads {FORMAT}"
+        )
     body = content[start + 32 :]
     if hashlib.sha256(body).digest() != content[start : start + 32]:
-        raise FileError(f"{path} is damaged: its checksum does not fit")
+        raise CompressedFileError(f"{path} is damaged: its checksum does not fit")
     try:
         return parse(body)
     except (ValueError, RecursionError) as error:  # JSON nested too deep
-        raise FileError(f"{path} is not as genlab writes it: {str(error)[:200]}") from None
+        raise CompressedFileError(f"{path} is not as genlab writes it: {str(error)[:200]}") from None
     except MemoryError:
-        raise FileError(f"{path} holds more than fits into memory") from None
+        raise CompressedFileError(f"{path} holds more than fits into memory") from None
 
 
 def parse(body: bytes) -> tuple[dict[str, Tensor], Any]:
-    """What follows the checksum of a file.
+    """Parses the part of a file after the checksum.
 
     Raises:
-        ValueError: a figure of the head does not fit the others, or the length of the file.
+        ValueError: a number in the head is inconsistent with others or with the length of the file.
     """
     size = int.from_bytes(body[:4], "big")
     payload = memoryview(body)[4 + size :]
@@ -132,7 +138,7 @@ def counts(values: Any) -> bool:
 
 
 def inflated(packed: bytes, most: int) -> bytes:
-    """What zlib made `packed` of, if it is at most `most` bytes long."""
+    """Decompresses `packed` (zlib) to at most `most` bytes."""
     try:
         unpacker = zlib.decompressobj()
         found = unpacker.decompress(packed, most)
@@ -143,7 +149,7 @@ def inflated(packed: bytes, most: int) -> bytes:
 
 
 def smallest(tensor: Tensor) -> tuple[str, list[bytes], Any]:
-    """The shortest way to write a tensor: its kind, its parts, and what the head must say of them."""
+    """The smallest encoding of a tensor: its name, its parts, and its parameters for the head."""
     ways = []
     for kind, (write, _) in WAYS.items():
         if (written := write(tensor)) is not None:
@@ -164,7 +170,7 @@ def read_plain(parts: list[bytes], more: Any, dtype: torch.dtype, n: int) -> Ten
 
 
 def write_table(tensor: Tensor) -> tuple[list[bytes], Any] | None:
-    """The values, and the Huffman-coded index of every element."""
+    """The distinct values, and the Huffman-coded index of every element."""
     if not tensor.is_floating_point() or not tensor.numel():
         return None
     values, index = np.unique(bits_of(tensor), return_inverse=True)
@@ -180,7 +186,7 @@ def read_table(parts: list[bytes], more: Any, dtype: torch.dtype, n: int) -> Ten
 
 
 def looked_up(parts: list[bytes], n: int) -> Any:
-    """n values, from a table, the lengths of the codes of its rows, and the coded rows."""
+    """n values, from a table, the code lengths of its rows, and the coded indices."""
     values = words(parts[0])
     need(len(values) == len(parts[1]) <= MOST, "a table has not as many values as codes")
     return values[huffman.decode(parts[2], list(parts[1]), n)]
@@ -193,7 +199,7 @@ def words(part: bytes) -> Any:
 
 
 def write_sparse(tensor: Tensor) -> tuple[list[bytes], Any] | None:
-    """The table and the Huffman-coded index of the values other than zero, and where they stand."""
+    """The table and Huffman-coded indices of the non-zero values, and their positions."""
     if not tensor.is_floating_point() or not (flat := bits_of(tensor)).any():
         return None
     values, index = np.unique(flat[flat != 0], return_inverse=True)
@@ -211,14 +217,14 @@ def read_sparse(parts: list[bytes], more: Any, dtype: torch.dtype, n: int) -> Te
 
 
 def spread(values: Any, where: Any, n: int) -> Tensor:
-    """n zeros, but `values` at the places `where`."""
+    """n zeros, with `values` at the positions `where`."""
     flat = np.zeros(n, dtype=np.uint32)
     flat[where] = values
     return torch.from_numpy(flat.view(np.float32))
 
 
 def write_spaced(tensor: Tensor) -> tuple[list[bytes], Any] | None:
-    """The values other than zero as they are, and where they stand."""
+    """The non-zero values, uncompressed, and their positions."""
     if not tensor.is_floating_point() or not (flat := bits_of(tensor)).any():
         return None
     parts, more = write_gaps(flat)
@@ -233,8 +239,8 @@ def read_spaced(parts: list[bytes], more: Any, dtype: torch.dtype, n: int) -> Te
 
 
 def write_gaps(flat: Any) -> tuple[list[bytes], Any]:
-    """Where `flat` is not zero: the Huffman-coded number of zeros before each such place, and of those at the end in
-    whole runs of GAP."""
+    """The positions of non-zero values: the Huffman-coded number of zeros before each, and trailing zeros in runs of
+    GAP."""
     (where,) = flat.nonzero()
     gaps = np.diff(where, prepend=-1) - 1
     ends = np.cumsum(gaps // GAP + 1)
@@ -245,23 +251,23 @@ def write_gaps(flat: Any) -> tuple[list[bytes], Any]:
 
 
 def read_gaps(parts: list[bytes], more: Any, n: int) -> Any:
-    """The places of n that are not zero, in order."""
+    """The sorted positions of non-zero values among n."""
     need(counts(more) and len(more) == 2 and more[0] == n, "the length of a tensor is not that of its shape")
     sizes = inflated(parts[0], GAP + 1)
     need(len(sizes) == GAP + 1, "there is not a code for every gap")
     gaps = huffman.decode(parts[1], list(sizes), more[1])
-    ends = np.cumsum(np.where(gaps == GAP, GAP, gaps + 1))  # a run without value ends on a zero
+    ends = np.cumsum(np.where(gaps == GAP, GAP, gaps + 1))  # a run of GAP has no value
     need(len(ends) == 0 or ends[-1] <= n, "gaps lead out of their tensor")
     return (ends - 1)[gaps != GAP]
 
 
 def bits_of(tensor: Tensor) -> Any:
-    """float32 as the integers of the same bits: -0.0 and NaN come back as they were."""
+    """float32 values as integers of the same bits, to preserve -0.0 and NaN."""
     return tensor.contiguous().flatten().numpy().view(np.uint32)
 
 
 def coded_with(symbols: Any, kinds: int) -> tuple[bytes, bytes]:
-    """The coded symbols, and the lengths of the codes, a byte each."""
+    """The Huffman-coded symbols, and the code lengths, one byte each."""
     sizes = huffman.lengths(np.bincount(symbols, minlength=kinds))
     return huffman.encode(symbols, sizes), bytes(sizes)
 

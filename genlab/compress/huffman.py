@@ -1,4 +1,4 @@
-"""Huffman codes in canonical form: symbols to bits and back, told by the lengths of the codes alone (Huffman 1952)."""
+"""Canonical Huffman codes (Huffman 1952), determined by the code lengths alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Symbols = NDArray[np.int64]
 
 
 def lengths(counts: Symbols) -> list[int]:
-    """How often each symbol occurs -> the length of its code in bits; 0 for those that do not occur."""
+    """Symbol counts -> code lengths in bits; 0 for symbols that do not occur."""
     heap: list[tuple[int, int, tuple[int, ...]]] = [(int(count), i, (i,)) for i, count in enumerate(counts) if count]
     found = [0] * len(counts)
     if len(heap) == 1:
@@ -26,7 +26,7 @@ def lengths(counts: Symbols) -> list[int]:
 
 
 def codes(sizes: list[int]) -> list[int]:
-    """The canonical code of every symbol: shorter codes first, and among equals in the order of the symbols."""
+    """The canonical code of every symbol: shorter codes first, codes of equal length in the order of the symbols."""
     found, code, last = [0] * len(sizes), 0, 0
     for size, symbol in sorted((size, symbol) for symbol, size in enumerate(sizes) if size):
         code <<= size - last
@@ -35,7 +35,7 @@ def codes(sizes: list[int]) -> list[int]:
 
 
 def encode(symbols: Symbols, sizes: list[int]) -> bytes:
-    """Symbols -> their codes one after the other, filled up to whole bytes."""
+    """The concatenated codes of the symbols, padded to bytes."""
     size, code = np.array(sizes)[symbols], np.array(codes(sizes))[symbols]
     ends = np.cumsum(size)
     bits = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=np.uint8)
@@ -49,11 +49,11 @@ def decode(coded: bytes, sizes: list[int], n: int) -> Symbols:
     """The first `n` symbols.
 
     Raises:
-        ValueError: `sizes` are those of no code, the bits end too early, or are no code.
+        ValueError: `sizes` are not those of a prefix code, or the bits end too early or are not codes.
     """
     longest = max(sizes, default=0)
     if sum(1 << (longest - size) for size in sizes if size) > 1 << longest:  # Kraft's inequality
-        raise ValueError("lengths that the words of no code have")
+        raise ValueError("lengths that no prefix code has")
     if n > 8 * len(coded):
         raise ValueError(f"{n} symbols were announced, {len(coded)} bytes cannot hold them")
     known = {(size, code): symbol for symbol, (size, code) in enumerate(zip(sizes, codes(sizes))) if size}
@@ -67,7 +67,7 @@ def decode(coded: bytes, sizes: list[int], n: int) -> Symbols:
             if len(found) == n:
                 break
         elif size >= longest:
-            raise ValueError("bits that are no code")
+            raise ValueError("bits that are not a code")
     if len(found) < n:
         raise ValueError(f"{n} symbols were announced, the bits hold {len(found)}")
     return np.array(found, dtype=np.int64)

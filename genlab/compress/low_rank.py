@@ -1,7 +1,7 @@
-"""Low rank: a layer of N inputs and M outputs as two with K units between, K (M + N) weights in place of M N.
+"""Low-rank factorisation: a layer of N inputs and M outputs becomes two of rank K, K (M + N) weights instead of M N.
 
-The best such pair in the squared error of the weights is the truncated singular value decomposition (Denton et al.
-2014, arXiv:1404.0736, section 3; Eckart & Young 1936): its error is the tail of the spectrum.
+The factors are the truncated singular value decomposition (Denton et al. 2014, arXiv:1404.0736, section 3), optimal in
+the squared error of the weights (Eckart & Young 1936).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from genlab.compress.layers import Layer
 
 
 def rank_for(values: Tensor, energy: float) -> int:
-    """The least rank that keeps a share `energy` in (0, 1] of the squared singular `values`, falling."""
+    """The smallest rank that keeps a share `energy` in (0, 1] of the squared singular `values`, in descending order."""
     if not 0 < energy <= 1:
         raise ValueError(f"energy is the share of the squared singular values that stays, in (0, 1], got {energy}")
     kept = values.square().cumsum(0) / values.square().sum()
@@ -25,9 +25,9 @@ def rank_for(values: Tensor, energy: float) -> int:
 
 @torch.no_grad()
 def factors(layer: Layer, rank: int) -> nn.Sequential:
-    """Two layers that do what the best approximation of `rank` of `layer` does.
+    """Two layers whose product is the best approximation of `layer` of this rank.
 
-    A convolution becomes one of `rank` filters and a 1x1 convolution.
+    A convolution becomes one with `rank` filters followed by a 1x1 convolution.
     """
     matrix = layer.weight.flatten(1)
     if not 1 <= rank <= min(matrix.shape):
@@ -58,10 +58,10 @@ def factors(layer: Layer, rank: int) -> nn.Sequential:
 
 
 def factorise(net: nn.Module, energy: float = 0.9, budget: float = 1.0) -> nn.Module:
-    """A copy of `net` in which every layer that gets smaller by it is two of lower rank: the least rank that keeps
-    `energy`, but at most (and at least one) as many as fit into the share `budget` in (0, 1] of its weights.
+    """A copy of `net` with every layer factorised that becomes smaller by it. The rank is the smallest that keeps the
+    share `energy` in (0, 1], limited so that the factors have at most the share `budget` in (0, 1] of the weights.
 
-    energy = 1: the budget alone decides; budget = 1: the energy alone.
+    energy = 1: only the budget counts; budget = 1: only the energy.
     """
     if not 0 < budget <= 1:
         raise ValueError(f"budget is the share of a layer's weights that may stay, in (0, 1], got {budget}")
@@ -74,11 +74,11 @@ def factorise(net: nn.Module, energy: float = 0.9, budget: float = 1.0) -> nn.Mo
         plain = isinstance(layer, nn.Linear) or layer.groups == 1
         return factors(layer, rank) if plain and rank * sum(matrix.shape) < matrix.numel() else layer
 
-    return rebuilt(net, change)
+    return replace_layers(net, change)
 
 
-def rebuilt(net: nn.Module, change: Callable[[Layer], nn.Module]) -> nn.Module:
-    """A copy of `net` with change(layer) in the place of every linear layer and convolution."""
+def replace_layers(net: nn.Module, change: Callable[[Layer], nn.Module]) -> nn.Module:
+    """A copy of `net` with every linear layer and convolution replaced by change(layer)."""
     net = copy.deepcopy(net)
     for module in list(net.modules()):
         for name, child in list(module.named_children()):

@@ -1,5 +1,5 @@
-"""Pruning single weights by magnitude, at once or in rounds; Han et al. 2015, arXiv:1506.02626. Lottery tickets: the
-weights that remain, taken back to where they began; Frankle & Carbin 2019, arXiv:1803.03635.
+"""Unstructured magnitude pruning, one-shot or iterative; Han et al. 2015, arXiv:1506.02626. Lottery tickets: the
+remaining weights rewound to their initial values; Frankle & Carbin 2019, arXiv:1803.03635.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from genlab.compress.layers import parametrisation, replace_weight, weighted
 
 
 class Mask(nn.Module):
-    """weight -> weight where `mask` is 1, else 0 (never -0, which a file would keep apart)."""
+    """weight -> weight where `mask` is 1, else 0 (never -0, which compresses worse)."""
 
     mask: Tensor
 
@@ -30,24 +30,24 @@ class Mask(nn.Module):
 
 
 def checked(sparsity: float) -> float:
-    """The share of weights to be zero, in [0, 1)."""
+    """Returns the sparsity if it is in [0, 1), else raises ValueError."""
     if not 0 <= sparsity < 1:
-        raise ValueError(f"sparsity is the share of weights that go, in [0, 1), got {sparsity}")
+        raise ValueError(f"sparsity is the share of zero weights, in [0, 1), got {sparsity}")
     return sparsity
 
 
 @torch.no_grad()
 def prune(net: nn.Module, sparsity: float | Mapping[str, float], scope: Literal["layer", "network"] = "layer") -> None:
-    """Sets the smallest weights of `net` to zero for good, in place; `sparsity` counts those that are zero already.
+    """Prunes the weights of `net` with the smallest magnitude, in place; already pruned ones count.
 
-    sparsity: a share in [0, 1), for all layers or by the name of the layer (others stay dense).
-    scope: whether weights compete within their layer or across the network.
+    sparsity: the share of zero weights in [0, 1), for all layers or by layer name (others stay dense).
+    scope: whether magnitudes are compared within each layer or across the network.
     """
     layers = dict(weighted(net))
     if isinstance(sparsity, Mapping):
         unknown = [name for name in sparsity if name not in layers]
         if unknown:
-            raise ValueError(f"no layer {unknown[0]!r} carries weights; those that do: {', '.join(layers)}")
+            raise ValueError(f"no layer {unknown[0]!r} with weights; there are {', '.join(layers)}")
         shares = {name: checked(share) for name, share in sparsity.items()}
     else:
         shares = dict.fromkeys(layers, checked(sparsity))
@@ -61,14 +61,14 @@ def prune(net: nn.Module, sparsity: float | Mapping[str, float], scope: Literal[
 
 
 def smallest(sizes: Tensor, share: float) -> Tensor:
-    """The largest of the `share` smallest of sizes (N,); -1 if that is none."""
+    """The quantile of sizes (N,) at `share`: the largest pruned value; -1 if nothing is pruned."""
     count = round(share * len(sizes))
     return sizes.kthvalue(count).values if count else sizes.new_tensor(-1.0)
 
 
 @torch.no_grad()
 def apply_masks(net: nn.Module, keep: Mapping[str, Tensor]) -> None:
-    """Puts masks on layers by name; a layer that has one gets the new one and keeps the values under it."""
+    """Applies masks to layers by name; an existing mask is replaced, and the values under it are kept."""
     for name, layer in weighted(net):
         if name in keep:
             old = parametrisation(layer)
@@ -79,19 +79,19 @@ def apply_masks(net: nn.Module, keep: Mapping[str, Tensor]) -> None:
 
 
 def masks(net: nn.Module) -> dict[str, Tensor]:
-    """Layer name -> its mask, 1 where a weight lives."""
+    """Layer name -> mask, 1 for weights that are kept."""
     found = {name: parametrisation(layer) for name, layer in weighted(net)}
     return {name: how.mask for name, how in found.items() if isinstance(how, Mask)}
 
 
 def weights(net: nn.Module) -> dict[str, Tensor]:
-    """A copy of all that `net` has learnt, by the names it has without parametrisations: to go back to."""
+    """A copy of the parameters of `net`, by their names without parametrisations, for `rewind`."""
     plain = lambda name: name.replace("parametrizations.", "").replace(".original", "")
     return {plain(name): p.detach().clone() for name, p in net.named_parameters()}
 
 
 @torch.no_grad()
 def rewind(net: nn.Module, start: Mapping[str, Tensor]) -> None:
-    """Takes every parameter back to `start` (of `weights`), in place; masks stay. That is a ticket of the lottery."""
+    """Resets every parameter to `start` (of `weights`), in place, and keeps the masks: a lottery ticket."""
     for name, p in net.named_parameters():
         p.copy_(start[name.replace("parametrizations.", "").replace(".original", "")])

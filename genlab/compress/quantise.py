@@ -1,7 +1,7 @@
-"""Weights of few values: shared ones found by k-means, evenly spaced ones, and two.
+"""Weight quantisation: weight sharing by k-means, uniform quantisation, binary weights.
 
-Every class is a parametrisation of one weight (see `layers`): its `forward` is differentiable, by the gradient of the
-shared value or straight through the rounding (Bengio et al. 2013, arXiv:1308.3432).
+Every class is a parametrisation of a weight (see `layers`). Gradients reach the shared values, or pass the rounding by
+the straight-through estimator (Bengio et al. 2013, arXiv:1308.3432).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from genlab.compress.layers import replace_weight, weighted
 
 
-class Shared(nn.Module):
-    """2^bits - 1 shared values and zero; Han et al. 2016 (Deep Compression), arXiv:1510.00149, section 3.
+class SharedWeights(nn.Module):
+    """Weight sharing: 2^bits - 1 shared values and zero; Deep Compression, Han et al. 2016, arXiv:1510.00149, sec. 3.
 
-    Centroids start evenly spaced over the range of the weights, which the paper found best, and are learnt: each gets
-    the sum of the gradients of its weights. Zeros stay zeros.
+    k-means starts from evenly spaced centroids, as in the paper; then the centroids are trained: each gets the sum of
+    the gradients of its weights. Zeros stay zero.
     """
 
     index: Tensor
@@ -30,7 +30,7 @@ class Shared(nn.Module):
         self.register_buffer("index", torch.empty(0, dtype=torch.int64))
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        """weight -> centroids (K,); remembers which weight takes which."""
+        """weight -> centroids (K,); stores the index of each weight's centroid."""
         values = weight.detach().flatten()[weight.flatten() != 0]
         k = min(2**self.bits - 1, len(values.unique()))
         self.index = torch.zeros(weight.shape, dtype=torch.int64, device=weight.device)
@@ -46,17 +46,17 @@ class Shared(nn.Module):
 
 
 def straight_through(exact: Tensor, rounded: Tensor) -> Tensor:
-    """`rounded`, with the gradient of `exact`."""
-    return rounded.detach() + (exact - exact.detach())  # the second is zero to the bit
+    """Straight-through estimator: the value of `rounded` with the gradient of `exact`."""
+    return rounded.detach() + (exact - exact.detach())  # the second term is exactly zero
 
 
-class Uniform(nn.Module):
-    """2^bits - 1 evenly spaced values around zero, as far as the layer's largest weight."""
+class UniformWeights(nn.Module):
+    """Symmetric uniform quantisation: 2^bits - 1 values from -max |w| to max |w|."""
 
     def __init__(self, bits: int):
         super().__init__()
         if not 2 <= bits <= 16:
-            raise ValueError(f"evenly spaced weights take from 2 to 16 bits, got {bits}")
+            raise ValueError(f"uniform quantisation takes from 2 to 16 bits, got {bits}")
         self.levels = 2 ** (bits - 1) - 1
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -64,12 +64,12 @@ class Uniform(nn.Module):
         return straight_through(weight, (weight / step).round() * step)
 
 
-class Binary(nn.Module):
-    """+h or -h; BinaryConnect, Courbariaux et al. 2015, arXiv:1511.00363, Algorithm 1, deterministic.
+class BinaryWeights(nn.Module):
+    """Binary weights +h or -h; BinaryConnect, Courbariaux et al. 2015, arXiv:1511.00363, Algorithm 1, deterministic.
 
-    Beyond h a weight gets no more gradient, which is the paper's clipping. Departure: h² = 2 / inputs, by which layers
-    of ReLUs keep their variance (He et al. 2015, arXiv:1502.01852, eq. 10); the paper's code takes Glorot's larger
-    scale and relies on batch normalisation, without which LeNet-5 does not learn so.
+    Weights beyond ±h get no gradient (the clipping of the paper). Departure: h² = 2 / inputs, which preserves the
+    variance in ReLU networks (He et al. 2015, arXiv:1502.01852, eq. 10); the paper's code uses the larger Glorot scale
+    with batch normalisation, without which LeNet-5 does not train.
     """
 
     def __init__(self, weight: Tensor):
@@ -83,21 +83,21 @@ class Binary(nn.Module):
 
 @torch.no_grad()
 def share(net: nn.Module, bits: int | dict[str, int]) -> None:
-    """Weight sharing in every layer of `net`, in place; bits for all, or by the name of the layer."""
+    """Applies weight sharing to `net`, in place; bits: for all layers or by layer name (others stay as they are)."""
     for name, layer in weighted(net):
         if isinstance(bits, int) or name in bits:
-            replace_weight(layer, Shared(bits if isinstance(bits, int) else bits[name]))
+            replace_weight(layer, SharedWeights(bits if isinstance(bits, int) else bits[name]))
 
 
 @torch.no_grad()
-def round_evenly(net: nn.Module, bits: int) -> None:
-    """Evenly spaced weights in every layer of `net`, in place."""
+def quantise_uniformly(net: nn.Module, bits: int) -> None:
+    """Applies uniform quantisation to every layer of `net`, in place."""
     for _, layer in weighted(net):
-        replace_weight(layer, Uniform(bits))
+        replace_weight(layer, UniformWeights(bits))
 
 
 @torch.no_grad()
 def binarise(net: nn.Module) -> None:
-    """Weights of two values in every layer of `net`, in place; to be done before training."""
+    """Makes the weights of every layer of `net` binary, in place; to be called before training."""
     for _, layer in weighted(net):
-        replace_weight(layer, Binary(layer.weight))
+        replace_weight(layer, BinaryWeights(layer.weight))

@@ -1,5 +1,5 @@
-"""Depthwise separable convolutions: a filter per input channel, then a 1x1 convolution; Howard et al. 2017
-(MobileNets), arXiv:1704.04861, section 3.1. Against the full convolution that is 1 / O + 1 / k² of the weights.
+"""Depthwise separable convolutions: a filter per input channel, then a 1x1 convolution; MobileNets, Howard et al. 2017,
+arXiv:1704.04861, section 3.1. They have 1 / O + 1 / k² of the weights of the full convolution.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from genlab.compress.layers import Layer
-from genlab.compress.low_rank import rebuilt
+from genlab.compress.low_rank import replace_layers
 
 
 @torch.no_grad()
 def separated(conv: nn.Conv2d) -> nn.Sequential:
-    """The nearest separable pair in squared error of the weights: per input channel, the best matrix of rank 1 of
-    (outputs, taps)."""
+    """The depthwise separable approximation of `conv` with the smallest squared error of the weights: per input
+    channel, the best rank-1 approximation of the matrix (outputs, taps)."""
     if conv.groups != 1:
         raise ValueError(f"only an ungrouped convolution can be separated, this one has {conv.groups} groups")
     i, o = conv.in_channels, conv.out_channels
@@ -30,10 +30,10 @@ def separated(conv: nn.Conv2d) -> nn.Sequential:
 
 
 def separate(net: nn.Module) -> nn.Module:
-    """A copy of `net` with all convolutions of more than one tap and input channel separated; to be trained further."""
+    """A copy of `net` with all convolutions larger than 1x1 made separable; to be fine-tuned."""
 
     def change(layer: Layer) -> nn.Module:
         fits = isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.in_channels > 1
         return separated(layer) if fits and layer.weight[0, 0].numel() > 1 else layer  # type: ignore[arg-type]
 
-    return rebuilt(net, change)
+    return replace_layers(net, change)

@@ -1,4 +1,4 @@
-"""What a network costs and how well it does, as one row of a table; the same columns for every way to make it small."""
+"""A table that compares compressed networks: size, speed and error."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import nn
 
 from genlab.compress import file
 from genlab.compress.count import macs, nonzeros, parameters, xz_bytes
-from genlab.compress.layers import hardened
+from genlab.compress.layers import plain_copy
 from genlab.core.timing import seconds
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
 
 
 def table(nets: Mapping[str, nn.Module], test: Images, folder: Path, repeats: int = 5) -> list[dict[str, Any]]:
-    """One row per network, the first being the dense parent: parameters, non-zeros, MACs (per image), bytes of the
-    file (written to `folder`), of the tensors under xz, latency at batch 1 and 256 against the parent's in the same
-    run, and clean error (%) on `test`."""
-    plain = {name: hardened(net).eval() for name, net in nets.items()}
+    """One row per network; the first is the dense reference. Columns: parameters, non-zeros, MACs per image, bytes of
+    the compressed file (written to `folder`) and of the tensors under xz, latency at batch 1 and 256 relative to the
+    reference, and error (%) on `test`."""
+    plain = {name: plain_copy(net).eval() for name, net in nets.items()}
     latency = {}
     for batch in (1, 256):
         x = test.x[:batch].repeat(-(-batch // len(test.x[:batch])), 1, 1, 1)[:batch]

@@ -1,1 +1,1 @@
-"""What everything else uses: ranges of options, files, names, plugins, memory, text from outside."""
+"""Shared helpers: ranges of options, safe files and locks, lookup by name, memory checks, safe text output."""

@@ -1,7 +1,7 @@
-"""How much memory a training step keeps for its backward passes, measured without computing or allocating anything.
+"""The activation memory of a training step, measured on torch's meta device without computing or allocating anything.
 
-The step runs on torch's meta device, where tensors have shapes and no values. Asked for one, a tensor says 1; what asks
-more often than ANSWERS, or does what meta tensors cannot, ends the step there. So the figure is a lower bound.
+Meta tensors have shapes but no values, so `.item()` returns 1. After MAX_READS such reads, or at an operation that meta
+tensors do not support, the step ends there; the result is therefore a lower bound.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from torch.utils._python_dispatch import TorchDispatchMode
 if TYPE_CHECKING:
     from genlab.training.method import Method
 
-ANSWERS = 100
+MAX_READS = 100
 
 
-def of_step(method: Method, shape: tuple[int, int, int], batch: int, *, pair: bool = False) -> int:
-    """Bytes that are held at once, at most, for the backward passes of a step of `method`, whose weights are on meta.
+def step_bytes(method: Method, shape: tuple[int, int, int], batch: int, *, pair: bool = False) -> int:
+    """The peak number of bytes that autograd saves in one step of `method`, whose weights are on the meta device.
 
-    shape: (C, H, W) of the images. pair: the stream gives two batches of images, not images and labels.
+    shape: (C, H, W) of the images. pair: the stream yields two batches of images instead of images and labels.
     """
-    kept = Kept([*method.parameters(), *method.buffers()])
+    kept = SavedBytes([*method.parameters(), *method.buffers()])
     with (
         torch.random.fork_rng(devices=[]),
         warnings.catch_warnings(),
         saved_tensors_hooks(kept.pack, lambda saved: saved.tensor),
         suppress(Exception),  # see above
-        Ones(),
+        ScalarsAreOne(),
     ):
         warnings.simplefilter("ignore")
-        method.train().step(Shapes(shape, batch, pair), Backward(method.optimizers()))  # type: ignore[arg-type]
+        method.train().step(MetaStream(shape, batch, pair), BackwardOnly(method.optimizers()))  # type: ignore[arg-type]
     return kept.most
 
 
-class Kept:
-    """Counts the bytes of the storages that autograd holds, but for those of `others`: `now`, and the `most` so far."""
+class SavedBytes:
+    """Counts the bytes of the storages that autograd saves, without those of `others`: `now`, and the peak `most`."""
 
     def __init__(self, others: Sequence[Tensor]) -> None:
         self.others = {storage(t) for t in others}
         self.held: Counter[int] = Counter()
         self.now = self.most = 0
 
-    def pack(self, tensor: Tensor) -> Saved:
-        return Saved(tensor, self)
+    def pack(self, tensor: Tensor) -> SavedTensor:
+        return SavedTensor(tensor, self)
 
 
-class Saved:
-    """A tensor that autograd holds; `kept` hears when it comes and when it goes."""
+class SavedTensor:
+    """A tensor saved by autograd; adds its size to `kept` when created and removes it when freed."""
 
-    def __init__(self, tensor: Tensor, kept: Kept) -> None:
+    def __init__(self, tensor: Tensor, kept: SavedBytes) -> None:
         self.tensor, self.kept, self.key = tensor, kept, storage(tensor)
         if self.key not in kept.others:
             kept.held[self.key] += 1
@@ -73,12 +73,12 @@ class Saved:
 
 
 def storage(tensor: Tensor) -> int:
-    """Tells whether two tensors share their memory."""
+    """An id of the tensor's storage: equal for tensors that share memory."""
     return tensor.untyped_storage()._cdata
 
 
-class Shapes:
-    """A stream of batches without values."""
+class MetaStream:
+    """A stream of batches on the meta device."""
 
     def __init__(self, shape: tuple[int, int, int], batch: int, pair: bool) -> None:
         self.shape, self.batch, self.pair, self.images = shape, batch, pair, 0
@@ -92,8 +92,8 @@ class Shapes:
         return x, torch.empty_like(x) if self.pair else torch.zeros(self.batch, dtype=torch.int64, device="meta")
 
 
-class Backward:
-    """Stands for an Update, which lets go of what was kept; nothing is learnt."""
+class BackwardOnly:
+    """Replaces Update: runs the backward pass, which frees the saved tensors, but no optimizer step."""
 
     progress = 0.0
 
@@ -105,8 +105,8 @@ class Backward:
         loss.float().backward(inputs=[*params, *leaves])
 
 
-class Ones(TorchDispatchMode):
-    """Within it, the value of a single number is 1, ANSWERS times."""
+class ScalarsAreOne(TorchDispatchMode):
+    """Within it, `.item()` returns 1, at most MAX_READS times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,6 +115,6 @@ class Ones(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
             self.asked += 1
-            if self.asked <= ANSWERS:
+            if self.asked <= MAX_READS:
                 return torch.ones((), dtype=args[0].dtype).item()
         return func(*args, **(kwargs or {}))

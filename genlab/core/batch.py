@@ -1,7 +1,7 @@
-"""Which batch sizes a method can learn from: said by the module that cannot do with every one, asked before training.
+"""The batch sizes that a method supports, checked before training.
 
-A module says so by an attribute `batch_sizes`, a range of images per process: batch normalisation of vectors needs two
-images, a pool of 50 takes at most 50, halves of a batch need an even number.
+A module with restrictions has an attribute `batch_sizes`, a range of images per process: batch normalisation of vectors
+needs two images, an image pool of 50 at most 50, a batch that is split in halves an even number.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def at_least(n: int, multiple: int = 1) -> range:
-    """The sizes from n on, which is a multiple of `multiple`, that are multiples of it."""
+    """The multiples of `multiple` from n on; n must be one."""
     return range(n, ANY.stop, multiple)
 
 
-def needing(module: M, n: int) -> M:
-    """`module` itself, which needs n images at least."""
+def with_min_batch(module: M, n: int) -> M:
+    """Returns `module`, marked as needing at least n images per batch."""
     module.batch_sizes = at_least(n)  # type: ignore[assignment]
     return module
 
 
 def batch_sizes(module: nn.Module) -> range:
-    """The sizes that suit `module` and everything within it; at most one of them has a multiple."""
+    """The batch sizes that `module` and all its submodules support; at most one of them may require a multiple."""
     found: list[range] = [getattr(part, "batch_sizes", ANY) for part in module.modules()]
     multiple = max(sizes.step for sizes in found)
     least = -(-max(sizes.start for sizes in found) // multiple) * multiple
@@ -34,10 +34,10 @@ def batch_sizes(module: nn.Module) -> range:
 
 
 def check_batch(method: nn.Module, batch: int, world: int = 1) -> None:
-    """Refuses a batch that, divided among `world` processes, does not suit `method`.
+    """Checks that `batch`, divided among `world` processes, is supported by `method`.
 
     Raises:
-        ValueError: it does not; the sentence names `--batch` and the sizes that do.
+        ValueError: it is not; names `--batch` and the supported sizes.
     """
     sizes = batch_sizes(method)
     if batch // world in sizes:

@@ -1,7 +1,7 @@
-"""Several processes that train one method: plain collectives of torch.distributed, no network wrappers.
+"""Data-parallel training with plain collectives of torch.distributed, without network wrappers.
 
-Under `torchrun` every process (rank) holds the whole method, sees its share of each batch, and averages gradients with
-one flat all-reduce. Without `torchrun` every function here is the identity, so that callers need no special case.
+Under `torchrun` every process (rank) holds the whole method, processes its share of each batch, and averages gradients
+with one flat all-reduce. Without `torchrun` every function here is the identity.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def world_size() -> int:
 
 
 def device() -> torch.device:
-    """Where this process works: on a GPU, which it shares if there are fewer than processes, else on the CPU."""
+    """The device of this process: a GPU (shared if there are fewer GPUs than processes), else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
@@ -33,7 +33,7 @@ def device() -> torch.device:
 
 @contextmanager
 def group() -> Iterator[torch.device]:
-    """Joins the processes that `torchrun` started, if it did; yields the device of this one."""
+    """Initialises the process group under `torchrun`; yields the device of this process."""
     here = device()
     if here.type == "cuda":
         torch.cuda.set_device(here)
@@ -60,14 +60,14 @@ def average(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Gives every rank the values that rank 0 holds, in place."""
+    """Copies the values of rank 0 to all ranks, in place."""
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor.detach(), src=0)
 
 
 def broadcast_object(value: Any) -> Any:
-    """What rank 0 passed, on every rank."""
+    """Returns the object of rank 0 on all ranks."""
     if world_size() == 1:
         return value
     box = [value]
@@ -76,7 +76,7 @@ def broadcast_object(value: Any) -> Any:
 
 
 def highest(value: int, device: torch.device) -> int:
-    """The largest of the ranks' values, on every rank."""
+    """The maximum over ranks, on all ranks."""
     if world_size() == 1:
         return int(value)
     box = torch.tensor(int(value), device=device)
@@ -86,7 +86,7 @@ def highest(value: int, device: torch.device) -> int:
 
 @contextmanager
 def first_rank_first() -> Iterator[None]:
-    """Rank 0 does the block before the others do it: what it writes to disk is there for them."""
+    """Rank 0 runs the block first, then the other ranks: they find the files it has written."""
     if world_size() > 1 and rank() > 0:
         dist.barrier()
     yield

@@ -1,4 +1,4 @@
-"""Files that someone or something may have changed: written whole, read only if regular, JSON held against a schema."""
+"""Safe file access: atomic writes, only regular files are read, JSON is validated against a schema."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from typing import Any
 from genlab.core.ranges import short, should_be
 from genlab.core.text import one_line
 
-MOST = 1 << 24  # bytes of a JSON text
-DEEPEST = 16  # levels within one
-LARGEST = 1e300  # number within one: it must fit a float
+MOST = 1 << 24  # bytes of a JSON file
+DEEPEST = 16  # nesting levels in it
+LARGEST = 1e300  # absolute value of a number in it: must fit a float
 
-Schema = Mapping[str, Any]  # field -> annotation, as the fields of a dataclass have them; `| None`: may be missing
+Schema = Mapping[str, Any]  # field -> type annotation; `| None`: the field may be missing
 
 
 class FileError(ValueError):
-    """A file is not what it should be; the message names it."""
+    """A file is damaged or of the wrong kind; the message names it."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Puts `content` at `path` all at once: a reader, or a restart after a kill, sees the old file or the new one."""
+    """Writes `content` to `path` atomically: readers see the old file or the new one, also after a crash."""
     write_in_turn({path: content})
 
 
 def write_in_turn(files: Mapping[Path, bytes]) -> None:
-    """As `write_atomically`, one after the other; nothing but a moment, and no work, lies between them."""
+    """Writes several files: all contents first go to temporary files, which are then renamed one after the other."""
     ready: dict[Path, Path] = {}
     try:
         for path, content in files.items():
             refuse_irregular(path)
             with naming(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_name(f".{threading.get_native_id()}-{len(ready)}.tmp")  # nobody else's
+                temporary = path.with_name(f".{threading.get_native_id()}-{len(ready)}.tmp")  # unique per thread
                 ready[path] = temporary
                 with open(temporary, "wb") as file:
                     file.write(content)
@@ -51,13 +51,13 @@ def write_in_turn(files: Mapping[Path, bytes]) -> None:
     except BaseException:
         for temporary in ready.values():
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)  # half of it is of no use, and the disk may be full
+                temporary.unlink(missing_ok=True)  # incomplete, and the disk may be full
         raise
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of the system name `path`: a full disk does not say of itself which file it could not take."""
+    """Adds `path` to an OSError raised in the block (a full disk does not name the file)."""
     try:
         yield
     except OSError as error:
@@ -65,15 +65,15 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Temporary files in `folder`, which a kill left there if nobody writes now."""
+    """Temporary files in `folder` that a killed process has left."""
     return [path for path in folder.glob(".*.tmp") if re.fullmatch(r"\.\d+-\d+\.tmp", path.name)]
 
 
 def write_all(files: Mapping[Path, Callable[[Path], object]]) -> None:
-    """Calls every `write(path)`, whatever becomes of the others, and prints the paths of what was written.
+    """Calls `write(path)` for every file, even if others fail, and prints the paths of the written files.
 
     Raises:
-        OSError: some could not be written; it names them, and why the first could not.
+        OSError: some could not be written; names them, and the reason of the first.
     """
     failed: dict[Path, Exception] = {}
     for path, write in files.items():
@@ -88,16 +88,16 @@ def write_all(files: Mapping[Path, Callable[[Path], object]]) -> None:
 
 
 def refuse_irregular(path: Path) -> None:
-    """Raises FileError if there is a folder, or a pipe or device, which might never end, at `path`."""
+    """Raises FileError if `path` is a folder, pipe or device (reading these may never end)."""
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise FileError(f"{path} is not a regular file")
 
 
 def read(path: Path, most: int | None = None) -> bytes:
-    """The content of a regular file of at most so many bytes.
+    """The content of a regular file of at most `most` bytes; none: of any size.
 
     Raises:
-        FileError: it is something else, or larger.
+        FileError: it is not a regular file, or larger.
         OSError: it cannot be read.
     """
     refuse_irregular(path)
@@ -109,16 +109,16 @@ def read(path: Path, most: int | None = None) -> bytes:
 
 
 def read_json(path: Path, schema: Schema) -> dict[str, Any]:
-    """The JSON object in a file, held against `schema`; other fields may be there too.
+    """The JSON object in a file, validated against `schema`; additional fields are allowed.
 
     Raises:
-        FileError: with the file's name and the field's.
+        FileError: it is not valid; names the file and the field.
     """
     return parse(read(path, MOST), str(path), schema)
 
 
 def parse(content: bytes, where: str, schema: Schema) -> dict[str, Any]:
-    """The JSON object that `content` is; `where` begins the sentence of a FileError."""
+    """The JSON object in `content`, validated against `schema`; `where` begins the message of a FileError."""
     try:
         tree = json.loads(content.decode())
     except RecursionError:
@@ -131,7 +131,7 @@ def parse(content: bytes, where: str, schema: Schema) -> dict[str, Any]:
 
 
 def mismatch(tree: Any, schema: Schema) -> str:
-    """What keeps `tree` from being an object with the fields of `schema`, after its name; empty if nothing does."""
+    """Why `tree` is not an object with the fields of `schema`, to follow its name in a sentence; empty if it is."""
     if not isinstance(tree, dict):
         return f"must hold an object, got {short(tree)}"
     for name, hint in schema.items():
@@ -141,7 +141,7 @@ def mismatch(tree: Any, schema: Schema) -> str:
 
 
 def _wild(value: Any, levels: int) -> str:
-    """Is there a level or a number in `value` that later work could not bear?"""
+    """The fault of a value that is nested more than `levels` deep or has a number above LARGEST; empty if none."""
     if isinstance(value, int) and abs(value) > LARGEST:
         return f"holds a number of more than {len(str(int(LARGEST))) - 1} digits"
     inner: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

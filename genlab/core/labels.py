@@ -1,4 +1,4 @@
-"""The labels that a caller asks for, checked where they enter; what a training step draws itself needs no check."""
+"""Validates labels passed by a caller; labels that a training step draws itself need no check."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Labels = Tensor | Sequence[int]  # (n,) whole numbers
 
 
 def check_classes(classes: int, who: str) -> None:
-    """Refuses data of fewer than two classes for `who`.
+    """Checks that the data have at least two classes, which `who` needs.
 
     Raises:
-        ValueError: there are fewer; it names --data.
+        ValueError: there are fewer; names --data.
     """
     if classes < 2:
         raise ValueError(f"{who} needs at least 2 classes, as in --data digits or a folder of folders, got {classes}")
 
 
-def asked(labels: Labels, n: int, classes: int, device: torch.device, what: str = "labels") -> Tensor:
-    """`labels` as int64 (n,) on `device`, if they are whole numbers (n,) that index so many classes.
+def check_labels(labels: Labels, n: int, classes: int, device: torch.device, what: str = "labels") -> Tensor:
+    """`labels` as int64 (n,) on `device`.
 
     Raises:
-        ValueError: they are not; the sentence calls them `what`.
+        ValueError: they are not integers (n,) from 0 to classes - 1; the message calls them `what`.
     """
     found = _tensor(labels)
     if found is None or found.shape != (n,) or found.is_floating_point() or found.dtype == torch.bool:
@@ -40,7 +40,7 @@ def asked(labels: Labels, n: int, classes: int, device: torch.device, what: str 
 
 
 def _tensor(values: Any) -> Tensor | None:
-    """`values` as a tensor; None if they are none, as text, numbers beyond 64 bits and rows of different lengths."""
+    """`values` as a tensor; None if impossible (strings, integers beyond 64 bits, rows of different lengths)."""
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):

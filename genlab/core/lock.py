@@ -1,4 +1,4 @@
-"""A folder that one thread at a time may write to; the system lets go of it when its process ends, however it ends."""
+"""An exclusive lock on a folder, per thread; the system releases it when the process ends, also when it crashes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_held: set[tuple[int, int, int, int]] = set()  # by threads of this process; a forked one has another number
+_held: set[tuple[int, int, int, int]] = set()  # (pid, thread, device, inode); pid: forks inherit it
 
 
 class Locked(ValueError):
-    """Another process holds the folder."""
+    """Another process holds the lock."""
 
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Makes `folder` if need be and holds it until the block ends; blocks of one thread may lie within one another.
+    """Creates `folder` if necessary and locks it within the block; reentrant for one thread.
 
     Args:
-        wait: for the process that holds it, instead of raising Locked.
+        wait: wait for the lock instead of raising Locked.
+
+    Raises:
+        Locked: another process holds the lock.
+        ValueError: `folder` exists and is not a folder.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} exists and is not a folder")

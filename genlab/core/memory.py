@@ -1,7 +1,7 @@
-"""Refuses what cannot fit into memory before any of it is allocated, naming the options to make smaller.
+"""Checks memory requirements before anything is allocated; errors name the options to reduce.
 
-The estimates are lower bounds: what a training holds beside these numbers depends on the algorithm. What passes here
-and still does not fit ends in one sentence, too (`genlab.cli.main.guarded`).
+The estimates are lower bounds. Whatever passes here and still runs out of memory ends in one sentence, too
+(`genlab.cli.main.guarded`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from genlab.core import distributed
-from genlab.core.activations import of_step
+from genlab.core.activations import step_bytes
 from genlab.core.batch import check_batch
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ FLOAT = 4  # bytes
 
 
 def require(need: int, what: str, make_smaller: str, device: torch.device | str = "cpu") -> None:
-    """Refuses `need` bytes for `what` on `device` if less is free there.
+    """Checks that `need` bytes for `what` are free on `device`.
 
     Raises:
-        ValueError: naming the need, what there is, and the options `make_smaller`.
+        ValueError: they are not; names both amounts and the options `make_smaller`.
     """
     free = available(torch.device(device))
     if free is not None and need > free:
@@ -42,7 +42,7 @@ def require(need: int, what: str, make_smaller: str, device: torch.device | str 
 def available(device: torch.device) -> int | None:
     """Bytes that this process can still allocate on `device`; None: unknown.
 
-    On the CPU also under the limit of `ulimit -v`; on a GPU with what torch keeps in reserve.
+    On the CPU it respects `ulimit -v`; on a GPU it includes memory that torch has reserved and not allocated.
     """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -75,40 +75,43 @@ def check_training(
     device: torch.device,
     pair: bool = False,
 ) -> None:
-    """Refuses what `config` refuses for these images and batches, and what does not fit into the memory of `device`.
+    """Checks that `config` can be built for these images and batches, and trained in the memory of `device`.
 
-    Counted are the weights with their gradients, two moments and average, a batch, and what a step keeps for its
-    backward passes; nothing is allocated. pair: the data are two sets of images.
+    Counts weights, gradients, two Adam moments, EMA, a batch, and the activations of a step; allocates nothing.
+
+    pair: the data are two sets of images.
 
     Raises:
-        ValueError: naming the options to change.
+        ValueError: names the options to change.
     """
     batch = 2 * options.batch * prod(shape) * FLOAT
     require(batch, f"a batch of {options.batch:,} images {shape}", "--batch", device)
-    method = on_meta(config, shape, classes)
+    method = build_on_meta(config, shape, classes)
     if method is not None:
         check_batch(method, options.batch, distributed.world_size())
-        need = of_training(method, options)
+        need = training_bytes(method, options)
         weights = f"training {sum(map(Tensor.numel, method.parameters())):,} weights"
-        require(need, weights, larger(config), device)
-        if distributed.world_size() == 1 and doubtful(method, shape, options.batch, device):
-            need += of_step(method, shape, options.batch, pair=pair) // (2 if options.precision == "bfloat16" else 1)
-            require(need, f"{weights} on batches of {options.batch:,}", f"--batch or {larger(config)}", device)
+        require(need, weights, enlarged_options(config), device)
+        if distributed.world_size() == 1 and may_not_fit(method, shape, options.batch, device):
+            need += step_bytes(method, shape, options.batch, pair=pair) // (2 if options.precision == "bfloat16" else 1)
+            require(
+                need, f"{weights} on batches of {options.batch:,}", f"--batch or {enlarged_options(config)}", device
+            )
 
 
-def doubtful(method: Method, shape: tuple[int, int, int], batch: int, device: torch.device) -> bool:
-    """Whether a step of `method` might not fit, by a rough bound from above, and is worth measuring: every
-    layer keeps as many channels as it has weights' rows, at every place of the image, ten times over."""
+def may_not_fit(method: Method, shape: tuple[int, int, int], batch: int, device: torch.device) -> bool:
+    """Whether a rough upper bound of the activations exceeds the free memory, so that they must be measured: ten
+    full-resolution maps per output channel of every layer."""
     rows = sum(len(p) for p in method.parameters() if p.ndim)
     free = available(device)
     return free is not None and 10 * batch * prod(shape[1:]) * rows * FLOAT > free
 
 
-def on_meta(config: Config, shape: tuple[int, int, int], classes: int) -> Method | None:
-    """The method with the shapes of its weights, but without their values; None if it cannot be made without them.
+def build_on_meta(config: Config, shape: tuple[int, int, int], classes: int) -> Method | None:
+    """The method with its weights on the meta device; None if it cannot be built there.
 
     Raises:
-        ValueError: whatever `config.build` refuses.
+        ValueError: raised by `config.build`.
     """
     try:
         with torch.device("meta"), warnings.catch_warnings():
@@ -120,16 +123,16 @@ def on_meta(config: Config, shape: tuple[int, int, int], classes: int) -> Method
         return None
 
 
-def of_training(method: Method, options: TrainOptions) -> int:
-    """Bytes of the weights and buffers, of gradients and two moments of those that learn, and of an average."""
+def training_bytes(method: Method, options: TrainOptions) -> int:
+    """Bytes of weights and buffers, of gradients and two moments of the trainable ones, and of the EMA."""
     size = lambda tensors: sum(t.numel() * t.element_size() for t in tensors)
     weights = size(method.parameters()) + size(method.buffers())
     learnt = size(p for p in method.parameters() if p.requires_grad)
     return weights + 3 * learnt + (weights if options.half_life is not None else 0)
 
 
-def larger(config: Config) -> str:
-    """Names the options that are whole numbers above their defaults; without any, `--width` if there is one."""
+def enlarged_options(config: Config) -> str:
+    """Names the integer options that are above their defaults; if there are none, `--width`."""
     names = []
     for field in fields(config):
         value, usual = getattr(config, field.name), field.default

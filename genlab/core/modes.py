@@ -1,4 +1,4 @@
-"""Networks in eval mode for a while, and then as they were."""
+"""A context manager for eval mode."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from torch import nn
 
 @contextmanager
 def evaluating(*maps: object) -> Iterator[None]:
-    """Those of `maps` that are networks are in eval mode meanwhile, with all their parts."""
+    """Puts the modules among `maps` into eval mode and restores the modes of all submodules afterwards."""
     modules = [part for m in maps if isinstance(m, nn.Module) for part in m.modules()]
-    modes = [(part, part.training) for part in modules if hasattr(part, "training")]  # a frozen script has no mode
+    modes = [
+        (part, part.training) for part in modules if hasattr(part, "training")
+    ]  # a frozen ScriptModule has no mode
     try:
         for part, _ in modes:
-            part.training = False  # not .eval(): a network may override it, and then nobody knows how to undo it
+            part.training = False  # not .eval(): a network may override it in a way that cannot be undone
         yield
     finally:
         for part, mode in modes:

@@ -1,4 +1,4 @@
-"""Where results go: looked at before any work is done, and cleared of what a failure leaves there."""
+"""Output paths: checked before any work is done, and cleaned up after a failure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def check_folder(path: Path) -> None:
-    """Refuses a folder that cannot be made, or written into.
+    """Checks that a folder can be created and written to.
 
     Raises:
-        ValueError: naming the path and what is in the way.
+        ValueError: it cannot; names the path and the reason.
     """
     if path == Path():
         raise ValueError("--out must name a folder, got '' or '.', which is the working folder itself")
@@ -25,10 +25,10 @@ def check_folder(path: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Refuses a file that cannot be written.
+    """Checks that a file can be written.
 
     Raises:
-        ValueError: naming the path and what is in the way.
+        ValueError: it cannot; names the path and the reason.
     """
     with _naming(path):
         if path.is_dir():
@@ -47,21 +47,21 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _try(path: Path) -> None:
-    """Makes a folder, and removes it, where `path` would go: permissions alone do not tell of /proc or a full disk."""
+    """Creates and removes a temporary folder at `path`: permission bits do not cover /proc or full disks."""
     nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if nearest != path and not nearest.is_dir():
-        raise ValueError(f"--out {path} cannot be made: {nearest} is not a folder")
+        raise ValueError(f"--out {path} cannot be created: {nearest} is not a folder")
     folder = nearest if nearest.is_dir() else nearest.parent
     try:
         os.rmdir(tempfile.mkdtemp(dir=folder))
     except OSError as error:
-        raise ValueError(f"--out {path} cannot be written: {folder} takes no files ({error.strerror})") from None
+        raise ValueError(f"--out {path} cannot be written: {folder} is not writable ({error.strerror})") from None
 
 
 @contextmanager
 def removed_on_failure(folder: Path, worth: Callable[[Path, Exception], bool]) -> Iterator[None]:
-    """What the block makes at `folder`, with the folders around it, is removed if it ends in an error, unless that
-    leaves something of `worth` there; a folder that was there before stays as it is."""
+    """If the block raises, removes `folder` and the parents that it created, unless `worth(folder, error)` is true
+    (there is something to keep). A folder that existed before is left as it is."""
     made = [path for path in (folder.absolute(), *folder.absolute().parents) if not path.exists()]
     try:
         yield

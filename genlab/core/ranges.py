@@ -1,8 +1,8 @@
-"""What the options of a dataclass may be, said where they are declared: `width: Annotated[int, Range(1, 4096)] = 64`.
+"""Allowed ranges of options, declared as annotations: `width: Annotated[int, Range(1, 4096)] = 64`.
 
-`check` holds every value against its annotation, `checked` the arguments of a function. Configs, attacks, defences and
-the command line all use them, so a value is refused in the same words wherever it comes from. What several options say
-together is checked by the method `check_relations` of their class, if it has one; it raises a ValueError.
+`check` validates the fields of a dataclass, `checked` the arguments of a function. Configs, attacks, defences and the
+command line all use them, so error messages are the same everywhere. Constraints between several options are checked by
+the method `check_relations` of their class, if it has one; it raises a ValueError.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`, both included unless `above` leaves out `low` or `below` leaves out `high`.
+    """The numbers from `low` to `high`; `above` excludes `low`, `below` excludes `high`.
 
-    odd: only odd ones.
+    odd: odd numbers only.
     """
 
     low: float = -math.inf
@@ -48,21 +48,21 @@ class Range:
         return f"odd, {limits}" if self.odd else limits
 
     def described(self, value: object) -> str:
-        """What a value should be that is not `value`."""
+        """The allowed values, for the error message about `value`."""
         return str(self)
 
 
 @dataclass(frozen=True)
-class Pixels(Range):
-    """A size in pixels, which are in [0, 1]: who counts in steps of 1/255 is told."""
+class PixelRange(Range):
+    """A size in units of pixel values in [0, 1]; the message suggests value/255 for larger values."""
 
     def described(self, value: object) -> str:
         number = isinstance(value, int | float) and 1 < value <= 255
         return f"{self} (pixels are in [0, 1]; did you mean {value:g}/255?)" if number else str(self)
 
 
-class NotEmpty:
-    """At least one of them."""
+class AtLeastOne:
+    """At least one element."""
 
     def __contains__(self, values: tuple[Any, ...] | list[Any]) -> bool:
         return len(values) > 0
@@ -78,13 +78,13 @@ def _plain(bound: float) -> str:
     return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
 
 
-Count = Annotated[int, Range(1, 10**12)]  # of images, pixels, queries: what only time limits
-Length = Annotated[int, Range(1, 10**10)]  # of a training, in images: days at the fastest rate measured, 10**5 a second
+Count = Annotated[int, Range(1, 10**12)]  # of images, pixels, queries
+Length = Annotated[int, Range(1, 10**10)]  # of training, in images
 Steps = Annotated[int, Range(1, 10**6)]  # of a loop within one step or one attack
-Width = Annotated[int, Range(1, 2**16)]  # of a layer: channels, units, dimensions of a code
+Width = Annotated[int, Range(1, 2**16)]  # channels or units of a layer, dimensions of a code
 Layers = Annotated[int, Range(1, 1000)]
-Halvings = Annotated[int, Range(0, 12)]  # of an image's sides
-Units = Annotated[int, Range(0, 2**16)]  # of a layer that 0 leaves out
+Halvings = Annotated[int, Range(0, 12)]  # downsamplings of an image by 2
+Units = Annotated[int, Range(0, 2**16)]  # of an optional layer; 0: no such layer
 Side = Annotated[int, Range(1, 2**13)]  # of an image or a part of it, in pixels
 Repeats = Annotated[int, Range(1, 1000)]  # of a whole training or measurement
 Threads = Annotated[int, Range(1, 1024)]
@@ -92,17 +92,17 @@ Seed = Annotated[int, Range(0, 2**63 - 1)]
 Positive = Annotated[float, Range(0, 1e9, above=True)]
 Weight = Annotated[float, Range(0, 1e9)]  # of a term of a loss
 Share = Annotated[float, Range(0, 1)]
-Fraction = Annotated[float, Range(0, 1, below=True)]  # a share that is never all
-Eps = Annotated[float, Pixels(0, 1)]  # L-infinity size of a perturbation, in pixels of [0, 1]
+Fraction = Annotated[float, Range(0, 1, below=True)]  # less than 1
+Eps = Annotated[float, PixelRange(0, 1)]  # L-infinity norm of a perturbation, pixels in [0, 1]
 LearningRate = Annotated[float, Range(0, 1e4, above=True)]
 
 
 T = TypeVar("T")
-Some = Annotated[tuple[T, ...], NotEmpty()]  # Some[Share]: one or more
+NonEmpty = Annotated[tuple[T, ...], AtLeastOne()]  # NonEmpty[Share]: one or more
 
 
 class OutOfRange(ValueError):
-    """An option has a value that it may not have; `option` is its name, the text goes on behind it."""
+    """An option has an invalid value; `option` is its name, `text` the rest of the message."""
 
     def __init__(self, option: str, text: str):
         super().__init__(f"{option} {text}")
@@ -114,7 +114,7 @@ _deferred = False
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within it `check` lets everything pass: for who gathers values first and checks all of them afterwards."""
+    """Disables `check` within the block, for callers that collect all values first and check them afterwards."""
     global _deferred
     _deferred = True
     try:
@@ -124,11 +124,11 @@ def deferred() -> Iterator[None]:
 
 
 def check(options: Any) -> None:
-    """Holds every field of the dataclass instance `options`, and of dataclasses within it, against its annotation.
+    """Validates every field of the dataclass instance `options`, and of nested dataclasses, against its annotation.
 
     Raises:
         OutOfRange: a value is not of the annotated type, not in its Range, or NaN or infinite.
-        ValueError: the values are allowed each, but not together.
+        ValueError: `check_relations` found an invalid combination.
     """
     if _deferred:
         return
@@ -142,10 +142,7 @@ def check(options: Any) -> None:
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, whose arguments are held against their annotations at every call; it raises OutOfRange as `check`.
-
-    For constructors that are none of a dataclass, and for functions with options of their own.
-    """
+    """Decorator that validates the arguments of a function at every call; it then raises OutOfRange as `check`."""
     taken = signature(function)
 
     @wraps(function)
@@ -166,7 +163,7 @@ def _hold(name: str, value: Any, hint: Any) -> None:
 
 
 def short(value: Any) -> str:
-    """`value` as Python writes it, if that is not too long for a sentence."""
+    """repr(value), truncated for use in a message."""
     if isinstance(value, int) and abs(value) >= 10**30:
         return "a number of more than 30 digits"
     return text if len(text := repr(value).replace("\n", " ")) <= 200 else text[:200] + " ..."
@@ -178,11 +175,11 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def should_be(value: Any, hint: Any) -> str:
-    """What `value` should be by `hint`; empty if it is, or if the annotation says nothing that can be checked."""
+    """What `value` should be according to the annotation `hint`; empty if it is valid, or cannot be checked."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         wrong = should_be(value, parts[0])
-        allowed = next((part for part in parts[1:] if isinstance(part, Range | NotEmpty)), None)
+        allowed = next((part for part in parts[1:] if isinstance(part, Range | AtLeastOne)), None)
         if allowed is None or (not wrong and value in allowed):
             return wrong
         return f"{wrong}, {allowed}" if wrong else allowed.described(value)

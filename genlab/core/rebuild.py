@@ -1,4 +1,4 @@
-"""A dataclass from what JSON kept of it: lists become tuples again, text a path, and every field is checked."""
+"""Restores a dataclass from JSON values: lists become tuples, strings paths, and every field is validated."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ T = TypeVar("T")
 
 
 def rebuild(kind: type[T], values: Any, where: str) -> T:
-    """`kind` with the fields `values`, which may be anything.
+    """An instance of dataclass `kind` with the fields `values`, untrusted JSON values.
 
     Raises:
-        FileError: a field is unknown, missing, or has a value that it may not have; the message begins with `where`.
+        FileError: a field is unknown, missing or invalid; the message begins with `where`.
     """
     if not isinstance(values, dict):
         raise FileError(f"{where} must be an object, got {short(values)}")
     names, hints = [field.name for field in fields(cast(Any, kind)) if field.init], get_type_hints(kind)
     for name in [*values, *names]:
         if name not in names or name not in values:
-            raise FileError(f"{where}: {name!r} is {'no option here' if name in values else 'missing'}")
+            raise FileError(f"{where}: {name!r} is {'not an option here' if name in values else 'missing'}")
     found = {name: _restored(values[name], hints[name], f"{where}.{name}") for name in names}
     for name, hint in get_type_hints(kind, include_extras=True).items():
         if name in found and (fault := should_be(found[name], hint)):

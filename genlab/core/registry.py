@@ -1,4 +1,4 @@
-"""Things by name: import paths, and what to say when a name is not known. Imports nothing heavy."""
+"""Lookup by name: import paths, and error messages with suggestions. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def resolve(path: str) -> Any:
     return attrgetter(name)(import_module(module))
 
 
-def held(path: str) -> Any:
-    """What "package.module:name" is in this process, without importing or calling anything; None if it is not here."""
+def find_imported(path: str) -> Any:
+    """The object "package.module:name" if its module is already imported, else None; imports and calls nothing."""
     module, _, names = path.partition(":")
     found: Any = sys.modules.get(module)
     for name in names.split("."):
@@ -26,21 +26,25 @@ def held(path: str) -> Any:
 
 
 def unknown(name: str, known: Iterable[str], what: str) -> str:
-    """The sentence for a name that is none of `known`, with the nearest of them."""
+    """The error message for a name that is not in `known`, with the closest match."""
     near = get_close_matches(name, known := list(known), 1)
     hint = f": did you mean {near[0]!r}?" if near else ";"
     return f"unknown {what} {name!r}{hint} known: {', '.join(known)}"
 
 
 def choose(name: str, known: Iterable[str], what: str) -> str:
-    """`name` if it is one of `known`, else a ValueError that suggests the nearest."""
+    """Returns `name` if it is in `known`.
+
+    Raises:
+        ValueError: it is not; suggests the closest match.
+    """
     if name not in (known := list(known)):
         raise ValueError(unknown(name, known, what))
     return name
 
 
-def lazily(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` (PEP 562) of a package whose public names load on first use; `home`: name -> its submodule."""
+def lazy_attributes(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
+    """A module `__getattr__` (PEP 562) that imports public names on first use; `home`: name -> submodule."""
 
     def load(name: str) -> Any:
         if name not in home:

@@ -1,7 +1,7 @@
-"""Text from outside (names of files, options, classes) made safe to show: the one place where it is escaped.
+"""Escapes untrusted text (names of files, options, classes) for terminal and HTML.
 
-A terminal would obey control characters, rich would take brackets for markup, HTML would take them for tags, and no
-encoding has bytes for lone surrogates, which is how Python keeps a file name that is not UTF-8.
+A terminal interprets control characters, rich brackets as markup, HTML `<` as tags; lone surrogates, by which Python
+represents file names that are not UTF-8, cannot be encoded.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 import rich.console
 from rich.text import Text
 
-# C0 and C1 controls (without the newline), what ends a line or turns the direction of writing, lone surrogates
+# C0 and C1 controls (without the newline), line and paragraph separators, bidirectional controls, lone surrogates
 _STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: object) -> str:
-    """`text` with what is no character, or would steer a terminal, as an escape: a byte 0xff of a path as \\xff."""
+    """`text` with control characters and lone surrogates escaped: a byte 0xff of a path as \\xff."""
     return _STEERING.sub(_escaped, str(text))
 
 
 def one_line(text: object, most: int = 5000) -> str:
-    """`printable`, without line breaks, and cut where it is long."""
+    """`printable` on one line, truncated to `most` characters."""
     line = " ".join(printable(text).split("\n"))
     return line if len(line) <= most else line[:most] + " ..."
 
 
 def escaped(text: object) -> str:
-    """`printable` for HTML, also within attributes."""
+    """`printable`, escaped for HTML text and attributes."""
     return html.escape(printable(text))
 
 
@@ -43,7 +43,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 class Console(rich.console.Console):
-    """The terminal; shows text, also within tables, as it is: nothing in it is markup, or steers the terminal."""
+    """A rich console that prints text literally, also within tables: no markup, no control characters."""
 
     def __init__(self, **how: Any):
         super().__init__(markup=False, emoji=False, **how)
@@ -52,12 +52,12 @@ class Console(rich.console.Console):
         return super().render_str(printable(text), **how)
 
     def on_broken_pipe(self) -> None:
-        raise  # the error itself, as `print` would, where rich would exit
+        raise  # BrokenPipeError, as `print` does; rich would exit
 
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Warnings are shown as one sentence each, without the line of code that they come from."""
+    """Shows warnings as one sentence each, without source code."""
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"genlab: warning: {one_line(message)}\n"
     try:

@@ -1,4 +1,4 @@
-"""How long several ways to do the same work take, measured in turn in one run."""
+"""Measures the run time of several functions, interleaved."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 
 
 def seconds(works: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
-    """`repeats` rounds, each with the seconds of every work, after one round that warms up.
+    """`repeats` rounds, each with the seconds of every function, after one warm-up round.
 
-    Processor time, which other processes do not change; where there is a GPU, wall time until it is done.
+    Without a GPU, processor time (not affected by other processes); with one, synchronised wall time.
 
     Raises:
         ValueError: fewer than one repeat.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
-    timer = finished if torch.cuda.is_available() else time.process_time
+    timer = synchronised_time if torch.cuda.is_available() else time.process_time
     return [[timeit(work, timer=timer, number=1) for work in works] for _ in range(repeats + 1)][1:]
 
 
-def finished() -> float:
-    """The time by the clock, once the GPU has done all that it was asked."""
+def synchronised_time() -> float:
+    """Wall time, after the GPU has finished its queued work."""
     torch.cuda.synchronize()
     return time.perf_counter()

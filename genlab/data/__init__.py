@@ -1,13 +1,13 @@
-"""Image sets and the stream that feeds them to training: x is float32 in [0, 1], (N, C, H, W), channels last.
+"""Data sets and the stream of training batches: x is float32 in [0, 1], (N, C, H, W), channels last.
 
-Names load on first use, so that importing this package (for `genlab list`, say) does not import torch.
+Names load on first use: importing this package does not import torch.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genlab.core.registry import lazily
+from genlab.core.registry import lazy_attributes
 
 if TYPE_CHECKING:
     from genlab.data.augment import Augment
@@ -30,4 +30,4 @@ _HOME = {
 }
 __all__ = ["SOURCES", "Augment", "DataError", "Folder", "Images", "Pair", "Stream", "batches", "load"]
 
-__getattr__ = lazily(__name__, _HOME)
+__getattr__ = lazy_attributes(__name__, _HOME)

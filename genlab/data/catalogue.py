@@ -1,10 +1,10 @@
-"""What data there is, in words. Imports nothing heavy."""
+"""The list of data sets with descriptions. Imports nothing heavy."""
 
 from __future__ import annotations
 
 
 class DataError(ValueError):
-    """Data that cannot be had: its one sentence says what was asked for and what would help."""
+    """A data set cannot be loaded; the message says which and what to do."""
 
 
 SOURCES: dict[str, str] = {
@@ -16,14 +16,14 @@ SOURCES: dict[str, str] = {
     "fashion": "70,000 pieces of clothing (Fashion-MNIST), 28x28 grey",
     "cifar10": "60,000 photographs of ten classes, 32x32 colour",
     "folder:PATH": "your own images, in class subfolders or all in one folder; cropped square, 32x32 colour",
-    "binary:NAME": "one of the above, each pixel black or white with its brightness as probability, drawn once",
-    "NAME:CLASS": "one class of a labelled set, as cifar10:horse or folder:PATH:cats",
-    "grey:NAME": "one of the above in one channel",
-    "night:NAME": "one of the above by night: dim and blue, moonlight from the right",
-    "styled:NAME": "the negative of one of the above, with diagonal bands",
-    "textured:NAME": "one of the above, grey, in yellow ink on a blue weave",
-    "unpaired:A,B": "two of the above side by side for translation, brought to one size; the test sets of A and of "
-    "its night, say, show the same originals in the same order, the training sets have none in common",
-    "unpaired:FOLDER": "two sides from the folders trainA, trainB, testA and testB in FOLDER",
-    "domains:A,B,...": "several of the above as one set, labelled by which one an image is from",
+    "binary:NAME": "a data set with binary pixels, sampled once with the brightness as probability of white",
+    "NAME:CLASS": "one class of a labelled data set, as in cifar10:horse or folder:PATH:cats",
+    "grey:NAME": "a data set in greyscale",
+    "night:NAME": "a data set darkened and tinted blue, brighter to the right",
+    "styled:NAME": "the negative of a data set, with diagonal stripes",
+    "textured:NAME": "a data set in greyscale, rendered in yellow on a blue texture",
+    "unpaired:A,B": "two data sets as domains for unpaired translation, resized alike; of A and night:A, for example, "
+    "the test images are aligned and the training images disjoint",
+    "unpaired:FOLDER": "two domains in the folders trainA, trainB, testA and testB in FOLDER",
+    "domains:A,B,...": "several data sets as one, labelled by domain",
 }

@@ -1,4 +1,4 @@
-"""One image file -> one square of pixels, whatever its format; anything wrong with it is an Unreadable sentence."""
+"""Decodes image files of any format to square tensors; every failure is reported as Unreadable."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genlab.data.levels import Levels, Spread
-from genlab.data.passed import warn_once
+from genlab.data.levels import Levels, ValueRange
+from genlab.data.skipped import warn_once
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-MEGAPIXELS = 64  # a larger picture is refused by its header, before anything of it is decoded
-SAMPLE = 1024  # files of a folder, evenly chosen, that say which of its values are black and white
-WIDE = 1.5  # sides of a greater ratio lose more than a third of the picture when it is cut square
-COMMON = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # formats that a file is held against first
-OPAQUE = ("EPS", "ICNS", "IPTC", "MIC", "BLP", "WMF")  # formats whose header does not say what will be decoded
+MEGAPIXELS = 64  # larger images are refused by their header, before decoding
+SAMPLE = 1024  # files of a folder, evenly spaced, from which the value range of deep images is determined
+WIDE = 1.5  # aspect ratio above which a square crop loses more than a third of the image
+COMMON = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # formats that are tried first
+OPAQUE = ("EPS", "ICNS", "IPTC", "MIC", "BLP", "WMF")  # excluded formats: the header does not give the decoded size
 NATURAL = {"16-bit": Levels(0, 65535), "float": Levels(0, 1), "16-bit colour": Levels(0, 255)}
 
 
@@ -36,7 +36,7 @@ class Unreadable(Exception):
 
 
 class Budget:
-    """At most `total` units are taken at a time, over all threads; who needs more waits until nobody has any."""
+    """A semaphore of `total` units over all threads; a request for more than `total` waits until nothing is taken."""
 
     def __init__(self, total: int) -> None:
         self.total, self.used = total, 0
@@ -58,19 +58,19 @@ class Budget:
 IN_FLIGHT = Budget(MEGAPIXELS * 1_000_000)  # pixels
 
 
-class Decoder:
-    """Decodes the pictures of one folder, all in the same way; callable from many threads.
+class ImageDecoder:
+    """Decodes the images of one folder, all with the same value range; callable from many threads.
 
-    Pictures of 8 bits are taken as they are. In deeper ones white is whatever their maker took for it, so it is found
-    from all `files` together (from SAMPLE of them, if there are more) when the first such picture comes: pictures keep
-    their relation to each other. A range that is not the whole one of its type is told in one warning.
+    8-bit images are used as they are. For deeper images the value of white depends on the camera or software, so the
+    range is determined from all `files` together (from SAMPLE of them, if there are more) when the first such image is
+    decoded; relative brightness is preserved. A range other than the full one of the type is reported in a warning.
 
-    All decoders together have at most MEGAPIXELS million pixels in flight at a time, which is also the largest picture
-    that is read at all. A JPEG counts as what is decoded of it, about twice `size` each way, unless it is progressive.
+    All decoders together process at most MEGAPIXELS million pixels at a time, which is also the largest image that is
+    read. A JPEG counts with its decoded size, about twice `size` per side, unless it is progressive.
 
     Attributes:
-        name, base: what the folder is called in warnings, and where it is.
-        wide: whether a picture was met whose sides have a ratio above WIDE.
+        name, base: name of the folder in warnings, and its path.
+        wide: whether there was an image with an aspect ratio above WIDE.
     """
 
     def __init__(self, name: str, base: Path, files: Sequence[Path], size: int, channels: int) -> None:
@@ -83,16 +83,16 @@ class Decoder:
         """Reads the header only.
 
         Raises:
-            Unreadable: see the text.
+            Unreadable: with the reason.
         """
         with _opened(path, self.size) as picture:
             self._measure(picture)
 
     def __call__(self, path: Path) -> Tensor:
-        """-> uint8 (size, size, channels): the short side resized to `size`, then cut square about the centre.
+        """-> uint8 (size, size, channels): the short side resized to `size`, then centre-cropped.
 
         Raises:
-            Unreadable: see the text.
+            Unreadable: with the reason.
         """
         from PIL import Image, ImageOps
 
@@ -105,7 +105,7 @@ class Decoder:
                 small = ImageOps.fit(_smooth(picture), square, Image.Resampling.BICUBIC)
             else:
                 numbers = _numbers(picture)
-                Spread.of(numbers)
+                ValueRange.of(numbers)
                 deep = Image.fromarray(numbers.astype(np.float32))
                 small = ImageOps.fit(deep, square, Image.Resampling.BICUBIC)
         if kind:
@@ -125,19 +125,19 @@ class Decoder:
         return self._levels.get(kind, NATURAL.get(kind, Levels(0, 65535)))
 
     def _found(self) -> dict[str, Levels]:
-        """The levels of every kind of deep picture in the folder."""
+        """The black and white levels of every kind of deep image in the folder."""
         spreads = defaultdict(list)
         for path in self.files[:: max(1, -(-len(self.files) // SAMPLE))]:
             try:
                 with _opened(path, self.size, decoding=True) as picture:
                     if kind := _kind(picture):
-                        spreads[kind].append(Spread.of(_numbers(picture)))
+                        spreads[kind].append(ValueRange.of(_numbers(picture)))
             except Unreadable:
-                continue  # it is named where it is asked for
+                continue  # reported when it is decoded
         levels = {}
         for kind, parts in spreads.items():
-            spread = Spread.joined(parts)
-            if kind == "16-bit colour":  # only the upper 8 bits of each number are there
+            spread = ValueRange.joined(parts)
+            if kind == "16-bit colour":  # Pillow keeps the upper 8 bits only
                 levels[kind] = Levels(0, 15 if spread.high <= 15 else 255)
             else:
                 levels[kind] = Levels.known(spread) or Levels(min(spread.low, 0), spread.high)
@@ -152,10 +152,10 @@ class Decoder:
 
 @contextmanager
 def _opened(path: Path, size: int, decoding: bool = False) -> Iterator[Picture]:
-    """The picture in a file, its header read; for `decoding`, once there is room for its pixels.
+    """Opens an image file and reads its header; with `decoding`, waits until its pixels fit into the budget.
 
     Raises:
-        Unreadable: in place of all that decoders raise, here or in the body: OSError, SyntaxError, struct.error ...
+        Unreadable: in place of all exceptions of decoders, here or in the body: OSError, SyntaxError, struct.error ...
     """
     from PIL import Image
 
@@ -163,10 +163,10 @@ def _opened(path: Path, size: int, decoding: bool = False) -> Iterator[Picture]:
         if not stat.S_ISREG(path.stat().st_mode):
             raise Unreadable("not a regular file")
         with open(path, "rb") as file:
-            icon = _icon_pixels(file)  # Pillow decodes icons already when it opens them
+            icon = _icon_pixels(file)  # Pillow decodes icons when it opens them
             with _room(icon, "an icon"), Image.open(file, formats=_formats()) as picture:
                 whole = picture.width * picture.height
-                picture.draft("RGB", (2 * size, 2 * size))  # JPEG alone: decode no more detail than the resize needs
+                picture.draft("RGB", (2 * size, 2 * size))  # JPEG: decode at reduced size
                 pixels = whole if picture.info.get("progressive") else picture.width * picture.height
                 with _room(pixels, f"{picture.width}x{picture.height}", decoding and not icon):
                     yield picture
@@ -179,15 +179,19 @@ def _opened(path: Path, size: int, decoding: bool = False) -> Iterator[Picture]:
 
 
 def _room(pixels: int, what: str, taken: bool = True) -> AbstractContextManager[None]:
-    """Room for so many pixels in flight, if they are to be `taken` and any."""
+    """Takes `pixels` from the budget, if `taken`.
+
+    Raises:
+        Unreadable: `what` has more than MEGAPIXELS million.
+    """
     if pixels > MEGAPIXELS * 1_000_000:
         raise Unreadable(f"{what} is more than {MEGAPIXELS} megapixels")
     return IN_FLIGHT.taken(pixels) if taken and pixels else nullcontext()
 
 
 def _icon_pixels(file: IO[bytes]) -> int:
-    """Of the largest picture in a Windows icon, by its own header, for that of the icon says at most 256x256; 0 for
-    other files."""
+    """The pixels of the largest image in a Windows icon, by that image's own header (the icon's header is limited to
+    256x256); 0 for other files."""
     head = file.read(6)
     found = [0]
     if head[:4] == b"\0\0\1\0":
@@ -214,14 +218,14 @@ def _formats() -> tuple[str, ...]:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Of the files that are taken for pictures."""
+    """The file suffixes of readable images."""
     from PIL import Image
 
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats())
 
 
 def _kind(picture: Picture) -> str:
-    """What is deeper than 8 bits in a picture; nothing if it is not."""
+    """The pixel type of an image with more than 8 bits per channel; empty for others."""
     if picture.mode.startswith("I;16"):
         return "16-bit"
     if picture.mode in ("I", "F"):
@@ -232,14 +236,14 @@ def _kind(picture: Picture) -> str:
 
 
 def _numbers(picture: Picture) -> NDArray[Any]:
-    """The pixels of a deep picture; Pillow reads unsigned integers of 32 bits as if they were signed."""
+    """The pixels of a deep image; unsigned 32-bit integers, which Pillow reads as signed, are restored."""
     numbers = np.asarray(picture)
     unsigned = picture.mode == "I" and getattr(picture, "tag_v2", {}).get(339) == (1,)
     return numbers.view(np.uint32) if unsigned else numbers
 
 
 def _smooth(picture: Picture) -> Picture:
-    """In a mode that can be resized without mixing indices or hidden colours."""
+    """The image in a mode that can be interpolated (no palette indices, no colours of transparent pixels)."""
     if picture.mode == "PA" or "transparency" in picture.info:
         return picture.convert("RGBA")
     if picture.mode == "1":

@@ -11,7 +11,7 @@ from genlab.data.images import Images
 
 @cache
 def digits(split: str = "train") -> Images:
-    """The split is fixed and stratified: 1,437 to train, 360 to test."""
+    """A fixed stratified split: 1,437 training and 360 test images."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

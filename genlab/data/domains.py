@@ -1,8 +1,8 @@
-"""Domains for translation whose truth is known: one set of images in several styles, each a function of the image.
+"""Domains for translation with known ground truth: one data set in several styles, each a function of the image.
 
-The partner of an image is the same original in the other style. Training sets side by side share no original: of those
-that come from the same set, the first takes every other image and the second the rest. Test sets show all originals in
-the same order, so that a translation can be compared with the partner that it never saw.
+The partner of an image is the same original in the other style. Training sets of two domains share no originals: if
+they are of the same data set, each gets every other image. Test sets contain all originals in the same order, so that
+translations can be compared with the true partners, which were not seen in training.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import torch
 
 from genlab.core.registry import unknown
 from genlab.data.catalogue import SOURCES, DataError
-from genlab.data.decode import Decoder
+from genlab.data.decode import ImageDecoder
 from genlab.data.folder import Folder, opened
-from genlab.data.images import Images, Pair, unit
+from genlab.data.images import Images, Pair, to_float
 from genlab.data.listing import TEST, part, scan
-from genlab.data.passed import Passed, warn_once
+from genlab.data.skipped import Skipped, warn_once
 from genlab.data.styles import STYLES
 
-SAME = ("binary", *STYLES)  # prefixes that change how an image looks, not which one it is
+SAME = ("binary", *STYLES)  # prefixes that change the appearance, not the originals
 
 
 def in_style(style: str, images: Images | Folder) -> Images:
-    """`images` (grey ones, if the style is one of OF_GREY) in one of STYLES."""
+    """`images` (grey, if the style is one of OF_GREY) in one of STYLES."""
     if not isinstance(images, Images):
         raise DataError(f"{images.name} is too large to be held in memory, so it cannot be changed into {style!r}")
-    parts = [STYLES[style](unit(part)).mul(255).round_().byte() for part in images.pixels.split(1024)]
+    parts = [STYLES[style](to_float(part)).mul(255).round_().byte() for part in images.pixels.split(1024)]
     return replace(images, pixels=torch.cat(parts), name=f"{style}:{images.name}")
 
 
 def of_class(images: Images, name: str) -> Images:
-    """Those of one class, which is then the only one."""
+    """The images of one class, with that single class."""
     if name not in images.classes:
         raise DataError(unknown(name, images.classes, f"class of {images.name}"))
     mine = images.subset(images.labels == images.classes.index(name))
@@ -43,7 +43,7 @@ def of_class(images: Images, name: str) -> Images:
 
 
 def names(data: str) -> tuple[str, ...]:
-    """The domains of `unpaired:A,B` and `domains:A,B,...`, A and B of `unpaired:FOLDER`; the name itself of one set."""
+    """The domain names of `unpaired:A,B` and `domains:A,B,...`; A and B of `unpaired:FOLDER`; else (data,)."""
     kind, _, rest = data.partition(":")
     if kind not in ("unpaired", "domains"):
         return (data,)
@@ -52,13 +52,13 @@ def names(data: str) -> tuple[str, ...]:
 
 
 def parts(text: str) -> list[str]:
-    """`text` at its commas, but not at those within the path of a folder that is there."""
+    """Splits `text` at its commas, except those within the path of an existing folder."""
     words = text.split(",")
     return _known_parts(words) or words
 
 
 def _known_parts(words: list[str]) -> list[str]:
-    """`words`, neighbours joined where that makes the name of a set; nothing if some belong to no set."""
+    """`words` joined to names of known data sets; empty if that is impossible."""
     for n in range(1, len(words) + 1):
         if _known(name := ",".join(words[:n])):
             rest = _known_parts(words[n:])
@@ -78,19 +78,19 @@ def is_folder(path: str) -> bool:
 
 
 def original(name: str) -> str:
-    """The name without its styles: where two sets agree in it, they show the same images."""
+    """The name without style prefixes: data sets with the same one contain the same originals."""
     kind, _, rest = name.partition(":")
     return original(rest) if kind in SAME else name
 
 
 def disjoint(sets: Sequence[Images | Folder], sides: Sequence[str]) -> list[Images | Folder]:
-    """The sets named `sides` without a common original: those of one origin take turns."""
+    """The sets named `sides` without common originals: k sets of one origin get every k-th image."""
     kin = [original(side) for side in sides]
     return [s.subset(slice(kin[:i].count(k), None, kin.count(k))) for i, (s, k) in enumerate(zip(sets, kin))]
 
 
 def together(sets: Sequence[Images | Folder], sides: Sequence[str]) -> Images:
-    """One set, labelled by the side. If the sides have the same classes, those stay as the factor "class"."""
+    """One set, labelled by domain. If all domains have the same classes, these are the factor "class"."""
     kept = [s for s in sets if isinstance(s, Images)]
     if len(kept) < len(sets):
         raise DataError(f"domains are held in memory, but one of {', '.join(sides)} is too large for that")
@@ -101,13 +101,17 @@ def together(sets: Sequence[Images | Folder], sides: Sequence[str]) -> Images:
 
 
 def open_sides(path: str, split: str, *, size: int, channels: int, device: torch.device | str, resident: int) -> Pair:
-    """PATH/trainA, trainB, testA and testB, each with pictures of any size, grey or in colour. The test sides may also
-    be valA and valB; without any, a tenth of the training sides is held out."""
+    """The pair in PATH/trainA, trainB, testA and testB. The test folders may also be valA and valB; without any, a
+    tenth of the training images is held out.
+
+    Raises:
+        DataError: a folder is missing or has no readable images.
+    """
     base, name = Path(os.path.expanduser(path)), f"unpaired:{path}"
     found: list[Images | Folder] = []
     for side, (train, test) in zip("AB", _sides(base, name)):
         files = train if split == "train" else test
-        decoder = Decoder(f"{name}, {side}", base, sorted({*train, *test}), size, channels)
+        decoder = ImageDecoder(f"{name}, {side}", base, sorted({*train, *test}), size, channels)
         images = opened(files, [0] * len(files), (side,), f"{path}/{split}{side}", decoder, resident)
         if images is None:
             raise DataError(f"{name}: no readable image in {str(files[0].parent)!r}")
@@ -116,8 +120,8 @@ def open_sides(path: str, split: str, *, size: int, channels: int, device: torch
 
 
 def _sides(base: Path, name: str) -> list[tuple[list[Path], list[Path]]]:
-    """The images to train and to test on of A and of B, which warnings call `name`."""
-    passed, notes = Passed(base), list[str]()
+    """The training and the test images of A and of B; `name` is for warnings."""
+    passed, notes = Skipped(base), list[str]()
     inside = {folder.name: scan(folder, passed)[0] for folder in scan(base, passed)[1]}
     held_out = next((half for half in TEST if any(inside.get(f"{half}{side}") for side in "AB")), None)
     wanted = [f"{half}{side}" for half in ("train", held_out or "test") for side in "AB"]

@@ -1,4 +1,4 @@
-"""A folder of image files: small ones become resident Images, large ones stay on disk behind the same interface."""
+"""Folders of image files: small ones are loaded as Images, large ones are read on demand with the same interface."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from genlab.core.registry import unknown
 from genlab.data.catalogue import DataError
-from genlab.data.decode import Decoder, Unreadable
-from genlab.data.images import Images, Index, positions, unit
+from genlab.data.decode import ImageDecoder, Unreadable
+from genlab.data.images import Images, Index, positions, to_float
 from genlab.data.listing import listed
-from genlab.data.passed import NAMED, Passed, log, warn_once
+from genlab.data.skipped import NAMED, Skipped, log, warn_once
 
 T = TypeVar("T")
 RESIDENT = 1 << 30  # bytes of decoded pixels
@@ -28,16 +28,16 @@ RESIDENT = 1 << 30  # bytes of decoded pixels
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """Images read from disk when asked for. Same interface as Images; `device` is where the batches land.
+    """Images that are read from disk on demand. Same interface as Images; `device` is that of the batches.
 
-    A file that turns out to be broken only when it is read gives its place, and its label, to the next readable one.
+    A file that turns out to be damaged when it is read is replaced by the next readable one, with that one's label.
     """
 
     files: tuple[Path, ...] = field(repr=False)
     labels: Tensor = field(repr=False)
     classes: tuple[str, ...]
     name: str
-    decoder: Decoder = field(repr=False)
+    decoder: ImageDecoder = field(repr=False)
     device: torch.device = torch.device("cpu")
     broken: dict[Path, str] = field(default_factory=dict, repr=False)
 
@@ -50,12 +50,12 @@ class Folder:
 
     @property
     def x(self) -> Tensor:
-        """All of them as float32 [0, 1], read now: meant for a subset that memory holds."""
-        return unit(self.gather(torch.arange(len(self)))[0])
+        """All images as float32 in [0, 1], read now: for subsets that fit into memory."""
+        return to_float(self.gather(torch.arange(len(self)))[0])
 
     @property
     def factors(self) -> dict[str, Tensor]:
-        """The known causes of Images: of files there are none."""
+        """The generative factors of Images; empty for files."""
         return {}
 
     def to(self, device: torch.device | str) -> Folder:
@@ -92,10 +92,13 @@ def open_folder(
     resident: int = RESIDENT,
     only: str = "",
 ) -> Images | Folder:
-    """The images of PATH as `genlab.data.listing` finds them; without a split on disk, a tenth is the test.
+    """The images in PATH as found by `genlab.data.listing`; without test folder, a tenth is the test split.
 
-    Sets of at most `resident` bytes once decoded are held in memory. `only` leaves one class, by its name. The classes
-    take turns by their shares, so that the first n images are of all of them.
+    Sets of at most `resident` decoded bytes are held in memory. `only`: the name of the only class to load. Classes are
+    interleaved in proportion to their sizes, so that the first n images cover all classes.
+
+    Raises:
+        DataError: there is no such folder or class, or no readable image in the split.
     """
     base = Path(os.path.expanduser(path))
     name = f"folder:{path}:{only}" if only else f"folder:{path}"
@@ -106,7 +109,7 @@ def open_folder(
     if only and only not in classes:
         raise DataError(unknown(only, classes, f"class of folder:{path}"))
     turns = sorted((i / len(group), k, f) for k, group in enumerate(groups) for i, f in enumerate(group))
-    decoder = Decoder(name, base, listing.files, size, channels)
+    decoder = ImageDecoder(name, base, listing.files, size, channels)
     found = opened([f for _, _, f in turns], [k for _, k, _ in turns], classes, name, decoder, resident)
     if found is None:
         notes = f"; {listing.notes}" if listing.notes else ""
@@ -121,25 +124,25 @@ def opened(
     labels: Sequence[int],
     classes: tuple[str, ...],
     name: str,
-    decoder: Decoder,
+    decoder: ImageDecoder,
     resident: int = RESIDENT,
 ) -> Images | Folder | None:
-    """The readable ones of `files` as a set of images, in memory if they take at most `resident` bytes; None if there
-    is none. Says which ones are not readable, and whether some are cut much."""
+    """The readable ones of `files` as a data set, in memory if they take at most `resident` bytes; None if there are
+    none. Warns about unreadable files and wide images."""
     small = len(files) * decoder.size**2 * decoder.channels <= resident
     task: Callable[[Path], Tensor | None] = decoder if small else decoder.check
     results: list[Tensor | None | Unreadable] = []
     with _quiet():
         results.extend(_pool().map(_caught(task), files))
     good = [i for i, r in enumerate(results) if not isinstance(r, Unreadable)]
-    bad = Passed(decoder.base)
+    bad = Skipped(decoder.base)
     for file, result in zip(files, results, strict=True):
         if isinstance(result, Unreadable):
             bad.add(str(result), file)
     if len(bad):
         warn_once(f"{decoder.name}: skipped {len(bad)} of {len(files)} images: {bad}")
     if decoder.wide:
-        warn_once(f"{decoder.name}: images are cut square about their centre, and some lose more than a third by it")
+        warn_once(f"{decoder.name}: images are centre-cropped to squares, and some lose more than a third by it")
     if not good:
         return None
     y = torch.tensor(labels)[good]
@@ -151,7 +154,7 @@ def opened(
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """Pillow decodes without holding the interpreter's lock, so threads suffice."""
+    """Threads suffice, since Pillow releases the GIL while decoding."""
     return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
 
 
@@ -167,7 +170,7 @@ def _caught(task: Callable[[Path], T]) -> Callable[[Path], T | Unreadable]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Pillow's own warnings off (entered in the main thread: the filters belong to the process)."""
+    """Suppresses Pillow's warnings (entered in the main thread: warning filters are per process)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -180,4 +183,4 @@ def _report_late(broken: dict[Path, str], path: Path, reason: str) -> None:
     if len(broken) <= NAMED:
         log.warning("skipped %r: %s", str(path), reason)
     elif len(broken) == NAMED + 1:
-        log.warning("and more, not named")
+        log.warning("skipped further images")

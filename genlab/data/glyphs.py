@@ -1,7 +1,7 @@
-"""Characters whose causes are known: class, rotation, thickness, size and two colours, all drawn independently.
+"""Characters with known generative factors: class, rotation, thickness, size and two colours, all independent.
 
-Each character is rendered once per stroke width on a large canvas; every example is then a turned and scaled sample of
-the canvas, its thickness interpolated between two stroke widths, so all factors are continuous.
+Each character is rendered once per stroke width on a large canvas; an example is a rotated and scaled sample of the
+canvas, interpolated between two stroke widths, so all factors but the class are continuous.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ from genlab.data.seeds import generator
 CANVAS, FONT, STROKES = 96, 64, 6
 DEGREES = 30.0
 SIZES = (0.7, 1.1)
-CONTRAST = 0.4  # least difference in luma between the two colours
+CONTRAST = 0.4  # minimal luma difference of the two colours
 NAMES = {"glyphs": "0123456789", "letters": ascii_uppercase}
 COUNTS = {"train": 10_000, "test": 2_000}
 
 
 @lru_cache(4)
 def glyphs(split: str = "train", *, name: str = "glyphs", size: int = 32, channels: int = 3, seed: int = 0) -> Images:
-    """factors: class; rotation in degrees, counter-clockwise, ±30; thickness 0 (regular) .. 1 (boldest); size, 1 being
-    the font's; foreground and background (N, 3) in [0, 1]. With one channel: white on black."""
+    """Characters with the factors class; rotation in degrees, counter-clockwise, ±30; thickness from 0 (regular)
+    to 1 (boldest); size relative to the font; foreground and background (N, 3) in [0, 1]. One channel: white on black.
+
+    Raises:
+        ValueError: size is not from 16 to 64.
+    """
     if not 16 <= size <= 64:
         raise ValueError(f"glyphs are drawn at sizes 16 to 64, not {size}")
     characters, n = NAMES[name], COUNTS[split]
@@ -53,7 +57,7 @@ def render(
     characters: str, labels: Tensor, rotation: Tensor, thickness: Tensor, scale: Tensor, ink: Tensor, paper: Tensor,
     size: int = 32,
 ) -> Tensor:  # fmt: skip
-    """The pictures of given factors, (n,) or (n, 3) each -> uint8 (n, 3, size, size)."""
+    """Renders images with given factors, (n,) or (n, 3) each -> uint8 (n, 3, size, size)."""
     parts = zip(*(t.split(500) for t in (labels, rotation, thickness, scale, ink, paper)), strict=True)
     return torch.cat([_render(_atlas(characters), size, *part) for part in parts])
 
@@ -76,7 +80,7 @@ def _render(
 
 @cache
 def _atlas(characters: str) -> Tensor:
-    """float (characters, stroke widths, CANVAS, CANVAS): how much of each canvas pixel is ink."""
+    """Ink coverage of each canvas pixel, float in [0, 1] (characters, stroke widths, CANVAS, CANVAS)."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(FONT)
@@ -92,7 +96,7 @@ def _atlas(characters: str) -> Tensor:
 
 
 def _colours(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Ink and paper, uniform over the pairs that differ enough in luma, in steps of 1/255."""
+    """Ink and paper colours (n, 3), uniform over the pairs with sufficient contrast, in steps of 1/255."""
     weights = torch.tensor(LUMA)
     pairs = torch.rand(64, n, 2, 3, generator=g)
     far = ((pairs[:, :, 0] - pairs[:, :, 1]) @ weights).abs() > CONTRAST

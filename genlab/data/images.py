@@ -1,4 +1,4 @@
-"""A set of images: uint8, resident on one device, stored channels last so that a gather yields what networks like."""
+"""A data set of images: uint8, on one device, in channels-last memory format."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from genlab.data.levels import Levels, Spread
-from genlab.data.passed import warn_once
+from genlab.data.levels import Levels, ValueRange
+from genlab.data.skipped import warn_once
 
 if TYPE_CHECKING:
     from genlab.data.folder import Folder
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 Index = Tensor | Sequence[int] | slice
 
 
-def unit(pixels: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 [0, 1]; 255 becomes exactly 1. Float images pass unchanged.
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 0..255 -> float32 in [0, 1] (255 becomes exactly 1); float images are returned unchanged.
 
     Raises:
-        ValueError: they are integers of another type, whose white is not known.
+        ValueError: another integer dtype.
     """
     if pixels.is_floating_point():
         return pixels
@@ -32,7 +32,7 @@ def unit(pixels: Tensor) -> Tensor:
 
 
 def positions(index: Index, n: int, device: torch.device | str = "cpu") -> Tensor:
-    """Any index of a set of `n` images (slice, list, mask or positions) as int64 positions."""
+    """An index of a set of `n` images (slice, list, bool mask or positions) as int64 positions."""
     if isinstance(index, slice):
         return torch.arange(n, device=device)[index]
     where = torch.as_tensor(index, device=device)
@@ -41,7 +41,14 @@ def positions(index: Index, n: int, device: torch.device | str = "cpu") -> Tenso
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """pixels uint8 (N, C, H, W); labels int64 (N,), indices into `classes`; factors: name -> (N, ...), known causes."""
+    """A labelled image set.
+
+    pixels: uint8 (N, C, H, W). labels: int64 (N,), indices into `classes`. factors: name -> (N, ...), known generative
+    factors such as the rotation.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, or a label is out of range.
+    """
 
     pixels: Tensor = field(repr=False)
     labels: Tensor = field(repr=False)
@@ -66,18 +73,18 @@ class Images:
 
     @classmethod
     def of(cls, x: Any, y: Any = None, classes: Sequence[str] = (), name: str = "images") -> Images:
-        """A set from a tensor or array of any real type.
+        """An image set from a tensor or array of any real dtype.
 
         Args:
-            x: (N, C, H, W), (N, H, W, C) or (N, H, W), C = 1 or 3. uint8 and bool have their whole range. Of others
-                the range is taken from type and content: floats are in [0, 1] or [-1, 1] (a little more is clipped),
-                integers and other floats in 0..255, 0..4095 or 0..65535, whichever is the least that holds them. A
-                warning says so, unless it is the whole range of the type or [0, 1].
+            x: (N, C, H, W), (N, H, W, C) or (N, H, W), C = 1 or 3. uint8 and bool use their full range. For other
+                dtypes the range is inferred from the values: [0, 1] or [-1, 1] for floats (slight overshoot is
+                clipped), else the smallest of 0..255, 0..4095 and 0..65535 that holds them. A warning names an inferred
+                range other than [0, 1] or the full range of the dtype.
             y: labels (N,), integers from 0; none: all 0.
-            classes: their names; none: the numbers.
+            classes: class names; none: the numbers.
 
         Raises:
-            ValueError: pixels are NaN or infinite, or fit no such range; shapes do not fit.
+            ValueError: pixels are NaN or infinite or fit no such range, or shapes do not fit.
         """
         x = torch.as_tensor(x)
         if x.ndim == 3:
@@ -107,8 +114,8 @@ class Images:
 
     @property
     def x(self) -> Tensor:
-        """The whole set as float32 [0, 1]."""
-        return unit(self.pixels)
+        """All images as float32 (N, C, H, W) in [0, 1]."""
+        return to_float(self.pixels)
 
     def to(self, device: torch.device | str) -> Images:
         factors = {key: value.to(device) for key, value in self.factors.items()}
@@ -128,7 +135,7 @@ class Images:
 
 
 def _bytes(x: Tensor, name: str) -> Tensor:
-    """Pixels of any type as uint8."""
+    """Pixels of any dtype as uint8."""
     if x.dtype == torch.uint8:
         return x
     if x.dtype == torch.bool:
@@ -136,7 +143,7 @@ def _bytes(x: Tensor, name: str) -> Tensor:
     values = x.detach().cpu()
     numbers = (values.float() if values.is_floating_point() else values).numpy()
     try:
-        spread = Spread.of(numbers)
+        spread = ValueRange.of(numbers)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     levels = Levels.known(spread)
@@ -149,7 +156,8 @@ def _bytes(x: Tensor, name: str) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two sets of one shape. Only if `aligned` does image i of `a` have a partner, image i of `b`, to measure by."""
+    """Two image sets of the same shape, for translation. If `aligned`, image i of `b` is the true partner of image i of
+    `a`; this is used for evaluation only."""
 
     a: Images | Folder
     b: Images | Folder
@@ -182,5 +190,5 @@ class Pair:
         return replace(self, a=self.a.to(device), b=self.b.to(device))
 
     def swapped(self) -> Pair:
-        """The same in the other direction."""
+        """The pair (b, a)."""
         return replace(self, a=self.b, b=self.a)

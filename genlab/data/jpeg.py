@@ -1,4 +1,4 @@
-"""What a JPEG file leaves of an image."""
+"""JPEG compression of image batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ Quality = Annotated[int, Range(1, 95)]  # of a JPEG file
 
 @checked
 def jpeg(x: Tensor, quality: Quality = 75) -> Tensor:
-    """x (N, 1 or 3, H, W) in [0, 1], each through a JPEG file of that quality and back."""
+    """x (N, 1 or 3, H, W) in [0, 1], compressed as JPEG with this quality and decompressed.
+
+    Raises:
+        ValueError: another shape, or quality is not from 1 to 95.
+    """
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"JPEG holds images (N, 1 or 3, H, W), got {tuple(x.shape)}.")
     pixels = x.detach().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Which values of a set of pixels are black and white: taken from their type and their content."""
+"""Infers the black and white levels of pixel data from dtype and values."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-WHITES = (1.0, 255.0, 4095.0, 65535.0)  # a share; 8, 12 and 16 bits
-SLACK = 0.05  # by which floats may leave their range, as resizing and noise make them; the rest is clipped
-FEW = 0.01  # share of floats above 1 that are outliers of [0, 1], and no sign of another range
+WHITES = (1.0, 255.0, 4095.0, 65535.0)  # unit range; 8, 12 and 16 bits
+SLACK = 0.05  # relative overshoot allowed for floats (from resizing or noise); it is clipped
+FEW = 0.01  # a smaller share of floats above 1 counts as outliers of [0, 1]
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The values of some pixels: their least and greatest, and the share of them above 1."""
+class ValueRange:
+    """The minimum and maximum of some pixels, and the share of values above 1."""
 
     low: float
     high: float
@@ -24,7 +24,7 @@ class Spread:
     floating: bool
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> Spread:
+    def of(cls, values: NDArray[Any]) -> ValueRange:
         """
         Raises:
             ValueError: there are none, or one is NaN or infinite.
@@ -40,24 +40,24 @@ class Spread:
         return f"from {self.low:g} to {self.high:g}"
 
     @classmethod
-    def joined(cls, parts: Sequence[Spread]) -> Spread:
-        """The spread of images together, each of the same weight."""
+    def joined(cls, parts: Sequence[ValueRange]) -> ValueRange:
+        """The range of several images together, each with the same weight."""
         above = sum(part.above for part in parts) / len(parts)
         return cls(min(p.low for p in parts), max(p.high for p in parts), above, parts[0].floating)
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The values of black and white."""
+    """The pixel values of black and white."""
 
     black: float
     white: float
 
     @classmethod
-    def known(cls, spread: Spread) -> Levels | None:
-        """The usual range that `spread` fits: 0 to the least of WHITES that holds it, or -1 to 1; None if none does.
+    def known(cls, spread: ValueRange) -> Levels | None:
+        """The standard range that contains `spread`: 0 to the smallest fitting value of WHITES, or -1 to 1; else None.
 
-        Floats may leave a range a little, and [0, 1] by outliers.
+        Floats may exceed a range by SLACK, and [0, 1] by outliers.
         """
         slack = SLACK if spread.floating else 0.0
         if spread.floating and spread.low >= -slack and (spread.high <= 2 or spread.above <= FEW):
@@ -69,11 +69,11 @@ class Levels:
             return cls(-1.0, 1.0)
         return None
 
-    def hold(self, spread: Spread) -> bool:
+    def hold(self, spread: ValueRange) -> bool:
         return self.black <= spread.low and spread.high <= self.white
 
     def bytes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """`values` with black as 0 and white as 255, rounded and clipped."""
+        """`values` scaled so that black is 0 and white 255, rounded and clipped."""
         scale = 255 / max(self.white - self.black, 1e-30)
         scaled = np.clip((values.astype(np.float64) - self.black) * scale, 0, 255)
         return np.rint(scaled).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""Which files of a folder are the images of which split and class, and what is passed over.
+"""Finds the images of each split and class in a folder, and records the files that are skipped.
 
-PATH/<class>/<image> or PATH/<image>; or either of them under PATH/train, with PATH/test or a validation folder beside.
+PATH/<class>/<image> or PATH/<image>; or either of them under PATH/train and PATH/test (or a validation folder).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from genlab.data.catalogue import DataError
 from genlab.data.decode import suffixes
-from genlab.data.passed import NAMED, Passed
+from genlab.data.skipped import NAMED, Skipped
 
 TRAIN = ("train", "training")
-TEST = ("test", "testing", "val", "valid", "validation")  # the first of them that is there is the test split
+TEST = ("test", "testing", "val", "valid", "validation")  # the first existing one is the test split
 FOREIGN = frozenset((".heic", ".heif", ".jxl", ".svg", ".exr", ".dng", ".cr2", ".nef", ".arw", ".npy", ".npz", ".eps"))
-DEEP = 1000  # folders inside class folders that are searched for images to name
+DEEP = 1000  # nested folders that are searched for ignored images
 
 Look = Callable[[Path], tuple[list[Path], list[Path]]]  # folder -> the images and the folders in it
 Groups = list[list[Path]]  # the images of each class
@@ -28,8 +28,7 @@ Groups = list[list[Path]]  # the images of each class
 
 @dataclass(frozen=True)
 class Listing:
-    """The names of the classes, and the images of each, in the order of their names, in either split; in `notes`, what
-    was passed over and what was not as usual."""
+    """The class names, and the images of each class in both splits, sorted by name; `notes`: warnings."""
 
     classes: tuple[str, ...]
     train: Groups
@@ -43,21 +42,21 @@ class Listing:
 
 
 def listed(base: Path, name: str, only: str = "") -> Listing:
-    """The images in `base`, which errors call `name`; of the class `only`, if there is such.
+    """The images in `base`; only those of the class `only` if it exists. `name` is for messages.
 
     Raises:
-        DataError: `base` cannot be listed, or has a test or validation folder and nothing to train on.
+        DataError: `base` cannot be listed, or has a test or validation folder but no training images.
     """
     try:
         os.scandir(base).close()
     except OSError as error:
         raise DataError(f"{name}: cannot list it ({error})") from error
-    passed, notes = Passed(base), list[str]()
+    passed, notes = Skipped(base), list[str]()
     look = cache(partial(scan, passed=passed))
     train, test = split_folders(base, look, name)
     if train is None:
         classes, groups = _classes([base], look, passed)
-        notes += [f"{c}/ is taken for a class" for c in classes if c.lower() in TRAIN + TEST]
+        notes += [f"{c}/ is used as a class" for c in classes if c.lower() in TRAIN + TEST]
     else:
         images, folders = look(base)
         passed.add("beside the splits", *images, *(f for f in folders if f not in (train, test) and _used(f, look)))
@@ -83,11 +82,10 @@ def listed(base: Path, name: str, only: str = "") -> Listing:
     return Listing(classes or ("images",), groups[0], groups[1], "; ".join(notes))
 
 
-def scan(folder: Path, passed: Passed) -> tuple[list[Path], list[Path]]:
-    """The images and the folders in `folder`, by name. Nothing is opened; links are followed.
+def scan(folder: Path, passed: Skipped) -> tuple[list[Path], list[Path]]:
+    """The images and the folders in `folder`, sorted by name. Files are not opened; links are followed.
 
-    What should be one of them and cannot be read is added to `passed`; hidden files and those with the suffix of no
-    image are left out without a word.
+    Unusable images and folders are added to `passed`; hidden files and other file types are silently ignored.
     """
     images, folders = list[Path](), list[Path]()
     try:
@@ -117,7 +115,7 @@ def scan(folder: Path, passed: Passed) -> tuple[list[Path], list[Path]]:
 
 
 def split_folders(base: Path, look: Look, name: str) -> tuple[Path | None, Path | None]:
-    """The folders of the training and of the test split; none, if `base` is not divided into splits."""
+    """The folders of the training and the test split; None for each that does not exist."""
     images, folders = look(base)
     train, test = (
         next((folder for name in names for folder in folders if folder.name.lower() == name), None)
@@ -135,24 +133,24 @@ def split_folders(base: Path, look: Look, name: str) -> tuple[Path | None, Path 
 
 
 def _used(folder: Path, look: Look) -> bool:
-    """Whether there are images where they are looked for, in `folder` or one deeper."""
+    """Whether there are images in `folder` or its direct subfolders."""
     images, folders = look(folder)
     return bool(images) or any(look(inner)[0] for inner in folders)
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first of `names`, and how many more there are."""
+    """The first of `names`, and the number of the others."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(map(repr, names[:NAMED])) + more
 
 
 def _empty(folder: Path, look: Look) -> bool:
-    """Whether there is neither an image nor a folder in `folder`, which is not named like an image."""
+    """Whether `folder` contains neither images nor folders and is not named like an image file."""
     return not any(look(folder)) and folder.suffix.lower() not in suffixes()
 
 
-def _classes(roots: Sequence[Path], look: Look, passed: Passed) -> tuple[tuple[str, ...], list[Groups]]:
-    """The classes that any root has, and the groups of each root; a single class without name if none has any."""
+def _classes(roots: Sequence[Path], look: Look, passed: Skipped) -> tuple[tuple[str, ...], list[Groups]]:
+    """All classes of the roots, and the images per class of each root; without class folders, one unnamed class."""
     inside = [{folder.name: look(folder)[0] for folder in look(root)[1]} for root in roots]
     classes = tuple(sorted({name for found in inside for name, images in found.items() if images}))
     folders = [folder for root in roots for folder in look(root)[1]]
@@ -165,8 +163,8 @@ def _classes(roots: Sequence[Path], look: Look, passed: Passed) -> tuple[tuple[s
     return classes, [[found.get(name, []) for name in classes] for found in inside]
 
 
-def _name_deeper(folders: Sequence[Path], passed: Passed) -> None:
-    """Adds the images inside class folders to `passed`; looks through DEEP folders at most, and follows no links."""
+def _name_deeper(folders: Sequence[Path], passed: Skipped) -> None:
+    """Adds images in folders nested inside class folders to `passed`; at most DEEP folders, without following links."""
     walk = (place for folder in folders if not folder.is_symlink() for place in os.walk(folder))
     for place, _, names in islice(walk, DEEP):
         found = [Path(place, name) for name in sorted(names) if Path(name).suffix.lower() in suffixes()]
@@ -174,7 +172,7 @@ def _name_deeper(folders: Sequence[Path], passed: Passed) -> None:
 
 
 def part(group: list[Path], split: str) -> list[Path]:
-    """A tenth of each class is the test split, chosen by a hash of the file names: no run of a camera stays whole."""
+    """Splits a class: a tenth is the test split, chosen by a hash of the file names (not by their order)."""
     shuffled = sorted(group, key=lambda f: hashlib.blake2b(os.fsencode(f.name)).digest())
     n = min(max(1, round(len(group) / 10)), len(group) - 1) if group else 0
     return sorted(shuffled[:n] if split == "test" else shuffled[n:])

@@ -1,4 +1,4 @@
-"""A stream of which a part is drawn by a model; as data for robust training, Gowal et al. 2021, arXiv:2110.09468."""
+"""A stream of real and generated images; for adversarial training see Gowal et al. 2021, arXiv:2110.09468."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ Draw = Callable[[int], tuple[Tensor, Tensor]]  # n -> images (n, C, H, W) in [0,
 
 
 class Mixed:
-    """The batches of `data`, the last round(share * n) images of each replaced by what `draw` makes.
+    """The batches of `data`, with the last round(share * n) images of each replaced by samples of `draw`.
 
-    Drawn with torch's generator, which `fit` seeds at every step: resuming is exact if `draw` remembers nothing.
+    `fit` seeds torch's global generator at every step, so resuming is exact if `draw` has no state.
+
+    Raises:
+        ValueError: share is not in [0, 1].
     """
 
     def __init__(self, data: Stream, draw: Draw, share: float = 0.5) -> None:

@@ -1,7 +1,7 @@
-"""Pairs (input, target) made from single images, on their device, whenever a batch is drawn.
+"""Paired data (input, target) made from single images, on their device, for every batch.
 
-A task is a value: x (N, C, H, W) in [0, 1] -> two tensors of that shape and range, what is given and what is wanted.
-`task("inpainting:8")` makes one from words; `paired` makes the pairs of a whole set, to measure by.
+A Task is a callable: x (N, C, H, W) in [0, 1] -> (input, target), both of that shape and range. `task("inpainting:8")`
+parses one; `paired` makes the pairs of a whole data set, for evaluation.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from genlab.core.registry import choose, unknown
-from genlab.data.images import Images, Pair, unit
+from genlab.data.images import Images, Pair, to_float
 from genlab.data.resize import luma
 from genlab.data.seeds import generator
 from genlab.data.styles import OF_GREY, STYLES
 
-GREY = 0.5  # what a hole is filled with
+GREY = 0.5  # fill value of holes
 
 
 class Task(Protocol):
@@ -31,7 +31,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class SuperResolution:
-    """The input is the mean of every `factor` x `factor` pixels, in all of their places."""
+    """The input is downsampled by averaging `factor` x `factor` blocks, and enlarged again by repetition."""
 
     factor: int = 4
 
@@ -47,7 +47,7 @@ class SuperResolution:
 
 @dataclass(frozen=True)
 class Inpainting:
-    """The input has a grey square of `hole` x `hole` pixels, anywhere, and says by its colour alone where that is."""
+    """The input has a grey square of `hole` x `hole` pixels at a random position; no mask is given."""
 
     hole: int = 8
 
@@ -56,7 +56,7 @@ class Inpainting:
             raise ValueError(f"a hole has a side of at least 1 pixel, got {self.hole}")
 
     def holes(self, x: Tensor) -> Tensor:
-        """Where images x (N, C, H, W) are hidden: bool (N, 1, H, W), a square in a random place for each."""
+        """The masks of images x (N, C, H, W): bool (N, 1, H, W), a randomly placed square in each."""
         n, _, h, w = x.shape
         if self.hole > min(h, w):
             raise ValueError(f"a hole of {self.hole}x{self.hole} does not fit into images of {h}x{w}")
@@ -64,7 +64,7 @@ class Inpainting:
         return (row[:, :, None] & column[:, None, :])[:, None]
 
     def span(self, n: int, side: int, device: torch.device) -> Tensor:
-        """bool (n, side): True in `hole` neighbouring places, the first of them uniform."""
+        """bool (n, side): True at `hole` consecutive positions, the first one uniformly distributed."""
         first = torch.randint(side - self.hole + 1, (n, 1), device=device)
         place = torch.arange(side, device=device)
         return (place >= first) & (place < first + self.hole)
@@ -75,17 +75,17 @@ class Inpainting:
 
 @dataclass(frozen=True)
 class Colour:
-    """The input is grey: the luma, in all three channels."""
+    """Colourisation: the input is the luma, in all three channels."""
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1] != 3:
-            raise ValueError(f"only images of 3 channels can lose their colour, these have {x.shape[1]}")
+            raise ValueError(f"colourisation needs images of 3 channels, these have {x.shape[1]}")
         return luma(x).expand_as(x), x
 
 
 @dataclass(frozen=True)
 class Edges:
-    """The input is a drawing, black on white: a line where the luma of two neighbours differs by `percent` or more."""
+    """The input is an edge map, black on white: edges where the luma of neighbours differs by `percent` or more."""
 
     percent: int = 10
 
@@ -102,7 +102,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Partner:
-    """The target is the image in another style, one of those of `genlab.data.styles` that keep the channels."""
+    """The target is the image in another style: one of `genlab.data.styles` that keeps the number of channels."""
 
     style: str = "night"
 
@@ -112,7 +112,7 @@ class Partner:
         return x, STYLES[self.style](x)
 
 
-TASKS: dict[str, Callable[[str], Task]] = {  # name -> task, from the word after the colon
+TASKS: dict[str, Callable[[str], Task]] = {  # name -> task of the argument after the colon
     "super-resolution": lambda word: SuperResolution(number(word)),
     "inpainting": lambda word: Inpainting(number(word)),
     "edges": lambda word: Edges(number(word)),
@@ -121,10 +121,10 @@ TASKS: dict[str, Callable[[str], Task]] = {  # name -> task, from the word after
 
 
 def task(words: str) -> Task:
-    """super-resolution:FACTOR, inpainting:SIDE, edges:PERCENT, partner:STYLE or colour.
+    """Parses super-resolution:FACTOR, inpainting:SIDE, edges:PERCENT, partner:STYLE or colour.
 
     Raises:
-        ValueError: there is no such task, or not with such a number or style.
+        ValueError: the name or its argument is invalid.
     """
     if words == "colour":
         return Colour()
@@ -139,25 +139,33 @@ def number(word: str) -> int:
 
 
 def sides(data: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """The next batches of the two sets of a stream, (n, C, H, W) each, which have nothing to do with each other."""
+    """The next batch of a stream of two image sets: two independent batches (n, C, H, W).
+
+    Raises:
+        ValueError: the stream yields images with labels.
+    """
     x, y = next(data)
     if y.ndim != 4:
-        raise ValueError("this method learns from two sets, as in --data unpaired:A,B; the data are one, with labels")
+        raise ValueError("this method needs two sets of images, as in --data unpaired:A,B; the data are one set")
     return x, y
 
 
 def single(data: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
-    """The next batch (n, C, H, W) of a stream of one set."""
+    """The next batch (n, C, H, W) of a stream of one image set.
+
+    Raises:
+        ValueError: the stream yields two image sets.
+    """
     x, y = next(data)
     if y.ndim == 4:
-        raise ValueError("this method makes its pairs from one set of images, as in --data glyphs; the data are two")
+        raise ValueError("this method needs one set of images, as in --data glyphs; the data are two sets")
     return x
 
 
 def paired(task: Task, images: Images, seed: int = 0) -> Pair:
-    """Inputs in 8 bits and targets, aligned; `seed` decides what is random in the task."""
+    """An aligned Pair of inputs (rounded to 8 bits) and targets; `seed`: of the random parts of the task."""
     with torch.random.fork_rng():
         torch.manual_seed(generator("pairs", seed).initial_seed())
-        parts = [task(unit(part)) for part in images.pixels.split(1024)]
+        parts = [task(to_float(part)) for part in images.pixels.split(1024)]
     given, wanted = (torch.cat(side).mul(255).round().byte() for side in zip(*parts))
     return Pair(replace(images, pixels=given), replace(images, pixels=wanted), aligned=True)

@@ -1,4 +1,4 @@
-"""Sets of points whose distribution is known: the toy data on which theory can be checked.
+"""Toy data: points of known distributions.
 
 ring, grid       mixtures of 8 and 25 Gaussians; Metz et al. 2017, arXiv:1611.02163, section 3.1, and Srivastava et al.
                  2017, arXiv:1705.07761, section 4.1
@@ -7,7 +7,7 @@ gaussian         one Gaussian on the line
 segment          a vertical line of length 1 at x; Arjovsky et al. 2017, arXiv:1701.07875, example 1
 lower_triangle   4x4 matrices with entries U(1, 5) on and below the diagonal and 0 above, as rows of 16
 
-A set is drawn once, from a seed, and then feeds a Stream as images do. Coordinates are not confined to [0, 1].
+A set is sampled once, from a seed; Stream makes batches of it. Coordinates are not limited to [0, 1].
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from genlab.data.seeds import generator
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """x float32 (N, D); labels int64 (N,), the mode a point was drawn around; centres (K, D); spread: std of a mode.
+    """x: float32 (N, D); labels: int64 (N,), the mode of each point; centres: (K, D); spread: std of a mode.
 
-    A set without modes has K = 0 and labels 0.
+    A set without modes has K = 0, and all labels are 0.
     """
 
     x: Tensor = field(repr=False)
@@ -39,7 +39,7 @@ class Points:
             raise ValueError(f"points must be float (N, D), not {self.x.dtype} {tuple(self.x.shape)}")
         if self.labels.shape != self.x.shape[:1] or self.centres.shape[1:] != self.x.shape[1:]:
             shapes = tuple(self.labels.shape), tuple(self.centres.shape)
-            raise ValueError(f"labels and centres {shapes} do not belong to points {tuple(self.x.shape)}")
+            raise ValueError(f"labels and centres {shapes} do not fit points {tuple(self.x.shape)}")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -61,11 +61,11 @@ class Points:
         return self.x.index_select(0, index), self.labels.index_select(0, index)
 
     def coverage(self, fake: Tensor, least: float = 0.1) -> Coverage:
-        """Which modes the points `fake` (n, D) reach.
+        """Mode coverage of generated points `fake` (n, D).
 
-        A fake is good within three standard deviations of its nearest centre (Srivastava et al. 2017, section 4.1). A
-        mode is covered by at least `least` of the good fakes that an even spread would give it, and by one at any rate;
-        `least` = 0 is the paper's count, which a generator passes by scattering a few points between the modes.
+        A point is of high quality within three standard deviations of its nearest centre (Srivastava et al. 2017,
+        section 4.1). A mode is covered if it gets at least the fraction `least` of n / K such points, and at least one.
+        `least` = 0 is the count of the paper, which a few scattered points satisfy.
 
         Raises:
             ValueError: the set has no modes.
@@ -81,7 +81,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Coverage:
-    """modes: how many are covered; quality: share of good fakes, in [0, 1]; counts int64 (K,): good fakes per mode."""
+    """modes: number of covered modes; quality: share of high-quality points; counts: int64 (K,), of these per mode."""
 
     modes: int
     quality: float
@@ -89,7 +89,7 @@ class Coverage:
 
 
 def mixture(centres: Tensor, spread: float, n: int, seed: int, name: str) -> Points:
-    """n points of equally likely round Gaussians around `centres` (K, D)."""
+    """n points of a mixture of K equally weighted isotropic Gaussians around `centres` (K, D)."""
     g = generator(name, seed)
     labels = torch.randint(len(centres), (n,), generator=g)
     noise = torch.randn(n, centres.shape[1], generator=g)
@@ -103,7 +103,7 @@ def ring(n: int = 50_000, modes: int = 8, radius: float = 2.0, spread: float = 0
 
 
 def grid(n: int = 50_000, side: int = 5, gap: float = 2.0, spread: float = 0.05, seed: int = 0) -> Points:
-    """side x side Gaussians, `gap` apart, around the origin."""
+    """A grid of side x side Gaussians with distance `gap`, centred at the origin."""
     line = gap * (torch.arange(side) - (side - 1) / 2)
     return mixture(torch.cartesian_prod(line, line), spread, n, seed, f"grid of {side * side}")
 
@@ -114,7 +114,7 @@ def gaussian(mean: float = 0.0, std: float = 1.0, n: int = 50_000, seed: int = 0
 
 
 def swiss_roll(n: int = 50_000, spread: float = 0.05, seed: int = 0) -> Points:
-    """One and a half turns of a spiral, radius 0.67 to 2, even in angle."""
+    """A spiral of one and a half turns, radius 0.67 to 2, uniform in angle."""
     g = generator("swiss roll", seed)
     angle = math.pi * (1.5 + 3 * torch.rand(n, generator=g))
     x = torch.stack([angle.cos(), angle.sin()], 1) * (2 * angle / (4.5 * math.pi))[:, None]
@@ -122,7 +122,7 @@ def swiss_roll(n: int = 50_000, spread: float = 0.05, seed: int = 0) -> Points:
 
 
 def segment(x: float = 0.0, n: int = 50_000, seed: int = 0) -> Points:
-    """(x, Z) with Z uniform on [0, 1]: two of them at different x have disjoint supports."""
+    """(x, Z) with Z uniform on [0, 1]: segments at different x have disjoint supports."""
     height = torch.rand(n, generator=generator(f"segment at {x:g}", seed))
     return _modeless(torch.stack([torch.full((n,), x), height], 1), 0.0, f"segment at {x:g}")
 

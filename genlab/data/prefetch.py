@@ -1,4 +1,4 @@
-"""Reading ahead: results asked for by position, the next few computed in the background."""
+"""Prefetching: batches by position, the next ones loaded in the background."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """`ahead(p)` returns read(index(p)) and starts on positions p + step, p + 2·step, ... in worker threads.
+    """`prefetcher(p)` returns read(index(p)) and starts loading positions p + step, p + 2·step, ... in worker threads.
 
-    Which positions are under way changes only the speed: a jump drops what was read for nothing.
-    `index` runs in the caller's thread, in order; `read` in a worker.
+    The result does not depend on what was prefetched: after a jump, prefetched batches are dropped. `index` runs in the
+    caller's thread, in order; `read` in a worker.
     """
 
     def __init__(self, index: Callable[[int], Tensor], read: Callable[[Tensor], T], step: int, depth: int = 4) -> None:
         self.index, self.read, self.step, self.depth = index, read, step, depth
-        self.pool = ThreadPoolExecutor(2, thread_name_prefix="ahead")
+        self.pool = ThreadPoolExecutor(2, thread_name_prefix="prefetch")
         self.coming: dict[int, Future[T]] = {}
 
     def __call__(self, position: int) -> T:

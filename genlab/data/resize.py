@@ -1,4 +1,4 @@
-"""Bringing any set of images to a size and a number of channels."""
+"""Resizes image sets and converts between grey and colour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genlab.core.memory import require
-from genlab.data.images import Images, unit
+from genlab.data.images import Images, to_float
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue; ITU-R BT.601
 
@@ -20,7 +20,7 @@ def luma(x: Tensor) -> Tensor:
 
 
 def resized(images: Images, size: int | None = None, channels: int | None = None) -> Images:
-    """Square images of `size`, bilinear (averaged when shrinking); colour -> grey by luma, grey -> colour by copy."""
+    """Images of `size` x `size` pixels (bilinear, antialiased) and `channels` (luma, or grey repeated); none: as is."""
     pixels = images.pixels
     if channels is not None and channels != images.shape[0]:
         pixels = recoloured(pixels)
@@ -37,5 +37,5 @@ def recoloured(pixels: Tensor) -> Tensor:
 
 
 def _scaled(pixels: Tensor, size: int) -> Tensor:
-    x = F.interpolate(unit(pixels), (size, size), mode="bilinear", antialias=True)
+    x = F.interpolate(to_float(pixels), (size, size), mode="bilinear", antialias=True)
     return x.mul_(255).round_().clamp_(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""One generator per purpose: randomness is a function of a key, never of what happened before."""
+"""Random generators keyed by purpose: random numbers depend on the key alone, not on previous draws."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import torch
 
 
 def generator(*key: int | str) -> torch.Generator:
-    """A CPU generator seeded by the whole key. (Torch's CPU engine reads only 32 bits of a seed, hence the hash.)"""
+    """A CPU generator seeded by a hash of the key. (torch's CPU generator uses only 32 bits of a seed.)"""
     return torch.Generator().manual_seed(crc32(repr(key).encode()))

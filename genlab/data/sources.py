@@ -1,4 +1,4 @@
-"""`load`: a name becomes a set of images."""
+"""Loads data sets by name."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def load(
 
 
 def _share(images: Images | Folder, split: str, hold_out: bool) -> Images | Folder:
-    """The images of `split`: a tenth of those of training, at least 1 and not all, is the validation part."""
+    """The images of `split`; the validation images are a tenth of the training images (at least 1, not all)."""
     if split == "test" or (split == "train" and not hold_out):
         return images
     n = len(images)
@@ -114,7 +114,7 @@ def _share(images: Images | Folder, split: str, hold_out: bool) -> Images | Fold
 
 
 def native(name: str) -> tuple[int, int]:
-    """Size and channels that a single set has of its own."""
+    """The original size and number of channels of a single data set."""
     kind, _, rest = name.partition(":")
     if kind in SAME:
         size, channels = native(rest)
@@ -165,8 +165,8 @@ def _plain(
 
 
 def binarised(images: Images | Folder, g: torch.Generator) -> Images:
-    """Every pixel black or white, drawn once with its brightness as the probability of white (Salakhutdinov & Murray
-    2008, as the likelihoods of "binarised MNIST" are measured)."""
+    """Binary pixels, sampled once with the brightness as probability of white (as "binarised MNIST" in Salakhutdinov &
+    Murray 2008)."""
     if not isinstance(images, Images):
         raise DataError(f"{images.name} is too large to be held in memory, so it cannot be made binary")
     chance = torch.rand(images.pixels.shape, generator=g).to(images.device)
@@ -174,11 +174,11 @@ def binarised(images: Images | Folder, g: torch.Generator) -> Images:
 
 
 def _path(name: str) -> str:
-    """The path of `folder:PATH`, or of a folder named by itself; else nothing."""
+    """The path of `folder:PATH`, or of an existing folder named without prefix; else empty."""
     return name.removeprefix("folder:") if name.startswith("folder:") or is_folder(_class_of(name)[0]) else ""
 
 
 def _class_of(path: str) -> tuple[str, str]:
-    """PATH:CLASS in two, where PATH is a folder and the whole is none."""
+    """Splits PATH:CLASS, if PATH is a folder and the whole is not."""
     folder, _, name = path.rpartition(":")
     return (folder, name) if is_folder(folder) and not is_folder(path) else (path, "")

@@ -1,7 +1,7 @@
-"""Pixel-art creatures, drawn by rule: mirror-symmetric, outlined, eight kinds, fifteen colours in all.
+"""Procedural pixel-art creatures: mirror-symmetric, outlined, eight kinds, fifteen colours.
 
 Only the right half is painted, for all creatures of a kind at once. `u` is the distance from the mirror axis and `v`
-the height from the top, both at pixel centres; a part of a body is a region of (u, v) with random measures.
+that from the top, both at pixel centres; a body part is a region of (u, v) with random dimensions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Brush:
         self.other = 5 + 2 * ((hue + 1 + self.pick(HUES - 1)) % HUES)
 
     def pick(self, k: int) -> Tensor:
-        """(n, 1, 1), one of 0 .. k-1 each."""
+        """Random integers (n, 1, 1) from 0 to k - 1."""
         return torch.randint(k, (self.n, 1, 1), generator=self.g)
 
     def between(self, low: int, high: int) -> Tensor:
@@ -67,7 +67,7 @@ class Brush:
         self.cells = torch.where(where & self.canvas, torch.as_tensor(colour), self.cells)
 
     def outline(self) -> None:
-        """Empty cells beside a painted one become the line. What is painted later stays within the line."""
+        """Paints the outline: empty cells next to painted ones. Later painting is limited to the interior."""
         inside = self.cells != SKY
         full = (torch.cat([self.cells.flip(2), self.cells], 2) != SKY).float()[:, None]
         cross = torch.tensor([[0.0, 1, 0], [1, 1, 1], [0, 1, 0]]).view(1, 1, 3, 3)
@@ -76,7 +76,7 @@ class Brush:
         self.canvas = inside
 
     def eyes(self, v: Tensor | int, u: Tensor | int) -> None:
-        """Big, with a pupil that looks one of two ways, or a plain dark dot, or sleepy."""
+        """Large with one of two pupil positions, a dark dot, or closed."""
         style = self.pick(4)
         big = self.box(v, v + 2, u, u + 2)
         look = self.pick(2)
@@ -242,8 +242,8 @@ KINDS: tuple[Callable[[Brush], None], ...] = (blob, crab, bird, robot, cat, ghos
 
 @lru_cache(4)
 def sprites(split: str = "train", *, size: int = SIDE, seed: int = 0) -> Images:
-    """label: the kind; factors: hue (which of five body colours). At multiples of 20 the pixels just grow: no new
-    colours. Other sizes are left to the caller to resize."""
+    """Sprites; labels: the kind; factors: hue, the index of the body colour (0 to 4). Sizes that are multiples of 20
+    repeat pixels; for other sizes the result is 20x20, to be resized by the caller."""
     n = COUNTS[split]
     require(8 * n * size**2, f"{n:,} sprites of {size}x{size} pixels", "--size")
     g = generator("sprites", split, seed)

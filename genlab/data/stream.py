@@ -1,4 +1,4 @@
-"""The stream: endless shuffled batches whose whole state is two integers, the seed and the number of images drawn."""
+"""Stream: endless shuffled batches; the whole state is the seed and the number of images drawn."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from torch import Tensor
 
 from genlab.data.augment import Augment
 from genlab.data.folder import Folder
-from genlab.data.images import Images, Pair, unit
+from genlab.data.images import Images, Pair, to_float
 from genlab.data.points import Points
 from genlab.data.prefetch import Prefetcher
 from genlab.data.seeds import generator
 
 
 class Stream:
-    """Iterator of (x, y): x float32 [0, 1] (n, C, H, W) channels last, y int64 (n,); for a Pair, of (x_a, x_b). Of
-    Points, x is float32 (n, D), unconfined.
+    """Endless iterator of batches (x, y): x float32 (n, C, H, W) in [0, 1], channels last, y int64 (n,). For a Pair,
+    (x_a, x_b); for Points, x is float32 (n, D), unbounded.
 
-    Images come in a fresh order each epoch, and a batch may cross from one epoch into the next, so none is left out.
-    The batch at position `images` is a pure function of (seed, images): set `images` to go anywhere, resume included.
-    `batch` is the global batch; rank r of `world` receives its r-th part, n = batch / world.
+    Every epoch has a new order; a batch may span two epochs, so no image is left out. The batch at position `images`
+    is a function of (seed, images): set `images` to resume anywhere. `batch` is the global batch size; rank r of
+    `world` gets the r-th part, n = batch / world.
+
+    Raises:
+        ValueError: the batch does not divide among the ranks, or the source is empty.
     """
 
     def __init__(
@@ -60,25 +63,25 @@ class Stream:
             share = len(pixels)
             params = self.augment.draw(self.batch, generator("augment", self.seed, position, side))
             pixels = self.augment.apply(pixels, params[self.rank * share : (self.rank + 1) * share])
-        return laid_out(pixels)
+        return channels_last(pixels)
 
 
 class _Shuffled:
-    """One set in its shuffled order; a set on disk is read ahead."""
+    """One data set in shuffled order; a set on disk is prefetched."""
 
     def __init__(self, images: Images | Folder | Points, step: int, n: int, seed: int, side: int) -> None:
         if not len(images):
-            raise ValueError(f"{images.name} holds 0 images, nothing to draw from")
+            raise ValueError(f"{images.name} is empty: it holds 0 images")
         self.images, self.n, self.seed, self.side = images, n, seed, side
         self.epoch = -1
         self.order = torch.empty(0, dtype=torch.int64)
-        self.ahead = Prefetcher(self.index, images.gather, step) if isinstance(images, Folder) else None
+        self.prefetcher = Prefetcher(self.index, images.gather, step) if isinstance(images, Folder) else None
 
     def take(self, start: int) -> tuple[Tensor, Tensor]:
-        return self.ahead(start) if self.ahead else self.images.gather(self.index(start))
+        return self.prefetcher(start) if self.prefetcher else self.images.gather(self.index(start))
 
     def index(self, start: int) -> Tensor:
-        """Positions of the images number start .. start + n - 1 of the endless sequence of epochs."""
+        """The indices of images start .. start + n - 1 in the sequence of shuffled epochs."""
         parts, left = [], self.n
         while left:
             epoch, offset = divmod(start, len(self.images))
@@ -95,17 +98,17 @@ class _Shuffled:
         return self.order
 
 
-def laid_out(pixels: Tensor) -> Tensor:
-    """float32 [0, 1], images (n, C, H, W) channels last; points (n, D) as they are."""
-    x = unit(pixels)
+def channels_last(pixels: Tensor) -> Tensor:
+    """float32 in [0, 1]; images (n, C, H, W) in channels-last memory format, points (n, D) unchanged."""
+    x = to_float(pixels)
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def batches(images: Images | Folder | Points, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """One pass in order, for evaluation: (x float32 [0, 1], y) like the stream's; the last batch may be smaller."""
+    """One pass in order, for evaluation: batches (x, y) as of Stream; the last one may be smaller."""
     if batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")
     where = "cpu" if isinstance(images, Folder) else images.device
     for start in range(0, len(images), batch):
         pixels, labels = images.gather(torch.arange(start, min(start + batch, len(images)), device=where))
-        yield laid_out(pixels), labels
+        yield channels_last(pixels), labels

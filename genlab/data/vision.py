@@ -20,7 +20,12 @@ def default_root() -> Path:
 
 
 def vision(name: str, split: str = "train", root: str | Path | None = None) -> Images:
-    """Reads the files under `root` (default $GENLAB_DATA or ~/.cache/genlab), fetching them only when missing."""
+    """Reads MNIST, Fashion-MNIST or CIFAR-10 from `root` (default $GENLAB_DATA or ~/.cache/genlab); downloads missing
+    files.
+
+    Raises:
+        DataError: the files are missing or incomplete and cannot be downloaded.
+    """
     folder = default_root() if root is None else Path(os.path.expanduser(root))
     data = _find(name, split == "train", folder)
     pixels = torch.as_tensor(data.data)
@@ -35,7 +40,7 @@ def _find(name: str, train: bool, folder: Path) -> Any:
     kind = getattr(datasets, KINDS[name])
     try:
         return kind(str(folder), train=train, download=False)
-    except Exception:  # absent or incomplete: torchvision says RuntimeError, a cut file ValueError or EOFError
+    except Exception:  # absent or incomplete: RuntimeError of torchvision, ValueError or EOFError
         pass
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)
@@ -43,8 +48,8 @@ def _find(name: str, train: bool, folder: Path) -> Any:
         return kind(str(folder), train=train, download=True)
     except Exception as error:
         raise DataError(
-            f"{name} was not found whole under {str(folder)!r} and could not be downloaded ({type(error).__name__}): "
-            "name the folder that holds it with --data-root"
+            f"{name} was not found complete in {str(folder)!r} and could not be downloaded ({type(error).__name__}): "
+            "give its folder with --data-root"
         ) from error
     finally:
         socket.setdefaulttimeout(patience)

@@ -1,13 +1,13 @@
-"""What a classifier looks at, and what it looks for. One idea per file:
+"""Explanations of classifiers: attribution maps and activation maximisation.
 
 gradients   saliency, SmoothGrad, integrated gradients
-occlusion   what the belief loses when a part is covered
-grad_cam    where the last convolution speaks for a class
-lime        a linear model of superpixels
-maximise    the picture that a class likes best
-measure     do maps tell the truth, and do two of them agree?
-pictures    maps to look at
+occlusion   occlusion sensitivity
+grad_cam    Grad-CAM
+lime        LIME with superpixels
+maximise    activation maximisation
+measure     evaluation of maps: deletion metric, overlap, rank correlation
+pictures    maps as images
 
-A model is x (N, C, H, W) in [0, 1] -> logits (N, K); used in eval mode and left as it was. A map is (N, H, W): the
-larger, the more important.
+A model is x (N, C, H, W) in [0, 1] -> logits (N, K); it is used in eval mode and its mode restored. A map is (N, H, W),
+larger for more important pixels.
 """

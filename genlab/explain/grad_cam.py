@@ -1,4 +1,4 @@
-"""Where a convolution speaks for a class; Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2."""
+"""Grad-CAM; Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from genlab.core.modes import evaluating
-from genlab.explain.gradients import spoken
+from genlab.explain.gradients import class_output
 
 
 def last_convolution(model: nn.Module) -> nn.Module:
-    """The convolution that was built last.
+    """The last convolution in the order of construction.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the model has none.
     """
     found = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     if not found:
@@ -23,25 +23,29 @@ def last_convolution(model: nn.Module) -> nn.Module:
 
 
 def grad_cam(model: nn.Module, x: Tensor, y: Tensor, layer: nn.Module | None = None) -> Tensor:
-    """(N, H, W): the channels A (N, K, h, w) of a layer, weighted by the mean slope of logit_y, cut below 0, enlarged.
+    """(N, H, W): ReLU of the sum of a layer's channels A (N, K, h, w), weighted by the mean gradient of logit_y by each
+    channel, upsampled bilinearly.
 
     Args:
         layer: whose output is A; none: the last convolution.
+
+    Raises:
+        ValueError: the layer's output is not (N, K, h, w), or y is not one class per image.
     """
     seen: list[Tensor] = []
 
     def keep(_layer: nn.Module, _inputs: object, out: Tensor) -> Tensor:
         seen.append(out)
-        return out.clone()  # the next layer may work in place
+        return out.clone()  # the next layer may be in-place
 
     handle = (layer or last_convolution(model)).register_forward_hook(keep)
     try:
         with evaluating(model), torch.enable_grad():
-            logit = spoken(model(x.detach().clone().requires_grad_()), y).sum()
+            logit = class_output(model(x.detach().clone().requires_grad_()), y).sum()
     finally:
         handle.remove()
     if not seen or seen[0].ndim != 4:
         raise ValueError(f"Grad-CAM needs a layer with maps (N, K, h, w), got {[tuple(a.shape) for a in seen]}")
-    (slopes,) = torch.autograd.grad(logit, seen[0])
-    coarse = (slopes.mean((2, 3), keepdim=True) * seen[0]).sum(1, keepdim=True).relu()
+    (gradients,) = torch.autograd.grad(logit, seen[0])
+    coarse = (gradients.mean((2, 3), keepdim=True) * seen[0]).sum(1, keepdim=True).relu()
     return interpolate(coarse, x.shape[2:], mode="bilinear").squeeze(1).detach()

@@ -1,4 +1,4 @@
-"""Maps from the slope of a class's logit by the pixels.
+"""Attribution maps from the gradient of a class's logit by the input.
 
 saliency               Simonyan, Vedaldi, Zisserman 2013, arXiv:1312.6034, section 3.1
 smooth_grad            Smilkov et al. 2017, arXiv:1706.03825, section 2
@@ -17,11 +17,11 @@ from genlab.core.modes import evaluating
 Model = Callable[[Tensor], Tensor]  # x (N, C, H, W) in [0, 1] -> logits (N, K)
 
 
-def spoken(logits: Tensor, y: Tensor) -> Tensor:
-    """The logit (N,) of the class y (N,) of every row.
+def class_output(logits: Tensor, y: Tensor) -> Tensor:
+    """The output (N,) of the class y (N,) in every row of logits (or probabilities) (N, K).
 
     Raises:
-        ValueError: y has not one class of the model per row.
+        ValueError: y is not one class per row, from 0 to K - 1.
     """
     n, classes = logits.shape
     if y.shape != (n,) or (n and not 0 <= int(y.min()) <= int(y.max()) < classes):
@@ -29,36 +29,39 @@ def spoken(logits: Tensor, y: Tensor) -> Tensor:
     return logits.gather(1, y[:, None]).squeeze(1)
 
 
-def slope(model: Model, x: Tensor, y: Tensor) -> Tensor:
+def input_gradient(model: Model, x: Tensor, y: Tensor) -> Tensor:
     """d logit_y / dx, (N, C, H, W)."""
     with evaluating(model), torch.enable_grad():
         x = x.detach().clone().requires_grad_()
-        return torch.autograd.grad(spoken(model(x), y).sum(), x)[0]
+        return torch.autograd.grad(class_output(model(x), y).sum(), x)[0]
 
 
 def saliency(model: Model, x: Tensor, y: Tensor) -> Tensor:
-    """|d logit_y / dx|, the largest of the channels: (N, H, W)."""
-    return slope(model, x, y).abs().amax(1)
+    """|d logit_y / dx|, the maximum over channels: (N, H, W)."""
+    return input_gradient(model, x, y).abs().amax(1)
 
 
 def smooth_grad(model: Model, x: Tensor, y: Tensor, n: int = 50, sigma: float = 0.15, seed: int = 0) -> Tensor:
-    """The saliency of the mean slope among n noisy copies, (N, H, W); sigma in pixels of [0, 1]."""
+    """SmoothGrad: |mean gradient over n noisy copies|, the maximum over channels: (N, H, W).
+
+    sigma: standard deviation of the noise, in pixels of [0, 1].
+    """
     if n < 1:
         raise ValueError(f"SmoothGrad takes at least 1 copy, got {n}")
     g = torch.Generator(x.device).manual_seed(seed)
     noise = lambda: sigma * torch.randn(x.shape, generator=g, device=x.device, dtype=x.dtype)
-    total = sum((slope(model, x + noise(), y) for _ in range(n)), torch.zeros_like(x))
+    total = sum((input_gradient(model, x + noise(), y) for _ in range(n)), torch.zeros_like(x))
     return (total / n).abs().amax(1)
 
 
 def integrated_gradients(model: Model, x: Tensor, y: Tensor, baseline: Tensor | float = 0.0, steps: int = 50) -> Tensor:
-    """(x - baseline) times the mean slope on the line between them, summed over channels: (N, H, W), signed.
+    """(x - baseline) times the mean gradient on the line from baseline to x, summed over channels: (N, H, W), signed.
 
-    Complete: a map sums to logit_y(x) - logit_y(baseline), up to the error of the midpoint rule.
+    Completeness: a map sums to logit_y(x) - logit_y(baseline), up to the error of the midpoint rule (`steps` points).
     """
     if steps < 1:
-        raise ValueError(f"the line needs at least 1 step, got {steps}")
+        raise ValueError(f"integrated gradients need at least 1 step, got {steps}")
     start = torch.as_tensor(baseline, dtype=x.dtype, device=x.device).expand_as(x)
     at = [(k + 0.5) / steps for k in range(steps)]
-    total = sum((slope(model, torch.lerp(start, x, t), y) for t in at), torch.zeros_like(x))
+    total = sum((input_gradient(model, torch.lerp(start, x, t), y) for t in at), torch.zeros_like(x))
     return ((x - start) * total / steps).sum(1)

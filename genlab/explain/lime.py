@@ -1,4 +1,4 @@
-"""A linear model of superpixels around one image; Ribeiro, Singh, Guestrin 2016, arXiv:1602.04938, equation 1."""
+"""LIME: a local linear model of superpixels; Ribeiro, Singh, Guestrin 2016, arXiv:1602.04938, equation 1."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from genlab.core.modes import evaluating
-from genlab.explain.gradients import Model, spoken
+from genlab.explain.gradients import Model, class_output
 
 
 def superpixels(x: Tensor, n: int = 16, colour: float = 0.5, seed: int = 0) -> Tensor:
-    """(C, H, W) -> (H, W), at most n groups of pixels that are near and alike, numbered from 0.
+    """(C, H, W) -> (H, W): at most n superpixels, numbered from 0.
 
-    k-means of place and colour, the idea of SLIC (Achanta et al. 2012); `colour` 1 weighs black against white like one
-    side of the image against the other.
+    k-means of position and colour, as in SLIC (Achanta et al. 2012). colour: weight of the colour; at 1 the distance of
+    black and white equals that of opposite sides of the image.
     """
     from sklearn.cluster import KMeans
 
@@ -38,15 +38,17 @@ def lime(
     ridge: float = 1e-3,
     seed: int = 0,
 ) -> Tensor:
-    """(N, H, W), signed: what each superpixel adds to the probability of y, by least squares around the image.
+    """(N, H, W), signed: the coefficient of each superpixel in a linear model of the probability of y.
 
-    n neighbours of every image miss half of the superpixels, on the average; they count by exp(-d^2 / width^2), with d
-    the cosine distance to the whole image (section 3.4).
+    Weighted least squares on n perturbed copies per image, in which each superpixel is removed with probability 1/2;
+    their weights are exp(-d^2 / width^2), with d the cosine distance to the original (section 3.4).
 
     Args:
-        groups: (N, H, W), superpixels from 0, as `superpixels` makes them.
-        value: what is painted where a superpixel is missing.
-        ridge: weight of the squared coefficients.
+        groups: (N, H, W), superpixels numbered from 0, as of `superpixels`.
+        n: perturbed copies per image.
+        value: pixel value of removed superpixels.
+        width: of the kernel.
+        ridge: L2 regularisation of the coefficients.
     """
     g = torch.Generator().manual_seed(seed)
     found = []
@@ -55,12 +57,12 @@ def lime(
             k = int(group.max()) + 1
             shown = (torch.rand(n, k, generator=g) < 0.5).to(x)
             shown[0] = 1.0
-            belief = spoken(
+            probability = class_output(
                 model(torch.lerp(x.new_tensor(value), image, shown[:, group][:, None])).softmax(1), label.expand(n)
             )
             cosine = shown.sum(1) / (k * shown.sum(1).clamp(min=1)).sqrt()
             weight = (-((1 - cosine) / width).square()).exp().sqrt()[:, None]
             design = torch.cat([shown, torch.ones_like(shown[:, :1])], 1) * weight
             square = design.T @ design + ridge * torch.eye(k + 1, dtype=x.dtype, device=x.device)
-            found.append(torch.linalg.solve(square, design.T @ (belief[:, None] * weight))[:k, 0][group])
+            found.append(torch.linalg.solve(square, design.T @ (probability[:, None] * weight))[:k, 0][group])
     return torch.stack(found)

@@ -1,4 +1,4 @@
-"""Do maps tell the truth, and do two of them agree?"""
+"""Evaluation of attribution maps: faithfulness (deletion) and agreement of two maps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from genlab.core.modes import evaluating
-from genlab.explain.gradients import Model, spoken
+from genlab.explain.gradients import Model, class_output
 
 
-def brightest(maps: Tensor, share: float) -> Tensor:
-    """(N, H, W) -> bool: the `share` of every map's pixels that are highest, at least one."""
+def top_pixels(maps: Tensor, share: float) -> Tensor:
+    """(N, H, W) -> bool: the `share` in (0, 1] of the pixels of each map with the highest values, at least one."""
     if not 0 < share <= 1:
         raise ValueError(f"a share of the pixels lies in (0, 1], got {share}")
     flat = maps.flatten(1)
@@ -24,21 +24,21 @@ def brightest(maps: Tensor, share: float) -> Tensor:
 def deletion(
     model: Model, x: Tensor, y: Tensor, maps: Tensor, shares: Sequence[float], value: float = 0.0
 ) -> list[float]:
-    """Mean probability of y when that share of the pixels, the most important first, is painted over: the lower, the
-    truer the map; Petsiuk, Das, Saenko 2018, arXiv:1806.07421, section 4.3."""
+    """Deletion metric: the mean probability of y after the most important pixels are replaced by `value`, for each of
+    `shares`; lower is better. Petsiuk, Das, Saenko 2018, arXiv:1806.07421, section 4.3."""
     with evaluating(model):
-        left = [torch.where(brightest(maps, share)[:, None], value, x) for share in shares]
-        return [float(spoken(model(image).softmax(1), y).mean()) for image in left]
+        left = [torch.where(top_pixels(maps, share)[:, None], value, x) for share in shares]
+        return [float(class_output(model(image).softmax(1), y).mean()) for image in left]
 
 
 def overlap(a: Tensor, b: Tensor, share: float = 0.1) -> Tensor:
-    """(N,): which part of the most important pixels two maps have in common; by chance it is `share`."""
-    one, other = brightest(a, share).flatten(1), brightest(b, share).flatten(1)
+    """(N,): the share of the most important pixels that two maps (N, H, W) have in common; by chance it is `share`."""
+    one, other = top_pixels(a, share).flatten(1), top_pixels(b, share).flatten(1)
     return (one & other).sum(1) / one.sum(1)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """(N,): Spearman's, between two maps (N, H, W); equal values are ranked as they come."""
+    """(N,): Spearman's rank correlation of two maps (N, H, W); ties are ranked in order."""
     ranks = [m.flatten(1).argsort(1).argsort(1).double() for m in (a, b)]
     one, other = (r - r.mean(1, keepdim=True) for r in ranks)
     return (one * other).sum(1) / (one.norm(dim=1) * other.norm(dim=1))

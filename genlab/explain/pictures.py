@@ -1,10 +1,10 @@
-"""Maps as pictures."""
+"""Attribution maps as images."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 
-def shown(maps: Tensor) -> Tensor:
-    """(N, H, W) -> pictures (N, 1, H, W) in [0, 1]: black where a map is not above 0, white at the highest of each."""
+def to_images(maps: Tensor) -> Tensor:
+    """(N, H, W) -> images (N, 1, H, W) in [0, 1]: negative values are 0, the maximum of each map is 1."""
     return (maps.clamp(min=0) / maps.flatten(1).amax(1)[:, None, None].clamp(min=1e-12))[:, None]

@@ -1,1 +1,1 @@
-"""Latent spaces: walks, editing, the quality of codes, codes without training."""
+"""Latent spaces: traversals and interpolation, image editing, quality of codes, PCA and NMF baselines."""

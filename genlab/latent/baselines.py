@@ -1,6 +1,6 @@
-"""Codes without training: principal components, and the parts of Lee & Seung 1999, Nature 401:788 (NMF).
+"""Linear baselines of auto-encoders: PCA, and non-negative matrix factorisation (Lee & Seung 1999, Nature 401:788).
 
-Both code an image by weights of `components`, with the interface of
+Both encode an image by the weights of k components, with the interface of
 `genlab.methods.representation.autoencoder.AutoEncoder`.
 """
 
@@ -17,7 +17,7 @@ from genlab.data import Images
 class Components:
     """A fitted decomposition of scikit-learn: x (N, C, H, W) in [0, 1] <-> weights (N, k) of k components.
 
-    A reconstruction may leave [0, 1]: it is the sum of the weighted components, not clipped.
+    Reconstructions are not clipped to [0, 1].
     """
 
     def __init__(self, model: Any, shape: tuple[int, int, int]):
@@ -26,7 +26,7 @@ class Components:
     def code(self, x: Tensor) -> Tensor:
         """x -> (N, k)."""
         if x.shape[1:] != self.shape:
-            raise ValueError(f"these components are of images {self.shape}, got {tuple(x.shape[1:])}")
+            raise ValueError(f"these components are for images {self.shape}, got {tuple(x.shape[1:])}")
         return torch.from_numpy(self.model.transform(_rows(x))).to(x)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -35,25 +35,25 @@ class Components:
         return torch.from_numpy(x).to(z).unflatten(1, self.shape)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """x -> the image of its code; same shape."""
+        """x -> decode(code(x)), of the same shape."""
         return self.decode(self.code(x))
 
     def pictures(self) -> Tensor:
-        """The components (k, *shape) in [0, 1], each to its own scale; of signed ones, grey is zero."""
+        """The components as images (k, *shape) in [0, 1], each normalised; for signed components, 0.5 is zero."""
         parts = torch.from_numpy(self.model.components_).float()
         parts = parts / parts.abs().amax(1, keepdim=True).clamp(min=1e-12)
         return (parts if parts.min() >= 0 else (parts + 1) / 2).unflatten(1, self.shape)
 
 
 def pca(data: Images, k: int) -> Components:
-    """The k directions of largest variance: no other linear code of k numbers has a smaller squared error."""
+    """Principal component analysis with k components: the optimal linear code of k numbers in squared error."""
     from sklearn.decomposition import PCA
 
     return Components(PCA(k, svd_solver="full").fit(_rows(_checked(data, k))), data.shape)
 
 
 def nmf(data: Images, k: int, iterations: int = 200, seed: int = 0) -> Components:
-    """k parts that are only ever added, by coordinate descent: no part and no weight is negative."""
+    """Non-negative matrix factorisation with k components, by coordinate descent; weights are non-negative, too."""
     import warnings
 
     from sklearn.decomposition import NMF
@@ -61,7 +61,7 @@ def nmf(data: Images, k: int, iterations: int = 200, seed: int = 0) -> Component
 
     model = NMF(k, init="nndsvda", max_iter=iterations, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # `iterations` is the length that was asked for
+        warnings.simplefilter("ignore", ConvergenceWarning)  # `iterations` is the intended length
         return Components(model.fit(_rows(_checked(data, k))), data.shape)
 
 

@@ -1,4 +1,4 @@
-"""How good a code is: what it forgets, which images it brings together, what a linear classifier reads from it."""
+"""Quality of codes: reconstruction error, image retrieval, linear probe."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Map = Callable[[Tensor], Tensor]
 
 
 @torch.no_grad()
-def over(f: Map, data: Images, batch: int = 500) -> Tensor:
-    """f of all images of `data`, x (n, C, H, W) -> (n, ...), in order."""
+def apply_batched(f: Map, data: Images, batch: int = 500) -> Tensor:
+    """f, x (n, C, H, W) -> (n, ...), applied to all images of `data` in batches: (N, ...)."""
     return torch.cat([f(x) for x, _ in batches(data, batch)])
 
 
 @torch.no_grad()
 def squared_error(reconstruct: Map, data: Images) -> float:
-    """Mean squared error per pixel (and channel), pixels in [0, 1]."""
-    return float(over(lambda x: (reconstruct(x).double() - x).square().flatten(1).mean(1), data).mean())
+    """Mean squared reconstruction error per pixel and channel, pixels in [0, 1]."""
+    return float(apply_batched(lambda x: (reconstruct(x).double() - x).square().flatten(1).mean(1), data).mean())
 
 
-def search(codes: Tensor, labels: Tensor, k: int = 10) -> float:
-    """Image search: the share of the `k` nearest others of each code (N, ...) that have its label (N,).
+def retrieval_precision(codes: Tensor, labels: Tensor, k: int = 10) -> float:
+    """Precision at k of image retrieval: the share of the k nearest neighbours of each code (N, ...) with its label.
 
     Raises:
         Undefined: there are not more than k codes.
@@ -45,14 +45,14 @@ def search(codes: Tensor, labels: Tensor, k: int = 10) -> float:
 
 
 @torch.no_grad()
-def farness(pictures: Tensor, data: Images) -> float:
-    """Mean squared error per pixel between a picture (N, C, H, W) and the image of `data` nearest to it."""
+def nearest_image_error(pictures: Tensor, data: Images) -> float:
+    """Mean squared error per pixel between images (N, C, H, W) and their nearest neighbours in `data`."""
     distance, _ = nearest(pictures.flatten(1), (x.flatten(1) for x, _ in batches(data, 1000)))
     return float(distance.square().mean()) / pictures[0].numel()
 
 
 def scatter(codes: Tensor, labels: Tensor, classes: Sequence[str]) -> bytes:
-    """A PNG of two-dimensional codes (N, 2), coloured by class."""
+    """A PNG scatter plot of codes (N, 2), coloured by class."""
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -71,12 +71,12 @@ def scatter(codes: Tensor, labels: Tensor, classes: Sequence[str]) -> bytes:
     return png(figure)
 
 
-def probe(codes: Tensor, labels: Tensor, share: float = 0.5) -> float:
-    """Linear probe: how often a logistic regression learnt on the first `share` of the codes (N, ...), standardised,
-    tells the label of the others.
+def linear_probe(codes: Tensor, labels: Tensor, share: float = 0.5) -> float:
+    """Linear probe: the accuracy of logistic regression on standardised codes (N, ...), trained on the first `share` of
+    them and tested on the others.
 
     Raises:
-        Undefined: there are no codes to learn from or to test on, or those to learn from are all of one class.
+        Undefined: no codes to train or test on, or training codes of one class only.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

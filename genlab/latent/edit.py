@@ -1,8 +1,8 @@
-"""Editing photographs through the latent space of a trained generator: inversion, attribute vectors, constrained edits.
+"""Image editing in the latent space of a trained generator: GAN inversion, attribute vectors, constrained edits.
 
-The inversion by gradient and the objective of an edit follow Zhu et al. 2016, arXiv:1609.03552, sections 3.1 and 3.2.
-Departures: Adam with a cosine schedule in place of L-BFGS, and pixels are compared unless another distance is given.
-All networks are used in eval mode and left as they were; none is trained.
+Gradient-based inversion and the objective of an edit follow Zhu et al. 2016, arXiv:1609.03552, sections 3.1 and 3.2.
+Departures: Adam with a cosine schedule instead of L-BFGS; the default distance is that of pixels. Networks are used in
+eval mode and not trained.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def descend(cost: Map, z: Tensor, steps: int, lr: float) -> Tensor:
-    """z (N, latent), each row moved down its own entry of cost: z -> (N,)."""
+    """Minimises cost: z -> (N,), independently for each row of z (N, latent), by Adam with a cosine schedule."""
     if z.ndim != 2:
         raise ValueError(f"latents are (N, latent), got {tuple(z.shape)}")
     if steps < 0:
@@ -53,12 +53,18 @@ def invert(
     distance: Distance = squared_error,
     prior: float = 0.0,
 ) -> Tensor:
-    """Latents (N, latent) whose pictures come near x (N, C, H, W): argmin_z distance(G(z), x) + prior |z|^2 / latent.
+    """GAN inversion: argmin_z distance(G(z), x) + prior |z|^2 / latent for images x (N, C, H, W); latents (N, latent).
 
     Args:
         generator: z -> x in [0, 1].
-        start: random latents, or the codes of an encoder, which are then refined; with `steps` = 0 they stay.
+        start: initial latents (N, latent), random or of an encoder.
+        steps: of Adam; 0: returns `start`.
+        lr: initial learning rate.
         distance: two image batches -> (N,), for example between features.
+        prior: weight of the Gaussian prior of z.
+
+    Raises:
+        ValueError: not one initial latent per image.
     """
     if len(start) != len(x):
         raise ValueError(f"{len(x)} images need as many latents to start from, got {len(start)}")
@@ -67,14 +73,14 @@ def invert(
 
 
 def attribute_vector(having: Tensor, lacking: Tensor) -> Tensor:
-    """Mean code of images that have an attribute (N, latent) minus that of others (M, latent) -> (latent,)."""
+    """The mean code of images with an attribute (N, latent) minus that of images without (M, latent): (latent,)."""
     if not len(having) or not len(lacking):
         raise ValueError(f"an attribute needs images with and without it, got {len(having)} and {len(lacking)}")
     return having.mean(0) - lacking.mean(0)
 
 
-def painted(wish: Tensor, mask: Tensor) -> Map:
-    """The user's constraint U: x -> (N,), mean squared error to `wish` where `mask`, both of x's shape or (C, H, W)."""
+def masked_error(wish: Tensor, mask: Tensor) -> Map:
+    """The constraint U: x -> (N,), mean squared error against `wish` where `mask`; both of x's shape or (C, H, W)."""
     return lambda x: ((x - wish).square() * mask).flatten(1).sum(1) / mask.expand_as(x).flatten(1).sum(1).clamp(min=1)
 
 
@@ -92,8 +98,10 @@ def edit(
     """argmin_z U(G(z)) + near |z - z0|^2 - real D(G(z)), row by row, from z0 (N, latent); U is `constraint`.
 
     Args:
-        realism: x -> (N,), a discriminator's logit; none: without this term.
-        constraint: x -> (N,), what the user wants to be small.
+        realism: D, x -> (N,), a discriminator's logit; none: without this term.
+        constraint: U, x -> (N,), the loss of the edit.
+        near, real: weights of the distance from z0 and of realism.
+        steps, lr: of Adam.
     """
 
     def cost(z: Tensor) -> Tensor:

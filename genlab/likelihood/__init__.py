@@ -1,1 +1,1 @@
-"""Likelihoods: units, distributions of pixels, importance-weighted bounds, exact sampling, mixtures."""
+"""Likelihoods: units, pixel distributions, decoder likelihoods, IWAE bound, sampling, Gaussian mixture."""

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from genlab.likelihood.units import dequantise, discrete, logistic_mass
 
-LEAST = -7.0  # of log sigma, below the -6.8 of dequantisation noise (uniform, 1/256 wide); keeps the density bounded
+LEAST = -7.0  # minimal log sigma, slightly below that of dequantisation noise (-6.8); keeps the density bounded
 
 
 class DecoderLikelihood(Protocol):
@@ -21,10 +21,10 @@ class DecoderLikelihood(Protocol):
 
     @property
     def channels(self) -> int:
-        """Outputs per channel of the image."""
+        """Decoder outputs per image channel."""
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """The expected image (N, C, H, W), in [0, 1]."""
+        """The mean of the distribution: an image (N, C, H, W) in [0, 1]."""
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """log p(x) (N,), in nats."""
@@ -32,7 +32,7 @@ class DecoderLikelihood(Protocol):
 
 @dataclass(frozen=True)
 class BernoulliLikelihood:
-    """Independent black or white pixels; outputs are logits. Of grey pixels log_prob is a cross-entropy only."""
+    """Independent binary pixels; outputs are logits. For grey pixels log_prob is a cross-entropy, not a likelihood."""
 
     channels: ClassVar[int] = 1
 
@@ -45,9 +45,9 @@ class BernoulliLikelihood:
 
 @dataclass(frozen=True)
 class GaussianLikelihood:
-    """Independent Gaussian pixels; log_prob is a lower bound of log P of 8-bit images, by `dequantise`.
+    """Independent Gaussian pixels; by uniform dequantisation log_prob is a lower bound of log P of 8-bit images.
 
-    Outputs are the logits of the means and, unless `sigma` (in pixels of [0, 1]) is given, log sigma beside them.
+    Outputs are the logits of the means and, unless `sigma` (in pixels of [0, 1]) is given, log sigma.
     """
 
     sigma: float | None = None
@@ -79,10 +79,10 @@ class GaussianLikelihood:
 
 @dataclass(frozen=True)
 class LogisticLikelihood:
-    """Independent 8-bit pixels: the mass of a logistic distribution on the interval of each value (Salimans et al.
-    2017, arXiv:1701.05517, eq. 2, one component); those of black and white reach to infinity.
+    """Independent 8-bit pixels with a discretised logistic distribution (Salimans et al. 2017, arXiv:1701.05517, eq. 2,
+    one component); the intervals of black and white extend to infinity.
 
-    Outputs are the means, as pixels of [0, 1] minus 0.5, and log scales beside them.
+    Outputs are the means, as pixels of [0, 1] minus 0.5, and log scales.
     """
 
     channels: ClassVar[int] = 2

@@ -1,6 +1,6 @@
-"""Gaussian mixture model of pixels, p(x) = sum_m P(m) N(x; mu_m, Sigma_m), fitted by scikit-learn's EM.
+"""Gaussian mixture model of images, p(x) = sum_m P(m) N(x; mu_m, Sigma_m), fitted by EM (scikit-learn).
 
-A baseline for a variational auto-encoder, which is a mixture of infinitely many Gaussians.
+A baseline of the VAE, which is an infinite mixture of Gaussians.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genlab.likelihood.units import dequantise, discrete
 
 @dataclass(frozen=True)
 class Mixture:
-    """`em` is scikit-learn's GaussianMixture of dequantised images of `shape`, flattened."""
+    """em: scikit-learn's GaussianMixture of flattened dequantised images of `shape` (C, H, W)."""
 
     em: Any
     shape: tuple[int, int, int]
@@ -32,7 +32,7 @@ class Mixture:
         seed: int = 0,
         floor: float = 1e-4,
     ) -> Mixture:
-        """`components`: number of Gaussians; `floor` is added to the variances, so that none vanishes."""
+        """Fits `components` Gaussians; floor: added to the variances, for stability."""
         from sklearn.mixture import GaussianMixture
 
         if not 1 <= components <= len(data):
@@ -45,7 +45,7 @@ class Mixture:
         return discrete(torch.from_numpy(self.em.score_samples(_flat(x))).to(x), self.shape)
 
     def sample(self, n: int) -> Tensor:
-        """n images (n, C, H, W) in [0, 1], clipped, from torch's random state."""
+        """n images (n, C, H, W), clipped to [0, 1]; seeded by torch's global generator."""
         g = np.random.default_rng(int(torch.randint(2**31, ())))
         components = g.choice(len(self.em.weights_), n, p=self.em.weights_)
         noise = g.standard_normal((n, self.em.means_.shape[1]))

@@ -1,8 +1,8 @@
-"""Discrete distributions of a pixel: the output heads of autoregressive networks.
+"""Discrete pixel distributions: the output heads of autoregressive networks.
 
-A head turns images into integers 0 .. values-1 in `groups` ordered channels per pixel, encodes them as the network's
-input, and turns the network's outputs into probabilities. Sampling inverts the cumulative distribution function at a
-given uniform number, so the same numbers give the same image whichever way the network was computed.
+A head maps images to integers 0 .. values-1 in `groups` ordered channels per pixel, encodes these as the network's
+input, and maps the network's outputs to probabilities. Sampling inverts the cumulative distribution function at given
+uniform numbers, so cached and uncached sampling give the same images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from genlab.likelihood.units import logistic_mass
 
 
 class PixelDistribution(nn.Module):
-    """groups: channels predicted per pixel; values: number of values of each; outputs: network outputs for each;
+    """groups: predicted channels per pixel; values: number of values of each; outputs: network outputs for each;
     inputs: channels of the network's input."""
 
     def __init__(self, groups: int, values: int, outputs: int, inputs: int):
@@ -25,11 +25,11 @@ class PixelDistribution(nn.Module):
 
     @property
     def ready(self) -> bool:
-        """Whether `fit` is not needed, or was called."""
+        """Whether `fit` is not needed or has been called."""
         return True
 
     def fit(self, x: Tensor) -> None:
-        """Sets itself up from the first images x (N, C, H, W) of training."""
+        """Initialises the distribution from the first training images x (N, C, H, W); does nothing by default."""
 
     def indices(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] -> integers (N, groups, H, W)."""
@@ -52,7 +52,7 @@ class PixelDistribution(nn.Module):
         raise NotImplementedError
 
     def draw(self, outputs: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """The value where the cumulative distribution function of p^(1/temperature) passes u.
+        """Samples from p^(1/temperature), normalised, by inversion of its cumulative distribution function at u.
 
         outputs (N, groups, outputs, ...), u uniform in [0, 1) (N, groups, ...) -> integers (N, groups, ...).
         """
@@ -61,7 +61,7 @@ class PixelDistribution(nn.Module):
 
 
 class Bernoulli(PixelDistribution):
-    """Black or white; the output is a logit."""
+    """Binary pixels; the output is a logit."""
 
     def __init__(self, channels: int):
         super().__init__(channels, 2, 1, channels)
@@ -91,7 +91,7 @@ class Softmax(PixelDistribution):
 class LogisticMixture(PixelDistribution):
     """A mixture of discretised logistic distributions; PixelCNN++, Salimans et al. 2017, arXiv:1701.05517, eq. 2.
 
-    Channels depend on each other through the network's masks here, not through the paper's linear coefficients.
+    Departure: channels depend on each other through the network's masks, not through linear coefficients.
     """
 
     def __init__(self, channels: int, mixtures: int = 10, levels: int = 256):
@@ -107,8 +107,8 @@ class LogisticMixture(PixelDistribution):
         return self.mass(outputs.unsqueeze(3), k)
 
     def mass(self, outputs: Tensor, k: Tensor) -> Tensor:
-        """log-probability of the integers k: the mass of an interval of one level's width, unbounded at either end of
-        the range."""
+        """log-probability of the integers k: the mass of an interval one level wide; the first and last intervals
+        extend to infinity."""
         weights, means, scales = outputs.chunk(3, dim=2)
         inverse, half = torch.exp(-scales.clamp(-7.0, 7.0)), 1 / (self.values - 1)
         x = self.encode(k)
@@ -118,7 +118,7 @@ class LogisticMixture(PixelDistribution):
 
 
 class Categorical(PixelDistribution):
-    """One of `values` categories without order; the input is one-hot."""
+    """Categorical distribution over `values` unordered categories; the input is one-hot."""
 
     def __init__(self, values: int):
         super().__init__(1, values, values, values)
@@ -131,9 +131,9 @@ class Categorical(PixelDistribution):
 
 
 class Palette(Categorical):
-    """Categorical over `colours` colours, found by k-means in the first images of training; the input is one-hot.
+    """Categorical over `colours` colours, found by k-means in the first training images; the input is one-hot.
 
-    `indices` takes the nearest colour, so the likelihood is that of images quantised to the palette.
+    `indices` selects the nearest colour, so the likelihood is that of images quantised to the palette.
     """
 
     colours: Tensor
@@ -149,19 +149,21 @@ class Palette(Categorical):
 
     @property
     def ready(self) -> bool:
-        self.known = self.known or bool(self.fitted)  # reads the device only until it is set; also after a resume
+        self.known = self.known or bool(
+            self.fitted
+        )  # synchronises with the device only until it is set; also correct after a resume
         return self.known
 
     def fit(self, x: Tensor) -> None:
         """Clusters the colours of images x (N, C, H, W).
 
         Raises:
-            ValueError: there are fewer colours than the palette has.
+            ValueError: the images have fewer colours than the palette.
         """
         found, counts = colours(x)
         if len(found) < self.values:
             raise ValueError(f"a palette of {self.values} colours is larger than the {len(found)} the images have")
-        from sklearn.cluster import KMeans  # takes a second, and only a palette needs it
+        from sklearn.cluster import KMeans  # slow import, only needed here
 
         means = KMeans(self.values, n_init=4, random_state=0).fit(found.cpu(), sample_weight=counts.cpu())
         self.colours.copy_(torch.from_numpy(means.cluster_centers_) / 255)
@@ -177,12 +179,12 @@ class Palette(Categorical):
 
 
 def colours(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The different colours of images x (N, C, H, W), as levels 0 .. 255 (K, C), and how many pixels have each (K,)."""
+    """The distinct colours of images x (N, C, H, W), as levels 0 .. 255 (K, C), and their pixel counts (K,)."""
     return (x.movedim(1, 3).flatten(0, 2) * 255).round().unique(dim=0, return_counts=True)
 
 
 class Regression(PixelDistribution):
-    """A control, not a distribution: a grey level predicted by squared error; draws are the prediction itself."""
+    """A baseline, not a distribution: grey levels predicted by squared error; a sample is the prediction itself."""
 
     def __init__(self, channels: int):
         super().__init__(channels, 256, 1, channels)

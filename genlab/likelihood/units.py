@@ -1,8 +1,8 @@
-"""Units of likelihood: nats per image and bits per dimension; 8-bit pixels as integers and as real numbers.
+"""Units of likelihood: nats per image and bits per dimension; uniform dequantisation of 8-bit pixels.
 
-A model of discrete images reports log P(x). A density q of real numbers gives a lower bound by uniform dequantisation:
-log P(x) >= E log q(x + u) (Theis et al. 2016, arXiv:1511.01844, eq. 4; Ho et al. 2019, arXiv:1902.00275, eq. 8), so it
-can be compared with discrete models.
+A discrete model reports log P(x). A density q gives a lower bound by uniform dequantisation, log P(x) >= E log q(x + u)
+(Theis et al. 2016, arXiv:1511.01844, eq. 4; Ho et al. 2019, arXiv:1902.00275, eq. 8), which is comparable to discrete
+models.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from genlab.data import Images, batches
 
 
 def bits_per_dim(nats: float, shape: tuple[int, ...]) -> float:
-    """nats per image of `shape` -> bits per dimension (one channel of one pixel)."""
+    """nats per image of `shape` -> bits per dimension (channel of a pixel)."""
     return nats / (prod(shape) * log(2))
 
 
 def dequantise(x: Tensor) -> Tensor:
-    """8-bit images x in [0, 1] -> real numbers in [0, 1): (255 x + u) / 256, u uniform in [0, 1)."""
-    u = torch.rand_like(x) * (1 - 2**-16)  # else 255 + u may round up to 256
+    """Uniform dequantisation: 8-bit images x in [0, 1] -> (255 x + u) / 256 in [0, 1), u uniform in [0, 1)."""
+    u = torch.rand_like(x) * (1 - 2**-16)  # otherwise 255 + u may round to 256
     return ((255 * x).round() + u) / 256
 
 
 def discrete(log_density: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """log q of `dequantise(x)`, in nats -> a lower bound of log P(x), x of `shape`; a pixel's interval is 1/256."""
+    """log q of `dequantise(x)` in nats -> a lower bound of log P(x) for images of `shape`; a level is 1/256 wide."""
     return log_density - prod(shape) * log(256)
 
 
 def logistic_mass(low: Tensor, high: Tensor) -> Tensor:
-    """log(sigmoid(high) - sigmoid(low)) for low < high, either of which may be infinite: the log-mass of a standard
-    logistic distribution between them, in nats, accurate in the tails too."""
+    """log(sigmoid(high) - sigmoid(low)) for low < high, possibly infinite: the log-mass of a standard logistic
+    distribution on an interval, in nats, accurate in the tails."""
     return logsigmoid(high) + logsigmoid(-low) + (-(low - high).expm1()).log()
 
 
 @torch.no_grad()
 def likelihood(log_prob: Callable[[Tensor], Tensor], data: Images, batch: int = 250) -> dict[str, float]:
-    """Mean likelihood under `log_prob`, x (N, C, H, W) -> log P(x) (N,) in nats, over `data`.
+    """The mean negative log-likelihood on `data`; log_prob: x (N, C, H, W) -> log P(x) (N,) in nats.
 
-    nats: mean of -log P(x), per image; bits_per_dim: the same per dimension.
+    nats: -log P(x) per image; bits_per_dim: the same in bits per dimension.
     """
     total = torch.stack([log_prob(x).double().sum() for x, _ in batches(data, batch)]).sum()
     nats = -float(total) / len(data)

@@ -1,13 +1,13 @@
-"""Training algorithms, one a file. `METHODS` names those that `genlab train` offers, without importing them."""
+"""Training algorithms, one per file. `METHODS` lists those of `genlab train`, without importing them."""
 
 METHODS: dict[str, tuple[str, str]] = {
     "classifier": (
         "genlab.methods.classification.classifier:ClassifierConfig",
-        "supervised classification by one of seven networks",
+        "supervised classifier with one of seven networks",
     ),
     "gan": (
         "genlab.methods.gan.gan:GANConfig",
-        "generative adversarial network: ten objectives, stabilisers that compose",
+        "generative adversarial network: ten objectives, several networks and stabilisers",
     ),
     "wgan": ("genlab.methods.gan.wgan:WGANConfig", "Wasserstein GAN with weight clipping"),
     "wgan-gp": ("genlab.methods.gan.wgan_gp:WGANGPConfig", "Wasserstein GAN with gradient penalty, CT-GAN"),
@@ -30,23 +30,23 @@ METHODS: dict[str, tuple[str, str]] = {
     ),
     "pix2pix": (
         "genlab.methods.translation.pix2pix:Pix2PixConfig",
-        "translation from pairs, which a task makes of single images",
+        "paired image translation (super-resolution, inpainting, colourisation, edges, ...)",
     ),
     "common-space": (
         "genlab.methods.translation.common_space:CommonSpaceConfig",
-        "two auto-encoders for two domains, and what aligns their latent spaces",
+        "unpaired translation through a shared latent space (UNIT, XGAN, ...)",
     ),
     "cogan": (
         "genlab.methods.translation.cogan:CoGANConfig",
-        "coupled GANs: one z, a picture in each of two domains, without pairs",
+        "coupled GANs: corresponding images in two domains from one z, without pairs",
     ),
     "pixelcnn": (
         "genlab.methods.likelihood.autoregressive:AutoregressiveConfig",
-        "autoregressive model of pixels, by masked convolutions; exact likelihood",
+        "autoregressive pixel model with masked convolutions; exact likelihood",
     ),
     "pixelrnn": (
         "genlab.methods.likelihood.autoregressive:PixelRNNConfig",
-        "autoregressive model of pixels, by LSTMs along rows or diagonals",
+        "autoregressive pixel model with LSTMs along rows or diagonals; exact likelihood",
     ),
     "vae": ("genlab.methods.likelihood.vae:VAEConfig", "variational auto-encoder"),
     "flow": ("genlab.methods.likelihood.flow:FlowConfig", "normalising flow: NICE, RealNVP or Glow"),
@@ -58,23 +58,26 @@ METHODS: dict[str, tuple[str, str]] = {
         "genlab.methods.representation.pretraining:PreTrainingConfig",
         "deep auto-encoder with greedy layer-wise pre-training",
     ),
-    "vq-vae": ("genlab.methods.likelihood.vq_vae:VQVAEConfig", "auto-encoder with discrete codes and a learned prior"),
+    "vq-vae": (
+        "genlab.methods.likelihood.vq_vae:VQVAEConfig",
+        "vector-quantised VAE: discrete codes with a learned prior",
+    ),
     "deep-infomax": (
         "genlab.methods.representation.deep_infomax:DeepInfoMaxConfig",
-        "encoder that maximises mutual information with the image",
+        "representation learning by maximising mutual information with the image",
     ),
     "disentangle": (
         "genlab.methods.representation.disentangle:DisentangleConfig",
-        "auto-encoder with separate codes of content and style",
+        "auto-encoder with separate codes for content and style",
     ),
-    "cyclegan": ("genlab.methods.translation.cyclegan:CycleGANConfig", "translation between two sets without pairs"),
+    "cyclegan": ("genlab.methods.translation.cyclegan:CycleGANConfig", "unpaired translation between two domains"),
     "stargan": (
         "genlab.methods.translation.stargan:StarGANConfig",
-        "translation among several domains by one generator",
+        "unpaired translation between several domains by one generator",
     ),
     "distillation": (
         "genlab.compress.distil:DistillationConfig",
-        "classifier that learns the probabilities of trained ones",
+        "knowledge distillation: a classifier trained on the soft labels of others",
     ),
-    "early-exit": ("genlab.compress.early_exit:EarlyExitConfig", "classifier with an exit after every stage"),
+    "early-exit": ("genlab.compress.early_exit:EarlyExitConfig", "classifier with early exits"),
 }

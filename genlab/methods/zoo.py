@@ -1,4 +1,4 @@
-"""Every objective of the GAN family with the same networks, and models with one of the two networks only, by name."""
+"""All GAN objectives with the same networks, and models with only one of the two networks, by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def zoo(width: int, hidden: int) -> dict[str, Config]:
     objectives = ("minimax", "nonsaturating", "lsgan", "hinge", "kl", "reverse-kl", "pearson", "hellinger", "js")
     nets: dict[str, Any] = {"width": width, "hidden": hidden}
     plain = {name: GANConfig(objective=name, **nets) for name in objectives}  # type: ignore[arg-type]
-    # Without batch normalisation a bounded discriminator sees no collapse: it compares images in another way.
+    # minibatch discrimination: without batch normalisation, spectral normalisation alone does not prevent mode collapse
     spectral = GANConfig(objective="hinge", spectral=True, norm="none", minibatch=True, **nets)
     return {
         **plain,

@@ -1,5 +1,5 @@
-"""Features of images, and figures computed from them: how good, how varied and how new are a generator's samples?
+"""Metrics of generated images: quality, diversity, memorisation, translation.
 
-One figure a file; `genlab.metrics.evaluate` makes the table of all. A figure that depends on features carries their
-name, as in `FID[mnist-cnn]`.
+One metric per file; `genlab.metrics.evaluate` computes the table of all. A metric that depends on features carries
+their name, as in `FID[mnist-cnn]`.
 """

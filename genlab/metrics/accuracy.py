@@ -1,4 +1,4 @@
-"""The share of images that a classifier gets right."""
+"""Classification accuracy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from genlab.data import Images, batches
 
 
 @torch.no_grad()
-def answers(model: Callable[[Tensor], Tensor], data: Images) -> Tensor:
-    """The logits (N, classes) that a model (x -> logits, in eval mode) gives to all of `data`."""
+def predict_logits(model: Callable[[Tensor], Tensor], data: Images) -> Tensor:
+    """The logits (N, classes) of a model (x -> logits, in eval mode) on all of `data`."""
     return torch.cat([model(x) for x, _ in batches(data, 500)])
 
 
 @torch.no_grad()
 def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
-    """The fraction of `data` that a model (x -> logits, in eval mode) classifies correctly."""
+    """The accuracy of a model (x -> logits, in eval mode) on `data`, in [0, 1]."""
     right = torch.stack([(model(x).argmax(1) == y).sum() for x, y in batches(data, 500)]).sum()
     return int(right) / len(data)

@@ -1,4 +1,4 @@
-"""What every metric asks of its input, in one sentence each."""
+"""Input validation of the metrics."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ log = logging.getLogger("genlab.metrics")
 
 
 class Undefined(ValueError):
-    """These images do not determine the figure: they are too few, or too much alike."""
+    """The metric is undefined for these images: there are too few, or too many identical ones."""
 
 
 @contextmanager
 def if_defined(*figures: str) -> Iterator[None]:
-    """What is done within may turn out to be Undefined: then `figures` are left out, with a warning that says why."""
+    """Catches Undefined in the block, and logs that `figures` are left out and why."""
     try:
         yield
     except Undefined as reason:
@@ -32,8 +32,8 @@ def points(x: Tensor, what: str = "features", least: int = 2) -> Tensor:
     """x (N, d) as float64.
 
     Raises:
-        Undefined: it has fewer than `least` rows.
-        ValueError: it is not a table, or not finite.
+        Undefined: fewer than `least` rows.
+        ValueError: not two-dimensional, or not finite.
     """
     if x.ndim != 2:
         raise ValueError(f"{what} must have shape (N, d), got {tuple(x.shape)}")
@@ -45,7 +45,7 @@ def points(x: Tensor, what: str = "features", least: int = 2) -> Tensor:
 
 
 def two(x: Tensor, y: Tensor, what: str = "features") -> tuple[Tensor, Tensor]:
-    """Two such tables, both of at least two rows, with the same number of columns."""
+    """x (N, d) and y (M, d) as float64; Undefined and ValueError as `points`, ValueError if d differs."""
     x, y = points(x, what), points(y, what)
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"{what} must have the same number of columns, got {x.shape[1]} and {y.shape[1]}")
@@ -53,10 +53,10 @@ def two(x: Tensor, y: Tensor, what: str = "features") -> tuple[Tensor, Tensor]:
 
 
 def pixels(x: Tensor) -> Tensor:
-    """x itself, if it is a batch of images: float (N, C, H, W) in [0, 1].
+    """Returns x if it is a batch of images.
 
     Raises:
-        ValueError: it is not; the sentence says what it is.
+        ValueError: it is not float (N, C, H, W) in [0, 1].
     """
     if x.ndim != 4 or not x.is_floating_point():
         raise ValueError(f"images must be float (N, C, H, W), got {x.dtype} {tuple(x.shape)}")

@@ -1,4 +1,4 @@
-"""Euclidean distances between many points, a block of rows at a time, in float64."""
+"""Blockwise Euclidean distances between many points, in float64."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from genlab.metrics import checks
 
 CHUNK = 1000  # rows of a distance matrix held at once
-SLACK = 1 + 1e-9  # on radii (squared): a distance rounded differently in another block is still the same distance
+SLACK = 1 + 1e-9  # factor of squared radii, against different rounding in different blocks
 
 
 def squared(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
     """x (N, d), y (M, d) -> (first row, squared distances (n, M)) for consecutive blocks of rows of x."""
     x, y = x.double(), y.double()
-    middle = y.mean(0)  # near the origin, less is lost in the difference of squares
+    middle = y.mean(0)  # centring reduces cancellation
     x, y = x - middle, y - middle
     lengths = y.square().sum(1)
     for start in range(0, len(x), CHUNK):
@@ -26,10 +26,10 @@ def squared(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 
 def radii(x: Tensor, k: int) -> Tensor:
-    """(N,): squared distance of every x (N, d) to its k-th nearest other one.
+    """(N,): squared distance of every x (N, d) to its k-th nearest neighbour among the others.
 
     Raises:
-        Undefined: there are not more than k points.
+        Undefined: there are at most k points, or k < 1.
     """
     if not 1 <= k < len(x):
         needed = f"at least {max(k, 1) + 1} images and k >= 1"
@@ -43,7 +43,7 @@ def radii(x: Tensor, k: int) -> Tensor:
 
 
 def nearest(x: Tensor, reference: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Distance (N,) and position (N,) of the point nearest to each x (N, d) in `reference`, batches of (n, d).
+    """Distance (N,) and index (N,) of the nearest neighbour of each x (N, d) in `reference`, batches of (n, d).
 
     Raises:
         ValueError: the reference is empty.
@@ -60,5 +60,5 @@ def nearest(x: Tensor, reference: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
             where[rows] = torch.where(closer, index + seen, where[rows])
         seen += len(part)
     if not seen:
-        raise ValueError("the nearest of no images at all was asked for")
+        raise ValueError("nearest neighbours need reference images, got none")
     return best.sqrt(), where

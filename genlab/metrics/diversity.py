@@ -1,7 +1,7 @@
-"""How many different images can a generator make?
+"""Diversity of a generator: support size by the birthday paradox test, and the histogram of classes.
 
-The birthday test of Arora & Zhang 2017, arXiv:1706.08224: if s samples hold a duplicate half of the time, the support
-has about s² / (2 ln 2) images, since P(no duplicate) is near exp(-s² / 2N). And the classes that samples fall into.
+Arora & Zhang 2017, arXiv:1706.08224: if s samples contain a duplicate with probability 1/2, the support has about
+s² / (2 ln 2) images, since P(no duplicate) is about exp(-s² / 2N).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from genlab.metrics.distances import SLACK, squared
 
 @dataclass(frozen=True)
 class Birthday:
-    """size: samples among which a duplicate is as likely as not; support: the estimate; found: else both are bounds."""
+    """size: samples that contain a duplicate with probability 1/2; support: the estimated support size; found: if
+    False, no duplicates were found and both are lower bounds."""
 
     size: int
     support: float
@@ -27,7 +28,7 @@ class Birthday:
 
 
 def support(size: float, probability: float = 0.5) -> float:
-    """The number of equally likely images of which `size` draws hold a duplicate with this probability.
+    """The number of equally likely images of which `size` samples contain a duplicate with this probability.
 
     Raises:
         ValueError: size is negative, or the probability outside (0, 1).
@@ -39,10 +40,10 @@ def support(size: float, probability: float = 0.5) -> float:
 
 @torch.no_grad()
 def birthday(x: Tensor, threshold: float, orders: int = 200, seed: int = 0) -> Birthday:
-    """The median, over random orders of the samples x (N, d), of the position at which the first duplicate appears.
+    """The birthday test on samples x (N, d): `size` is the median position of the first duplicate in random orders.
 
-    Two samples are duplicates when they are at most `threshold` apart; the authors let people decide.
-    If most orders show none, `size` is N and `support` what is surpassed.
+    Two samples are duplicates if their distance is at most `threshold` (in the paper, people decide). If most orders
+    contain none, `size` is N and `support` a lower bound.
 
     Raises:
         ValueError: fewer than two rows, numbers that are not finite, a negative threshold, or no orders.
@@ -50,7 +51,7 @@ def birthday(x: Tensor, threshold: float, orders: int = 200, seed: int = 0) -> B
     x = checks.points(x)
     if not threshold >= 0 or orders < 1:
         raise ValueError(f"a threshold >= 0 and at least 1 order are needed, got {threshold} and {orders}")
-    near = threshold**2 * SLACK + 1e-12 * float(x.square().sum(1).max())  # what rounding makes of a distance of 0
+    near = threshold**2 * SLACK + 1e-12 * float(x.square().sum(1).max())  # rounding error of zero distances
     pairs = torch.cat(
         [(block <= near).nonzero() + block.new_tensor([start, 0]).long() for start, block in squared(x, x)]
     )
@@ -68,8 +69,8 @@ def birthday(x: Tensor, threshold: float, orders: int = 200, seed: int = 0) -> B
 
 
 @torch.no_grad()
-def smallest_gap(x: Tensor) -> float:
-    """The distance of the two nearest of x (N, d) that are not equal: a threshold below which samples are duplicates.
+def smallest_distance(x: Tensor) -> float:
+    """The smallest non-zero distance between two of x (N, d), used as threshold for duplicates.
 
     Raises:
         Undefined: all are equal.
@@ -83,11 +84,11 @@ def smallest_gap(x: Tensor) -> float:
 
 
 def class_histogram(logits: Tensor) -> Tensor:
-    """(classes,): the share of images (N, classes) that the classifier puts into each class; sums to 1."""
+    """Logits (N, classes) -> the share of images predicted as each class, (classes,), sums to 1."""
     logits = checks.points(logits, "logits", 1)
     return torch.bincount(logits.argmax(1), minlength=logits.shape[1]).double() / len(logits)
 
 
 def kl_to_uniform(histogram: Tensor) -> float:
-    """KL divergence in nats, 0 .. ln classes, of shares (classes,) from equal shares; ln K - entropy."""
+    """KL(histogram || uniform) in nats, from 0 to ln K: ln K - entropy."""
     return float(math.log(len(histogram)) + torch.xlogy(histogram, histogram).sum())

@@ -1,7 +1,7 @@
 """Features: x (N, C, H, W) in [0, 1] -> (N, d), with a name.
 
-A feature distance means nothing without the features' name: FID is a property of (samples, data, features).
-Inception is used only if you bring it: any callable with a `name` will do.
+Distances in different feature spaces cannot be compared, hence the names. Inception is not included; any callable with
+a `name` can be used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Features(Protocol):
     def __call__(self, x: Tensor, /) -> Tensor: ...
 
 
-class Pixels:
+class PixelFeatures:
     """The identity: x (N, C, H, W) -> (N, C·H·W)."""
 
     name = "pixels"
@@ -30,12 +30,12 @@ class Pixels:
 
 
 class ClassifierFeatures:
-    """What enters the last layer of a classifier, x (N, C, H, W) -> (N, d); `logits` then gives its verdict.
+    """The penultimate features of a classifier, x (N, C, H, W) -> (N, d); `logits` applies its last layer.
 
     Args:
-        net: ends in the layer that makes logits; in eval mode.
-        name: for the printed names of figures.
-        shape: (C, H, W) of the images it knows.
+        net: x -> logits, in eval mode; its last layer is the one that returns logits.
+        name: of the features, in the names of metrics.
+        shape: (C, H, W) of the images it takes.
     """
 
     def __init__(self, net: nn.Sequential, name: str, shape: tuple[int, int, int]):

@@ -1,12 +1,11 @@
 """Fréchet distance between Gaussians fitted to two sets of features; Heusel et al. 2017, arXiv:1706.08500, eq. 6.
 
 |m1 - m2|² + tr S1 + tr S2 - 2 tr (S1 S2)^½. The last trace is the sum of the square roots of the eigenvalues of S1 S2,
-which are those of the symmetric Lᵀ S2 L for S1 = L Lᵀ: a Cholesky factor and the eigenvalues of one symmetric matrix
-take the place of the square root of an unsymmetric one. With fewer images than features the covariances are low-rank
-products of the centred features A and B, and the trace is the nuclear norm of A Bᵀ, a small matrix (of A L, if only
-A has few rows).
+which are those of the symmetric matrix Lᵀ S2 L with the Cholesky factor S1 = L Lᵀ; no square root of a non-symmetric
+matrix is needed. With fewer images than features the covariances are low-rank products of the centred features A and
+B, and the trace is the nuclear norm of the small matrix A Bᵀ (of A L, if only A has few rows).
 
-The distance is biased upwards for few images (Bińkowski et al. 2018, arXiv:1801.01401): compare equal numbers.
+The estimate is biased upwards for small samples (Bińkowski et al. 2018, arXiv:1801.01401): compare equal sample sizes.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from genlab.metrics.statistics import Statistics
 
 
 @torch.no_grad()
-def frechet(x: Tensor, y: Tensor) -> float:
-    """Of features x (N, d) and y (M, d); >= 0, in squared units of the features.
+def frechet_distance(x: Tensor, y: Tensor) -> float:
+    """The Fréchet distance of features x (N, d) and y (M, d); >= 0, in squared units of the features.
 
     Raises:
         ValueError: fewer than two rows, different d, or numbers that are not finite.
@@ -35,7 +34,7 @@ def frechet(x: Tensor, y: Tensor) -> float:
 
 @torch.no_grad()
 def frechet_gaussians(a: Statistics, b: Statistics) -> float:
-    """Of the means and covariances that were gathered; >= 0."""
+    """The Fréchet distance of two Gaussians given by mean and covariance; >= 0."""
     s, t = a.covariance, b.covariance
     overlap = torch.linalg.eigvalsh(_congruent(_factor(s), t)).clamp(min=0).sqrt().sum()
     return _distance(a.mean - b.mean, s.trace() + t.trace(), overlap)
@@ -51,7 +50,7 @@ def _root(x: Tensor) -> Tensor:
 
 
 def _factor(s: Tensor) -> Tensor:
-    """A lower-triangular L with s = L Lᵀ, also for a singular s (features that are constant, or copies)."""
+    """A lower-triangular L with s = L Lᵀ, also for a singular s (constant or duplicate features)."""
     lower, failed = torch.linalg.cholesky_ex(s)
     if not failed:
         return lower
@@ -60,7 +59,7 @@ def _factor(s: Tensor) -> Tensor:
 
 
 def _congruent(lower: Tensor, s: Tensor, block: int = 256) -> Tensor:
-    """The lower triangle of Lᵀ s L, by blocks that leave out the zeros of L: a third of the work of two products."""
+    """The lower triangle of Lᵀ s L; blockwise, skipping the zeros of L: a third of the work of two products."""
     product = torch.zeros_like(s)
     for j in range(0, len(s), block):
         columns = slice(j, j + block)

@@ -1,4 +1,4 @@
-"""Figures during training: `fit(..., hooks=[(every, MetricHook(run, features, test))])`."""
+"""Metrics during training: `fit(..., hooks=[(every, MetricHook(run, features, test))])`."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 from genlab.core.registry import choose
 from genlab.data import Folder, Images
 from genlab.metrics import checks
+from genlab.metrics.comparison import METRICS, measure
 from genlab.metrics.diversity import class_histogram
+from genlab.metrics.extract import FeatureSet, extract_features, sampler, samples, shuffled
 from genlab.metrics.features import Features
-from genlab.metrics.figures import FIGURES, measure
-from genlab.metrics.seen import Seen, extract_features, sampler, samples, shuffled
 from genlab.run import Run
 from genlab.training.method import Method
 
 
 class MetricHook:
-    """Draws n samples, always from the same seed, and logs a row {"images": ..., "FID[digits-cnn]": ...}.
+    """Evaluates n samples, always from the same seed, and logs a row {"images": ..., "FID[digits-cnn]": ...}.
 
-    Training does not notice: the random state is put back, and the method is in eval mode as `fit` passes it. `rows`
-    holds what was logged, `shares` the share of each class at the same moments, if the features come with a classifier.
+    It does not influence the training: the random state is restored. `rows` holds the logged rows, `shares` the class
+    histograms at the same times, if the features have logits.
 
     Args:
-        run: the run, or the directory that it will have; none: rows are only kept in `rows`.
+        run: the run or its future directory; none: rows are only kept in `rows`.
         features: on the device of the training.
-        test: real images to compare with, on that device too.
-        figures: names of FIGURES.
-        n: samples per row.
+        test: real images to compare with, on the same device.
+        metrics: names of METRICS.
+        n: samples per evaluation.
 
     Raises:
-        ValueError: an unknown figure or fewer than two samples; later, a method that does not generate.
+        ValueError: an unknown metric or fewer than two samples; when called, a method that does not generate.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class MetricHook:
         run: Run | Path | str | None,
         features: Features,
         test: Images | Folder,
-        figures: Sequence[str] = ("FID",),
+        metrics: Sequence[str] = ("FID",),
         n: int = 1000,
         seed: int = 0,
     ):
         if n < 2:
             raise ValueError(f"at least two samples are needed, got {n}")
-        self.figures = [choose(name, FIGURES, "figure") for name in figures]
+        self.metrics = [choose(name, METRICS, "metric") for name in metrics]
         self.run, self.features, self.test, self.n, self.seed = run, features, test, n, seed
-        self.real: Seen | None = None
+        self.real: FeatureSet | None = None
         self.rows: list[dict[str, float]] = []
         self.shares: list[list[float]] = []
 
@@ -57,7 +57,7 @@ class MetricHook:
             self.real = extract_features(shuffled(self.test, seed=self.seed), self.features, least=1)
         fake = extract_features(samples(draw, self.n, self.seed), self.features)
         row: dict[str, float] = {"images": images}
-        for name in self.figures:
+        for name in self.metrics:
             with checks.if_defined(name):
                 row |= measure(name, self.real, fake)
         self.rows.append(row)

@@ -1,7 +1,7 @@
-"""Inception score on any classifier; Salimans et al. 2016, arXiv:1606.03498, section 4: exp E KL(p(y given x) || p(y)).
+"""Inception score with any classifier; Salimans et al. 2016, arXiv:1606.03498, section 4: exp E KL(p(y | x) || p(y)).
 
-From 1 (every image gets the same verdict) to the number of classes (sure verdicts, all classes alike). It never looks
-at real images, and means something only together with the classifier's name.
+From 1 (the same prediction for all images) to the number of classes (confident predictions, uniform over the classes).
+It does not use real images, and can be compared for the same classifier only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from genlab.metrics import checks
 
 @torch.no_grad()
 def inception_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
-    """Mean and standard deviation over `splits` consecutive parts of logits (N, classes).
+    """The mean and standard deviation over `splits` consecutive parts of logits (N, classes).
 
     Raises:
         ValueError: a part would hold fewer than two images, or a logit is NaN or infinite.

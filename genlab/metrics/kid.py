@@ -1,7 +1,7 @@
 """Kernel Inception Distance; Bińkowski, Sutherland, Arbel & Gretton 2018, arXiv:1801.01401, section 4.
 
-The unbiased estimate of the squared maximum mean discrepancy (Gretton et al. 2012, lemma 6) under the cubic kernel
-k(x, y) = (x·y / d + 1)³. Unbiased: 0 on average for two draws of one distribution at any size, so it may be negative.
+The unbiased estimator of the squared maximum mean discrepancy (Gretton et al. 2012, lemma 6) with the cubic kernel
+k(x, y) = (x·y / d + 1)³. Unbiased at any sample size, hence possibly negative.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHUNK = 2048  # rows of a kernel matrix held at once
 
 @torch.no_grad()
 def mmd2(x: Tensor, y: Tensor) -> float:
-    """Unbiased squared discrepancy of features x (N, d) and y (M, d).
+    """Unbiased squared MMD of features x (N, d) and y (M, d).
 
     Raises:
         ValueError: fewer than two rows, different d, or numbers that are not finite.
@@ -32,9 +32,9 @@ def mmd2(x: Tensor, y: Tensor) -> float:
 
 @torch.no_grad()
 def kid(x: Tensor, y: Tensor, subsets: int = 50, size: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """Mean and standard deviation of mmd2 over random subsets of `size` of features x (N, d) and y (M, d).
+    """The mean and standard deviation of mmd2 over random subsets of `size` of features x (N, d) and y (M, d).
 
-    `size` is at most N and M; if both have just that size, one subset is all there is.
+    `size` is reduced to min(N, M); if it equals both, there is a single subset.
 
     Raises:
         ValueError: as for mmd2, or fewer than one subset of two.

@@ -1,7 +1,7 @@
-"""Does a generator copy? The nearest training image of every sample, in pixels and in features.
+"""Memorisation: the nearest training image of every sample, in pixels and in features.
 
-Distances between pixels are easily fooled: Theis et al. 2016, arXiv:1511.01844, figure 5, shift a training image by a
-few pixels, and its nearest neighbour is another one. `shift_experiment` measures it.
+Nearest neighbours in pixel space miss small shifts: if a training image is shifted by a few pixels, its nearest
+neighbour is often another image (Theis et al. 2016, arXiv:1511.01844, figure 5). `shift_experiment` measures this.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from genlab.metrics import checks
 from genlab.metrics.distances import nearest
 from genlab.metrics.features import Features
 
-__all__ = ["closeness", "nearest", "nearest_image", "shift_experiment"]
+__all__ = ["nearest_distance_ratio", "nearest", "nearest_image", "shift_experiment"]
 
 
 @torch.no_grad()
 def nearest_image(x: Tensor, train: Images | Folder, features: Features, batch: int = 256) -> tuple[Tensor, Tensor]:
-    """Feature distance (N,) and position (N,) of the training image nearest to each feature vector x (N, d)."""
+    """Distance (N,) and index (N,) of the training image nearest to each feature vector x (N, d)."""
     return nearest(checks.points(x, least=1), (features(images) for images, _ in batches(train, batch)))
 
 
-def closeness(fake: Tensor, test: Tensor) -> float:
-    """How near are samples to training images, against new images: the ratio of the median distances (N,) and (M,).
+def nearest_distance_ratio(fake: Tensor, test: Tensor) -> float:
+    """The ratio of the median distances to the nearest training image, of samples (N,) and of test images (M,).
 
-    0: copies; 1: as far from the training images as images that were held out.
+    0: the samples are copies; 1: they are as far from the training images as test images are.
 
     Raises:
-        Undefined: most of those that were held out are copies of training images.
+        Undefined: most test images are copies of training images.
     """
     if not test.median() > 0:
         raise checks.Undefined("most test images are copies of training images")
@@ -43,13 +43,13 @@ def closeness(fake: Tensor, test: Tensor) -> float:
 def shift_experiment(
     x: Tensor, features: Sequence[Features], shifts: Sequence[int] = (0, 1, 2, 3), labels: Tensor | None = None
 ) -> dict[str, list[float]]:
-    """Images x (N, C, H, W) in [0, 1] are moved right by so many pixels: how many find themselves again?
+    """Shifts images x (N, C, H, W) in [0, 1] to the right and looks up their nearest neighbours among x.
 
-    Returns, by name of the features, the share of moved images whose nearest neighbour among x is their original; with
-    labels (N,), the share for which it is of their class.
+    Returns, by name of the features and for each shift in pixels, the share of shifted images whose nearest neighbour
+    is their original; with labels (N,), the share whose nearest neighbour is of the same class.
 
     Raises:
-        ValueError: fewer than two images, or a shift that leaves nothing of them.
+        ValueError: fewer than two images, or a shift outside [0, width).
     """
     if len(checks.pixels(x)) < 2:
         raise ValueError(f"at least two images are needed, got {len(x)}")

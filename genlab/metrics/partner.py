@@ -1,4 +1,4 @@
-"""How near drawn images come to the true ones, and how real they look: for translations whose target is known."""
+"""Metrics of paired translation: errors against the true targets (partners), FID, content preservation."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from torch import Tensor
 
 from genlab.data import Images
 from genlab.metrics import checks
+from genlab.metrics.comparison import measure
+from genlab.metrics.extract import extract_features
 from genlab.metrics.features import ClassifierFeatures
-from genlab.metrics.figures import measure
-from genlab.metrics.seen import extract_features
 from genlab.metrics.similarity import similarity
 
-PARTNER_ERROR = "partner error"  # mean |drawn - true|, in pixels of [0, 1]
+PARTNER_ERROR = "partner error"  # mean |output - target|, pixels in [0, 1]
 
 
-def partner_figures(drawn: Tensor, true: Tensor) -> dict[str, Tensor]:
-    """Of each of the images drawn (N, C, H, W), (N,): the error against its true partner, and their `similarity`."""
-    error = (drawn.double() - true.double()).abs().flatten(1).mean(1)
-    return {PARTNER_ERROR: error, **similarity(drawn, true)}
+def partner_metrics(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Per image (N,): the mean absolute error of outputs against targets, both (N, C, H, W), and their `similarity`."""
+    error = (outputs.double() - targets.double()).abs().flatten(1).mean(1)
+    return {PARTNER_ERROR: error, **similarity(outputs, targets)}
 
 
 @torch.no_grad()
-def against_partners(drawn: Tensor, partners: Images, judge: ClassifierFeatures) -> dict[str, float]:
-    """Of drawn (N, C, H, W) in [0, 1], image i meant to be image i of `partners`: their `partner_figures`, FID and
-    content preservation, the share that `judge`, a classifier of such images, assigns to the true class."""
-    true = partners.x
-    fake, real = (extract_features([x], judge, least=1) for x in (drawn, true))
-    found = {name: float(values.mean()) for name, values in partner_figures(drawn, true).items()}
+def against_partners(outputs: Tensor, partners: Images, classifier: ClassifierFeatures) -> dict[str, float]:
+    """The mean `partner_metrics` of outputs (N, C, H, W) in [0, 1], whose targets are `partners`, their FID, and
+    content preservation: the accuracy of `classifier`, trained on such images, on the outputs."""
+    targets = partners.x
+    fake, real = (extract_features([x], classifier, least=1) for x in (outputs, targets))
+    found = {name: float(values.mean()) for name, values in partner_metrics(outputs, targets).items()}
     with checks.if_defined("FID"):
         found |= measure("FID", real, fake)
     return found | {
-        "content preservation": float((judge.logits(fake.features).argmax(1) == partners.labels).float().mean())
+        "content preservation": float((classifier.logits(fake.features).argmax(1) == partners.labels).float().mean())
     }

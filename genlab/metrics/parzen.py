@@ -1,9 +1,9 @@
-"""Likelihood by Parzen windows: a Gaussian around every sample; the protocol of Goodfellow et al. 2014,
-arXiv:1406.2661, section 5: the width is chosen on validation images, the figure is the mean over test images, in nats.
+"""Parzen window estimate of the log-likelihood: a Gaussian around every sample, as in Goodfellow et al. 2014,
+arXiv:1406.2661, section 5: the width is chosen on validation images, the result is the mean over test images, in nats.
 
-Theis, van den Oord & Bethge 2016, arXiv:1511.01844, show why to mistrust it: it grows with the number of samples and
-hangs on the width (`sensitivity`), and likelihood says little of quality: a model whose samples are 99 % noise loses
-at most ln 100 = 4.605 nats (`diluted`).
+Theis, van den Oord & Bethge 2016, arXiv:1511.01844, show that it is unreliable: it grows with the number of samples and
+depends on the width (`sensitivity`); and that likelihood and sample quality are largely independent: a model with 99 %
+noise samples loses at most ln 100 = 4.605 nats (`mixed_with_noise`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor
 from genlab.metrics import checks
 from genlab.metrics.distances import squared
 
-WIDTHS: tuple[float, ...] = tuple(10 ** (-k / 8) for k in range(12, -1, -1))  # 0.032 .. 1, in pixels of [0, 1]
+WIDTHS: tuple[float, ...] = tuple(10 ** (-k / 8) for k in range(12, -1, -1))  # 0.032 .. 1, pixels in [0, 1]
 
 
 @dataclass(frozen=True)
 class Parzen:
-    """mean: of log p over the test images, nats per image; error: its standard error; width: as tuned."""
+    """mean: log p in nats per image, over the test images; error: its standard error; width: the chosen one."""
 
     mean: float
     error: float
@@ -32,7 +32,7 @@ class Parzen:
 
 @torch.no_grad()
 def log_density(x: Tensor, samples: Tensor, widths: Sequence[float]) -> Tensor:
-    """log p(x) in nats, (widths, N), of points x (N, d) under Gaussians of each width around samples (M, d).
+    """log p(x) in nats, (widths, N), of points x (N, d) under a mixture of Gaussians of each width at samples (M, d).
 
     Raises:
         ValueError: no rows, different d, numbers that are not finite, or a width that is not positive.
@@ -51,7 +51,7 @@ def log_density(x: Tensor, samples: Tensor, widths: Sequence[float]) -> Tensor:
 
 
 def parzen(samples: Tensor, validation: Tensor, test: Tensor, widths: Sequence[float] = WIDTHS) -> Parzen:
-    """Samples (M, d), validation (V, d) and test pixels (T, d), in [0, 1] -> log-likelihood of the test images.
+    """The estimate from samples (M, d), validation pixels (V, d) and test pixels (T, d), all in [0, 1].
 
     Raises:
         ValueError: as for log_density, or fewer than two test images.
@@ -65,7 +65,8 @@ def parzen(samples: Tensor, validation: Tensor, test: Tensor, widths: Sequence[f
 def sensitivity(
     samples: Tensor, test: Tensor, counts: Sequence[int], widths: Sequence[float] = WIDTHS
 ) -> list[dict[str, float]]:
-    """Rows {"samples", "width", "nats"}: mean log-likelihood of test pixels (T, d) under the first so many samples."""
+    """Rows {"samples", "width", "nats"}: the mean log-likelihood of test pixels (T, d) for every number of samples in
+    `counts` and every width."""
     rows = []
     for count in counts:
         means = log_density(test, samples[:count], widths).mean(1).tolist()
@@ -73,16 +74,16 @@ def sensitivity(
     return rows
 
 
-def diluted(log_p: Tensor, noise: float = 0.99, log_noise: Tensor | float = -math.inf) -> Tensor:
-    """Log-density of a mixture: with probability `noise` an image comes from a noise model instead of p.
+def mixed_with_noise(log_p: Tensor, noise: float = 0.99, log_noise: Tensor | float = -math.inf) -> Tensor:
+    """The log-density of a mixture of the model p and, with weight `noise`, a noise model.
 
     Args:
         log_p: (N,), nats.
         noise: in [0, 1).
-        log_noise: log-density of the noise at the same images, (N,) or one number.
+        log_noise: log-density of the noise model at the same images, (N,) or one number.
 
-    Returns (N,), never less than log_p + ln(1 - noise): 99 % noise costs at most ln 100 = 4.605 nats, whatever the
-    dimension, while a picture's log-likelihood runs to hundreds.
+    Returns (N,), at least log_p + ln(1 - noise): 99 % noise costs at most ln 100 = 4.605 nats in any dimension, while
+    log-likelihoods of images are in the hundreds of nats.
 
     Raises:
         ValueError: `noise` is outside [0, 1).

@@ -1,6 +1,6 @@
-"""How sharp are pictures? The energy of their Laplacian, the sum of second differences; a blur takes it away.
+"""Sharpness: the energy of the Laplacian, which blur reduces.
 
-A measure of focus; Pech-Pacheco et al. 2000, ICPR, doi:10.1109/ICPR.2000.903548, who take its variance.
+A focus measure; Pech-Pacheco et al. 2000, ICPR, doi:10.1109/ICPR.2000.903548, who use the variance of the Laplacian.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from genlab.metrics import checks
 
 
 def sharpness(x: Tensor) -> float:
-    """Images (N, C, H, W) in [0, 1] -> mean square of their discrete Laplacian; the border continues outwards."""
+    """Images (N, C, H, W) in [0, 1] -> the mean square of their discrete Laplacian; borders are replicated."""
     x = pad(checks.pixels(x).flatten(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], device=x.device)
     return float(conv2d(x, kernel[None, None]).square().mean())

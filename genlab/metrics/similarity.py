@@ -1,8 +1,8 @@
 """PSNR and SSIM, from scikit-image (the extra `similarity`).
 
-SSIM: Wang et al. 2004 (IEEE Transactions on Image Processing 13), eq. 13, with their constants and Gaussian window, at
-the places where its 11x11 pixels fit, the mean over channels. Smaller images leave out a narrower border, mirrored
-beyond it.
+SSIM: Wang et al. 2004 (IEEE Transactions on Image Processing 13), eq. 13, with their constants and 11x11 Gaussian
+window, averaged over the positions where the window fits and over channels. For images smaller than the window, the
+images are mirrored at the border.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor
 from genlab.metrics import checks
 
 WINDOW, SIGMA = 11, 1.5
-AT_ONCE = 256  # images, so that memory does not grow with their number
+AT_ONCE = 256  # images per chunk, to limit memory
 log = logging.getLogger("genlab.metrics")
 
 
 def similarity(x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """By name PSNR and SSIM of images (N, C, H, W) in [0, 1], each (N,); nothing, said once, without scikit-image."""
+    """PSNR and SSIM of images (N, C, H, W) in [0, 1], each (N,); empty, with a warning, without scikit-image."""
     return {"PSNR": psnr(x, y), "SSIM": ssim(x, y)} if _installed() else {}
 
 
@@ -44,7 +44,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     published = {"gaussian_weights": True, "sigma": SIGMA, "use_sample_covariance": False, "data_range": 1.0}
     found = list[Tensor]()
     for a, b in zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True):
-        # One tall picture of all channels of all images: each mirrored as far as the window reaches, as if alone.
+        # One tall image of all channels of all images, each mirrored by the reach of the window: independent results.
         n, c, h, w = a.shape
         frame = ((0, 0), (0, 0), (reach, reach), (reach, reach))
         tall = [np.pad(t, frame, "symmetric").reshape(-1, w + 2 * reach) for t in _arrays(a, b)]

@@ -1,7 +1,7 @@
-"""Mean and covariance of a stream of vectors in memory that does not grow with their number.
+"""Streaming mean and covariance of vectors, with constant memory.
 
-Chan, Golub & LeVeque 1979 (Stanford STAN-CS-79-773), the pairwise update: exact for any split of the stream, and
-two halves that were summed apart can be merged.
+The pairwise update of Chan, Golub & LeVeque 1979 (Stanford STAN-CS-79-773): exact for any split of the stream; separate
+statistics can be merged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from genlab.metrics import checks
 
 
 class Statistics:
-    """n vectors of d numbers: mean (d,), and scatter (d, d) = the sum of outer products of deviations; float64."""
+    """Statistics of n vectors (d,): mean (d,), and scatter (d, d), the sum of outer products of deviations; float64."""
 
     def __init__(self, d: int, device: torch.device | str = "cpu"):
         self.n = 0
@@ -22,14 +22,14 @@ class Statistics:
 
     @classmethod
     def of(cls, x: Tensor, chunk: int = 4096) -> Statistics:
-        """Those of x (N, d)."""
+        """The statistics of x (N, d)."""
         whole = cls(x.shape[1], x.device)
         for part in x.split(chunk):
             whole.add(part)
         return whole
 
     def add(self, x: Tensor) -> Statistics:
-        """Takes in the rows of x (N, d); returns itself."""
+        """Adds the rows of x (N, d); returns self."""
         x = checks.points(x, least=0)
         if not len(x):
             return self
@@ -38,7 +38,7 @@ class Statistics:
         return self._absorb(len(x), mean, centred.T @ centred)
 
     def merge(self, other: Statistics) -> Statistics:
-        """Takes in what `other` has seen; returns itself."""
+        """Adds the vectors of `other`; returns self."""
         return self._absorb(other.n, other.mean, other.scatter) if other.n else self
 
     def _absorb(self, n: int, mean: Tensor, scatter: Tensor) -> Statistics:
@@ -50,7 +50,7 @@ class Statistics:
 
     @property
     def covariance(self) -> Tensor:
-        """(d, d), unbiased.
+        """The unbiased covariance (d, d).
 
         Raises:
             ValueError: fewer than two vectors were seen.

@@ -1,9 +1,9 @@
-"""The earth mover's distance between finite sets, exact: the linear programme over all transport plans; and Sinkhorn's
-blurred plan, which needs no more than products.
+"""Optimal transport between finite sets: the exact Wasserstein-1 distance (earth mover's distance) by linear
+programming, and entropic regularisation by Sinkhorn iterations.
 
-W(p, q) = min over plans of sum_ij plan_ij cost_ij, where no entry is negative, rows sum to p and columns to q:
-Arjovsky et al. 2017, arXiv:1701.07875, equation 1. Two equally large sets without weights are an assignment problem,
-whose optimum is a permutation (Birkhoff and von Neumann) and is found much faster.
+W(p, q) = min over plans of sum_ij plan_ij cost_ij, with non-negative entries, row sums p and column sums q: Arjovsky et
+al. 2017, arXiv:1701.07875, equation 1. For two sets of equal size and weights it is an assignment problem, whose
+optimum is a permutation (Birkhoff and von Neumann) and is found much faster.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Weights = Tensor | np.ndarray | Sequence[float]
 
 
 def plan(cost: np.ndarray, p: Weights | None = None, q: Weights | None = None) -> np.ndarray:
-    """The cheapest way to carry the masses p (n,) to the masses q (m,) at `cost` (n, m) per unit: (n, m), sums to 1.
+    """The optimal transport plan (n, m) between masses p (n,) and q (m,) at `cost` (n, m) per unit; sums to 1.
 
     Args:
-        p, q: not negative; each is brought to sum 1; default: even.
+        p, q: non-negative, normalised to sum 1; none: uniform.
 
     Raises:
         ValueError: masses that are negative, not finite, all 0 or of the wrong number.
@@ -38,10 +38,10 @@ def plan(cost: np.ndarray, p: Weights | None = None, q: Weights | None = None) -
 
 
 def linear_programme(cost: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """`plan` for masses that sum to 1, always by HiGHS."""
+    """`plan` for masses that sum to 1, by the linear programme (HiGHS)."""
     n, m = cost.shape
     marginals = vstack([kron(eye_array(n), np.ones((1, m))), kron(np.ones((1, n)), eye_array(m))], format="csr")
-    # one equation follows from the others; without it rounding cannot make the programme infeasible
+    # the last equation is redundant; without it rounding errors cannot make the programme infeasible
     found = linprog(cost.ravel(), A_eq=marginals[:-1], b_eq=np.concatenate([p, q])[:-1], method="highs")
     if not found.success:
         raise ArithmeticError(f"the linear programme was not solved: {found.message}")
@@ -49,7 +49,7 @@ def linear_programme(cost: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarr
 
 
 def wasserstein1(x: Tensor, y: Tensor, p: Weights | None = None, q: Weights | None = None) -> float:
-    """W between points x (n, ...) of masses p (n,) and y (m, ...) of masses q (m,): Euclidean cost, in its units."""
+    """The Wasserstein-1 distance between points x (n, ...) with masses p (n,) and y (m, ...) with q (m,); Euclidean."""
     if x.shape[1:] != y.shape[1:]:
         raise ValueError(f"points {tuple(x.shape)} and {tuple(y.shape)} do not lie in one space")
     flat = x.detach().double().flatten(1), y.detach().double().flatten(1)
@@ -58,10 +58,11 @@ def wasserstein1(x: Tensor, y: Tensor, p: Weights | None = None, q: Weights | No
 
 
 def sinkhorn(cost: Tensor, blur: float, iterations: int) -> Tensor:
-    """A plan (..., n, m) between even masses at `cost` (..., n, m), on its device; Cuturi 2013, arXiv:1306.0895.
+    """The entropically regularised plan (..., n, m) for uniform masses and `cost` (..., n, m); Cuturi 2013,
+    arXiv:1306.0895.
 
-    The cheapest with `blur` (above 0, in units of the cost) times its entropy as a bonus, after so many rounds of
-    scaling rows and columns: columns sum to 1 / m exactly, rows to 1 / n in the limit.
+    blur: weight of the entropy, above 0, in units of the cost. iterations: of scaling rows and columns; column sums are
+    exactly 1 / m, row sums 1 / n in the limit.
     """
     n, m = cost.shape[-2:]
     kernel = ((cost.amin(-1, keepdim=True) - cost.double()) / blur).exp()

@@ -1,1 +1,1 @@
-"""Network architectures: nn.Modules only, sized by the `shape` (C, H, W) of their images and a width."""
+"""Network architectures, sized by the image shape (C, H, W) and a width."""

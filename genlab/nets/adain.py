@@ -16,12 +16,12 @@ def statistics(h: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
 
 
 def adain(h: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """h (N, C, H, W) with the mean and the standard deviation (N, C) over H and W given to it in place of its own."""
+    """h (N, C, H, W) normalised to the given mean and standard deviation (N, C) over H and W."""
     return instance_norm(h) * deviation[:, :, None, None] + mean[:, :, None, None]
 
 
 class AdaIN(nn.Module):
-    """h (N, C, H, W), style (N, S) -> h with the statistics that a linear layer reads from the style."""
+    """h (N, C, H, W), style (N, S) -> h with mean and standard deviation predicted from the style by a linear layer."""
 
     def __init__(self, channels: int, style: int):
         super().__init__()
@@ -29,7 +29,7 @@ class AdaIN(nn.Module):
 
     def forward(self, h: Tensor, style: Tensor) -> Tensor:
         mean, deviation = self.read(style).chunk(2, 1)
-        return adain(h, mean, softplus(deviation + log(e - 1)))  # about 1 at first
+        return adain(h, mean, softplus(deviation + log(e - 1)))  # about 1 at initialisation
 
 
 class StyledDecoder(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SelfAttention(nn.Module):
-    """x (N, C, H, W) -> x + gamma * attention over all H W positions; gamma learns and starts at 0: the identity.
+    """x (N, C, H, W) -> x + gamma * attention over all H W positions; the learned gamma starts at 0 (identity).
 
     Queries and keys have C / 8 channels, values C / 2.
     """
@@ -23,5 +23,5 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
-        weights = (q.mT @ k).softmax(dim=2)  # (N, HW, HW): row i says where position i looks
+        weights = (q.mT @ k).softmax(dim=2)  # (N, HW, HW): row i is the attention of position i
         return x + self.gamma * self.out((v @ weights.mT).unflatten(2, x.shape[2:]))

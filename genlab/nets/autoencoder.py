@@ -1,8 +1,8 @@
-"""Auto-encoders: from an image to a code and back, fully connected or convolutional.
+"""Auto-encoder networks, fully connected or convolutional.
 
-Dense: Hinton & Salakhutdinov 2006, Science 313:504, figure 1; with linear codes and no hidden layers it is PCA's map.
-Convolutional: each max-pooling has its unpooling, by switches (Zeiler & Fergus 2014, arXiv:1311.2901, section 2.1) or
-by copying.
+Dense: Hinton & Salakhutdinov 2006, Science 313:504, figure 1; with a linear code and no hidden layers it is equivalent
+to PCA. Convolutional: max-pooling with unpooling by switches (Zeiler & Fergus 2014, arXiv:1311.2901, section 2.1) or by
+copying.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Dense(nn.Module):
     """x (N, *shape) -> code (N, sizes[-1]) through layers of `sizes` -> outputs (N, *shape), unbounded, through the
     same sizes in reverse.
 
-    tied: the decoder's weights are the encoder's, transposed; biases are its own.
-    hidden, code: what follows the layers between, and the last one of the encoder.
+    tied: the decoder uses the transposed weights of the encoder, with separate biases.
+    hidden, code: activations of the hidden layers and of the code.
     """
 
     def __init__(
@@ -68,34 +68,34 @@ class Dense(nn.Module):
 
     @property
     def weights(self) -> list[Tensor]:
-        """Every weight matrix once: the encoder's (o, i), then the decoder's own (i, o)."""
+        """All weight matrices: those of the encoder (o, i), then, if not tied, those of the decoder (i, o)."""
         return [*(cast(Tensor, layer.weight) for layer in self.up), *self.down]
 
-    def raised(self, h: Tensor, i: int) -> Tensor:
-        """What the encoder's i-th layer makes of h."""
+    def encode_layer(self, h: Tensor, i: int) -> Tensor:
+        """Applies the encoder's i-th layer to h."""
         return ACTIVATIONS[self.code if i == len(self.up) - 1 else self.hidden](self.up[i](h))
 
-    def lowered(self, h: Tensor, i: int) -> Tensor:
-        """What the decoder makes of h to undo the encoder's i-th layer; pixels, of layer 0, are unbounded."""
+    def decode_layer(self, h: Tensor, i: int) -> Tensor:
+        """Applies the decoder layer opposite to the encoder's i-th layer; that of layer 0 (pixels) is unbounded."""
         h = linear(h, cast(Tensor, self.up[i].weight).T if self.tied else self.down[i], self.bias[i])
         return ACTIVATIONS[self.hidden](h) if i else h
 
-    def below(self, x: Tensor, i: int) -> Tensor:
-        """What enters the encoder's i-th layer (N, inputs); for i their number, the code."""
+    def layer_input(self, x: Tensor, i: int) -> Tensor:
+        """The input (N, inputs) of the encoder's i-th layer; with i the number of layers, the code."""
         h = x.flatten(1)
         for j in range(i):
-            h = self.raised(h, j)
+            h = self.encode_layer(h, j)
         return h
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.below(x, len(self.up))
+        return self.layer_input(x, len(self.up))
 
     def decode(self, code: Tensor) -> Tensor:
         k = len(self.weights[len(self.up) - 1])
         if code.shape[1:] != (k,):
             raise ValueError(f"this decoder takes codes (N, {k}), got {tuple(code.shape)}")
         for i in reversed(range(len(self.up))):
-            code = self.lowered(code, i)
+            code = self.decode_layer(code, i)
         return code.unflatten(1, self.shape)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,7 @@ class Dense(nn.Module):
         return code, self.decode(code)
 
     def classifier(self, classes: int) -> nn.Sequential:
-        """x (N, *shape) -> logits (N, classes): a copy of the encoder and, after it, a new linear layer."""
+        """x (N, *shape) -> logits (N, classes): a copy of the encoder with a new linear layer."""
         if classes < 2 or "linear" in (self.hidden, self.code):
             raise ValueError(
                 f"a classifier needs 2 classes and layers that are not linear, got {classes}, {self.code!r}"
@@ -118,8 +118,8 @@ class Convolutional(nn.Module):
     """x (N, *shape) -> code (N, k) -> outputs (N, *shape), unbounded; `width` channels at the finest level, doubled at
     every coarser one, each a 3x3 convolution and a max-pooling.
 
-    unpool: "switches" puts a value back where the maximum was, so a picture needs its image besides its code; "copy"
-    puts it in all four places.
+    unpool: "switches" restores values at the positions of the maxima, which the decoder then needs besides the code;
+    "copy" repeats them at all four positions.
     """
 
     def __init__(self, shape: tuple[int, int, int], code: int = 30, width: int = 16, unpool: Unpooling = "copy"):
@@ -136,7 +136,7 @@ class Convolutional(nn.Module):
         self.leave = nn.Sequential(nn.Linear(code, prod(base)), nn.ReLU(), nn.Unflatten(1, base))
 
     def pooled(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The coarsest features, and the switches of every level."""
+        """The coarsest features, and the positions of the maxima (switches) at every level."""
         switches = []
         for layer in self.up:
             x, where = max_pool2d(layer(x).relu(), 2, return_indices=True)
@@ -148,7 +148,7 @@ class Convolutional(nn.Module):
 
     def decode(self, code: Tensor, switches: list[Tensor] | None = None) -> Tensor:
         if self.unpool == "switches" and switches is None:
-            raise ValueError("unpooling by 'switches' needs those of an image, which a code lacks; 'copy' needs none")
+            raise ValueError("unpooling by 'switches' needs the switches of an image; use 'copy' to decode codes alone")
         h = self.leave(code)
         for i in reversed(range(len(self.down))):
             h = unpooled(h, switches[i] if switches and self.unpool == "switches" else None)
@@ -163,5 +163,5 @@ class Convolutional(nn.Module):
 
 
 def unpooled(h: Tensor, switches: Tensor | None = None) -> Tensor:
-    """(N, C, H, W) -> (N, C, 2H, 2W): every value where the maximum was, among zeros; without `switches`, copied."""
+    """(N, C, H, W) -> (N, C, 2H, 2W): values at the positions `switches`, zeros elsewhere; none: values repeated."""
     return interpolate(h, scale_factor=2) if switches is None else max_unpool2d(h, switches, (2, 2))

@@ -1,10 +1,10 @@
-"""Masked layers for pixels in raster order, each able to work in two ways; van den Oord et al. 2016, arXiv:1601.06759.
+"""Masked (causal) layers in raster order; van den Oord et al. 2016, arXiv:1601.06759.
 
-`forward` sees whole images and is what trains. A `Walk` visits pixel after pixel and computes only what is new: what
-lies in rows above once per row, the rest once per pixel. Both give the same numbers.
+`forward` processes whole images, for training. A `Walk` generates pixel by pixel with cached activations: the
+contribution of the rows above is computed once per row, the rest once per pixel. Both give the same results.
 
-Channels of one pixel are ordered too (section 3.4): features are split into as many groups as the image has channels,
-and group g sees the pixel's channels before g (mask A, the first layer) or up to g (mask B, all others).
+Channels of a pixel are ordered, too (section 3.4): features are split into one group per image channel, and group g
+depends on the pixel's channels before g (mask A, first layer) or up to g (mask B, all other layers).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Kind = Literal["A", "B"]
 
 
 def channel_mask(outputs: int, inputs: int, groups: int, kind: Kind, parts: int = 1) -> Tensor:
-    """(outputs, inputs), 1 where an output may see an input of the same pixel; outputs come as `parts` equal blocks."""
+    """The mask (outputs, inputs) within a pixel: 1 where an output may depend on an input; for `parts` equal blocks of
+    outputs."""
     each = outputs // parts
     out = (torch.arange(outputs) % each * groups // each)[:, None]
     into = (torch.arange(inputs) * groups // inputs)[None]
@@ -27,13 +28,13 @@ def channel_mask(outputs: int, inputs: int, groups: int, kind: Kind, parts: int 
 
 
 class Walk:
-    """A layer at work on one row after another of images (n, ., ., width): `row`, then for every column `put`, `at`."""
+    """Incremental evaluation of a layer for n images: call `row` for each row, then `put` and `at` for each column."""
 
     def row(self) -> None:
-        """A new row begins: what `put` has got so far now lies above. Also called before the first row."""
+        """Starts a new row; also called before the first row."""
 
     def put(self, j: int, x: Tensor) -> None:
-        """The input (n, inputs) at column j of this row; may be put again when more of its channels are known."""
+        """Sets the input (n, inputs) at column j of this row; called again when further channels are known."""
         raise NotImplementedError
 
     def at(self, j: int) -> Tensor:
@@ -42,10 +43,10 @@ class Walk:
 
 
 class CausalConv(nn.Conv2d):
-    """x (N, inputs, H, W) -> (N, outputs, H, W): convolution over the pixels before a pixel, and partly itself.
+    """Masked convolution, x (N, inputs, H, W) -> (N, outputs, H, W).
 
-    Of a `kernel` x `kernel` window it keeps the rows above (none, if not `above`), the pixels to the left, and of the
-    pixel itself what mask `kind` allows. `kernel` is odd. Outputs are masked as `parts` equal blocks.
+    The `kernel` x `kernel` window (odd) covers the rows above (unless `above` is False), the pixels to the left, and
+    the pixel itself under mask `kind`. The mask repeats for `parts` equal blocks of outputs.
     """
 
     mask: Tensor
@@ -74,7 +75,7 @@ class CausalConv(nn.Conv2d):
 
 
 class ConvWalk(Walk):
-    """Rows above enter by one convolution per row; per pixel remains a product with the pixels to the left."""
+    """The rows above are convolved once per row; per pixel one matrix product with the pixels to the left remains."""
 
     def __init__(self, conv: CausalConv, n: int, width: int):
         weight = conv.weight * conv.mask
@@ -105,7 +106,7 @@ class ConvWalk(Walk):
 
 
 class Pointwise(nn.Conv2d):
-    """1x1 convolution under mask B; x (N, inputs, H, W) -> (N, outputs, H, W), masked as `parts` equal blocks."""
+    """1x1 convolution with mask B, x (N, inputs, H, W) -> (N, outputs, H, W), for `parts` equal blocks of outputs."""
 
     mask: Tensor
 
@@ -118,7 +119,7 @@ class Pointwise(nn.Conv2d):
         return F.conv2d(x, self.weight * self.mask, self.bias)
 
     def matrix(self) -> Tensor:
-        """(inputs, outputs): what it does to one pixel, but for the bias."""
+        """The masked weight (inputs, outputs), without bias."""
         return (self.weight * self.mask).flatten(1).t().contiguous()
 
     def pixel(self, x: Tensor) -> Tensor:
@@ -127,7 +128,7 @@ class Pointwise(nn.Conv2d):
 
 
 class Output(nn.Sequential):
-    """Features -> parameters of the pixels' distribution: twice ReLU and a 1x1 convolution (Table 1 of the paper).
+    """Features -> parameters of the pixel distribution: ReLU and 1x1 convolution, twice (Table 1 of the paper).
 
     (N, width, H, W) -> (N, groups * parameters, H, W); at one pixel (n, width) -> (n, groups * parameters).
     """
@@ -143,13 +144,13 @@ class Output(nn.Sequential):
 
 
 class CausalNet(nn.Module):
-    """Images of encoded pixels -> parameters of the distribution of every channel of every pixel, given those before.
+    """An autoregressive network: encoded images -> parameters of the distribution of each pixel given previous ones.
 
-    forward: x (N, inputs, H, W), labels (N,) or None -> (N, groups, parameters, H, W); `groups` channels are predicted.
+    forward: x (N, inputs, H, W), labels (N,) or None -> (N, groups, parameters, H, W); groups: predicted channels.
     """
 
     groups: int
 
     def walk(self, n: int, width: int, labels: Tensor | None = None) -> Walk:
-        """The same a pixel at a time, for n images; its `at` gives (n, groups * parameters)."""
+        """Incremental evaluation for n images of this width; its `at` returns (n, groups * parameters)."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Classifiers: x (N, C, H, W) in [0, 1] -> logits (N, classes). Normalisation is their first layer."""
+"""Classifiers: x (N, C, H, W) in [0, 1] -> logits (N, classes). Normalisation is the first layer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from genlab.core.batch import needing
+from genlab.core.batch import with_min_batch
 
 
 class Normalise(nn.Module):
-    """(x - mean) / std; the same two numbers for all channels, so that any image set fits."""
+    """(x - mean) / std, with the same values for all channels."""
 
     def __init__(self, mean: float = 0.5, std: float = 0.5):
         super().__init__()
@@ -22,7 +22,7 @@ class Normalise(nn.Module):
 
 
 def cnn(shape: tuple[int, int, int], classes: int, width: int = 32) -> nn.Sequential:
-    """Two 3x3 convolutions of `width` and 2 `width` channels, each halved by max-pooling, and a hidden layer of 128."""
+    """Two 3x3 convolutions with `width` and 2 `width` channels, each with max-pooling, and 128 hidden units."""
     c, h, w = shape
     if min(h, w) < 4:
         raise ValueError(f"the CNN takes images of at least 4x4 pixels, got {h}x{w}")
@@ -49,7 +49,7 @@ def mlp(shape: tuple[int, int, int], classes: int, width: int = 512) -> nn.Seque
 
 
 def shallow(shape: tuple[int, int, int], classes: int, width: int = 48) -> nn.Sequential:
-    """Wide and shallow: one 5x5 convolution of `width` channels, tanh, averages over 2x2 pixels, a linear layer."""
+    """A wide shallow network: 5x5 convolution with `width` channels, tanh, 2x2 average pooling, linear layer."""
     c, h, w = shape
     if min(h, w) < 2:
         raise ValueError(f"the shallow network takes images of at least 2x2 pixels, got {h}x{w}")
@@ -64,7 +64,8 @@ def shallow(shape: tuple[int, int, int], classes: int, width: int = 48) -> nn.Se
 
 
 def vgg(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Sequential:
-    """Pairs of 3x3 convolutions at three sizes, then the mean; Simonyan, Zisserman 2015, arXiv:1409.1556."""
+    """VGG style: three stages of two 3x3 convolutions, global average pooling; Simonyan, Zisserman 2015,
+    arXiv:1409.1556."""
     c, h, w = shape
     if min(h, w) < 4:
         raise ValueError(f"the VGG takes images of at least 4x4 pixels, got {h}x{w}")
@@ -73,7 +74,7 @@ def vgg(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Sequen
         for i in (c, o):
             norm = nn.BatchNorm2d(o)
             if h >> stage == w >> stage == 1:
-                needing(norm, 2)
+                with_min_batch(norm, 2)
             layers += [nn.Conv2d(i, o, 3, padding=1, bias=False), norm, nn.ReLU(inplace=True)]
         layers += [nn.MaxPool2d(2)] if stage < 2 else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         c = o
@@ -83,8 +84,8 @@ def vgg(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Sequen
 class ResidualBlock(nn.Module):
     """Pre-activation residual block; He et al. 2016, arXiv:1603.05027.
 
-    Where it shrinks, the shortcut averages before its 1x1 convolution (He et al. 2018, arXiv:1812.01187, ResNet-D): it
-    uses every pixel. (And oneDNN's strided 1x1 convolution of few channels overruns its memory, channels last, CPU.)
+    With a stride, the shortcut is average pooling and a 1x1 convolution (ResNet-D, He et al. 2018, arXiv:1812.01187).
+    (oneDNN's strided 1x1 convolution with few channels has a memory error on CPUs with channels-last tensors.)
     """
 
     def __init__(self, i: int, o: int, stride: int):
@@ -114,7 +115,7 @@ def resnet(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Seq
     ]
     norm = nn.BatchNorm2d(widths[-1])
     if max(shape[1:]) <= 4:
-        needing(norm, 2)  # of one place
+        with_min_batch(norm, 2)  # maps of 1x1
     return nn.Sequential(
         Normalise(),
         nn.Conv2d(shape[0], width, 3, padding=1, bias=False),
@@ -128,8 +129,7 @@ def resnet(shape: tuple[int, int, int], classes: int, width: int = 16) -> nn.Seq
 
 
 def lenet300(shape: tuple[int, int, int], classes: int, width: int = 300) -> nn.Sequential:
-    """LeNet-300-100: two hidden layers of `width` and a third as many units; LeCun et al. 1998, as compression papers
-    measure it."""
+    """LeNet-300-100 as in compression papers: hidden layers of `width` and `width` / 3 units; LeCun et al. 1998."""
     inputs = shape[0] * shape[1] * shape[2]
     third = max(1, width // 3)
     return nn.Sequential(
@@ -143,8 +143,8 @@ def lenet300(shape: tuple[int, int, int], classes: int, width: int = 300) -> nn.
 
 
 def lenet5(shape: tuple[int, int, int], classes: int, width: int = 20) -> nn.Sequential:
-    """LeNet-5 in the form compression papers measure: 5x5 convolutions of `width` and 2.5 `width` channels, each
-    halved by max-pooling, and 25 `width` hidden units: 431,080 parameters on MNIST."""
+    """LeNet-5 as in compression papers: 5x5 convolutions with `width` and 2.5 `width` channels, each with max-pooling,
+    and 25 `width` hidden units; 431,080 parameters on MNIST."""
     c, h, w = shape
     sides = [((side - 4) // 2 - 4) // 2 for side in (h, w)]
     if min(sides) < 1:

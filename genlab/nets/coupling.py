@@ -1,7 +1,7 @@
-"""Coupling layers: one part of x passes and tells how the other part is shifted, or scaled and shifted.
+"""Coupling layers: one part of x is unchanged and determines shift (and scale) of the other.
 
 Additive: Dinh et al. 2015 (NICE), arXiv:1410.8516, eq. 3. Affine: Dinh et al. 2017 (RealNVP), arXiv:1605.08803, eq. 4
-and 5, and 9 with a mask. Departure: log-scales are bounded by a tanh of fixed range.
+and 5, and 9 with a mask. Departure: log-scales are limited to ±2 by a tanh.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Coupling(Layer):
         super().__init__()
         self.net, self.affine, self.swap = net, affine, swap
 
-    def line(self, a: Tensor) -> tuple[Tensor, Tensor | None]:
-        """t and s, for what passes."""
+    def shift_and_log_scale(self, a: Tensor) -> tuple[Tensor, Tensor | None]:
+        """t and s (None if additive) from the unchanged part."""
         outputs = self.net(a).float()
         if not self.affine:
             return outputs, None
@@ -42,20 +42,20 @@ class Coupling(Layer):
 
     def forward(self, x: Tensor) -> tuple[Tensor, LogDet]:
         a, b = self.halves(x)
-        shift, log_scale = self.line(a)
+        shift, log_scale = self.shift_and_log_scale(a)
         if log_scale is None:
             return self.whole(a, b + shift), 0.0
         return self.whole(a, torch.addcmul(shift, b, log_scale.exp())), log_scale.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
         a, b = self.halves(z)
-        shift, log_scale = self.line(a)
+        shift, log_scale = self.shift_and_log_scale(a)
         b = b - shift
         return self.whole(a, b if log_scale is None else b * (-log_scale).exp())
 
 
-class Masked(Coupling):
-    """The same where `mask`, of x's shape or broadcast to it, is 1 on what passes and 0 on what changes."""
+class MaskedCoupling(Coupling):
+    """Coupling with a mask (broadcast to x's shape): 1 for unchanged elements, 0 for transformed ones."""
 
     def __init__(self, net: nn.Module, mask: Tensor, *, affine: bool = True):
         super().__init__(net, affine=affine)
@@ -64,7 +64,7 @@ class Masked(Coupling):
     mask: Tensor
 
     def forward(self, x: Tensor) -> tuple[Tensor, LogDet]:
-        shift, log_scale = self.line(x * self.mask)
+        shift, log_scale = self.shift_and_log_scale(x * self.mask)
         changed = 1 - self.mask
         if log_scale is None:
             return torch.addcmul(x, shift, changed), 0.0
@@ -72,20 +72,20 @@ class Masked(Coupling):
         return x * log_scale.exp() + shift * changed, log_scale.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
-        shift, log_scale = self.line(z * self.mask)
+        shift, log_scale = self.shift_and_log_scale(z * self.mask)
         changed = 1 - self.mask
         z = z - shift * changed
         return z if log_scale is None else z * (-log_scale * changed).exp()
 
 
 def checkerboard(*sides: int, odd: bool = False) -> Tensor:
-    """1 where the sum of the indices is even, or odd; a row of points alternates."""
+    """1 where the sum of the indices is even (or odd), else 0."""
     total = sum(torch.meshgrid(*map(torch.arange, sides), indexing="ij"))
     return (total + odd + 1) % 2  # type: ignore[return-value]
 
 
 class ConvNet(nn.Sequential):
-    """(N, inputs, H, W) -> (N, outputs, H, W), 0 at the start; Glow's 3x3, 1x1, 3x3 convolutions."""
+    """(N, inputs, H, W) -> (N, outputs, H, W): Glow's 3x3, 1x1, 3x3 convolutions; zero-initialised output."""
 
     def __init__(self, inputs: int, outputs: int, width: int):
         super().__init__(
@@ -98,14 +98,14 @@ class ConvNet(nn.Sequential):
 
 
 class PointNet(nn.Sequential):
-    """(N, inputs) -> (N, outputs), 0 at the start; two hidden layers."""
+    """(N, inputs) -> (N, outputs): two hidden layers; zero-initialised output."""
 
     def __init__(self, inputs: int, outputs: int, width: int):
         super().__init__(MLP(inputs, width, width), nn.ReLU(), zeroed(nn.Linear(width, outputs)))
 
 
 def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """The layer with all weights 0, so that a coupling starts as the identity."""
+    """Zero-initialises the layer, so that a coupling starts as the identity; returns it."""
     for p in layer.parameters():
         nn.init.zeros_(p)
     return layer

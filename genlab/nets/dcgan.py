@@ -1,7 +1,7 @@
-"""The strided convolutional pair of DCGAN; Radford et al. 2016, arXiv:1511.06434, section 3.
+"""DCGAN generator and discriminator; Radford et al. 2016, arXiv:1511.06434, section 3.
 
-The paper's four levels from 4x4 to 64x64 become as many as the image allows: 8x8 and 28x28 have two (from 2x2 and 7x7),
-32x32 has three. Images are in [0, 1] outside and in [-1, 1] inside.
+The number of levels (four in the paper, from 4x4 to 64x64) depends on the image: two for 8x8 and 28x28 (from 2x2 and
+7x7), three for 32x32. Images are in [0, 1], and in [-1, 1] inside the networks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genlab.core.batch import needing
+from genlab.core.batch import with_min_batch
 from genlab.nets.attention import SelfAttention
 from genlab.nets.minibatch import MinibatchFeatures
 
@@ -19,7 +19,11 @@ Norm = Callable[[int], nn.Module]  # channels -> layer
 
 
 def levels(shape: tuple[int, int, int]) -> int:
-    """How often H and W are halved: without falling below 4, but at least twice (8x8 goes down to 2x2)."""
+    """The number of downsamplings by 2: down to at least 4 pixels, but at least two (8x8 to 2x2).
+
+    Raises:
+        ValueError: the sides are not multiples of 4 or less than 8.
+    """
     _, h, w = shape
     count = 0
     while h % 2 == 0 and w % 2 == 0 and (min(h, w) >= 8 or count < 2):
@@ -39,14 +43,14 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
-def single(norm: Norm, channels: int) -> nn.Module:
-    """Normalisation of maps of one place: if by batch, it takes two images to have a variance."""
+def norm_1x1(norm: Norm, channels: int) -> nn.Module:
+    """A normalisation layer for 1x1 maps; batch normalisation then needs at least two images per batch."""
     layer = norm(channels)
-    return needing(layer, 2) if isinstance(layer, nn.BatchNorm2d) else layer
+    return with_min_batch(layer, 2) if isinstance(layer, nn.BatchNorm2d) else layer
 
 
-class Latent(nn.Identity):
-    """z (N, size), unchanged: the door of a generator, where a latent of another size is refused by name."""
+class LatentInput(nn.Identity):
+    """The input layer of a generator: returns z (N, size), and raises ValueError for another shape."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -78,9 +82,9 @@ class Decoder(nn.Sequential):
         n = levels(shape)
         channels = [width * 2**i for i in reversed(range(n))]
         base = (channels[0], shape[1] // 2**n, shape[2] // 2**n)
-        layers: list[nn.Module] = [Latent(latent)]
+        layers: list[nn.Module] = [LatentInput(latent)]
         if hidden:
-            layers += [nn.Linear(latent, hidden), nn.Unflatten(1, (hidden, 1, 1)), single(norm, hidden)]
+            layers += [nn.Linear(latent, hidden), nn.Unflatten(1, (hidden, 1, 1)), norm_1x1(norm, hidden)]
             layers += [nn.ReLU(inplace=True), nn.Flatten()]
         layers += [nn.Linear(hidden or latent, base[0] * base[1] * base[2]), nn.Unflatten(1, base)]
         for i, o in zip(channels, [*channels[1:], shape[0]]):
@@ -130,7 +134,7 @@ class Encoder(nn.Sequential):
         features = channels[-1] * (shape[1] // 2**n) * (shape[2] // 2**n)
         layers += [nn.Flatten()]
         if hidden:
-            layers += [nn.Linear(features, hidden), nn.Unflatten(1, (hidden, 1, 1)), single(norm, hidden)]
+            layers += [nn.Linear(features, hidden), nn.Unflatten(1, (hidden, 1, 1)), norm_1x1(norm, hidden)]
             layers += [nn.LeakyReLU(0.2, inplace=True), nn.Flatten()]
             features = hidden
         batch = MinibatchFeatures(features) if minibatch else None
@@ -144,7 +148,7 @@ class Encoder(nn.Sequential):
         return self[-1]
 
     def features(self, x: Tensor) -> Tensor:
-        """x -> what the last layer sees, (N, F)."""
+        """x -> the input of the last layer, (N, F)."""
         x = 2 * x - 1
         for layer in list(self)[:-1]:
             x = layer(x)

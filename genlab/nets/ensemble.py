@@ -1,4 +1,4 @@
-"""Several generators as one."""
+"""An ensemble of generators."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from genlab.core.batch import at_least, batch_sizes
 
 
-class Ensemble(nn.Module):
-    """z (N, latent) -> x: each generator makes an equal share of the batch, in a random order of the generators.
+class GeneratorEnsemble(nn.Module):
+    """z (N, latent) -> x: each generator makes an equal part of the batch, with the generators in random order.
 
-    So every image comes from each generator with the same probability, and only where N is no multiple of their
-    number do some make one more. The order is drawn on the CPU: nothing waits for a GPU. A batch needs an image for
-    each generator, or as many as each needs.
+    Every image comes from each generator with the same probability; if N is not a multiple of their number, some make
+    one more. The order is drawn on the CPU, without synchronisation. A batch needs the minimal number of images of each
+    generator, times their number.
     """
 
     def __init__(self, generators: Iterable[nn.Module]):

@@ -1,9 +1,9 @@
 """Invertible layers, for images (N, C, H, W) and points (N, C); the change of variables: log p(x) = log p(z) + log_det.
 
-A layer has `forward(x) -> (z, log_det)`, with log |det dz/dx| (N,), or one number where it is the same for every x, and
-`inverse(z) -> x`. What must invert is computed in float32, also under autocast.
+A layer has `forward(x) -> (z, log_det)`, with log |det dz/dx| (N,), or a single number if it is the same for all x, and
+`inverse(z) -> x`. Invertible operations are computed in float32, also under autocast.
 
-ActNorm, Mix   Kingma & Dhariwal 2018 (Glow), arXiv:1807.03039, section 3.1 and 3.2, eq. 10 and 11
+ActNorm, InvertibleConv1x1   Kingma & Dhariwal 2018 (Glow), arXiv:1807.03039, section 3.1 and 3.2, eq. 10 and 11
 Logit          Dinh et al. 2017 (RealNVP), arXiv:1605.08803, section 4.1
 """
 
@@ -22,7 +22,7 @@ LogDet = Tensor | float
 
 
 class Layer(nn.Module):
-    """One invertible map."""
+    """An invertible layer."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, LogDet]:
         raise NotImplementedError
@@ -32,7 +32,7 @@ class Layer(nn.Module):
 
 
 class Chain(Layer):
-    """Layers, one after the other."""
+    """A composition of layers."""
 
     def __init__(self, layers: Iterable[Layer]):
         super().__init__()
@@ -52,7 +52,7 @@ class Chain(Layer):
 
 
 class Affine(Layer):
-    """x -> scale x + shift, fixed numbers."""
+    """x -> scale x + shift, with fixed numbers."""
 
     def __init__(self, scale: float = 1.0, shift: float = 0.0):
         super().__init__()
@@ -66,7 +66,7 @@ class Affine(Layer):
 
 
 class Logit(Layer):
-    """x in [0, 1] -> logit(alpha / 2 + (1 - alpha) x): densities on the line, without borders."""
+    """x in [0, 1] -> logit(alpha / 2 + (1 - alpha) x), unbounded."""
 
     def __init__(self, alpha: float):
         super().__init__()
@@ -83,10 +83,10 @@ class Logit(Layer):
 
 
 class ActNorm(Layer):
-    """Every channel scaled and shifted, so that the first batch of training leaves with mean 0 and variance 1.
+    """Per-channel scale and shift, initialised so that the first training batch has outputs of mean 0 and variance 1.
 
-    The statistics of that batch, over all ranks, are buffers; what is learnt comes on top and starts at the identity.
-    least: no standard deviation is taken below this share of the root mean square of all.
+    The statistics of that batch, over all ranks, are buffers; the learned scale and shift start at the identity.
+    least: lower limit of the standard deviations, relative to their root mean square.
     """
 
     def __init__(self, channels: int, least: float = 1e-6):
@@ -96,7 +96,7 @@ class ActNorm(Layer):
         self.register_buffer("log_std", torch.zeros(channels))
         self.register_buffer("measured", torch.tensor(False))
         self.log_scale, self.shift = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
-        self.fresh = True  # whether `measured` is yet to be read, which makes a GPU wait
+        self.unmeasured = True  # whether `measured` must still be read, which synchronises with a GPU
 
     mean: Tensor
     log_std: Tensor
@@ -104,7 +104,7 @@ class ActNorm(Layer):
 
     @torch.no_grad()
     def measure(self, x: Tensor) -> None:
-        """Takes the statistics of x, if none were taken before."""
+        """Stores the statistics of x at the first call."""
         if not self.measured:
             x = x.transpose(0, 1).flatten(1).double()
             mean, square = distributed.average([x.mean(1), x.square().mean(1)])
@@ -112,29 +112,29 @@ class ActNorm(Layer):
             variance = (square - mean.square()).clamp(min=1e-12)
             self.log_std.copy_(variance.clamp(min=self.least**2 * variance.mean()).log() / 2)
             self.measured.fill_(True)
-        self.fresh = False
+        self.unmeasured = False
 
-    def line(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Slope and intercept of every channel, each (C,), and the log-determinant at one place of the image."""
+    def scale_and_shift(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale and shift per channel, each (C,), and the log-determinant per position."""
         logs = self.log_scale - self.log_std
         slope = logs.exp()
         return slope, self.shift - self.mean * slope, logs.sum()
 
     def forward(self, x: Tensor) -> tuple[Tensor, LogDet]:
-        if self.training and self.fresh:
+        if self.training and self.unmeasured:
             self.measure(x)
-        slope, intercept, log_det = self.line()
-        return x * across(slope, x) + across(intercept, x), x[0, 0].numel() * log_det
+        slope, intercept, log_det = self.scale_and_shift()
+        return x * per_channel(slope, x) + per_channel(intercept, x), x[0, 0].numel() * log_det
 
     def inverse(self, z: Tensor) -> Tensor:
-        slope, intercept, _ = self.line()
-        return (z - across(intercept, z)) / across(slope, z)
+        slope, intercept, _ = self.scale_and_shift()
+        return (z - per_channel(intercept, z)) / per_channel(slope, z)
 
 
 class InvertibleConv1x1(ActNorm):
     """ActNorm and an invertible 1x1 convolution W = P L (U + diag s), fused into one matrix product.
 
-    Sign of s and P are fixed; `triangles` holds L below its diagonal (which is 1) and U above.
+    P and the sign of s are fixed; `triangles` holds L (unit diagonal) below and U above the diagonal.
     """
 
     def __init__(self, channels: int):
@@ -154,10 +154,10 @@ class InvertibleConv1x1(ActNorm):
         return self.order @ lower @ (self.triangles.triu(1) + (self.sign * self.log_diagonal.exp()).diag())
 
     def forward(self, x: Tensor) -> tuple[Tensor, LogDet]:
-        if self.training and self.fresh:
+        if self.training and self.unmeasured:
             self.measure(x)
         with torch.autocast(x.device.type, enabled=False):
-            slope, intercept, log_det = self.line()
+            slope, intercept, log_det = self.scale_and_shift()
             w = self.weight()
             z = linear(x.movedim(1, -1), w * slope, w @ intercept).movedim(-1, 1)
         return z, x[0, 0].numel() * (log_det + self.log_diagonal.sum())
@@ -168,6 +168,6 @@ class InvertibleConv1x1(ActNorm):
         return super().inverse(z)
 
 
-def across(values: Tensor, x: Tensor) -> Tensor:
+def per_channel(values: Tensor, x: Tensor) -> Tensor:
     """One value per channel (C,), to be broadcast over x (N, C, ...)."""
     return values.view(-1, *[1] * (x.ndim - 2))

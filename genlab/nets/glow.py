@@ -1,8 +1,8 @@
 """Three flows, x (N, *shape) -> z (N, D) of N(0, I): NICE, RealNVP and Glow. A shape (D,) is that of points.
 
-Departures: a Gaussian prior everywhere; ActNorm in place of RealNVP's batch normalisation, and as NICE's last scaling;
-plain convolutions in RealNVP's couplings. Glow's prior of the half that leaves given the half that stays is one more
-coupling, so that z is white noise as a whole.
+Departures: a Gaussian prior in all flows; ActNorm instead of RealNVP's batch normalisation, and as NICE's final
+scaling; plain convolutions in RealNVP's couplings. Glow's learned prior of the split-off half given the other half is
+implemented as one more coupling, so that all of z is standard normal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import nn
 
-from genlab.nets.coupling import ConvNet, Coupling, Masked, PointNet, checkerboard, zeroed
+from genlab.nets.coupling import ConvNet, Coupling, MaskedCoupling, PointNet, checkerboard, zeroed
 from genlab.nets.flow import ActNorm, Chain, InvertibleConv1x1, Layer
 from genlab.nets.multiscale import Flatten, MultiScale, Squeeze, scales
 
@@ -25,8 +25,8 @@ def flow(kind: FlowName, shape: tuple[int, ...], levels: int, steps: int, width:
     """A flow of images (C, H, W) or points (D,).
 
     Args:
-        levels: scales; RealNVP and Glow only, and only for images.
-        steps: couplings in all (NICE), of each mask in a level (RealNVP), in a level (Glow); in all for points.
+        levels: number of scales; RealNVP and Glow on images only.
+        steps: couplings in total (NICE, and points), per mask and level (RealNVP), or per level (Glow).
         width: hidden units or channels of the networks in the couplings.
 
     Raises:
@@ -37,18 +37,18 @@ def flow(kind: FlowName, shape: tuple[int, ...], levels: int, steps: int, width:
     if prod(shape) < 2:
         raise ValueError(f"a coupling needs at least 2 dimensions, got the shape {shape}")
     if kind == "nice" or len(shape) == 1:
-        return Chain([Flatten(shape), *flat(kind, prod(shape), steps, width)])
+        return Chain([Flatten(shape), *vector_layers(kind, prod(shape), steps, width)])
     if kind == "realnvp":
         halvings = [1] * (levels - 1) + [0]
         entering = [shape, *((c // 2, h, w) for c, h, w in scales(shape, halvings)[:-1])]
-        return MultiScale(shape, [board(s, h, steps, width) for s, h in zip(entering, halvings)], halvings)
+        return MultiScale(shape, [realnvp_level(s, h, steps, width) for s, h in zip(entering, halvings)], halvings)
     halvings = [1] * levels
     leaving = scales(shape, halvings)
-    return MultiScale(shape, [glowing(s, steps, width, s != leaving[-1]) for s in leaving], halvings)
+    return MultiScale(shape, [glow_level(s, steps, width, s != leaving[-1]) for s in leaving], halvings)
 
 
-def flat(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]:
-    """Points (N, d): couplings that alternate, and for Glow a free rotation before each."""
+def vector_layers(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]:
+    """Layers for vectors (N, d): couplings with alternating masks; for Glow, an invertible matrix before each."""
     layers: list[Layer] = []
     for step in range(steps):
         if kind == "glow":
@@ -56,16 +56,16 @@ def flat(kind: FlowName, d: int, steps: int, width: int) -> list[Layer]:
         else:
             affine, mask = kind == "realnvp", checkerboard(d, odd=step % 2 == 1)
             layers += [ActNorm(d)] if affine else []
-            layers += [Masked(PointNet(d, d * (1 + affine), width), mask, affine=affine)]
-    return [*layers, ActNorm(d, least=0.1)]  # a pixel that is black in the whole batch is not always black
+            layers += [MaskedCoupling(PointNet(d, d * (1 + affine), width), mask, affine=affine)]
+    return [*layers, ActNorm(d, least=0.1)]  # pixels that are constant in the first batch may vary later
 
 
-def board(shape: tuple[int, ...], halvings: int, steps: int, width: int) -> Chain:
-    """A level of RealNVP: checkerboards, and after the squeeze, if there is one, halves of the channels."""
+def realnvp_level(shape: tuple[int, ...], halvings: int, steps: int, width: int) -> Chain:
+    """A level of RealNVP: checkerboard couplings and, if there is a squeeze, channel-wise couplings after it."""
     c, h, w = shape
     layers: list[Layer] = []
     for step in range(steps if halvings else steps + 1):
-        layers += [ActNorm(c), Masked(ConvNet(c, 2 * c, width), checkerboard(h, w, odd=step % 2 == 1))]
+        layers += [ActNorm(c), MaskedCoupling(ConvNet(c, 2 * c, width), checkerboard(h, w, odd=step % 2 == 1))]
     if halvings:
         layers += [Squeeze()]
         for step in range(steps):
@@ -73,8 +73,8 @@ def board(shape: tuple[int, ...], halvings: int, steps: int, width: int) -> Chai
     return Chain(layers)
 
 
-def glowing(shape: tuple[int, ...], steps: int, width: int, splits: bool) -> Chain:
-    """A level of Glow that leaves in `shape`."""
+def glow_level(shape: tuple[int, ...], steps: int, width: int, splits: bool) -> Chain:
+    """A level of Glow with output `shape`; splits: whether half of the channels are split off after it."""
     c = shape[0]
     layers: list[Layer] = [Squeeze()]
     for _ in range(steps):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class MinibatchFeatures(nn.Module):
-    """x (N, features) -> (N, features + kernels): appends how close each row lies to the rest of the batch.
+    """x (N, features) -> (N, features + kernels): appends features of the similarity of each row to the batch.
 
     With M = x T (N, kernels, dims), the new feature b of row i is sum_j exp(-|M_ib - M_jb|_1) over j != i; the paper's
     sum runs over j = i too, which adds 1.

@@ -1,4 +1,4 @@
-"""Fully connected networks, ReLU between their layers: for points a generator and a critic, for images a pair."""
+"""Fully connected networks with ReLU: generator and critic of points, encoder and decoder of images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MLP(nn.Sequential):
         return super().forward(x)
 
 
-class Generator(MLP):
+class MLPGenerator(MLP):
     """z (N, latent) -> x (N, dimensions), unbounded; `depth` hidden layers of `width` units."""
 
     def __init__(self, latent: int, dimensions: int = 2, width: int = 64, depth: int = 2):
@@ -35,7 +35,7 @@ class Generator(MLP):
         self.latent = latent
 
 
-class Critic(MLP):
+class MLPCritic(MLP):
     """x (N, dimensions) -> score (N,), unbounded; `depth` hidden layers of `width` units."""
 
     def __init__(self, dimensions: int = 2, width: int = 64, depth: int = 2):
@@ -46,7 +46,7 @@ class Critic(MLP):
 
 
 class BatchCritic(nn.Sequential):
-    """x (N, dimensions) -> score (N,), unbounded, of each point among its batch: minibatch discrimination."""
+    """x (N, dimensions) -> score (N,), unbounded, with minibatch discrimination."""
 
     def __init__(self, dimensions: int = 2, width: int = 64, kernels: int = 4):
         features = MinibatchFeatures(width, kernels, dims=4)

@@ -1,4 +1,4 @@
-"""Scales of a flow: space becomes channels, and half of the channels leaves after every level.
+"""Multi-scale architecture of flows: squeeze, and half of the channels is split off after every level.
 
 Dinh et al. 2017 (RealNVP), arXiv:1605.08803, section 3.6.
 """
@@ -40,9 +40,9 @@ class Squeeze(Layer):
 
 
 class MultiScale(Layer):
-    """x (N, *shape) -> z (N, D), D = prod(shape): after every level but the last, half of the channels goes to z.
+    """x (N, *shape) -> z (N, D), D = prod(shape): after every level but the last, half of the channels is moved to z.
 
-    halvings: how often each level squeezes.
+    halvings: number of squeezes per level.
     """
 
     def __init__(self, shape: tuple[int, ...], levels: Sequence[Layer], halvings: Sequence[int]):
@@ -66,17 +66,17 @@ class MultiScale(Layer):
         parts = list(z.split(sizes, 1))
         x = parts.pop().view(-1, *self.shapes[-1])
         for level, shape in zip(reversed(self.levels), [*reversed(self.shapes[:-1]), None]):
-            x = level.inverse(laid_out(x))  # type: ignore[operator]
+            x = level.inverse(channels_last(x))  # type: ignore[operator]
             if shape:
                 x = torch.cat([x, parts.pop().view(-1, shape[0] // 2, *shape[1:])], 1)
         return x
 
 
 def scales(shape: tuple[int, ...], halvings: Sequence[int]) -> list[tuple[int, ...]]:
-    """The shape in which every level leaves; each but the last passes half of its channels on.
+    """The output shape of every level, before half of the channels is split off.
 
     Raises:
-        ValueError: the sides cannot be halved that often.
+        ValueError: the sides are not divisible by 2 often enough.
     """
     if any(side % 2 ** sum(halvings) for side in shape[1:]):
         size = "x".join(map(str, shape[1:]))
@@ -89,6 +89,6 @@ def scales(shape: tuple[int, ...], halvings: Sequence[int]) -> list[tuple[int, .
     return shapes
 
 
-def laid_out(x: Tensor) -> Tensor:
-    """Images channels last, points as they are."""
+def channels_last(x: Tensor) -> Tensor:
+    """Images in channels-last memory format, points unchanged."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x

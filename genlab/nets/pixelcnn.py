@@ -1,11 +1,10 @@
 """PixelCNN (van den Oord et al. 2016a, arXiv:1601.06759) and Gated PixelCNN (2016b, arXiv:1606.05328).
 
-The first stacks masked convolutions, whose field of view has a blind spot to the upper right. The second has two
-stacks without one: a vertical stack that sees all rows above, and a horizontal one that sees the pixels to the left.
+PixelCNN stacks masked convolutions, whose receptive field has a blind spot to the upper right. Gated PixelCNN avoids it
+by two stacks: a vertical one over the rows above, and a horizontal one over the pixels to the left.
 
 `position_bias`, (height, width) of the images, adds a learned bias per position in the first layer: the
-location-dependent bias of 2016b, eq. 5, without a condition. Convolutions do not know where they are, and digits are
-centred.
+location-dependent bias of 2016b, eq. 5, without a condition. It helps for aligned images such as centred digits.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from genlab.nets.causal import CausalConv, CausalNet, Output, Pointwise, Walk
 
 
 class CausalBlock(nn.Module):
-    """A layer that is added to its input: x (N, width, H, W) -> the same shape."""
+    """The residual branch of a block: x (N, width, H, W) -> the same shape."""
 
     def walk(self, n: int, width: int) -> Walk:
         raise NotImplementedError
 
 
 class Stack(CausalNet):
-    """A large convolution with mask A, residual blocks, output; labels and positions shift the first features."""
+    """A 7x7 convolution with mask A, residual blocks, output; labels and positions add biases to the first features."""
 
     def __init__(
         self,
@@ -125,8 +124,8 @@ def gate(g: Tensor) -> Tensor:
 class GatedLayer(nn.Module):
     """One layer of both stacks (2016b, figure 2), with labels as in eq. 4; the first has mask A and no residual.
 
-    position_bias: (height, width) of the images; a learned bias per position in the gates.
-    v, h (N, inputs, H, W) -> (N, width, H, W) each. At pixel (i, j), v knows rows up to i, h what precedes the pixel.
+    position_bias: (height, width) of the images, for a learned bias per position in the gates.
+    v, h (N, inputs, H, W) -> (N, width, H, W) each. At pixel (i, j), v depends on rows up to i, h on previous pixels.
     """
 
     def __init__(
@@ -150,11 +149,11 @@ class GatedLayer(nn.Module):
         self.position_bias = nn.Parameter(torch.zeros(1, 4 * width, *position_bias)) if position_bias else None
 
     def shifts(self, labels: Tensor | None) -> tuple[Tensor, Tensor] | tuple[float, float]:
-        """What labels (N,) and positions add to both stacks' gates, (N or 1, 2 width, height or 1, columns or 1)."""
+        """The biases of labels (N,) and positions in the gates of both stacks, (N or 1, 2 width, H or 1, W or 1)."""
         shift = self.position_bias
         if self.labels is not None:
-            told = self.labels(labels)[:, :, None, None]
-            shift = told if shift is None else shift + told
+            label_bias = self.labels(labels)[:, :, None, None]
+            shift = label_bias if shift is None else shift + label_bias
         if shift is None:
             return 0.0, 0.0
         v, h = shift.chunk(2, dim=1)
@@ -163,13 +162,13 @@ class GatedLayer(nn.Module):
     def forward(self, v: Tensor, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         at_v, at_h = self.shifts(labels)
         seen = self.vertical(F.pad(v, (self.side, self.side, self.side, 0)))
-        above = F.pad(seen, (0, 0, 1, 0))[:, :, :-1]  # a row down, so that the rows seen end above the pixel
+        above = F.pad(seen, (0, 0, 1, 0))[:, :, :-1]  # one row down: only rows above the pixel
         out = self.out(gate(self.horizontal(h) + self.down(above) + at_h))
         return gate(seen + at_v), out if self.first else h + out
 
 
 class GatedPixelCNN(CausalNet):
-    """`layers` gated layers of `width` features: 7x7 at first, then `kernel` x `kernel`."""
+    """`layers` gated layers of `width` features: the first 7x7, the others `kernel` x `kernel`."""
 
     def __init__(
         self,
@@ -200,7 +199,7 @@ class GatedPixelCNN(CausalNet):
 
 
 class GatedWalk(Walk):
-    """The vertical stack advances once per row; per pixel remain the horizontal taps of every layer."""
+    """The vertical stack is computed once per row, the horizontal stack once per pixel."""
 
     def __init__(self, net: GatedPixelCNN, n: int, width: int, labels: Tensor | None):
         self.output = net.output
@@ -237,7 +236,7 @@ class GatedLayerWalk:
         self.windows = [flat[:, j * self.inputs : j * self.inputs + taps] for j in range(width)]
 
     def line(self) -> Tensor:
-        """The inputs of this row, (n, width, inputs)."""
+        """The inputs of the current row, (n, width, inputs)."""
         return self.pixels[:, self.left :]
 
     def row(self, v: Tensor | None) -> Tensor | None:
@@ -267,5 +266,5 @@ class GatedLayerWalk:
 
 
 def of_row(shift: Tensor | float, i: int) -> Tensor | float:
-    """What is added to the gates in row i, (columns or 1, n or 1, 2 width)."""
+    """The bias of the gates in row i, (columns or 1, n or 1, 2 width)."""
     return shift[:, :, i % shift.shape[2]].permute(2, 0, 1) if isinstance(shift, Tensor) else shift

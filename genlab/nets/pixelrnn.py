@@ -1,8 +1,7 @@
 """The recurrent layers of PixelRNN: Row LSTM and Diagonal BiLSTM; van den Oord et al. 2016, arXiv:1601.06759, eq. 3.
 
-Both split their gates into what comes from the input (computed for the whole image at once) and what comes from the
-states before. They stand between a first masked convolution and the output of `pixelcnn.Stack`, each added to its
-input.
+The input-to-state part of the gates is computed for the whole image at once, the state-to-state part per row or
+diagonal. The layers are residual blocks of `pixelcnn.Stack`.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from genlab.nets.pixelcnn import CausalBlock
 
 def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """One LSTM step: gates (..., 4 width) as output, forget, input, content; c (..., width) -> the new h and c."""
-    doors, g = gates.split([gates.shape[-1] // 4 * 3, gates.shape[-1] // 4], dim=-1)
-    o, f, i = doors.sigmoid().chunk(3, dim=-1)
+    activations, g = gates.split([gates.shape[-1] // 4 * 3, gates.shape[-1] // 4], dim=-1)
+    o, f, i = activations.sigmoid().chunk(3, dim=-1)
     c = f * c + i * g.tanh()
     return o * c.tanh(), c
 
 
 class RowLSTM(CausalBlock):
-    """Row after row: a state knows the triangle of pixels above it (section 3.1).
+    """Row LSTM: the receptive field is the triangle above the pixel (section 3.1).
 
-    The input enters by a masked convolution along the row, the state above by a convolution of three taps.
+    The input-to-state map is a masked convolution along the row, the state-to-state map a convolution of 3 taps.
     """
 
     def __init__(self, width: int, groups: int, kernel: int = 3):
@@ -46,7 +45,7 @@ class RowLSTM(CausalBlock):
         return self.out(torch.stack(rows).permute(1, 3, 0, 2))
 
     def above(self, h: Tensor) -> Tensor:
-        """The states of a row (N, W, width) -> their share of the gates of the next (N, W, 4 width)."""
+        """The states of a row (N, W, width) -> their contribution to the gates of the next row (N, W, 4 width)."""
         return self.state(h.transpose(1, 2)).transpose(1, 2)
 
     def walk(self, n: int, width: int) -> Walk:
@@ -70,10 +69,10 @@ class RowWalk(Walk):
 
 
 class DiagonalBiLSTM(CausalBlock):
-    """Diagonal after diagonal, from both upper corners: a state knows every pixel before it (section 3.2).
+    """Diagonal BiLSTM: the receptive field covers all previous pixels (section 3.2).
 
-    The direction that comes from the right must not see the pixels to the right of its own row: its states enter one
-    row further down. So, in the paper as here, the last pixel of the row above remains unseen where the first
+    The states of the right-to-left direction are shifted down by one row, so that they do not depend on pixels to the
+    right in the same row. Therefore, as in the paper, the last pixel of the row above is not covered where the first
     convolution does not reach it.
     """
 
@@ -90,8 +89,8 @@ class DiagonalBiLSTM(CausalBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, rows, columns = x.shape
-        both = torch.stack([x, x.flip(3)]).permute(0, 1, 3, 4, 2)  # both directions run rightwards
-        both = F.pad(both, (0, 1), value=1.0)  # ones carry the bias: left of the image there is none, states stay 0
+        both = torch.stack([x, x.flip(3)]).permute(0, 1, 3, 4, 2)  # both run left to right
+        both = F.pad(both, (0, 1), value=1.0)  # bias as input 1; 0 outside, where states stay 0
         diagonals = skewed(both).permute(3, 0, 2, 1, 4).flatten(2, 3)  # (diagonals, 2, H N, width + 1)
         weight = torch.cat([self.inputs(), self.state], dim=1)
         h = c = x.new_zeros(2, rows * n, self.width)
@@ -105,7 +104,7 @@ class DiagonalBiLSTM(CausalBlock):
         return self.out(left + F.pad(right.flip(3), (0, 0, 1, 0))[:, :, :-1])
 
     def inputs(self) -> Tensor:
-        """(2, width + 1, 4 width): how a pixel enters the gates of both directions; the last row is the bias."""
+        """The input-to-state weights of both directions, (2, width + 1, 4 width); the last row is the bias."""
         left, right = (self.left.matrix(), self.left.bias), (self.right.weight.flatten(1).T, self.right.bias)
         return torch.stack([torch.cat([matrix, bias[None]]) for matrix, bias in (left, right)])  # type: ignore[index]
 
@@ -114,28 +113,28 @@ class DiagonalBiLSTM(CausalBlock):
 
 
 def skewed(x: Tensor) -> Tensor:
-    """(B, N, H, W, C) -> (B, N, H, H + W - 1, C): row i moved i columns to the right, zeros elsewhere."""
+    """(B, N, H, W, C) -> (B, N, H, H + W - 1, C): row i is shifted by i columns to the right, zeros elsewhere."""
     b, n, rows, columns, c = x.shape
     flat = F.pad(x, (0, 0, 0, rows)).flatten(2, 3)[:, :, :-rows]
     return flat.unflatten(2, (rows, rows + columns - 1))
 
 
 def straight(x: Tensor, columns: int) -> Tensor:
-    """What `skewed` moved, back in its place: (B, N, H, H + W - 1, C) -> (B, N, H, W, C)."""
+    """The inverse of `skewed`: (B, N, H, H + W - 1, C) -> (B, N, H, W, C)."""
     rows = x.shape[2]
     flat = F.pad(x.flatten(2, 3), (0, 0, 0, rows))
     return flat.unflatten(2, (rows, rows + columns))[:, :, :, :columns]
 
 
 class DiagonalWalk(Walk):
-    """The left direction keeps up with the pixels; the right one runs through a row when it is complete."""
+    """The left-to-right direction advances per pixel, the right-to-left one when a row is complete."""
 
     def __init__(self, layer: DiagonalBiLSTM, n: int, width: int):
         self.layer, self.width = layer, width
         self.empty = layer.state.new_zeros(n, width + 1, layer.width)  # a column of zeros before the first
         self.x = self.empty[:, :-1].clone()
         self.left = self.right = (self.empty, self.empty)  # h and c of a row
-        self.below = self.empty  # what the right direction says to this row
+        self.below = self.empty  # the contribution of the right-to-left direction to this row
         self.begun = False
 
     def row(self) -> None:
@@ -146,7 +145,7 @@ class DiagonalWalk(Walk):
         self.left = (self.empty.clone(), self.empty.clone())
 
     def finish(self, above: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The right direction's states along the row just finished, counted from the right."""
+        """The states of the right-to-left direction along the completed row, from right to left."""
         row = (self.empty.clone(), self.empty.clone())
         inputs = F.linear(self.x.flip(1), self.layer.right.weight.flatten(1), self.layer.right.bias)
         for k in range(self.width):

@@ -1,8 +1,8 @@
 """Residual generator and critic; Gulrajani et al. 2017, arXiv:1704.00028, appendix F (the 32x32 networks).
 
-Like the DCGAN pair they halve and double as often as the image allows. Images are in [0, 1] outside and in [-1, 1]
-inside. Departure: the options are those of the DCGAN pair. (Every shortcut resizes before its 1x1 convolution: the two
-commute, and where the critic shrinks it is cheaper.)
+As in the DCGAN networks, the number of levels depends on the image. Images are in [0, 1], and in [-1, 1] inside the
+networks. Departures: the options of the DCGAN networks; shortcuts resize before their 1x1 convolution (equivalent, and
+cheaper for downsampling).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from genlab.nets.attention import SelfAttention
-from genlab.nets.dcgan import Latent, Norm, levels
+from genlab.nets.dcgan import LatentInput, Norm, levels
 from genlab.nets.minibatch import MinibatchFeatures
 
 RESIZE = {"up": lambda: nn.Upsample(scale_factor=2), "down": lambda: nn.AvgPool2d(2), "keep": nn.Identity}
@@ -37,7 +37,7 @@ class ResizingBlock(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """He's variance for convolutions, as in the paper."""
+    """He initialisation of convolutions, as in the paper."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if module.kernel_size == (3, 3) else "linear")
         if module.bias is not None:
@@ -62,7 +62,7 @@ class ResidualGenerator(nn.Sequential):
         if attention:
             blocks.insert(-1, SelfAttention(width))
         super().__init__(
-            Latent(latent),
+            LatentInput(latent),
             nn.Linear(latent, base[0] * base[1] * base[2]),
             nn.Unflatten(1, base),
             *blocks,
@@ -102,7 +102,7 @@ class ResidualDiscriminator(nn.Module):
         self.apply(initialise)
 
     def features(self, x: Tensor) -> Tensor:
-        """x -> what the last layer sees, (N, F)."""
+        """x -> the input of the last layer, (N, F)."""
         return self.body(2 * x - 1)
 
     def forward(self, x: Tensor) -> Tensor:

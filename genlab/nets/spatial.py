@@ -1,5 +1,5 @@
-"""Residual networks between images and maps of codes a quarter as wide and high; van den Oord et al. 2017,
-arXiv:1711.00937, section 4.1: two strided 4x4 convolutions and two residual blocks, and their mirror image."""
+"""Residual encoder and decoder between images and code maps of a quarter of their size; van den Oord et al. 2017,
+arXiv:1711.00937, section 4.1: two strided 4x4 convolutions and two residual blocks, and the reverse."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def none(channels: int) -> nn.Module:
 
 
 def map_shape(shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Height and width of the map of codes of images `shape`."""
+    """The height and width of the code map for images of `shape` (C, H, W)."""
     _, h, w = shape
     if h % 4 or w % 4:
         raise ValueError(f"these networks take images whose sides are multiples of 4, got {shape}")

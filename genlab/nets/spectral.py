@@ -1,8 +1,8 @@
 """Spectral normalisation; Miyato et al. 2018, arXiv:1802.05957, eq. 8 and Algorithm 1.
 
-Departures: sigma is the norm of the convolution as a linear map of images, not that of its kernel reshaped to a matrix
-(which can be several times too small), so a plain chain of such layers really is 1-Lipschitz; one vector per layer
-carries the power iteration; sigma is computed in float32.
+Departures: sigma is the norm of the convolution as a linear map of images, not of its reshaped kernel (which can be
+several times smaller), so a sequence of such layers is 1-Lipschitz; the power iteration stores one vector per layer;
+sigma is computed in float32.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from genlab.core.modes import evaluating
 
 
 class Spectral(nn.Module):
-    """weight -> bound * weight / sigma, where sigma is the largest factor by which the layer stretches an input.
+    """weight -> bound * weight / sigma, where sigma is the spectral norm of the layer.
 
-    In training mode every use does one power iteration; `v` (1, *input) is the input that is stretched most.
+    In training mode every use does one power iteration; `v` (1, *input) is the right singular vector.
     """
 
     v: Tensor
@@ -54,9 +54,9 @@ class Spectral(nn.Module):
 
 
 def spectral_norm(net: nn.Module, shape: tuple[int, int, int], head: nn.Module) -> None:
-    """Normalises every convolution and linear layer of `net` (images of `shape` -> scores), in place.
+    """Applies spectral normalisation to all convolutions and linear layers of `net` (images of `shape` -> scores).
 
-    `head`, its last layer, is held at 1/2, which makes up for the doubling of pixels from [0, 1] to [-1, 1].
+    The norm of the last layer `head` is 1/2, which compensates the scaling of pixels from [0, 1] to [-1, 1].
     """
     inputs: dict[nn.Conv2d | nn.Linear, torch.Size] = {}
     hooks = [

@@ -1,9 +1,9 @@
 """The residual translator of CycleGAN; Zhu et al. 2017, arXiv:1703.10593, appendix 7.2 (after Johnson et al. 2016,
 arXiv:1603.08155).
 
-The paper's 6 or 9 blocks lie between two halvings and two doublings; small images do with fewer. A condition (StarGAN's
-domain; Choi et al. 2018, arXiv:1711.09020) enters as planes beside the image; then the first layer is not normalised,
-which would take away exactly what the planes add, a constant. Images are in [0, 1] outside and in [-1, 1] inside.
+Two downsamplings, 6 or 9 residual blocks, two upsamplings in the paper; fewer for small images. A condition (the domain
+in StarGAN; Choi et al. 2018, arXiv:1711.09020) is concatenated as constant planes; then the first layer has no instance
+normalisation, which would remove constants. Images are in [0, 1], and in [-1, 1] inside the network.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from genlab.nets.dcgan import initialise
 
 
 def convolution(i: int, o: int, kernel: int) -> list[nn.Module]:
-    """(N, i, H, W) -> (N, o, H, W); the border is a mirror."""
+    """(N, i, H, W) -> (N, o, H, W): convolution with reflection padding, and instance normalisation."""
     return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(i, o, kernel, bias=False), nn.InstanceNorm2d(o)]
 
 
 class TranslatorBlock(nn.Module):
-    """(N, C, H, W) -> the same: a correction by two 3x3 convolutions is added."""
+    """Residual block of two 3x3 convolutions, (N, C, H, W) -> the same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -34,9 +34,9 @@ class TranslatorBlock(nn.Module):
 class Translator(nn.Module):
     """x (N, C, H, W) in [0, 1], condition (N, conditions) or None -> an image of the same shape and range.
 
-    width: channels at the finest level, doubled by every halving.
-    blocks: residual blocks at the coarsest level.
-    levels: halvings; H and W must be multiples of `stride` = 2^levels, at least twice as large.
+    width: channels at full resolution, doubled by every downsampling.
+    blocks: residual blocks at the lowest resolution.
+    levels: downsamplings; H and W must be multiples of `stride` = 2^levels, at least twice as large.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Translator(nn.Module):
         self.apply(initialise)
 
     def fits(self, h: int, w: int) -> None:
-        """Raises ValueError unless images of h x w come out as large as they went in."""
+        """Raises ValueError unless outputs have the size h x w of the inputs."""
         least = max(4, 2 * self.stride)
         if h % self.stride or w % self.stride or min(h, w) < least:
             raise ValueError(

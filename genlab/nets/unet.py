@@ -1,9 +1,9 @@
-"""U-Net generator of pix2pix; Isola et al. 2017, arXiv:1611.07004, appendix 6.1.1: an encoder and a decoder whose
-levels are joined by skip connections; the only noise is dropout in the decoder, after training as well.
+"""U-Net generator of pix2pix; Isola et al. 2017, arXiv:1611.07004, appendix 6.1.1: encoder and decoder with skip
+connections; the only noise is dropout in the decoder, also after training.
 
-The paper's eight levels from 256x256 to 1x1 become as many as the image allows. Images are in [0, 1] outside and in
-[-1, 1] inside. Departures: instance normalisation by default, which the paper's batch normalisation is for its batches
-of one; no dropout in the two finest levels, where small images would show it as specks.
+The number of levels (eight in the paper, from 256x256 to 1x1) depends on the image. Images are in [0, 1], and in
+[-1, 1] inside the network. Departures: instance normalisation by default (equal to the paper's batch normalisation at
+its batch size of 1); no dropout in the two finest levels, where it is visible as noise in small images.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from torch.nn.functional import dropout
 from genlab.nets.dcgan import Norm, initialise
 
 DEEPEST = 8  # levels of the paper's net
-WIDEST = 8  # no level has more than so many times `width` channels
-NOISY, CLEAN = 3, 2  # decoder levels with dropout, the coarsest ones; and without it in any case, the finest ones
+WIDEST = 8  # maximal number of channels, in multiples of `width`
+DROPOUT_LEVELS, NO_DROPOUT_LEVELS = (
+    3,
+    2,
+)  # decoder levels with dropout, the coarsest ones; and without it in any case, the finest ones
 
 
 def halvings(shape: tuple[int, int, int]) -> int:
-    """How often both sides of `shape` (C, H, W) can be halved, the paper's eight times at most."""
+    """How often both sides of `shape` (C, H, W) are divisible by 2, at most eight times."""
     return max(n for n in range(DEEPEST + 1) if all(side % 2**n == 0 for side in shape[1:]))
 
 
-class Noise(nn.Module):
-    """Dropout that does not end with training."""
+class AlwaysOnDropout(nn.Module):
+    """Dropout that is also active in eval mode."""
 
     def __init__(self, p: float):
         super().__init__()
@@ -38,10 +41,9 @@ class Noise(nn.Module):
 class UNet(nn.Module):
     """x (N, C, H, W) in [0, 1] -> (N, outputs, H, W) in [0, 1].
 
-    width: channels of the finest level, doubled by every coarser one up to eight times as many.
-    levels: how often the sides are halved; none: as often as they allow.
-    noise: share of the features that dropout zeroes in the coarsest levels of the decoder, if there are more than two;
-        0: one output per input.
+    width: channels of the finest level, doubled in every coarser one up to 8 `width`.
+    levels: number of downsamplings; none: as many as the size allows.
+    noise: dropout rate in the coarsest levels of the decoder, if there are more than two; 0: deterministic.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class UNet(nn.Module):
         for n in reversed(range(levels)):
             i = channels[n] * (1 if n == levels - 1 else 2)
             leave = [norm(channels[n - 1])] if n else []
-            leave += [Noise(noise)] if noise and n >= max(CLEAN, levels - NOISY) else []
+            leave += [AlwaysOnDropout(noise)] if noise and n >= max(NO_DROPOUT_LEVELS, levels - DROPOUT_LEVELS) else []
             grow = nn.ConvTranspose2d(i, channels[n - 1] if n else outputs, 4, 2, 1)
             self.up.append(nn.Sequential(nn.ReLU(), grow, *leave))
         self.apply(initialise)

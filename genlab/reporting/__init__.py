@@ -1,1 +1,1 @@
-"""What is shown: image grids, curves, the self-contained HTML page."""
+"""Image grids, plots, and self-contained HTML reports."""

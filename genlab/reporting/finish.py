@@ -1,4 +1,4 @@
-"""What every recipe does at its end: tables on the terminal, results and report in its folder."""
+"""The last step of every recipe: prints tables, saves results and report."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from genlab.reporting.report import Report
 
 
 def finish(out: Path, report: Report, results: Any) -> None:
-    """Prints the tables of `report`, writes `results` (plain values, as JSON has them) to results.json and the report
-    to report.html in the folder `out`, and prints their paths.
+    """Prints the tables of `report`, writes `results` (JSON values) to results.json and the report to report.html in
+    the folder `out`, and prints their paths.
 
     Raises:
-        OSError: naming what could not be written; the tables were printed before.
+        OSError: a file could not be written (names it); the tables have been printed.
     """
     console = Console()
     for title, header, rows in report.tables:

@@ -1,4 +1,4 @@
-"""Image batches as one picture: a grid, or an animated GIF."""
+"""Image batches as a grid or an animated GIF."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int 
     """Tiles images (N, C, H, W) in [0, 1], C = 1 or 3, row by row; values outside are clipped.
 
     Args:
-        columns: images per row; default about sqrt(N).
+        columns: images per row; none: about sqrt(N).
         gap: white pixels between tiles, before enlarging.
-        tile: small images are enlarged by the whole factor that brings their longer side nearest to this many pixels,
-            each pixel a sharp square.
+        tile: small images are enlarged (nearest neighbour) by the integer factor that brings their longer side closest
+            to this many pixels.
+
+    Raises:
+        ValueError: another shape, or no images.
     """
     if images.ndim != 4 or not len(images) or images.shape[1] not in (1, 3):
         raise ValueError(f"a grid takes images (N, 1 or 3, H, W), got shape {tuple(images.shape)}")
@@ -44,21 +47,21 @@ def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int 
 
 
 def grid_png(images: Tensor, columns: int | None = None, **how: int) -> bytes:
-    """`grid(images, columns)` as the bytes of a PNG."""
+    """`grid(images, columns)` as PNG."""
     return _encoded(grid(images, columns, **how), "PNG")
 
 
 def _encoded(picture: Image.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind, quality=95)  # where the format has one
+    picture.save(buffer, format=kind, quality=95)  # quality: for JPEG and WebP
     return buffer.getvalue()
 
 
 def image_format(path: str | Path) -> str:
-    """The format that the suffix of `path` names.
+    """The Pillow format for the suffix of `path`.
 
     Raises:
-        ValueError: it names none of FORMATS.
+        ValueError: the suffix is not in FORMATS.
     """
     suffix = Path(path).suffix
     if suffix.lower() not in FORMATS:
@@ -67,14 +70,14 @@ def image_format(path: str | Path) -> str:
 
 
 def save_grid(images: Tensor, path: str | Path, columns: int | None = None, **how: int) -> Path:
-    """Writes `grid(images, columns)` in the format that the suffix of `path` names."""
+    """Writes `grid(images, columns)` to `path`, in the format given by its suffix (one of FORMATS)."""
     path = Path(path)
     write_atomically(path, _encoded(grid(images, columns, **how), image_format(path)))
     return path
 
 
 def save_animation(frames: Sequence[Image.Image], path: str | Path, seconds: float = 0.2) -> Path:
-    """Writes pictures as an endless GIF, each shown for so many seconds."""
+    """Writes images as a looping GIF; seconds: per frame."""
     path, buffer = Path(path), io.BytesIO()
     frames[0].save(
         buffer, format="GIF", save_all=True, append_images=list(frames[1:]), duration=round(seconds * 1000), loop=0

@@ -1,4 +1,4 @@
-"""Curves as pictures; matplotlib without a screen."""
+"""Plots as PNG, by matplotlib without a display."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genlab.core.text import printable
 
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 Band = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]  # x, y, low, high
-LARGEST = 1e30  # value on a curve of the log; matplotlib computes with squares
+LARGEST = 1e30  # largest absolute value plotted; matplotlib overflows beyond
 
 
 def curves(
@@ -22,12 +22,12 @@ def curves(
     log: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> bytes:
-    """A PNG of named curves; with (x, y, low, high) the interval is drawn as bars.
+    """A PNG of named curves (x, y), or with error bars (x, y, low, high).
 
     Args:
         x, y: axis labels, with units.
         log: logarithmic y axis.
-        limits: lowest and highest y shown; none: as the data are.
+        limits: of the y axis; none: from the data.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def curves(
 def heat(
     cells: Sequence[Sequence[tuple[float, str]]], rows: Sequence[str], columns: Sequence[str], *, title: str = ""
 ) -> bytes:
-    """A PNG of a table: a line per row; a cell is a share in [0, 1], from dark to bright, and the text on it."""
+    """A PNG heat map; a cell is (value in [0, 1], text)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -73,7 +73,7 @@ def heat(
 
 
 def _text(words: str) -> str:
-    """For matplotlib, which would set what stands between dollar signs as a formula."""
+    """Escapes dollar signs, between which matplotlib typesets formulas."""
     return printable(words).replace("$", r"\$")
 
 
@@ -89,7 +89,7 @@ def _drawable(value: Any) -> bool:
 
 
 def metric_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
-    """One PNG per metric of metrics.jsonl rows, against images seen."""
+    """One PNG per metric in the rows of metrics.jsonl, against the number of images."""
     names = {name: None for row in rows for name in row if name not in ("step", "images")}
     pictures = {}
     for name in names:

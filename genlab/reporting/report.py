@@ -1,4 +1,4 @@
-"""One self-contained HTML page: sections of text, tables and pictures; no file beside it is needed."""
+"""Self-contained HTML reports: sections with text, tables and embedded images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ img{max-width:100%}.warning{background:#fff4d6;padding:.4em .8em;margin:.4em 0}"
 
 
 class Report:
-    """Collects sections and writes them as one page; every method returns the report, to be chained."""
+    """Collects sections and writes them as one page; methods return the report, for chaining."""
 
     def __init__(self, title: str):
         self.title, self.parts = title, [f"<h1>{escaped(title)}</h1>"]
@@ -43,7 +43,7 @@ class Report:
         return self
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Report:
-        """Numbers are aligned right; floats are shown with four significant digits."""
+        """Adds a table; numbers are right-aligned, floats have four significant digits."""
         rows = [tuple(row) for row in rows]
         self.tables.append((self.heading, header, rows))
         cells = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
@@ -52,7 +52,7 @@ class Report:
         return self
 
     def picture(self, png: bytes | str | Path, caption: str = "") -> Report:
-        """A PNG (or GIF), given as bytes or by its path, embedded."""
+        """Embeds a PNG or GIF, given as bytes or path."""
         content = png if isinstance(png, bytes) else read(Path(png))
         kind = "gif" if content[:3] == b"GIF" else "png"
         data = base64.b64encode(content).decode()
@@ -63,12 +63,12 @@ class Report:
         return self
 
     def run(self, run: Run) -> Report:
-        """All that a run directory holds: results, latest and first pictures, curves, options."""
+        """Adds the content of a run directory: results, the latest images, training curves, options."""
         figures = {
             name: value for name, value in flatten(run.results()).items() if isinstance(value, int | float | str)
         }
         if figures:
-            self.section("Results").table(["figure", "value"], figures.items())
+            self.section("Results").table(["metric", "value"], figures.items())
         samples = run.samples()
         if samples:
             self.section("Pictures")
@@ -98,7 +98,7 @@ class Report:
 
 
 def spread(values: Iterable[float]) -> tuple[float, float]:
-    """Mean and standard deviation (of a sample, n - 1) of at least one value, as over seeds; 0 if it is alone."""
+    """Mean and sample standard deviation (n - 1) of at least one value, such as over seeds; 0 for a single value."""
     values = list(values)
     return mean(values), stdev(values) if len(values) > 1 else 0.0
 

@@ -1,1 +1,1 @@
-"""What theory says of GANs, measured: divergences, optimal transport, points in the plane."""
+"""GAN theory on toy data: divergences, optimal discriminators, points in the plane."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from genlab.data.points import Points
 from genlab.methods.gan.losses import Objective, cross_entropy_of_discriminator
-from genlab.training.method import Method, Metrics, Stream
+from genlab.training.method import BatchStream, Method, Metrics
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -31,7 +31,7 @@ class DiscriminatorOnly(Method):
     def optimizers(self):
         return {"discriminator": adam(self.discriminator, lr=LR)}
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real, _ = next(data)
         fake, _ = self.fakes.gather(torch.randint(len(self.fakes), (len(real),), device=real.device))
         loss = cross_entropy_of_discriminator(self.discriminator(real), self.discriminator(fake))

@@ -1,9 +1,9 @@
-"""Divergences between densities on the line, by integration, and what a perfect discriminator makes of them.
+"""Divergences between one-dimensional densities by numerical integration, and the optimal discriminator.
 
-A density is a vector of log-densities on an even grid `x` of float64 positions that holds practically all of its mass;
-logarithms keep the tails, where a quotient of densities would be 0/0. All results are in nats.
+A density is a vector of log-densities on a regular float64 grid `x` that covers practically all of its mass; logarithms
+avoid 0/0 in the tails. All results are in nats.
 
-Optimal discriminator: Goodfellow et al. 2014, arXiv:1406.2661, proposition 1 and theorem 1. Forces on the generator:
+Optimal discriminator: Goodfellow et al. 2014, arXiv:1406.2661, proposition 1 and theorem 1. Gradients of the generator:
 Arjovsky and Bottou 2017, arXiv:1701.04862, sections 2.2 and 2.3.
 """
 
@@ -40,23 +40,23 @@ def log_mixture(x: Tensor, means: Sequence[float], stds: Sequence[float], weight
 
 
 def expectation(log_p: Tensor, f: Tensor, x: Tensor) -> Tensor:
-    """The integral of p f; where p underflows to 0 so does the product."""
+    """E_p[f]; where p underflows to 0, so does the integrand."""
     p = log_p.exp()
     return torch.trapezoid(torch.where(p > 0, p * f, torch.zeros_like(p)), x)
 
 
 def kl(log_p: Tensor, log_q: Tensor, x: Tensor) -> Tensor:
-    """KL(p || q) >= 0: what q misses of p costs without bound."""
+    """KL(p || q) >= 0; unbounded where q misses mass of p (mode covering)."""
     return expectation(log_p, log_p - log_q, x)
 
 
 def reverse_kl(log_p: Tensor, log_q: Tensor, x: Tensor) -> Tensor:
-    """KL(q || p): what q adds to p costs without bound."""
+    """KL(q || p) >= 0; unbounded where q has mass outside p (mode seeking)."""
     return kl(log_q, log_p, x)
 
 
 def js(log_p: Tensor, log_q: Tensor, x: Tensor) -> Tensor:
-    """Jensen-Shannon divergence, 0 to log 2: the mean KL to the even mixture of both."""
+    """Jensen-Shannon divergence, 0 to log 2: the mean KL to the mixture (p + q) / 2."""
     middle = torch.logaddexp(log_p, log_q) - math.log(2)
     return (kl(log_p, middle, x) + kl(log_q, middle, x)) / 2
 
@@ -74,9 +74,9 @@ def value(logit: Tensor, log_p: Tensor, log_q: Tensor, x: Tensor) -> Tensor:
 def fit_gaussian(
     log_p: Tensor, x: Tensor, divergence: Divergence, start: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
-    """(mean, std) of the Gaussian q that minimises divergence(p, q), a local minimum reached from `start`, by L-BFGS.
+    """(mean, std) of the Gaussian q that minimises divergence(p, q): a local minimum found by L-BFGS from `start`.
 
-    KL matches the moments of p, whatever lies between its modes; reverse KL settles on one mode.
+    KL matches the moments of p and covers all modes; reverse KL selects one mode.
     """
     mean = torch.tensor(start[0], dtype=x.dtype, requires_grad=True)
     log_std = torch.tensor(math.log(start[1]), dtype=x.dtype, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Points in the plane as pictures: the real ones, the fakes, and what the discriminator thinks of every place."""
+"""Training on points in the plane, and plots of real and generated points over the discriminator's output."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ Score = Callable[[Tensor], Tensor]  # points (n, 2) -> (n,)
 REAL, FAKE, HEAT, OPACITY = "#1b1b1b", "#d6336c", "PuOr_r", 0.8
 
 
-def play(
+def train_points(
     method: Method,
     data: Points,
     steps: int,
     batch: int = 256,
     seed: int = 0,
     *,
-    looks: Sequence[tuple[int, Hook]] = (),
+    point_hooks: Sequence[tuple[int, Hook]] = (),
     run: Run | None = None,
     title: str = "",
 ) -> Method:
-    """Trains `method` on `steps` batches of points; `looks`: pairs (how often in all, hook)."""
+    """Trains `method` on `steps` batches of points; `point_hooks`: pairs (number of calls during training, hook)."""
     total = steps * batch
-    hooks = [(max(batch, total // times), hook) for times, hook in looks]
+    hooks = [(max(batch, total // times), hook) for times, hook in point_hooks]
     options = TrainOptions(total, batch, seed, save_every=total, log_every=max(batch, total // 50))
     return fit(method, Stream(data, batch, seed=seed), options, run=run, hooks=hooks, title=title or data.name)
 
 
-class Modes:
-    """A hook for `fit`: the coverage of the known modes by `n` fakes at every call, and about `kept` of them."""
+class ModeCoverage:
+    """A hook for `fit`: records the mode coverage of `n` generated points at every call, and about `kept` of them."""
 
     def __init__(self, data: Points, n: int = 2000, kept: int = 400):
         self.data, self.n, self.kept = data, n, kept
@@ -56,7 +56,7 @@ class Modes:
         fake = method.sample(self.n)
         self.images.append(images)
         self.coverage.append(self.data.coverage(fake))
-        self.fakes.append(fake[:: max(1, self.n // self.kept)])  # even over the batch, which an ensemble shares out
+        self.fakes.append(fake[:: max(1, self.n // self.kept)])  # evenly spaced, for all generators of an ensemble
 
 
 def probability(method: Any) -> Score:
@@ -67,8 +67,7 @@ def probability(method: Any) -> Score:
 def scene(real: Tensor, fake: Tensor, score: Score | None = None, *, extent: float = 3.0, title: str = "") -> bytes:
     """A PNG of real and fake points (n, 2) on the square from -extent to extent.
 
-    `score`, in [0, 1], is the background: purple where it says fake, white where it is undecided, orange where it says
-    real.
+    score: background in [0, 1], such as D(x): purple for 0 (fake), white for 1/2, orange for 1 (real).
     """
     figure, (axes,) = _figure(1)
     _draw(axes, real, fake, score, extent)
@@ -78,7 +77,7 @@ def scene(real: Tensor, fake: Tensor, score: Score | None = None, *, extent: flo
 
 
 def scenes(real: Tensor, fakes: Mapping[tuple[str, str], Tensor], *, extent: float = 3.0) -> bytes:
-    """A PNG table of scenes: `fakes[row, column]` (n, 2) over the same real points, without background."""
+    """A PNG table of plots: `fakes[row, column]` (n, 2) over the same real points, without background."""
     rows, columns = list(dict.fromkeys(r for r, _ in fakes)), list(dict.fromkeys(c for _, c in fakes))
     figure, cells = _figure(len(columns), len(rows))
     for cell, (row, column) in zip(cells, [(r, c) for r in rows for c in columns], strict=True):
@@ -89,11 +88,11 @@ def scenes(real: Tensor, fakes: Mapping[tuple[str, str], Tensor], *, extent: flo
     return png(figure)
 
 
-class Film:
-    """A hook for `fit`: one frame of `scene` per call, with `n` real points, `n` fakes, and D behind them.
+class Animation:
+    """A hook for `fit`: records one frame of `scene` per call, with `n` real and `n` generated points.
 
     Args:
-        score: method -> the background, or none; the default suits methods whose `discriminator` gives logits.
+        score: method -> background, or none; the default is D(x) of methods whose `discriminator` returns logits.
     """
 
     def __init__(
@@ -113,10 +112,10 @@ class Film:
         self.frames.append(scene(self.real, method.sample(self.n), score, extent=self.extent, title=title))
 
     def save(self, path: str | Path, seconds: float = 0.15) -> Path:
-        """Writes the frames as an endless GIF whose last picture stays for a while."""
+        """Writes the frames as a looping GIF that pauses on the last frame."""
         if not self.frames:
             raise ValueError("no frame was taken")
-        colours = _palette()  # one for all frames: a palette fitted to each would lose the rare colours, and flicker
+        colours = _palette()  # shared: a palette per frame would lose rare colours and flicker
         pictures = [
             Image.open(io.BytesIO(f)).convert("RGB").quantize(palette=colours, dither=Image.Dither.NONE)
             for f in self.frames

@@ -1,1 +1,1 @@
-"""The trainer: methods, the loop, updates, EMA, checkpoints, schedules, several processes."""
+"""The trainer: base classes of methods, training loop, updates, EMA, checkpoints, schedules, optimizers, hooks."""

@@ -1,9 +1,8 @@
-"""Checkpoints that are whole or absent: atomic, hashed, two generations, each tied to its run.
+"""Checkpoints: written atomically, hashed, the last two kept, each tied to its run.
 
-A folder holds `step-0000001200.pt` (what torch.save wrote) beside `step-0000001200.pt.sha256` (what `sha256sum -c`
-reads). The hash is written first, so an interrupted save leaves at most a hash without its file; a file without a hash,
-or one that does not fit it, has been changed by someone else. It is named and kept, and the generation before it takes
-its place.
+A folder holds `step-0000001200.pt` (of torch.save) and `step-0000001200.pt.sha256` (for `sha256sum -c`). The hash is
+written first, so an interrupted save leaves at most a hash without its file; a file whose hash is missing or wrong was
+modified or damaged. Such a file is reported and kept, and the previous checkpoint is used.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from genlab.core.files import FileError, Schema, leftovers, mismatch, read, writ
 from genlab.core.ranges import Range
 from genlab.core.text import one_line
 
-COUNTS: Schema = dict.fromkeys(("step", "images", "lines"), Annotated[int, Range(0, 10**15)])  # how far training is
+COUNTS: Schema = dict.fromkeys(("step", "images", "lines"), Annotated[int, Range(0, 10**15)])  # progress of training
 
 
 class CheckpointError(ValueError):
-    """No checkpoint in the folder can be trusted, or one holds something else than it should."""
+    """No checkpoint in the folder is intact, or a checkpoint has unexpected content."""
 
 
 class Checkpoints:
-    """The last two checkpoints of the run with this `identity`, in `folder`; each must hold the fields of `schema`."""
+    """The last two checkpoints of the run with this `identity`, in `folder`; `schema`: their required fields."""
 
     generations = 2
 
@@ -43,13 +42,13 @@ class Checkpoints:
         self.folder, self.identity, self.schema = folder, identity, schema or {}
 
     def _steps(self) -> list[Path]:
-        """Checkpoints of which the file or the hash is there, newest first."""
+        """Checkpoints whose file or hash exists, newest first."""
         names = {path.name.removesuffix(".sha256") for path in self.folder.glob("step-*.pt*")}
         steps = {name: int(found[1]) for name in names if (found := re.fullmatch(r"step-(\d+)\.pt", name))}
         return [self.folder / name for name in sorted(steps, key=lambda name: steps[name], reverse=True)]
 
     def save(self, state: Mapping[str, Any], step: int) -> Path:
-        """Writes `state` (tensors and plain values) as the newest generation and drops the third."""
+        """Writes `state` (tensors and plain values) as the newest checkpoint and deletes the third newest."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for file in leftovers(self.folder):
             file.unlink()
@@ -65,26 +64,25 @@ class Checkpoints:
         return path
 
     def load(self, *, set_aside: bool = False) -> dict[str, Any] | None:
-        """The newest checkpoint that fits its hash, on the CPU, and as "file" its path; None if none was completed.
+        """The newest intact checkpoint, on the CPU, with its path as "file"; None if there is none.
 
         Args:
-            set_aside: files that are passed over get `unusable-` before their names, so that no later save replaces or
-                drops them: for who goes on from an older generation.
+            set_aside: rename damaged newer files to `unusable-...`, so that a training resumed from an older
+                checkpoint does not overwrite or delete them.
 
         Raises:
-            CheckpointError: checkpoints exist and none of them fits its hash, or the newest that does holds no state
-                of this run; the message names them.
+            CheckpointError: all checkpoints are damaged, or the newest intact one is not of this run; names them.
         """
         refused: dict[Path, str] = {}
         for path in self._steps():
             try:
-                content = self._vouched(path)
+                content = self._verified(path)
             except (FileError, OSError) as reason:
                 refused[path] = str(reason)
                 continue
             if refused:
-                told = ", ".join(f"{bad.name} {reason}" for bad, reason in refused.items())
-                warnings.warn(f"{told}; going back to {path.name} in {self.folder}", stacklevel=2)
+                reasons = ", ".join(f"{bad.name} {reason}" for bad, reason in refused.items())
+                warnings.warn(f"{reasons}; going back to {path.name} in {self.folder}", stacklevel=2)
             for bad in refused if set_aside else ():
                 for file in (bad, _manifest(bad)):
                     if file.exists():
@@ -92,13 +90,13 @@ class Checkpoints:
             return self._state(path, content)
         if lost := {path: reason for path, reason in refused.items() if path.exists()}:
             raise CheckpointError(
-                f"no checkpoint in {self.folder} can be trusted: {', '.join(path.name for path in lost)}; the newest "
-                f"{next(iter(lost.values()))}. To begin anew, remove that folder; or choose another --out"
+                f"no checkpoint in {self.folder} is intact: {', '.join(path.name for path in lost)}; the newest "
+                f"{next(iter(lost.values()))}. To start again, remove that folder, or choose another --out"
             )
         return None
 
-    def _vouched(self, path: Path) -> bytes:
-        """The content of `path`, if its hash fits; else raises, with a reason that goes on behind the file's name."""
+    def _verified(self, path: Path) -> bytes:
+        """The content of `path` if its hash is right; else raises FileError with the rest of a sentence about it."""
         if not path.exists():
             raise FileError("is missing")
         if not _manifest(path).exists():
@@ -110,21 +108,21 @@ class Checkpoints:
 
     def _state(self, path: Path, content: bytes) -> dict[str, Any]:
         if not (content.startswith(b"PK\3\4") and zipfile.is_zipfile(io.BytesIO(content))):
-            raise CheckpointError(f"{path} is damaged, or no checkpoint: it is no whole file of torch.save")
+            raise CheckpointError(f"{path} is damaged or not a checkpoint: it is not a complete file of torch.save")
         try:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            raise CheckpointError(f"{path} is no checkpoint: it holds more than tensors and plain values") from error
-        except Exception as error:  # anything may stand in such an archive
-            raise CheckpointError(f"{path} is damaged, or no checkpoint: {one_line(error, 200)}") from error
+            raise CheckpointError(f"{path} is not a checkpoint: it holds more than tensors and plain values") from error
+        except Exception as error:  # the archive may contain anything
+            raise CheckpointError(f"{path} is damaged or not a checkpoint: {one_line(error, 200)}") from error
         if not isinstance(state, dict) or "run" not in state:
-            raise CheckpointError(f"{path} is no checkpoint of this lab: it holds no state of a run")
+            raise CheckpointError(f"{path} is not a checkpoint of genlab: it holds no state of a run")
         if state["run"] != self.identity:
-            raise CheckpointError(f"{path} belongs to another run: that one was configured otherwise")
+            raise CheckpointError(f"{path} belongs to another run, with other options")
         if fault := mismatch(state, self.schema):
             raise CheckpointError(f"{path} {fault}")
         if odd := next((name for name, value in _tensors(state) if value.layout != torch.strided), None):
-            raise CheckpointError(f"{path} cannot be used: {one_line(odd, 100)} is no dense tensor")
+            raise CheckpointError(f"{path} cannot be used: {one_line(odd, 100)} is not a dense tensor")
         with reading(str(path)):
             bad = not_finite(state)
         if bad:
@@ -139,7 +137,7 @@ def _manifest(path: Path) -> Path:
 def not_finite(state: Any) -> str:
     """The name of a tensor within `state` (nested dicts, lists, tuples) that holds NaN or infinity; empty if none does.
 
-    Waits for each device once, if all is well.
+    Synchronises with each device once, if all are finite.
     """
     found = {name: value for name, value in _tensors(state) if value.is_floating_point() or value.is_complex()}
     verdicts: dict[torch.device, list[Tensor]] = {}
@@ -160,7 +158,7 @@ def _tensors(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Within, `what` was read from a file, and whatever it makes fail is a CheckpointError that names it."""
+    """Turns any exception in the block into a CheckpointError that names `what`, which was read from a file."""
     try:
         yield
     except CheckpointError:
@@ -170,10 +168,10 @@ def reading(what: str) -> Iterator[None]:
 
 
 def restore_module(module: nn.Module, state: Any, what: str) -> None:
-    """Loads `state`, which may be anything, into `module`.
+    """Loads `state`, an untrusted state_dict, into `module`.
 
     Raises:
-        CheckpointError: a tensor is missing, superfluous, or of another shape or type; the message begins with `what`.
+        CheckpointError: a tensor is missing, unexpected, or of another shape or dtype; the message begins with `what`.
     """
     expected = module.state_dict()
     if not isinstance(state, Mapping):
@@ -192,21 +190,21 @@ def _form(value: Any) -> str:
 
 
 def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
-    """Its state_dict, with an entry for every parameter: an empty one where there was no gradient yet."""
+    """The optimizer's state_dict, with an entry for every parameter (empty for those without a gradient yet)."""
     state = optimizer.state_dict()
     return state | {"state": {key: state["state"].get(key, {}) for key in _keys(state)}}
 
 
 def _keys(state: dict[str, Any]) -> list[int]:
-    """The numbers of an optimizer's parameters."""
+    """The indices of an optimizer's parameters."""
     return [key for group in state["param_groups"] for key in group["params"]]
 
 
 def restore_optimizer(optimizer: Optimizer, state: Any, what: str) -> None:
-    """Loads `state`, which may be anything, into `optimizer`; its learning rates stay as they are.
+    """Loads `state`, an untrusted result of `optimizer_state`, into `optimizer`; keeps its current learning rates.
 
     Raises:
-        CheckpointError: it is not what `optimizer_state` has made of such an optimizer; the message begins with `what`.
+        CheckpointError: it is not the state of such an optimizer; the message begins with `what`.
     """
     if fault := mismatch(state, {"state": dict, "param_groups": list[dict]}):
         raise CheckpointError(f"{what} {fault}")
@@ -217,19 +215,19 @@ def restore_optimizer(optimizer: Optimizer, state: Any, what: str) -> None:
             if other:
                 raise CheckpointError(f"{what} does not fit: {other[0]} is not {mine[other[0]]!r} there")
         if lost := [key for key in _keys(here) if key not in state["state"]]:
-            raise CheckpointError(f"{what} does not fit: it keeps nothing there for parameter {lost[0]}")
+            raise CheckpointError(f"{what} does not fit: it has no state there for parameter {lost[0]}")
         optimizer.load_state_dict(state)
         for group, mine in zip(optimizer.param_groups, here["param_groups"]):
             group.update({k: v for k, v in mine.items() if k != "params"})
             for parameter in group["params"]:
-                if fault := _odd(optimizer, group, parameter.shape, optimizer.state.get(parameter, {})):
+                if fault := _state_fault(optimizer, group, parameter.shape, optimizer.state.get(parameter, {})):
                     raise CheckpointError(f"{what} does not fit: {fault}")
-                if isinstance(optimizer, SGD) and group["momentum"]:  # the fused kernel wants it of all or of none
+                if isinstance(optimizer, SGD) and group["momentum"]:  # the fused kernel needs it for all or none
                     optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
-def _odd(optimizer: Optimizer, group: dict[str, Any], shape: torch.Size, kept: Any) -> str:
-    """What the optimizer could not go on from in `kept`, its state for a parameter of `shape`; empty if nothing."""
+def _state_fault(optimizer: Optimizer, group: dict[str, Any], shape: torch.Size, kept: Any) -> str:
+    """Why `kept` is not a valid optimizer state of a parameter of `shape`; empty if it is."""
     shapes = {key: tuple(value.shape) for key, value in kept.items() if isinstance(value, Tensor)}
     wanted = shapes
     if isinstance(optimizer, Adam):
@@ -238,4 +236,4 @@ def _odd(optimizer: Optimizer, group: dict[str, Any], shape: torch.Size, kept: A
     elif isinstance(optimizer, SGD):
         wanted = {"momentum_buffer": tuple(shape)}
     fits = shapes == wanted and all(form in ((), tuple(shape)) for form in shapes.values())
-    return "" if fits or not kept else f"it keeps {one_line(shapes, 200)} there for a parameter of {tuple(shape)}"
+    return "" if fits or not kept else f"it has state {one_line(shapes, 200)} there for a parameter of {tuple(shape)}"

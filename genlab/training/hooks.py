@@ -11,27 +11,30 @@ from genlab.training.method import Method
 
 
 class EarlyStopping:
-    """Stops once `figure(method)` has not improved for `patience` calls in a row; remembers the best weights.
+    """Early stopping: stops after `patience` calls without improvement of a validation metric; keeps the best weights.
 
     Args:
-        figure: a validation figure, such as `lambda m: m.evaluate(held_out)["accuracy"]`.
-        patience: calls without improvement after which training stops; none: it never does.
-        larger_is_better: whether the figure should rise. One that is NaN never counts as an improvement.
+        metric: method -> validation metric, such as `lambda m: m.evaluate(held_out)["accuracy"]`.
+        patience: calls without improvement after which training stops; none: never.
+        larger_is_better: the direction of improvement. NaN never counts as an improvement.
+
+    Raises:
+        ValueError: patience is less than 1.
     """
 
-    part = "best"  # of a checkpoint
+    part = "best"  # its name in a checkpoint
 
-    def __init__(self, figure: Callable[[Method], float], patience: int | None = 5, larger_is_better: bool = True):
+    def __init__(self, metric: Callable[[Method], float], patience: int | None = 5, larger_is_better: bool = True):
         if patience is not None and patience < 1:
             raise ValueError(f"patience must be at least 1, got {patience}")
-        self.figure, self.patience, self.sign = figure, patience, 1 if larger_is_better else -1
+        self.metric, self.patience, self.sign = metric, patience, 1 if larger_is_better else -1
         self.best: float | None = None
-        self.images = 0  # when the best was seen
+        self.images = 0  # seen when the metric was best
         self.waited = 0
         self.weights: dict[str, Any] = {}
 
     def __call__(self, images: int, method: Method) -> bool:
-        value = float(self.figure(method))
+        value = float(self.metric(method))
         if not isnan(value) and (self.best is None or self.sign * value > self.sign * self.best):
             self.best, self.images, self.waited = value, images, 0
             self.weights = copy.deepcopy(method.state_dict())
@@ -40,13 +43,13 @@ class EarlyStopping:
         return self.patience is not None and self.waited >= self.patience
 
     def restore(self, method: Method) -> Method:
-        """Puts the best weights back into `method`.
+        """Loads the best weights into `method`.
 
         Raises:
-            ValueError: the figure was never a number.
+            ValueError: the metric was NaN at every call.
         """
         if self.best is None:
-            raise ValueError("there are no best weights: the figure was NaN at every call")
+            raise ValueError("there are no best weights: the metric was NaN at every call")
         method.load_state_dict(self.weights)
         return method
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a flag that long work reads between two steps."""
+"""Handles SIGINT and SIGTERM as a flag that the training loop reads between steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop, and stopped after saving; `signal` is the signal's number."""
+    """Training was interrupted by a signal, after saving a checkpoint; `signal` is its number."""
 
     def __init__(self, message: str, signal: int):
         super().__init__(message)
@@ -17,7 +17,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupt:
-    """While active, the first SIGINT or SIGTERM only raises a flag; a second one acts as it always did."""
+    """Within the context, the first SIGINT or SIGTERM only sets `signal`; a second one has its usual effect."""
 
     signals = (signal.SIGINT, signal.SIGTERM)
 
@@ -35,7 +35,7 @@ class Interrupt:
         self.previous = {}
 
     def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+        if threading.current_thread() is threading.main_thread():  # Python sets handlers only there
             self.previous = {number: signal.signal(number, self._note) for number in self.signals}
         return self
 
@@ -43,6 +43,6 @@ class Interrupt:
         self._restore()
 
     def reraise(self, stop: int, images: int) -> None:
-        """Ends the work that was saved after `images` images, if `stop` (agreed by all ranks) is a signal's number."""
+        """Raises Interrupted if `stop` (the same on all ranks) is a signal number; the checkpoint is at `images`."""
         if stop in self.signals:
-            raise Interrupted(f"stopped and saved after {images} images; the same command continues", stop)
+            raise Interrupted(f"stopped and saved after {images} images; the same command resumes", stop)

@@ -1,7 +1,7 @@
-"""The one training loop of the lab.
+"""The training loop of all methods.
 
-A Method knows an algorithm; `fit` knows a machine. `fit` owns iteration, device, precision, averaging over ranks,
-EMA, schedules, checkpoints and logs, and never asks what it trains. Every duration is in images.
+A Method implements an algorithm. `fit` handles iteration, device, precision, averaging over ranks, EMA, schedules,
+checkpoints and logs, for any method. All durations are in images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from genlab.core import distributed
 from genlab.core.lock import locked
 from genlab.training.ema import EMA
 from genlab.training.interrupt import Interrupt
-from genlab.training.method import Hook, Method, Stream, TrainOptions
+from genlab.training.method import BatchStream, Hook, Method, TrainOptions
 from genlab.training.progress import Progress
 from genlab.training.running_mean import RunningMean
 from genlab.training.state import State
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
 
 def fit(
     method: Method,
-    data: Stream,
+    data: BatchStream,
     options: TrainOptions | None = None,
     *,
     run: Run | None = None,
     hooks: Sequence[tuple[int, Hook]] = (),
     title: str = "training",
 ) -> Method:
-    """Trains until `options.images` images were drawn; continues from the newest checkpoint of `run` if there is one.
+    """Trains for `options.images` images; resumes from the newest checkpoint of `run` if there is one.
 
     Args:
         method: on its device; trained in place.
-        data: its `images` is set on resume and tells how far training has come.
+        data: the batches; its `images` counts the images drawn so far and is set on resume.
         options: none: the defaults of the method, `method.config.training`.
-        run: where checkpoints and metrics.jsonl go; none: nothing is written.
-        hooks: pairs (every, hook): `hook(images, method)` is called on rank 0 whenever another `every` images are done
-            and at the end, with the averaged method if there is one; True stops training. A hook with `state_dict` and
-            `load_state_dict` is kept in the checkpoint, as its `part` if it has such a name.
-        title: for the progress bar.
+        run: the run for checkpoints and metrics.jsonl; none: nothing is written.
+        hooks: pairs (every, hook): `hook(images, method)` is called on rank 0 after every `every` images and at the
+            end, with the EMA if there is one; if it returns True, training stops. A hook with `state_dict` and
+            `load_state_dict` is saved in the checkpoint, under the name `part` if it has one.
+        title: of the progress bar.
 
-    Returns the averaged method if the half-life of an average is given, else the method itself, in eval mode.
+    Returns the EMA of the method if `options.half_life` is given, else the method itself, in eval mode.
 
     Raises:
-        NonFinite: a loss, a gradient or a part of the state to be saved was not finite; the last good checkpoint stays.
-        CheckpointError: there are checkpoints, but none that this training could go on from.
+        NonFinite: a loss, a gradient or the state to be saved is NaN or infinite; the last checkpoint is kept.
+        CheckpointError: there are checkpoints, but none from which this training can be resumed.
         Locked: another process trains in the directory of `run`.
-        Interrupted: SIGTERM or SIGINT came; the current step was finished and saved.
+        Interrupted: SIGTERM or SIGINT was received; the current step was finished and saved.
     """
     training = Training(method, data, options or method.config.training, run, hooks)
     with (
@@ -79,12 +79,12 @@ def fit(
 
 
 class Training:
-    """A method in training, with its optimizers, its average and its log; `fit` says what happens when."""
+    """The state of a training: method, optimizers, EMA, log; `fit` is the loop."""
 
     def __init__(
         self,
         method: Method,
-        data: Stream,
+        data: BatchStream,
         options: TrainOptions,
         run: Run | None,
         hooks: Sequence[tuple[int, Hook]],
@@ -102,7 +102,7 @@ class Training:
         self.state = State(self._parts(), run)
 
     def _parts(self) -> dict[str, Any]:
-        """What a checkpoint keeps, by name."""
+        """The parts of a checkpoint by name."""
         parts: dict[str, Any] = {"method": self.method}
         parts |= {f"optimizer {name}": optimizer for name, optimizer in self.optimizers.items()}
         if self.average:
@@ -119,22 +119,22 @@ class Training:
         return self.data.images >= self.options.images
 
     def due(self, every: int) -> bool:
-        """In the last step another `every` images were completed, or training was."""
+        """Whether the last step completed a multiple of `every` images, or the training."""
         return self.data.images // every > self.before // every or self.finished
 
     def step(self) -> None:
-        """One step of the method at the scheduled learning rates; the average follows."""
+        """One step of the method at the scheduled learning rates, and of the EMA."""
         method, device = self.method, self.method.device
         self.before = self.data.images
         self.update.progress = self.before / self.options.images
         self._set_learning_rates()
-        if not method.training:  # a hook has looked at it
+        if not method.training:  # a hook has set eval mode
             method.train()
         reseed(self.options.seed, self.state.step, self.rank, self.world, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             metrics = method.step(self.data, self.update)
-        metrics = {name: value.detach() for name, value in metrics.items()}  # or the graph outlives the step
-        distributed.broadcast(method.buffers())  # running statistics, pools: those of rank 0
+        metrics = {name: value.detach() for name, value in metrics.items()}  # frees the graph
+        distributed.broadcast(method.buffers())  # running statistics, image pools: those of rank 0
         if self.average:
             self.average.track(method, self.data.images - self.before, self.data.images)
         if self.state.step == 0 and (suspicion := method.sanity_check(metrics)):
@@ -149,7 +149,7 @@ class Training:
                 group["lr"] = rate * factor
 
     def log(self, progress: Progress) -> None:
-        """Shows the means of the metrics since the last call, and writes them to the log of the run."""
+        """Shows the means of the metrics since the last call, and appends them to metrics.jsonl."""
         self.update.check()
         means, images = self.means.means(), self.data.images
         progress.log(images, "  ".join(f"{name} {value:.4g}" for name, value in means.items()))
@@ -157,24 +157,24 @@ class Training:
             self.run.log({"step": self.state.step, "images": images, **means})
 
     def call_hooks(self) -> bool:
-        """Calls the hooks that are due, on rank 0; True if one of them wants training to stop."""
+        """Calls the due hooks on rank 0; returns whether one of them stops training."""
         due = [hook for every, hook in self.hooks if self.due(every)] if self.first else []
         return any([hook(self.data.images, self.current()) is True for hook in due])
 
     def save(self) -> None:
         self.update.check()
-        self.current()  # brings the buffers of the average up to date
+        self.current()  # updates the buffers of the EMA
         self.state.save(self.data.images)
 
     def current(self) -> Method:
-        """The averaged method if there is an average, else the method, in eval mode."""
+        """The EMA if there is one, else the method, in eval mode."""
         return self.average.current(self.method) if self.average else self.method.eval()
 
 
 def reseed(seed: int, step: int, rank: int, world: int, device: torch.device) -> None:
-    """Makes the noise of a step depend on (seed, step, rank) alone: resuming is exact, and hooks cannot disturb it.
+    """Seeds a step by (seed, step, rank) alone: resuming is exact, and hooks do not change the random numbers.
 
-    As torch.manual_seed, which takes a millisecond for the devices that are not there.
+    Like torch.manual_seed, but without the millisecond that it spends on absent devices.
     """
     number = (seed * 0x9E3779B97F4A7C15 + step * world + rank) % 2**63
     torch.default_generator.manual_seed(number)

@@ -1,4 +1,4 @@
-"""What every method is: an algorithm with its networks (Method), its options (Config), how long and how to train it."""
+"""Base classes: a training algorithm with its networks (Method), its options (Config), and TrainOptions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from genlab.core.ranges import Count, Length, Positive, Range, Seed, Steps, chec
 from genlab.training.schedules import SCHEDULES, ScheduleName, warm_up
 from genlab.training.update import Update
 
-Metrics = dict[str, Tensor]  # name -> scalar, left on the device until it is logged
+Metrics = dict[str, Tensor]  # name -> scalar, on the device until it is logged
 Hook = Callable[[int, "Method"], object]  # (images so far, method in eval mode) -> True to stop training
 
 
-class Stream(Protocol):
-    """An endless, resumable source of batches; `images` counts those this run has drawn, over all ranks."""
+class BatchStream(Protocol):
+    """An endless, resumable iterator of batches; `images` counts the images drawn so far, over all ranks."""
 
     images: int
 
@@ -30,32 +30,32 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How long and how to train."""
+    """Options of training, the same for all methods."""
 
     images: Length = 600_000
-    """training length, in images"""
+    """length of training, in images"""
     batch: Count = 64
-    """images per batch, over all ranks"""
+    """batch size, over all ranks"""
     seed: Seed = 0
-    """start of every random number: weights, order, noise"""
+    """random seed of weights, data order and noise"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """arithmetic of the forward passes; bfloat16 is many times slower on a processor without it (AMX, AVX-512 BF16)"""
+    """precision of the forward passes (autocast); bfloat16 is slow on CPUs without AMX or AVX-512 BF16"""
     schedule: ScheduleName = "constant"
-    """course of the learning rates"""
+    """learning-rate schedule"""
     warmup: Annotated[float, Range(0, 1, below=True)] = 0.0
-    """fraction of training over which the learning rates rise from 0"""
+    """fraction of training with linear warm-up of the learning rates"""
     clip: Positive | None = None
-    """largest gradient norm per optimizer"""
+    """gradient clipping: maximal gradient norm per optimizer; none: no clipping"""
     half_life: Positive | None = None
-    """half-life of the weight average (EMA), in images; none: no average"""
+    """half-life of the exponential moving average (EMA) of the weights, in images; none: no EMA"""
     save_every: Count = 100_000
     """images between checkpoints"""
     log_every: Count = 10_000
-    """images between lines of the log"""
+    """images between log entries"""
     best_by: str | None = None
-    """keep the weights with the best validation figure, as in max:accuracy or min:bits_per_dim; needs --hold-out"""
+    """keep the weights with the best validation metric, as in max:accuracy or min:bits_per_dim; needs --hold-out"""
     patience: Steps | None = None
-    """with best-by: stop after so many measurements without a better one, of 20 in all; none: never"""
+    """early stopping by best-by: stop after this many of 20 evaluations without improvement; none: never"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -67,40 +67,44 @@ class TrainOptions:
             raise ValueError(f"--patience needs --best-by, got {self.patience}")
 
     def learning_rate(self, progress: float) -> float:
-        """The factor on every learning rate at `progress` in [0, 1]."""
+        """The factor of all learning rates at `progress` in [0, 1]."""
         return warm_up(SCHEDULES[self.schedule], self.warmup)(progress)
 
 
 @dataclass(frozen=True)
 class Config:
-    """The options of a method: what `genlab train METHOD` offers, what config.json keeps, and how to build it again."""
+    """The options of a method, for the command line and config.json; `build` makes the method."""
 
     training: ClassVar[TrainOptions] = TrainOptions()
-    """how this method is trained unless the user says otherwise"""
+    """the default training options of this method"""
 
     def __post_init__(self) -> None:
         check(self)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Method:
-        """The method, untrained, for images of `shape` (C, H, W) in so many classes."""
+        """The untrained method for images of `shape` (C, H, W) with this number of classes.
+
+        Raises:
+            ValueError: the options do not fit the images; names the option and what is allowed.
+        """
         raise NotImplementedError
 
     def check_data(self, data: Any) -> None:
-        """Refuses images that these options cannot learn from, before there is a run.
+        """Checks the training data before a run is created; does nothing by default.
 
-        data: what a training would see (a genlab.data.Stream) from its start; batches may be drawn from it.
+        data: the training stream (genlab.data.Stream) from its start; batches may be drawn from it.
 
         Raises:
-            ValueError: naming the option and what the images allow.
+            ValueError: the data do not fit these options; names the option and what the images allow.
         """
 
 
 class Method(nn.Module):
-    """A training algorithm: the networks it trains, its options, and what one step does to them.
+    """A training algorithm: networks, options, optimizers and one training step.
 
-    A subclass takes its networks and its config: `GAN(generator, discriminator, GANConfig(lr=1e-4))`. Keep everything
-    that must survive a restart in parameters, buffers or optimizers. Images are float32 (N, C, H, W) in [0, 1] wherever
-    they enter or leave a method.
+    A subclass takes its networks and its config: `GAN(generator, discriminator, GANConfig(lr=1e-4))`. All state that a
+    resumed training needs must be in parameters, buffers or optimizers. Images are float32 (N, C, H, W) in [0, 1] as
+    inputs and outputs of every method.
     """
 
     config: Config
@@ -110,27 +114,27 @@ class Method(nn.Module):
         self.config = Config() if config is None else config
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer per group of parameters that is updated together."""
+        """One optimizer per group of parameters that are updated together, by name."""
         raise NotImplementedError
 
-    def step(self, data: Stream, update: Update) -> Metrics:
-        """One iteration of the outer loop of the paper: draw batches, update, report scalars."""
+    def step(self, data: BatchStream, update: Update) -> Metrics:
+        """One iteration of the paper's algorithm: draws batches, calls `update(name, loss)`, returns scalars to log."""
         raise NotImplementedError
 
     def sanity_check(self, first: Metrics) -> str | None:
-        """What is suspicious about the metrics of the very first step, in a sentence; None if nothing is."""
+        """A warning if the metrics of the first step are implausible (a loss far from ln K, say), else None."""
         return None
 
     def evaluate(self, data: Any) -> dict[str, float]:
-        """Figures on held-out `data` (an Images), by name."""
+        """Metrics on held-out `data` (Images or Pair), by name."""
         return {}
 
     @torch.no_grad()
     def pictures(self, data: Any) -> dict[str, Tensor]:
-        """Image batches (N, C, H, W) worth looking at, by name; `data` (an Images) is held out.
+        """Image batches (N, C, H, W) in [0, 1] for the report, by name; `data` (Images or Pair) is held out.
 
-        By default 64 of what `sample` draws, and what `reconstruct` makes of 32 held-out images, each after its
-        original; for methods that have them.
+        By default 64 images of `sample`, and 32 held-out images each followed by its `reconstruct`, if the method has
+        these.
         """
         self.eval()
         found: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""Optimizers in their fused form: one kernel for all parameters, and no wait for the device on a non-finite guard."""
+"""Fused optimizers: one kernel for all parameters, and the check for non-finite gradients runs on the device."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def adam(*modules: nn.Module, lr: float, betas: tuple[float, float] = (0.9, 0.99
 
 
 def rmsprop(*modules: nn.Module, lr: float, alpha: float = 0.99) -> Adam:
-    """RMSProp without momentum, as the Adam without first moment that it is; a mean of few squares counts in full."""
+    """RMSProp without momentum, implemented as Adam with beta1 = 0 (hence with its bias correction)."""
     return adam(*modules, lr=lr, betas=(0.0, alpha))
 
 
 def sgd(*modules: nn.Module, lr: float, momentum: float = 0.9, weight_decay: float = 0.0) -> SGD:
-    """With Nesterov's momentum."""
+    """SGD with Nesterov momentum."""
     return SGD(parameters(*modules), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0, fused=True)

@@ -1,4 +1,4 @@
-"""How long work shows itself: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Progress display: a bar with rate and remaining time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from genlab.core.text import Console, one_line
 
 
 class Progress:
-    """Counts images from `done` to `total`; on rank 0 only.
+    """Shows the progress from `done` to `total`, on rank 0 only.
 
-    Plain lines come at most once in `interval` seconds, and a last one at the end; of `brief` work only when it takes
-    longer than that. Work within work that shows itself is silent.
+    Plain lines are printed at most every `interval` seconds and at the end; with `brief`, only if the work takes longer
+    than that. A Progress within another one is silent.
     """
 
     interval = 10.0
-    shown = 0  # how many show themselves now
+    shown = 0  # number of active instances
 
     def __init__(self, title: str, total: int, done: int = 0, unit: str = "images", *, brief: bool = False):
         self.title, self.total, self.unit = one_line(title), total, unit
@@ -57,7 +57,7 @@ class Progress:
 
     @property
     def late(self) -> bool:
-        """The last line is more than `interval` seconds ago."""
+        """Whether the last line was printed more than `interval` seconds ago."""
         return time.monotonic() - self.spoke > self.interval
 
     @property
@@ -70,7 +70,7 @@ class Progress:
         return f"{self.rate:,.{0 if self.rate >= 10 else 1}f} {self.unit}/s"
 
     def advance(self, done: int, total: int | None = None) -> None:
-        """`done` of `total` are done; the total may be learnt late."""
+        """Sets the number done, and the total if it has become known."""
         self.done, self.total = done, total or self.total
         if self.bar:
             self.bar.update(
@@ -84,7 +84,7 @@ class Progress:
             self._say()
 
     def log(self, done: int, values: str, total: int | None = None) -> None:
-        """As `advance`, and tells figures, or what comes next."""
+        """As `advance`, and shows the text `values` beside it."""
         self.values = one_line(values)
         self.advance(done, total)
 
@@ -99,4 +99,4 @@ class Progress:
         except BrokenPipeError:
             raise
         except OSError:
-            self.silent = True  # a full disk behind the standard error is no reason to stop working
+            self.silent = True  # stderr on a full disk must not stop the work

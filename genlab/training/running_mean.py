@@ -13,7 +13,7 @@ from genlab.training.method import Metrics
 
 
 class RunningMean:
-    """Means of the metrics since the last line of the log; summed on the device, fetched at once."""
+    """Means of the metrics since the last log entry; summed on the device, transferred once."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -30,13 +30,13 @@ class RunningMean:
             self.sums = torch.stack([value.detach().float() for value in metrics.values()]) + self.sums
 
     def means(self) -> dict[str, float]:
-        """Name -> mean, and starts anew."""
+        """Name -> mean; resets the sums."""
         values = (self.sums / self.steps).tolist() if isinstance(self.sums, Tensor) else []
         self.sums, self.steps = 0.0, 0
         return dict(zip(self.names, values))
 
     def state_dict(self) -> dict[str, Any]:
-        sums = self.sums.tolist() if isinstance(self.sums, Tensor) else []  # numbers: a metric may be NaN, a part not
+        sums = self.sums.tolist() if isinstance(self.sums, Tensor) else []  # no tensor: may be NaN
         return {"names": self.names, "sums": sums, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

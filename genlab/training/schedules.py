@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of progress in [0, 1] that return a factor on every learning rate."""
+"""Learning-rate schedules: functions of the progress in [0, 1] that return a factor of all learning rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def constant(progress: float) -> float:
 
 
 def cosine(progress: float) -> float:
-    """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, one cycle)."""
+    """Cosine annealing from 1 to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, one cycle)."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -24,7 +24,7 @@ def linear(progress: float) -> float:
 
 
 def warm_up(schedule: Schedule, fraction: float) -> Schedule:
-    """Rises linearly over the first `fraction` of training, then follows `schedule` over the rest."""
+    """Linear warm-up over the first `fraction` of training, then `schedule` over the rest."""
     if not 0 <= fraction < 1:
         raise ValueError(f"warm-up takes a fraction of training in [0, 1), got {fraction}")
 

@@ -1,4 +1,4 @@
-"""What a training keeps in its checkpoints."""
+"""Saves and restores the state of a training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genlab.training.checkpoint import (
     restore_module,
     restore_optimizer,
 )
-from genlab.training.method import Stream
+from genlab.training.method import BatchStream
 from genlab.training.update import NonFinite
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class State:
-    """Everything that a checkpoint keeps: the parts by name, how far training has come, and the lines of its log."""
+    """The state in a checkpoint: the parts by name, the progress of training, and the length of its log."""
 
     def __init__(self, parts: dict[str, Any], run: Run | None):
         self.parts, self.run, self.step = parts, run, 0
@@ -35,31 +35,35 @@ class State:
         """Writes a checkpoint on rank 0, if there is a run.
 
         Raises:
-            NonFinite: a weight, or another number of the state, is NaN or infinite; nothing was written.
+            NonFinite: a tensor of the state holds NaN or infinity; nothing was written.
         """
         state = {
             name: optimizer_state(part) if isinstance(part, Optimizer) else part.state_dict()
             for name, part in self.parts.items()
         }
         if bad := not_finite(state):
-            raise NonFinite(f"{bad} is not finite after {images:,} images; the last good checkpoint stays")
+            raise NonFinite(f"{bad} is not finite after {images:,} images; the last checkpoint is kept")
         if self.run and distributed.rank() == 0:
-            lines = self.run.logged()
+            lines = self.run.sync_log()
             self.run.checkpoints.save({"step": self.step, "images": images, "lines": lines, **state}, self.step)
 
-    def load(self, data: Stream) -> int:
-        """Restores the newest sound checkpoint, and what `data` and the log were then; returns the images seen."""
+    def load(self, data: BatchStream) -> int:
+        """Restores the newest intact checkpoint, and the positions of `data` and the log; returns the images seen."""
         alone = self.run if distributed.rank() == 0 else None
         found = distributed.broadcast_object(alone.checkpoints.load(set_aside=True) if alone else None)
         if found:
             self.restore(found)
         data.images = found["images"] if found else 0
         if alone:
-            alone.keep(found["lines"] if found else 0)
+            alone.truncate_log(found["lines"] if found else 0)
         return data.images
 
     def restore(self, found: dict[str, Any]) -> None:
-        """Raises CheckpointError if a part is missing or does not fit."""
+        """Loads the parts.
+
+        Raises:
+            CheckpointError: a part is missing, unknown or does not fit.
+        """
         file = found["file"]
         known = {*self.parts, *COUNTS, "run", "file"}
         if unknown := [str(name) for name in found if name not in known and not str(name).startswith("hook ")]:

@@ -1,4 +1,4 @@
-"""One update of one optimizer along one loss, guarded against numbers that are not finite."""
+"""One optimizer step on one loss, with a check for non-finite losses and gradients."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from genlab.core import distributed
 
 
 class NonFinite(ArithmeticError):
-    """A loss or gradient is NaN or infinite, and the step was not taken; or a state is, and it was not saved."""
+    """A loss or gradient is NaN or infinite (the step was not taken), or the state is (it was not saved)."""
 
 
 class Update:
-    """Descends one optimizer along one loss: the only way a Method changes weights.
+    """Backward pass and optimizer step: the only way a Method changes weights.
 
-    The guard against non-finite numbers never waits for the device: on a GPU the fused optimizers read its verdict
-    there and skip this step and all later ones, and `check` reports it when the log or a checkpoint is due.
+    The check for non-finite numbers never synchronises with the device: on a GPU the fused optimizers read its result
+    there and skip this and all later steps, and `check` raises when the log or a checkpoint is due.
     """
 
     def __init__(self, optimizers: dict[str, Optimizer], clip: float | None = None):
@@ -50,10 +50,10 @@ class Update:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(params, self.clip)
         optimizer.step()
-        torch.clear_autocast_cache()  # else the next forward reuses the old half-precision copies
+        torch.clear_autocast_cache()  # else the next forward pass reuses old half-precision weights
 
     def guard(self, name: str, optimizer: Optimizer, numbers: list[Tensor]) -> None:
-        """Keeps a step with a number that is not finite from happening: at once on the CPU, without a wait on a GPU.
+        """Prevents a step with non-finite numbers: raises on the CPU, makes the optimizer skip it on a GPU.
 
         `failed` is 1 from the first such number on.
         """
@@ -64,20 +64,20 @@ class Update:
             raise NonFinite(f"the loss or gradient of {name!r} is not finite")
 
     def deferred(self, optimizer: Optimizer) -> bool:
-        """Is the verdict read on the device, by the optimizer?"""
-        return self.failed.is_cuda and reads_verdict(optimizer)
+        """Whether the optimizer reads `failed` on the device."""
+        return self.failed.is_cuda and skips_on_found_inf(optimizer)
 
     def check(self) -> None:
-        """Raises NonFinite if a deferred guard has tripped; waits for the device."""
+        """Raises NonFinite if a deferred check has failed; synchronises with the device."""
         if self.failed:
             raise NonFinite(f"the loss or gradient of one of {sorted(self.optimizers)} is not finite")
 
 
 def mark_non_finite(numbers: list[Tensor], failed: Tensor, one: Tensor) -> None:
-    """Sets `failed`, a scalar on the device, to 1 if any of `numbers` is NaN or infinite; does not wait for the device.
+    """Sets `failed`, a scalar on the device, to 1 if any of `numbers` is NaN or infinite; does not synchronise.
 
-    One kernel looks at all of them, that of torch.amp.GradScaler, which also multiplies them by `one`. It is private:
-    without it, they are looked at one by one.
+    Uses the kernel of torch.amp.GradScaler, which checks all tensors at once (and multiplies them by `one`). It is
+    private: without it, tensors are checked one by one.
     """
     kernel = getattr(torch, "_amp_foreach_non_finite_check_and_unscale_", None)
     if kernel is not None:
@@ -87,6 +87,6 @@ def mark_non_finite(numbers: list[Tensor], failed: Tensor, one: Tensor) -> None:
         failed.copy_(torch.maximum(failed, (~finite).to(failed)))
 
 
-def reads_verdict(optimizer: Optimizer) -> bool:
-    """Does the optimizer skip its step on the device where its `found_inf` is 1? Fused ones do, by a private flag."""
+def skips_on_found_inf(optimizer: Optimizer) -> bool:
+    """Whether the optimizer skips its step on the device if `found_inf` is 1, as fused ones do (a private flag)."""
     return getattr(optimizer, "_step_supports_amp_scaling", False)

@@ -14,7 +14,7 @@ from genlab.core.ranges import Fraction, LearningRate, Weight, Width
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import LENETS, NETWORKS
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import sgd
 from genlab.training.update import Update
 
@@ -64,7 +64,7 @@ class Classifier(Method):
     def optimizers(self):
         return {"net": sgd(self.net, lr=self.config.lr, weight_decay=self.config.weight_decay)}
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         logits = self.net(x)
         loss = cross_entropy(logits, y, label_smoothing=self.config.smoothing)

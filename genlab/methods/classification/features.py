@@ -1,4 +1,4 @@
-"""The features by which samples are judged unless others are given: those of the lab's own classifier."""
+"""The default features of the metrics: those of a small classifier trained on the data."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _cached(path: Path, device: torch.device | str | None) -> Method | None:
 
 
 def _trained(experiment: Experiment, path: Path, device: torch.device | str | None) -> Method:
-    """The method, trained in `path`, which this process holds; what cannot be gone on from there is removed first."""
+    """The method, trained in `path` (locked by this process); a run there that cannot be resumed is removed first."""
     try:
         experiment.run(path, pictures=1)
         return load(path, device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from genlab.core.labels import Labels, asked
+from genlab.core.labels import Labels, check_labels
 from genlab.core.ranges import Units, Width
 from genlab.nets.dcgan import Discriminator, Generator, Norm
 from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
@@ -114,7 +114,7 @@ class ConditionalAdversarial(Method):
         """n images (n, C, H, W) in [0, 1] of the classes `labels` (n,), or of random ones."""
         if labels is None:
             return self.draw(torch.randint(self.classes, (n,), device=self.device))
-        return self.draw(asked(labels, n, self.classes, self.device))
+        return self.draw(check_labels(labels, n, self.classes, self.device))
 
     def a_row_per_class(self) -> Tensor:
         """Classes (classes * classes,): each as often as there are classes."""

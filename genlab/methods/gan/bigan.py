@@ -20,7 +20,7 @@ from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.checks import if_defined, points
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -105,7 +105,7 @@ class BiGAN(Adversarial):
         """x -> G(E(x)), which resembles x by the adversarial loss alone: no loss compares their pixels."""
         return self.generator(self.encode(x))
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real, _ = next(data)
         z = torch.randn(len(real), self.latent, device=self.device)
         code, fake = self.encode(real, noise=True), self.generator(z)

@@ -20,7 +20,7 @@ from genlab.core.ranges import LearningRate, Width
 from genlab.methods.gan.adversarial import ConditionalAdversarial, GeneratorConfig
 from genlab.methods.gan.gan import BETAS
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -112,7 +112,7 @@ class ConditionalGAN(ConditionalAdversarial):
         nets = {"generator": self.generator, "discriminator": self.discriminator}
         return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items()}
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real, y = next(data)
         fake = self.draw(y)
         discriminator = self.loss.discriminator(self.discriminator(real), self.discriminator(fake.detach()), y)

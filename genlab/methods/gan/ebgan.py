@@ -15,7 +15,7 @@ from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.methods.gan.adversarial import Adversarial, GeneratorConfig
 from genlab.methods.gan.gan import BETAS
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -67,7 +67,7 @@ class EBGAN(Adversarial):
         code = self.encoder(x)
         return (self.decoder(code).float() - x.float()).square().flatten(1).mean(1), code
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         margin = self.config.margin
         real, _ = next(data)
         fake = self.sample(len(real))

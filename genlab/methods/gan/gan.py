@@ -16,8 +16,8 @@ from genlab.core.ranges import LearningRate, Range, Steps
 from genlab.methods.gan.adversarial import Adversarial, AdversarialConfig
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.losses import OBJECTIVES, ObjectiveName
-from genlab.nets.ensemble import Ensemble
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.nets.ensemble import GeneratorEnsemble
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -46,7 +46,7 @@ class GANConfig(AdversarialConfig):
     def build(self, shape: tuple[int, int, int], classes: int) -> GAN:
         generators = [self.make_generator(shape) for _ in range(self.generators)]
         return GAN(
-            generators[0] if self.generators == 1 else Ensemble(generators),
+            generators[0] if self.generators == 1 else GeneratorEnsemble(generators),
             self.make_discriminator(shape),
             self,
             ImagePool(self.replay, shape) if self.replay else None,
@@ -80,7 +80,7 @@ class GAN(Adversarial):
             "discriminator": adam(self.discriminator, lr=lr, betas=BETAS),
         }
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         for k in reversed(range(self.config.n_discriminator)):
             real, _ = next(data)
             with torch.set_grad_enabled(k == 0):  # the last fakes also teach the generator

@@ -18,8 +18,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from genlab.core.batch import needing
-from genlab.core.labels import Labels, asked
+from genlab.core.batch import with_min_batch
+from genlab.core.labels import Labels, check_labels
 from genlab.core.ranges import LearningRate, Range, Units, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.gan.adversarial import GeneratorConfig
@@ -28,7 +28,7 @@ from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.checks import Undefined, if_defined
 from genlab.metrics.inception_score import inception_score
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -71,7 +71,7 @@ class InfoGANConfig(GeneratorConfig):
             discriminator,
             nn.Sequential(
                 nn.Linear(features, 128),
-                needing(nn.BatchNorm1d(128), 2),
+                with_min_batch(nn.BatchNorm1d(128), 2),
                 nn.LeakyReLU(0.2),
                 nn.Linear(128, categories + self.values),
             ),
@@ -118,7 +118,7 @@ class InfoGAN(Method):
 
     def generate(self, category: Labels, values: Tensor, z: Tensor) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of given codes and noise z (n, latent)."""
-        return self.draw(asked(category, len(z), self.categories, self.device, "categories"), values, z)
+        return self.draw(check_labels(category, len(z), self.categories, self.device, "categories"), values, z)
 
     def draw(self, category: Tensor, values: Tensor, z: Tensor) -> Tensor:
         return self.generator(torch.cat([one_hot(category, self.categories), values, z], 1))
@@ -141,7 +141,7 @@ class InfoGAN(Method):
         squares = (means.float() - values).square().sum(1).mean()
         return self.config.weight_category * cross_entropy(logits, category) + self.config.weight_values * squares / 2
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real, _ = next(data)
         codes = self.sample_codes(len(real))
         fake = self.draw(*codes, self.noise(len(real)))

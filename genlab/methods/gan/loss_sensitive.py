@@ -13,7 +13,7 @@ from torch.nn.functional import leaky_relu
 from genlab.core.ranges import LearningRate, Share, Weight
 from genlab.methods.gan.adversarial import Adversarial, AdversarialConfig
 from genlab.methods.gan.gan import BETAS
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -58,7 +58,7 @@ class LossSensitiveGAN(Adversarial):
         distance = (real - fake).float().abs().flatten(1).sum(1)
         return leaky_relu(self.config.margin * distance + self.loss(real) - self.loss(fake), self.config.slope)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real, _ = next(data)
         fake = self.sample(len(real))
         violation = self.violation(real, fake.detach()).mean()

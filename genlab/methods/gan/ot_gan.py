@@ -19,7 +19,7 @@ from genlab.methods.gan.adversarial import NORMS, Adversarial, GeneratorConfig
 from genlab.methods.gan.gan import BETAS
 from genlab.metrics.transport import sinkhorn
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -78,7 +78,7 @@ class OTGAN(Adversarial):
         distances = self.transport(torch.stack([x, x, x_, x_, x, y]), torch.stack([y, y_, y, y_, x_, y_]))
         return distances[:4].sum() - 2 * distances[4:].sum()
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         for _ in range(self.config.n_generator):
             real, _ = next(data)
             generator = self.distance(real, self.sample(len(real)))

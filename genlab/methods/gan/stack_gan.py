@@ -25,7 +25,7 @@ from genlab.methods.gan.conditional_gan import PairLoss
 from genlab.methods.gan.gan import BETAS
 from genlab.nets.classifiers import ResidualBlock, cnn
 from genlab.nets.dcgan import Encoder
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -130,7 +130,7 @@ class StackGAN(ConditionalAdversarial):
         """Classes (n,) -> a large image of each."""
         return self.stages(y)[1]
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real, y = next(data)
         small, large = self.stages(y)
         inconsistency = mse_loss(avg_pool2d(large, 2), small.detach())

@@ -27,7 +27,7 @@ from genlab.methods.gan.gan import BETAS
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import cnn
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -121,7 +121,7 @@ class TripleGAN(ConditionalAdversarial):
         rows = torch.multinomial(there.flatten().float(), n, replacement=True)
         return self.labelled_x[rows], self.labelled_y[rows]
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         alpha = self.config.alpha
         x, hidden = next(data)
         self.collect(x, hidden)

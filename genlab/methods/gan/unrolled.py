@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from genlab.core.ranges import LearningRate, Range
 from genlab.methods.gan.gan import BETAS, GAN, GANConfig
-from genlab.training.method import Metrics, Stream
+from genlab.training.method import BatchStream, Metrics
 from genlab.training.update import Update
 
 
@@ -46,7 +46,7 @@ class UnrolledGAN(GAN):
     def __init__(self, generator: nn.Module, discriminator: nn.Module, config: UnrolledConfig = UnrolledConfig()):
         super().__init__(generator, discriminator, config)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real, _ = next(data)
         fake = self.sample(len(real))
         discriminator = self.loss(dict(self.discriminator.named_parameters()), real, fake.detach())

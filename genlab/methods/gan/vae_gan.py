@@ -20,7 +20,7 @@ from genlab.data import Images, batches
 from genlab.likelihood.gaussian import kl_to_standard_normal, reparameterise
 from genlab.methods.gan.gan import BETAS
 from genlab.nets.dcgan import Encoder, Generator
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -99,7 +99,7 @@ class VAEGAN(Method):
         logits = self.discriminator(x)
         return cross_entropy(logits, torch.full((len(x),), min(kind, self.config.kinds - 1), device=x.device))
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real, _ = next(data)
         mean, log_variance = self.encoder(real).float().chunk(2, 1)
         z = reparameterise(mean, log_variance)

@@ -12,7 +12,7 @@ from torch import nn
 
 from genlab.core.ranges import LearningRate, Positive, Steps
 from genlab.methods.gan.adversarial import Adversarial, AdversarialConfig
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import rmsprop
 from genlab.training.update import Update
 
@@ -54,7 +54,7 @@ class WGAN(Adversarial):
         lr = self.config.lr
         return {"generator": rmsprop(self.generator, lr=lr), "critic": rmsprop(self.critic, lr=lr)}
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         c = self.config.weight_clip
         for _ in range(self.config.n_critic):
             real, _ = next(data)

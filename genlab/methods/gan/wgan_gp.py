@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from genlab.core.ranges import Fraction, LearningRate, Steps, Weight
 from genlab.methods.gan.adversarial import Adversarial, AdversarialConfig, Critic
 from genlab.methods.gan.losses import gradient_norms, gradient_penalty
-from genlab.training.method import Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -64,7 +64,7 @@ class WGANGP(Adversarial):
         nets = {"generator": self.generator, "critic": self.critic}
         return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items()}
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         for _ in range(self.config.n_critic):
             real, _ = next(data)
             with torch.no_grad():

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from genlab.core.labels import Labels, asked
+from genlab.core.labels import Labels, check_labels
 from genlab.core.ranges import Layers, LearningRate, Range, Share
 from genlab.data import Images
 from genlab.likelihood import sampling
@@ -27,7 +27,7 @@ from genlab.likelihood.units import bits_per_dim, likelihood
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import Bottleneck, GatedPixelCNN, Stack
 from genlab.nets.pixelrnn import DiagonalBiLSTM, RowLSTM
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -40,12 +40,12 @@ HeadName = Literal["bernoulli", "softmax", "logistic", "palette", "regression"]
 
 @dataclass(frozen=True)
 class AutoregressiveConfig(Config):
-    """PixelCNN or PixelRNN: every pixel is drawn given all before it; the likelihood is exact."""
+    """PixelCNN or PixelRNN: an autoregressive model of pixels with exact likelihood."""
 
     net: NetName = "gated"
     """gated PixelCNN; PixelCNN with its blind spot; PixelRNN by rows or by diagonals"""
     head: HeadName = "softmax"
-    """distribution of a pixel: black or white; one of `levels` or `colours`; mixture of logistics; a mere regression"""
+    """pixel distribution: Bernoulli; softmax over `levels`; palette of `colours`; logistic mixture; or regression"""
     levels: Annotated[int, Range(2, 256)] = 256
     """grey levels of softmax and logistic"""
     colours: Annotated[int, Range(2, 256)] = 15
@@ -63,7 +63,7 @@ class AutoregressiveConfig(Config):
     conditional: bool = False
     """train p(image given class)"""
     self_sampling: Share = 0.0
-    """scheduled sampling: share of the input pixels that are the net's own draws, at the end of training"""
+    """scheduled sampling: share of the input pixels replaced by the network's own samples, at the end of training"""
     self_sampling_from: Share = 0.0
     """the same at the start of training; linear in between"""
     lr: LearningRate = 1e-3
@@ -73,7 +73,7 @@ class AutoregressiveConfig(Config):
         images=300_000, batch=32, schedule="cosine", warmup=0.02, clip=100.0
     )
 
-    def check_data(self, data: Stream) -> None:
+    def check_data(self, data: BatchStream) -> None:
         if self.head == "palette":
             found = len(colours(first := with_more(next(data)[0], data))[0])
             if self.colours > found:
@@ -168,17 +168,17 @@ class Autoregressive(Method):
         return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
     def self_sampling(self, progress: float) -> float:
-        """The share of input pixels that are the net's own draws at `progress` in [0, 1] of training."""
+        """Scheduled sampling: the share of input pixels replaced by own samples at `progress` in [0, 1] of training."""
         start, end = self.config.self_sampling_from, self.config.self_sampling
         return start + (end - start) * progress
 
     @torch.no_grad()
     def self_sampled(self, k: Tensor, labels: Tensor | None, share: float) -> Tensor:
-        """k with a `share` of its pixels replaced by draws of the net."""
+        """k with a `share` of its pixels replaced by samples of the network."""
         drawn = self.head.draw(self.outputs(k, labels), torch.rand(k.shape, device=k.device))
         return torch.where(torch.rand(k[:, :1].shape, device=k.device) < share, drawn, k)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, labels = next(data)
         if not self.head.ready:
             self.head.fit(with_more(x, data))
@@ -216,7 +216,7 @@ class Autoregressive(Method):
             return torch.arange(n, device=self.device) % self.classes if self.classes else None
         if not self.classes:
             raise ValueError("this model was trained without labels, so none can be asked for")
-        return asked(labels, n, self.classes, self.device)
+        return check_labels(labels, n, self.classes, self.device)
 
     def evaluate(self, data: Images) -> dict[str, float]:
         """nats per image and bits per dimension on `data`; a conditional model is not given the labels."""
@@ -234,7 +234,7 @@ class Autoregressive(Method):
         return {"samples": self.sample(64), "completed": torch.stack([x, completed], dim=1).flatten(0, 1)}
 
 
-def with_more(x: Tensor, data: Stream) -> Tensor:
+def with_more(x: Tensor, data: BatchStream) -> Tensor:
     """x, and so many batches after it that there are PALETTE_IMAGES images."""
     return torch.cat([x, *(next(data)[0] for _ in range(ceil(PALETTE_IMAGES / len(x)) - 1))])
 

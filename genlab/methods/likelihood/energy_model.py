@@ -18,7 +18,7 @@ from torch import Tensor
 
 from genlab.core.ranges import Count, LearningRate, Share, Steps, Weight
 from genlab.methods.gan.adversarial import Critic, DiscriminatorConfig
-from genlab.training.method import Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -83,7 +83,7 @@ class EnergyModel(Method):
             x = (x + step_size * gradient + noise * torch.randn_like(x)).clamp(0, 1).detach()
         return x
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         steps, noise, restart = self.config.steps, self.config.noise, self.config.restart
         real, _ = next(data)
         if len(real) > len(self.pool):

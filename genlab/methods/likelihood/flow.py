@@ -20,7 +20,7 @@ from genlab.likelihood.units import dequantise, discrete, likelihood
 from genlab.metrics.checks import if_defined, points
 from genlab.nets.flow import Affine, Chain, Layer, Logit
 from genlab.nets.glow import SIZES, FlowName, flow
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -106,7 +106,7 @@ class Flow(Method):
         """Linear interpolation in z from each image of a (N, *shape) to that of b -> (N steps, *shape)."""
         return self.decode(interpolate(self.encode(a), self.encode(b), steps))
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, _ = next(data)
         nats = -self.log_prob(x).mean()
         update("flow", nats / self.dimensions)

@@ -22,7 +22,7 @@ from genlab.likelihood.iwae import importance_bound, streamed_bound
 from genlab.likelihood.units import bits_per_dim
 from genlab.nets.dcgan import Decoder, Encoder
 from genlab.nets.mlp import ImageMLP, PixelMLP
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -154,7 +154,7 @@ class VAE(Method):
         weights = lambda n: self.log_weights(x, mean, log_variance, n)
         return streamed_bound(weights, k, max(1, ROWS // len(x)))
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, _ = next(data)
         beta, free_bits, k = self.config.beta, self.config.free_bits, self.config.importance_samples
         mean, log_variance = self.posterior(x)

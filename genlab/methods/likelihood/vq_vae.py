@@ -20,7 +20,7 @@ from torch.nn.functional import mse_loss, one_hot
 from genlab.core import distributed
 from genlab.core.ranges import Fraction, Layers, LearningRate, Range, Weight, Width
 from genlab.data import Images
-from genlab.latent.codes import over, squared_error
+from genlab.latent.codes import apply_batched, squared_error
 from genlab.likelihood import sampling
 from genlab.likelihood.decoders import BernoulliLikelihood, DecoderLikelihood, LogisticLikelihood
 from genlab.likelihood.pixels import Categorical
@@ -28,7 +28,7 @@ from genlab.likelihood.units import bits_per_dim
 from genlab.nets.causal import CausalNet
 from genlab.nets.pixelcnn import GatedPixelCNN
 from genlab.nets.spatial import decoder, encoder, map_shape
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -194,7 +194,7 @@ class VQVAE(Method):
         """The vectors of k, whose gradient is passed on to z unchanged."""
         return z + (self.codebook(k) - z).detach()
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, _ = next(data)
         z = self.encoder(x).float()
         k = self.codebook.nearest(z)
@@ -215,14 +215,14 @@ class VQVAE(Method):
         bits_per_dim: of reconstruction and rate, unless a Bernoulli likelihood meets pixels that are not all black or
         white."""
         self.eval()
-        k = over(self.codes, data)
-        reconstruction = float(over(lambda x: self.reconstruction(x, self.codes(x)).double(), data).mean())
-        rate = float(over(lambda x: self.rate(self.codes(x)).double(), data).mean())
+        k = apply_batched(self.codes, data)
+        reconstruction = float(apply_batched(lambda x: self.reconstruction(x, self.codes(x)).double(), data).mean())
+        rate = float(apply_batched(lambda x: self.rate(self.codes(x)).double(), data).mean())
         perplexity, used = map(float, usage(k, self.codebook.size))
         found = {"error": squared_error(self.reconstruct, data), "reconstruction": reconstruction, "rate": rate}
         found["rate_uniform"] = prod(map_shape(self.shape)) * log(self.codebook.size)
         found |= {"perplexity": perplexity, "used": used}
-        grey = not over(lambda x: (x == 0) | (x == 1), data).all()
+        grey = not apply_batched(lambda x: (x == 0) | (x == 1), data).all()
         if not (isinstance(self.likelihood, BernoulliLikelihood) and grey):
             found["bits_per_dim"] = bits_per_dim(reconstruction + rate, self.shape)
         return found

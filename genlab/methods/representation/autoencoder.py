@@ -21,10 +21,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from genlab.core.ranges import Fraction, LearningRate, Weight, Width, check
 from genlab.data import Images
-from genlab.latent.codes import over, squared_error
+from genlab.latent.codes import apply_batched, squared_error
 from genlab.latent.walks import plane
 from genlab.nets.autoencoder import ActivationName, Convolutional, Dense, Net, Unpooling
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -72,7 +72,7 @@ def contractive(net: Net, x: Tensor, code: Tensor) -> Tensor:
 
 
 def jacobian_norm(encode: Callable[[Tensor], Tensor], x: Tensor, probes: int = 1) -> Tensor:
-    """Estimate of |dh/dx|²_F = E |vᵀ dh/dx|², v ~ N(0, I), from so many draws of v; (N,)."""
+    """Estimate of |dh/dx|²_F = E |vᵀ dh/dx|², v ~ N(0, I), from `probes` samples of v: (N,)."""
     x = x.detach().requires_grad_()
     code = encode(x)
     draws = [
@@ -190,7 +190,7 @@ class PlainAutoEncoder(Method):
         x = data.subset(slice(0, 32)).x
         found = {name: images.clamp(0, 1) for name, images in super().pictures(data).items()}
         if self.code(x).shape[1] == 2 and getattr(self.net, "unpool", "copy") == "copy":
-            found["plane"] = self.decode(self.square(over(self.code, data))).clamp(0, 1)
+            found["plane"] = self.decode(self.square(apply_batched(self.code, data))).clamp(0, 1)
         return found
 
     @staticmethod
@@ -214,7 +214,7 @@ class AutoEncoder(PlainAutoEncoder):
     def optimizers(self):
         return {"autoencoder": adam(self.net, lr=self.config.lr)}
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, _ = next(data)
         corrupted = self.corruption(x)
         code, outputs = self.net(corrupted)

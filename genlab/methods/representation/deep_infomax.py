@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from genlab.core.batch import at_least
 from genlab.core.ranges import LearningRate, Units, Weight, Width
 from genlab.data import Images
-from genlab.latent.codes import over, probe, search
+from genlab.latent.codes import apply_batched, linear_probe, retrieval_precision
 from genlab.methods.gan.losses import cross_entropy_of_discriminator
 from genlab.metrics.checks import if_defined
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -67,7 +67,7 @@ class InfoMaxEncoder(nn.Module):
         return self.head(self.features(x))
 
 
-class PairDiscriminator(nn.Module):
+class MutualInformationCritic(nn.Module):
     """Features (N, F, h, w) and codes (N, k) -> logits that they belong together, (N,) or of every position (N, h, w):
     the dot product of the code with the embedded features (the paper's "encode and dot product", appendix A.2)."""
 
@@ -79,13 +79,15 @@ class PairDiscriminator(nn.Module):
         return torch.einsum("nk...,nk->n...", self.embed(features), code)
 
 
-def global_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> PairDiscriminator:
+def global_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> MutualInformationCritic:
     layers = nn.Linear(prod(places), hidden), nn.ReLU(), nn.Linear(hidden, code)
-    return PairDiscriminator(nn.Sequential(nn.Flatten(), *layers))
+    return MutualInformationCritic(nn.Sequential(nn.Flatten(), *layers))
 
 
-def local_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> PairDiscriminator:
-    return PairDiscriminator(nn.Sequential(nn.Conv2d(places[0], hidden, 1), nn.ReLU(), nn.Conv2d(hidden, code, 1)))
+def local_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> MutualInformationCritic:
+    return MutualInformationCritic(
+        nn.Sequential(nn.Conv2d(places[0], hidden, 1), nn.ReLU(), nn.Conv2d(hidden, code, 1))
+    )
 
 
 def information(own: Tensor, other: Tensor) -> Tensor:
@@ -107,7 +109,7 @@ class DeepInfoMaxConfig(Config):
     weight_global: Weight = 1.0
     """weight of the mutual information with the whole image: 1 in the paper's DIM(G), 0 in DIM(L)"""
     weight_local: Weight = 0.0
-    """weight of the mutual information with local features: 0 in DIM(G), 1 in DIM(L); most of a digit is just black"""
+    """weight of the mutual information with local features: 0 in DIM(G), 1 in DIM(L)"""
     lr: LearningRate = 1e-3
     """learning rate of Adam"""
 
@@ -154,7 +156,7 @@ class DeepInfoMax(Method):
         """x -> (N, k)."""
         return self.encoder(x)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, _ = next(data)
         if len(x) < 2:
             raise ValueError(f"mismatched pairs need a batch of at least 2 images, got {len(x)}")
@@ -176,8 +178,8 @@ class DeepInfoMax(Method):
         self.eval()
         found: dict[str, float] = {}
         for name, encoder in {"": self.encoder, "_untrained": self.untrained}.items():
-            codes = over(encoder, data).float()
-            for figure, measure in (("probe", probe), ("search", search)):
+            codes = apply_batched(encoder, data).float()
+            for figure, measure in (("probe", linear_probe), ("search", retrieval_precision)):
                 with if_defined(key := figure + name):
                     found[key] = measure(codes, data.labels)
         return found

@@ -19,12 +19,12 @@ from torch.nn.functional import cross_entropy
 from genlab.core.labels import check_classes
 from genlab.core.ranges import LearningRate, Steps, Weight, Width
 from genlab.data import Images
-from genlab.latent.codes import over, probe, squared_error
+from genlab.latent.codes import apply_batched, linear_probe, squared_error
 from genlab.metrics.checks import if_defined
 from genlab.nets.adain import StyledDecoder
 from genlab.nets.dcgan import Encoder
 from genlab.nets.spatial import encoder, map_shape
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -112,7 +112,7 @@ class Disentangle(Method):
         """x -> the image decoded from its content and style; same shape, in [0, 1]."""
         return self.combine(self.content(x), self.style(x))
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         for _ in range(self.config.n_adversary):
             x, label = next(data)
             content = self.code(x)
@@ -131,7 +131,7 @@ class Disentangle(Method):
         label, and style_from_style; and of every other known factor that is a class: <factor>_from_content and
         <factor>_from_style."""
         self.eval()
-        codes = {"content": over(self.code, data), "style": over(self.style, data)}
+        codes = {"content": apply_batched(self.code, data), "style": apply_batched(self.style, data)}
         factors = {name: f for name, f in data.factors.items() if f.ndim == 1 and not f.is_floating_point()}
         factors = {name: f for name, f in factors.items() if not torch.equal(f, data.labels)}
         found = {"error": squared_error(self.reconstruct, data)}
@@ -139,7 +139,7 @@ class Disentangle(Method):
         for factor, value in {"style": data.labels, **factors}.items():
             for name, code in codes.items():
                 with if_defined(key := f"{factor}_from_{name}"):
-                    found[key] = probe(code, value)
+                    found[key] = linear_probe(code, value)
         return found
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from genlab.core.ranges import Count, Fraction, LearningRate, Width
 from genlab.methods.representation.autoencoder import ErrorName, PlainAutoEncoder
 from genlab.nets.autoencoder import ActivationName, Dense
-from genlab.training.method import Config, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -73,12 +73,12 @@ class PreTraining(PlainAutoEncoder):
     def layer_error(self, x: Tensor, i: int) -> Tensor:
         """The error (N,) of layer i as an auto-encoder of its input; no gradient reaches the layers before it."""
         with torch.no_grad():
-            h = self.net.below(x, i)
+            h = self.net.layer_input(x, i)
         masked = h * (torch.rand_like(h) >= self.config.mask)
-        outputs = self.net.lowered(self.net.raised(masked, i), i).float()
+        outputs = self.net.decode_layer(self.net.encode_layer(masked, i), i).float()
         return (outputs - h).square().sum(1) if i else self.error.cost(outputs.unflatten(1, self.net.shape), x)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         stage = self.stage(data.images)
         x, _ = next(data)
         if stage < self.layers:

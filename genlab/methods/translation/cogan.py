@@ -20,7 +20,7 @@ from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.features import ClassifierFeatures
 from genlab.nets.dcgan import Discriminator, Generator
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -29,7 +29,7 @@ ADVERSARIAL = OBJECTIVES["nonsaturating"]
 
 @dataclass(frozen=True)
 class CoGANConfig(Config):
-    """Coupled GANs: one z draws a picture in each of two domains, learnt without pairs."""
+    """Coupled GANs: corresponding images in two domains from one z, learnt without pairs."""
 
     tied: bool = True
     """share layers; without, the two GANs are independent"""
@@ -72,12 +72,12 @@ class CoGAN(Method):
         return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items()}
 
     def pairs(self, n: int) -> tuple[Tensor, Tensor]:
-        """n pictures (n, C, H, W) in [0, 1] of either domain; the i-th of both come from one z."""
+        """n images (n, C, H, W) in [0, 1] of each domain; the i-th of both are of the same z."""
         z = torch.randn(n, self.config.latent, device=self.device)
         first, second = (generator(z) for generator in self.generators)
         return first, second
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         real = sides(data)
         fake = self.pairs(len(real[0]))
         first, second = (
@@ -93,12 +93,12 @@ class CoGAN(Method):
 
     @torch.no_grad()
     def pictures(self, data: Pair) -> dict[str, Tensor]:
-        """pairs: each picture of the first domain before its partner in the second."""
+        """pairs: each image of the first domain, followed by its partner in the second."""
         return {"pairs": torch.stack(self.eval().pairs(32), 1).flatten(0, 1)}
 
 
 @torch.no_grad()
 def agreement(method: CoGAN, judges: Sequence[ClassifierFeatures], n: int = 1000) -> float:
-    """The share of n pairs whose pictures are of one class to the classifiers of their domains."""
+    """The share of n pairs whose images get the same class from the classifiers of their domains."""
     classes = [judge.logits(judge(x)).argmax(1) for judge, x in zip(judges, method.pairs(n))]
     return float((classes[0] == classes[1]).float().mean())

@@ -29,10 +29,10 @@ from genlab.data import Pair, batches
 from genlab.data.pairs import sides
 from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
-from genlab.metrics.translation import likeness
-from genlab.nets.common import Closing, CodeDiscriminator, Lower, Opening, Upper
+from genlab.metrics.translation import cycle_errors
 from genlab.nets.patch import PatchDiscriminator, deepest
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.nets.shared_latent import CodeDecoder, CodeDiscriminator, CodeEncoder, DomainDecoder, DomainEncoder
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -42,8 +42,8 @@ NOISE = 0.3  # standard deviation of z given x
 
 @dataclass(frozen=True)
 class CommonSpaceConfig(Config):
-    """Two auto-encoders for two domains without pairs, and what aligns their latent spaces; terms of weight 0 are left
-    out."""
+    """Unpaired translation through a shared latent space: two auto-encoders, and losses that align their codes; terms
+    of weight 0 are left out."""
 
     reconstruction: Weight = 10.0
     """weight of the reconstruction error |x - x'| within each domain"""
@@ -54,11 +54,11 @@ class CommonSpaceConfig(Config):
     adversarial_translation: Weight = 0.0
     """weight of the adversarial loss of translations"""
     cycle: Weight = 0.0
-    """weight of cycle consistency, |x - x translated there and back|"""
+    """weight of cycle consistency, |x - x translated to the other domain and back|"""
     semantic: Weight = 0.0
     """weight of semantic consistency, |code of x - code of its translation|"""
     domain_adversarial: Weight = 0.0
-    """weight of the encoders' loss against a critic that tells the domain of a code"""
+    """weight of the encoders' adversarial loss against a critic that predicts the domain of a code"""
     tied: bool = False
     """share the last layers of the encoders and the first of the decoders"""
     alike: bool = False
@@ -73,8 +73,12 @@ class CommonSpaceConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(images=400_000, batch=16, half_life=5_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CommonSpace:
-        encoders = [nn.Sequential(Lower(shape, self.width), Upper(self.width, self.latent)) for _ in range(2)]
-        decoders = [nn.Sequential(Opening(self.width, self.latent), Closing(shape, self.width)) for _ in range(2)]
+        encoders = [
+            nn.Sequential(DomainEncoder(shape, self.width), CodeEncoder(self.width, self.latent)) for _ in range(2)
+        ]
+        decoders = [
+            nn.Sequential(CodeDecoder(self.width, self.latent), DomainDecoder(shape, self.width)) for _ in range(2)
+        ]
         if self.tied or self.alike:
             encoders[1], decoders[1] = copy.deepcopy(encoders[0]), copy.deepcopy(decoders[0])
         if self.tied:
@@ -113,16 +117,16 @@ class CommonSpace(Method):
         return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items() if net}
 
     def recode(self, x: Tensor, source: int, to: int) -> Tensor:
-        """x of domain `source` -> the picture of its code in domain `to`; same shape, in [0, 1]."""
+        """x of domain `source` -> its code decoded in domain `to`; same shape, in [0, 1]."""
         return self.decoders[to](self.encoders[source](x))
 
     def translate(self, x: Tensor, to: int = 1) -> Tensor:
-        """x of the other domain -> its picture in domain `to`, 0 or 1."""
+        """x of the other domain -> its translation to domain `to`, 0 or 1."""
         if to not in (0, 1):
             raise ValueError(f"there are two domains to translate to, 0 and 1, got {to}")
         return self.recode(x, 1 - to, to)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, w = sides(data), self.config
         codes = [encode(image) for encode, image in zip(self.encoders, x)]
         z = [noisy(code) for code in codes]
@@ -163,13 +167,13 @@ class CommonSpace(Method):
     @torch.no_grad()
     def evaluate(self, data: Pair) -> dict[str, float]:
         """Of both directions: reconstruction error (mean |x - its reconstruction|), cycle error and, of aligned data,
-        likeness to the true partner."""
+        errors against the true partner."""
         self.eval()
         found: dict[str, float] = {}
         for to, way, pair in ((1, "to_second", data), (0, "to_first", data.swapped())):
             there, back = partial(self.translate, to=to), partial(self.translate, to=1 - to)
             errors = [(self.recode(x, 1 - to, 1 - to) - x).abs().flatten(1).mean(1) for x, _ in batches(pair.a, 250)]
-            figures = {"reconstruction error": float(torch.cat(errors).mean()), **likeness(there, back, pair)}
+            figures = {"reconstruction error": float(torch.cat(errors).mean()), **cycle_errors(there, back, pair)}
             found |= {f"{way} {name}": value for name, value in figures.items()}
         return found
 

@@ -24,10 +24,10 @@ from genlab.data import Pair
 from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.losses import OBJECTIVES
-from genlab.metrics.translation import likeness, side_by_side
+from genlab.metrics.translation import cycle_errors, side_by_side
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.translator import Translator
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -40,7 +40,7 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Frozen(nn.Module):
-    """What enters the last layer of a trained classifier, x (N, C, H, W) -> (N, d): in eval mode, never learning."""
+    """The penultimate features of a trained classifier, x (N, C, H, W) -> (N, d); frozen, in eval mode."""
 
     def __init__(self, net: nn.Sequential):
         super().__init__()
@@ -139,7 +139,7 @@ class CycleGAN(Method):
             raise ValueError(f"there are two domains to translate to, 0 and 1, got {to}")
         return self.G(x) if to else self.F(x)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         G, F, D_X, D_Y, f, weights = self.G, self.F, self.D_X, self.D_Y, self.features, self.config
         fake_y, fake_x = G(x), F(y)
@@ -162,10 +162,10 @@ class CycleGAN(Method):
 
     @torch.no_grad()
     def evaluate(self, data: Pair) -> dict[str, float]:
-        """Of both directions: cycle error and, of aligned data, likeness to the true partner."""
+        """Of both directions: cycle error and, of aligned data, errors against the true partner."""
         self.eval()
         there, back = (lambda x: self.translate(x, 1)), (lambda x: self.translate(x, 0))
-        ways = {"to_second": likeness(there, back, data), "to_first": likeness(back, there, data.swapped())}
+        ways = {"to_second": cycle_errors(there, back, data), "to_first": cycle_errors(back, there, data.swapped())}
         return {f"{way} {name}": value for way, found in ways.items() for name, value in found.items()}
 
     @torch.no_grad()

@@ -21,7 +21,7 @@ from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.partner import PARTNER_ERROR
 from genlab.nets.patch import PatchDiscriminator, deepest
 from genlab.nets.unet import UNet
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -92,7 +92,7 @@ class Pix2Pix(Method):
             raise ValueError(f"pix2pix learns one direction, from inputs to outputs (to=1), got to={to}")
         return self.generator(x)
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = self.task(single(data))
         fake = self.translate(x)
         found = {"l1": l1_loss(fake, y)}

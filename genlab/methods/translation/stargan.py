@@ -1,4 +1,4 @@
-"""StarGAN; Choi et al. 2018, arXiv:1711.09020, eq. 5, 6 and 8: one generator for all domains, told which by a label.
+"""StarGAN; Choi et al. 2018, arXiv:1711.09020, eq. 5, 6 and 8: one generator for all domains, conditioned on the label.
 
 The stream's labels are the domains, as `domains:A,B,...` has them. Departures: the critic ends in one fully connected
 layer, score and domain together, where the paper's ends in patches (of which small images leave few), and images are
@@ -20,7 +20,7 @@ from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import gradient_norms, gradient_penalty
 from genlab.nets.dcgan import Encoder
 from genlab.nets.translator import Translator
-from genlab.training.method import Config, Method, Metrics, Stream, TrainOptions
+from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -89,7 +89,7 @@ class StarGAN(Method):
         found = self.critic(x).float()
         return found[:, 0], found[:, 1:]
 
-    def step(self, data: Stream, update: Update) -> Metrics:
+    def step(self, data: BatchStream, update: Update) -> Metrics:
         classify, reconstruct, penalty = self.config.classify, self.config.reconstruct, self.config.penalty
         for _ in range(self.config.n_critic):
             x, domain = next(data)

@@ -1,4 +1,4 @@
-"""Images of random pixels, for work whose time does not depend on what they show."""
+"""Images of random pixels, for benchmarks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from genlab.core.distributed import device
 from genlab.data.images import Images
 
 
-def static(n: int, shape: tuple[int, int, int], classes: int = 1) -> Images:
-    """n images (n, *shape) of random pixels with random labels, where this process works."""
+def random_images(n: int, shape: tuple[int, int, int], classes: int = 1) -> Images:
+    """n images of `shape` (C, H, W) with random pixels and labels, on the device of this process."""
     pixels = torch.randint(256, (n, *shape), dtype=torch.uint8)
     return Images(pixels, torch.randint(classes, (n,)), tuple(map(str, range(classes))), "static").to(device())

@@ -1,7 +1,7 @@
-"""Glow as others write it, to be timed beside the lab's; `recipes/benchmark_flow.py` does.
+"""Reference implementations of Glow, for `recipes/benchmark_flow.py`.
 
-`apart`: ActNorm, 1x1 convolution and coupling each pass over the image, channels first, and each keeps a
-log-determinant per image, as published code does. `normflows`: that library's own blocks.
+`unfused_glow`: ActNorm, 1x1 convolution and coupling as separate layers in channels-first memory format, each with a
+log-determinant per image, as in published code. `normflows`: the blocks of that library.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from genlab.nets.glow import flow
 from genlab.nets.multiscale import MultiScale
 
 
-class Apart(Layer):
-    """A step of Glow in three layers; forward only."""
+class UnfusedStep(Layer):
+    """A step of Glow as three separate operations; forward only."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
@@ -37,20 +37,20 @@ class Apart(Layer):
         return torch.cat([a, (b - shift) * scale], 1), total + scale.log().sum((1, 2, 3))
 
 
-def apart(shape: tuple[int, int, int], steps: int, width: int) -> MultiScale:
-    """Glow with two levels of so many steps; x -> (z, log_det)."""
+def unfused_glow(shape: tuple[int, int, int], steps: int, width: int) -> MultiScale:
+    """Glow with two levels of `steps` unfused steps; x -> (z, log_det)."""
     net = flow("glow", shape, 2, steps, width)
     assert isinstance(net, MultiScale)
     for level, (channels, *_) in zip(net.levels, net.shapes):
         layers = list(level.layers)  # type: ignore[arg-type]
         level.layers = nn.ModuleList(
-            [layers[0], *(Apart(channels, width) for _ in range(steps)), *layers[2 * steps + 1 :]]
+            [layers[0], *(UnfusedStep(channels, width) for _ in range(steps)), *layers[2 * steps + 1 :]]
         )
     return net
 
 
 def normflows(shape: tuple[int, int, int], steps: int, width: int) -> nn.Module:
-    """The same of normflows' blocks: x -> minus the log-density (N,). Raises ImportError if it is not installed."""
+    """Glow with two levels of normflows' blocks: x -> negative log-density (N,); ImportError if it is not installed."""
     import normflows as nf
 
     c, h, w = shape

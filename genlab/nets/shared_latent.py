@@ -1,7 +1,7 @@
-"""Encoders and decoders of two domains around one space of codes; Liu et al. 2017 (UNIT), arXiv:1703.00848, section 3.
+"""Encoders and decoders of two domains with a shared latent space; UNIT, Liu et al. 2017, arXiv:1703.00848, section 3.
 
-Codes are small maps, a quarter of the image high and wide. Near the pixels each domain has layers of its own; those
-near the code may be common to both. Departure: smaller than the paper's, with the residual block of CycleGAN.
+Codes are feature maps of a quarter of the image size. The layers next to the pixels are separate for each domain; those
+next to the code may be shared. Departure: smaller than in the paper, with the residual block of CycleGAN.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from genlab.nets.translator import TranslatorBlock, convolution
 HALVINGS = 2
 
 
-class Lower(nn.Sequential):
-    """x (N, *shape) in [0, 1] -> features (N, 4 width, H/4, W/4): a domain's own layers of an encoder."""
+class DomainEncoder(nn.Sequential):
+    """x (N, *shape) in [0, 1] -> features (N, 4 width, H/4, W/4): the first, domain-specific layers of an encoder."""
 
     def __init__(self, shape: tuple[int, int, int], width: int):
         if min(shape[1:]) < 8 or any(side % 2**HALVINGS for side in shape[1:]):
@@ -31,7 +31,7 @@ class Lower(nn.Sequential):
         return super().forward(2 * x - 1)
 
 
-class Upper(nn.Sequential):
+class CodeEncoder(nn.Sequential):
     """features (N, 4 width, H/4, W/4) -> code (N, latent, H/4, W/4), unbounded: the last layers of an encoder."""
 
     def __init__(self, width: int, latent: int):
@@ -39,7 +39,7 @@ class Upper(nn.Sequential):
         super().__init__(TranslatorBlock(channels), nn.ReLU(inplace=True), nn.Conv2d(channels, latent, 3, padding=1))
 
 
-class Opening(nn.Sequential):
+class CodeDecoder(nn.Sequential):
     """code (N, latent, H/4, W/4) -> features (N, 4 width, H/4, W/4): the first layers of a decoder."""
 
     def __init__(self, width: int, latent: int):
@@ -47,8 +47,8 @@ class Opening(nn.Sequential):
         super().__init__(*convolution(latent, channels, 3), nn.ReLU(inplace=True), TranslatorBlock(channels))
 
 
-class Closing(nn.Sequential):
-    """features (N, 4 width, H/4, W/4) -> x (N, *shape) in [0, 1]: a domain's own layers of a decoder."""
+class DomainDecoder(nn.Sequential):
+    """features (N, 4 width, H/4, W/4) -> x (N, *shape) in [0, 1]: the last, domain-specific layers of a decoder."""
 
     def __init__(self, shape: tuple[int, int, int], width: int):
         layers: list[nn.Module] = []
@@ -61,7 +61,7 @@ class Closing(nn.Sequential):
 
 
 class CodeDiscriminator(nn.Sequential):
-    """code (N, latent, h, w) -> (N,), a logit: from which domain is it?"""
+    """code (N, latent, h, w) -> (N,), the logit of a domain."""
 
     def __init__(self, latent: int, width: int):
         channels = width * 2**HALVINGS

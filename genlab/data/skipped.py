@@ -1,4 +1,4 @@
-"""What a loader passes over, counted and named in one sentence."""
+"""Records skipped files, for one warning."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-NAMED = 5  # files that are named of those that share a reason, and reasons
+NAMED = 5  # maximal number of files named per reason, and of reasons
 log = logging.getLogger("genlab.data")
 
 
-class Passed:
-    """Files and folders under `base` that are not used, by reason; as text "12 damaged (a.png, b.png, ...); 1 ..."."""
+class Skipped:
+    """Unused files and folders under `base`, by reason; str() is "12 damaged (a.png, b.png, ...); 1 ..."."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -39,5 +39,5 @@ class Passed:
 
 @cache
 def warn_once(text: str) -> None:
-    """Logs a warning that this process has not given before."""
+    """Logs a warning once per process."""
     log.warning(text)
