@@ -42,6 +42,8 @@ class Config:
     """where downloaded sets lie"""
     sizes: Some[Width] = (256, 256, 128)
     """units of the layers that are pre-trained"""
+    ink: str = "glyphs"
+    """labelled images of white strokes, which are put in ink for disentangling"""
     labels: tuple[Count, ...] = (2, 5, 10)
     """labelled images per class of the classifiers"""
     images: Length = 60_000
@@ -109,7 +111,8 @@ def linear_probes(page: genlab.Report, infomax: genlab.Experiment, config: Confi
 
 def content_and_ink(page: genlab.Report, config: Config) -> list[dict[str, Any]]:
     """What linear probes read of ink and digit from the content code and the style code."""
-    train, test = in_ink("train"), in_ink("test")
+    grey = genlab.DataOptions(config.ink, size=SIZE, channels=1, data_root=config.data_root)
+    train, test = in_ink(grey.load("train")), in_ink(grey.load("test"))
     options = genlab.TrainOptions(config.images, seed=config.seed)
     rows: list[dict[str, Any]] = []
     for name, weight in {"with": 0.05, "without": 0.0}.items():
@@ -122,9 +125,8 @@ def content_and_ink(page: genlab.Report, config: Config) -> list[dict[str, Any]]
     return rows
 
 
-def in_ink(split: str) -> Images:
-    """Rendered digits, each in one of three inks; the label is the ink, the digit a known factor."""
-    grey = genlab.DataOptions("glyphs", size=SIZE, channels=1).load(split)
+def in_ink(grey: Images) -> Images:
+    """The images, each in one of three inks; the label is the ink, the digit a known factor."""
     ink = torch.randint(len(INKS), (len(grey),), generator=torch.Generator().manual_seed(1)).to(grey.device)
     colours = torch.tensor(list(INKS.values()), device=grey.device)[ink][:, :, None, None]
     pixels = (grey.pixels * colours).round().byte()

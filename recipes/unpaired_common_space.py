@@ -85,11 +85,11 @@ def main(config: Config) -> None:
     page = genlab.Report(f"A common latent space for {config.a} and {config.b}")
     rows = []
     for name, experiment in plan.items():
-        run = genlab.Run(config.out / folder(name))
-        trained = experiment.run(run.path, pictures=1)
+        run = config.out / folder(name)
+        trained = experiment.run(run, pictures=1)
         rows.append({"model": name, **content_preservation(trained, experiment.data.load("test"), judges)})
         page.section(name)
-        for picture in run.samples():
+        for picture in genlab.Run(run).samples():
             page.picture(picture, picture.stem)
     page.section(
         "Content preservation",

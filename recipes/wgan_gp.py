@@ -65,7 +65,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"WGAN-GP on {config.data}")
     page.section(
         "Critic",
-        "Mean and deviation of the gradient norms at random points between held-out and generated images; the penalty aims at 1.",
+        "Gradient norms at random points between held-out and generated images; the penalty aims at 1.",
     )
     page.table(header, rows)
     page.picture(curves(training, x="images", y="critic distance"), "critic distance in training")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import genlab.reporting.report
-from attacks.defences.verdict import HEAD, verdicts
+from attacks.defences.verdict import HEAD, table, verdicts
 from genlab.reporting.grid import grid_png
 from genlab.reporting.plots import Band, curves
 from genlab.training.progress import Progress
@@ -35,12 +35,12 @@ def add(page: genlab.reporting.report.Report, found: Evaluation) -> genlab.repor
                 curves(lines, x="eps (pixels in [0, 1])", y="success rate", title=model, limits=(-0.02, 1.02)), ""
             )
     head, *rows = found.cells()
-    page.table(head, rows).warnings(found.warnings)
+    page.table(head, rows, terminal=found.table()).warnings(found.warnings)
     if worth := verdicts(found):
         page.section(
             "Defences", "Worst case over the attacks of a ball, %, by an attacker who knows of the defence or not."
         )
-        page.table(HEAD, [verdict.cells for verdict in worth])
+        page.table(HEAD, [verdict.cells for verdict in worth], terminal=table(worth))
     page.section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
     shown = {(e.model, e.attack): e for e in found.examples if e.eps in (None, _middle(found))}
     for (model, attack), example in shown.items():

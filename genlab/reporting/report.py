@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -21,12 +22,22 @@ figure{display:inline-block;margin:.5em 1em .5em 0;vertical-align:top}figcaption
 img{max-width:100%}.warning{background:#fff4d6;padding:.4em .8em;margin:.4em 0}"""
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of a report, under the title of its section; `terminal` as in `Report.table`."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    terminal: Any = None
+
+
 class Report:
     """Collects sections and writes them as one page; every method returns the report, to be chained."""
 
     def __init__(self, title: str):
         self.title, self.parts = title, [f"<h1>{escaped(title)}</h1>"]
-        self.tables: list[tuple[str, Sequence[str], list[Sequence[Any]]]] = []  # title of the section, header, rows
+        self.tables: list[Table] = []
         self.heading = ""  # of the current section
 
     def section(self, title: str, text: str = "") -> Report:
@@ -42,10 +53,13 @@ class Report:
         self.parts += [f'<p class="warning">{escaped(sentence)}</p>' for sentence in sentences]
         return self
 
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Report:
-        """Numbers are aligned right; floats are shown with four significant digits."""
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], terminal: Any = None) -> Report:
+        """Numbers are aligned right; floats are shown with four significant digits.
+
+        terminal: what a terminal shows in its place, where this one is too wide: anything that rich prints.
+        """
         rows = [tuple(row) for row in rows]
-        self.tables.append((self.heading, header, rows))
+        self.tables.append(Table(self.heading, header, rows, terminal))
         cells = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
         head = "".join(f"<th>{escaped(name)}</th>" for name in header)
         self.parts.append(f"<table><tr>{head}</tr>{cells}</table>")
