@@ -57,7 +57,9 @@ def main(config: Config) -> None:
         classifier = supervised(few, config)
         run = genlab.Run(out)
         rows.append([labels, classifier.evaluate(test)["accuracy"], run.results()["accuracy"]])
-        page.section(f"{labels} labels per class", "The labelled images and those that Triple GAN draws; rows: classes.")
+        page.section(
+            f"{labels} labels per class", "The labelled images and those that Triple GAN draws; rows: classes."
+        )
         page.picture(grid_png(few.x, labels), "labelled").picture(run.samples()[-1], "drawn")
     page.section("Accuracy", f"On {len(test)} held-out images.").table(header, rows)
     finish(config.out, page, records(header, rows))

@@ -93,7 +93,7 @@ def main(config: Config) -> None:
 
     page = genlab.Report(f"GAN zoo on {config.data.data}")
     page.section("Samples of the last seed")
-    header = ["method", *(f"{which} FID[{features.name}]" for which in ("best", "median", "worst"))]
+    header = ["method", "best", "median", "worst"]
     rows = []
     for name, method in methods.items():
         found = []
@@ -104,9 +104,14 @@ def main(config: Config) -> None:
         rows.append([name, min(found), median(found), max(found)])
         page.picture(genlab.Run(out).samples()[-1], name)
     floor = fid(shuffled(config.data.load("train"), config.n))
-    page.section(f"{config.seeds} seeds, {config.training.images:,} images each")
-    page.text(f"The FID of real training images is {floor:.3g}.").table(header, rows)
-    finish(config.out, page, {"FID of training images": floor, "methods": records(header, rows)})
+    page.section(f"FID[{features.name}] of {config.n:,} samples")
+    page.text(f"{config.seeds} seeds, {config.training.images:,} images each. Real training images: {floor:.3g}.")
+    page.table(header, rows)
+    finish(
+        config.out,
+        page,
+        {"figure": f"FID[{features.name}]", "training images": floor, "methods": records(header, rows)},
+    )
 
 
 def experiment(method: genlab.Config, seed: int, config: Config) -> genlab.Experiment:

@@ -106,9 +106,7 @@ def completed(experiment: genlab.Experiment, out: Path, x: Tensor, hole: Tensor)
     return method.complete(x, ~hole)
 
 
-def judged(
-    filled: dict[str, Tensor], test: Images, data: genlab.DataOptions, config: Config
-) -> list[dict[str, Any]]:
+def judged(filled: dict[str, Tensor], test: Images, data: genlab.DataOptions, config: Config) -> list[dict[str, Any]]:
     """A row per method: error against the originals, FID, and the share that keep their class."""
     classifier = default_features(data, images=config.classifier_images)
     return [{"by": name, **against_partners(x, test, classifier)} for name, x in filled.items()]

@@ -1,4 +1,4 @@
-"""What every recipe does at its end: tables on the terminal, results and report in its folder."""
+"""What every recipe does at its end: tables and warnings on the terminal, results and report in its folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from genlab.reporting.report import Report, Table
 
 
 def finish(out: Path, report: Report, results: Any) -> None:
-    """Prints the tables of `report`, writes `results` (plain values, as JSON has them) to results.json and the report
-    to report.html in the folder `out`, and prints their paths.
+    """Prints the tables and warnings of `report`, writes results.json and report.html, and prints their paths.
+
+    Args:
+        out: the folder of both files.
+        results: plain values, as JSON has them.
 
     Raises:
         OSError: naming what could not be written; the tables were printed before.
@@ -24,6 +27,8 @@ def finish(out: Path, report: Report, results: Any) -> None:
     console = Console()
     for table in report.tables:
         console.print(table.terminal or _for_terminal(table))
+    for sentence in report.warned:
+        console.print(f"warning: {sentence}", highlight=False)
     content = json.dumps(results, indent=1).encode()
     out.mkdir(parents=True, exist_ok=True)
     write_all(
@@ -40,10 +45,11 @@ def records(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[s
 
 
 def _for_terminal(table: Table) -> rich.table.Table:
+    """Numbers are aligned right; what is too long for its column goes on in the next line."""
     found = rich.table.Table(title=table.title or None, title_justify="left")
     for i, name in enumerate(table.header):
         numeric = all(isinstance(row[i], int | float) for row in table.rows)
-        found.add_column(name, justify="right" if numeric else "left")
+        found.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in table.rows:
         found.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
     return found

@@ -38,6 +38,7 @@ class Report:
     def __init__(self, title: str):
         self.title, self.parts = title, [f"<h1>{escaped(title)}</h1>"]
         self.tables: list[Table] = []
+        self.warned: list[str] = []
         self.heading = ""  # of the current section
 
     def section(self, title: str, text: str = "") -> Report:
@@ -50,19 +51,21 @@ class Report:
         return self
 
     def warnings(self, sentences: Iterable[str]) -> Report:
+        sentences = list(sentences)
+        self.warned += sentences
         self.parts += [f'<p class="warning">{escaped(sentence)}</p>' for sentence in sentences]
         return self
 
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], terminal: Any = None) -> Report:
-        """Numbers are aligned right; floats are shown with four significant digits.
+    def table(self, header: Sequence[str], rows: Iterable[Iterable[Any]], terminal: Any = None) -> Report:
+        """Numbers are aligned right; floats are shown with four significant digits, None as a dash.
 
         terminal: what a terminal shows in its place, where this one is too wide: anything that rich prints.
         """
-        rows = [tuple(row) for row in rows]
-        self.tables.append(Table(self.heading, header, rows, terminal))
-        cells = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
+        cells = [tuple("–" if value is None else value for value in row) for row in rows]
+        self.tables.append(Table(self.heading, header, cells, terminal))
+        body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in cells)
         head = "".join(f"<th>{escaped(name)}</th>" for name in header)
-        self.parts.append(f"<table><tr>{head}</tr>{cells}</table>")
+        self.parts.append(f"<table><tr>{head}</tr>{body}</table>")
         return self
 
     def picture(self, png: bytes | str | Path, caption: str = "") -> Report:
