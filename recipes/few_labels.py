@@ -6,7 +6,7 @@ python recipes/few_labels.py --data mnist --data-root DIR
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.triple_gan import TripleGANConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 
 
@@ -39,31 +40,47 @@ class Config:
     out: Path = Path("runs/few-labels")
     """folder of the runs and the report"""
     seed: Seed = 0
+    """of every training"""
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    train = genlab.TrainOptions(config.images, seed=config.seed, half_life=10_000)
-    plan = {each: TripleGANConfig(labels_per_class=each, width=config.width) for each in config.labels}
-    check_all(genlab.Experiment(method, data, **vars(train)) for method in plan.values())
-    test, page, rows = data.load("test"), genlab.Report(f"Few labels on {config.data}"), []
-    for each, method in plan.items():
-        out = config.out / f"triple-{each}"
-        triple: Any = genlab.Experiment(method, data, **vars(train)).run(out, pictures=2)
+    experiments = {labels: triple_gan(labels, data, config) for labels in config.labels}
+    check_all(experiments.values())
+    test = data.load("test")
+    page = genlab.Report(f"Few labels on {config.data}")
+    header = ["labels per class", "supervised", "Triple GAN"]
+    rows = []
+    for labels, experiment in experiments.items():
+        out = config.out / f"triple-{labels}"
+        few = labelled_images(experiment.run(out, pictures=2), test.classes)
+        classifier = supervised(few, config)
+        run = genlab.Run(out)
+        rows.append([labels, classifier.evaluate(test)["accuracy"], run.results()["accuracy"]])
+        page.section(
+            f"{labels} labels per class", "The labelled images and those that Triple GAN draws; rows: classes."
+        )
+        page.picture(grid_png(few.x, labels), "labelled").picture(run.samples()[-1], "drawn")
+    page.section("Accuracy", f"On {len(test)} held-out images.").table(header, rows)
+    finish(config.out, page, records(header, rows))
 
-        pixels = triple.labelled_x[:-1].mul(255).round().byte()
-        few = Images(pixels, triple.labelled_y, test.classes, "few")
-        classifier = ClassifierConfig(width=config.width).build(few.shape, len(few.classes)).to(few.device)
-        short = genlab.TrainOptions(config.supervised_images, seed=config.seed, schedule="cosine")
-        genlab.fit(classifier, Stream(few, short.batch, seed=config.seed), short, title=f"{each} labels per class")
 
-        figures = classifier.evaluate(test)["accuracy"], genlab.Run(out).results()["accuracy"]
-        rows.append([each, *figures])
-        page.section(f"{each} labels per class", "All that is labelled, and what the generator draws: a row per class.")
-        page.picture(grid_png(few.x, each), "labelled").picture(genlab.Run(out).samples()[-1], "drawn")
-        print(f"{each} labels per class: supervised {figures[0]:.1%}, Triple GAN {figures[1]:.1%} of {len(test)}")
-    page.section("Held-out accuracy").table(["labels per class", "supervised", "Triple GAN"], rows)
-    print(f"report {page.save(config.out / 'report.html')}")
+def triple_gan(labels: int, data: genlab.DataOptions, config: Config) -> genlab.Experiment:
+    method = TripleGANConfig(labels_per_class=labels, width=config.width)
+    return genlab.Experiment(method, data, images=config.images, seed=config.seed)
+
+
+def labelled_images(triple: Any, classes: tuple[str, ...]) -> Images:
+    """The images whose labels Triple GAN has used."""
+    pixels = triple.labelled_x[:-1].mul(255).round().byte()  # the last one is a spare
+    return Images(pixels, triple.labelled_y, classes, "few")
+
+
+def supervised(few: Images, config: Config) -> Any:
+    """Triple GAN's classifier, trained on the labelled images alone."""
+    options = replace(ClassifierConfig.training, images=config.supervised_images, seed=config.seed)
+    classifier = ClassifierConfig(width=config.width).build(few.shape, len(few.classes)).to(few.device)
+    return genlab.fit(classifier, Stream(few, options.batch, seed=config.seed), options, title="supervised")
 
 
 if __name__ == "__main__":

@@ -1,84 +1,154 @@
-"""What theory says of GANs, measured on points; `python recipes/gan_theory.py`, about two minutes on one core."""
+"""What theory says of GANs, measured on points: divergences, flat losses, vanishing gradients, bounded critics.
+
+python recipes/gan_theory.py                                     # about two minutes on one core
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Positive, Repeats, Seed, Steps
+from genlab.core.ranges import Positive, Repeats, Seed, Some, Steps
 from genlab.data import points
+from genlab.data.points import Points
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.methods.gan.wgan import WGAN, WGANConfig
 from genlab.metrics.transport import wasserstein1
-from genlab.nets.mlp import MLPCritic, MLPGenerator
+from genlab.nets.mlp import Critic, Generator
+from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import curves
-from genlab.theory import divergences as d
+from genlab.theory import divergences
 from genlab.theory.discriminator_only import DiscriminatorOnly
-from genlab.theory.plane import Animation, add_sweep, train_points
+from genlab.theory.plane import Film, add_sweep, play
+
+LINE = divergences.line(-30, 30)  # where densities are integrated
 
 
 @dataclass(frozen=True)
 class Config:
-    gaps: tuple[Positive, ...] = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)  # between Gaussians of std 1, and between segments
-    steps: Steps = 600  # batches of 256 for each method; the animated GAN has three times as many
+    """Five experiments, a section of the report each."""
+
+    gaps: Some[Positive] = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
+    """distances between two Gaussians of standard deviation 1, and between two segments"""
+    steps: Steps = 600
+    """batches of 256 for each method; the animated GAN has three times as many"""
     frames: Repeats = 45
-    seed: Seed = 0  # of the networks
+    """frames of the animation"""
+    seed: Seed = 0
+    """of the networks"""
     out: Path = Path("runs/gan_theory")
+    """folder of the report and the animation"""
 
 
 def main(config: Config) -> None:
     torch.manual_seed(config.seed)
-    x, page = d.line(-30, 30), genlab.Report("What theory says of GANs")
-    rows, real, held_out = [], points.gaussian(), points.gaussian(seed=1)
+    page = genlab.Report("What theory says of GANs")
+    results = {
+        "overlapping": overlapping(page, config),
+        "disjoint": disjoint(page, config),
+        "gaussian fits": gaussian_fits(page),
+        "critics": critics(page, config),
+    }
+    animation(page, config)
+    finish(config.out, page, results)
+
+
+def overlapping(page: genlab.Report, config: Config) -> list[dict[str, float]]:
+    """The JSD of two Gaussians: by the integral, and by a discriminator."""
+    real, held_out = points.gaussian(), points.gaussian(seed=1)
+    header = ["gap", "integral", "trained discriminator"]
+    rows = []
     for gap in config.gaps:
-        exact = d.js(d.log_normal(x, 0, 1), d.log_normal(x, gap, 1), x).item()
-        method = train_points(DiscriminatorOnly(MLPCritic(1), points.gaussian(gap, seed=2)), real, config.steps)
-        rows.append((gap, exact, method.evaluate(held_out)["js"]))
-    page.section("A discriminator measures a divergence", "Real N(0, 1), fake N(gap, 1): log 2 + V / 2 nears the JSD.")
-    add_sweep(page, rows, ("integral", "trained discriminator"), "JSD (nats)")
-
-    objectives, norms = ("minimax", "nonsaturating"), []
-    rows, real, held_out = [], points.segment(), points.segment(seed=1)
-    for gap in config.gaps:
-        method = train_points(DiscriminatorOnly(MLPCritic(2), fake := points.segment(gap, seed=2)), real, config.steps)
-        rows.append((gap, method.evaluate(held_out)["js"], wasserstein1(real.x[:256], fake.x[:256])))
-        norms.append((gap, *(method.gradient_norm(fake.x[:1000], OBJECTIVES[name]) for name in objectives)))
-    text = "Segments that do not meet: the JSD is log 2 = 0.693 at every gap, the earth mover's distance is the gap."
-    page.section("Without overlap the divergence is flat, and one of the losses has no gradient", text)
-    add_sweep(page, rows, ("JSD, trained discriminator", "earth mover's distance, exact"), "nats, or distance")
-    add_sweep(page, norms, objectives, "gradient norm at a fake", log=True)
-
-    p, near = d.log_mixture(x, [-2.0, 3.0], [0.6, 0.9], [0.4, 0.6]), x.abs() < 7
-    lines = {"data": (x[near], p.exp()[near])}
-    for name, divergence in {"KL": d.kl, "reverse KL": d.reverse_kl}.items():
-        m, s = d.fit_gaussian(p, x, divergence, (2.0, 1.0))
-        lines[f"{name}: N({m:.2f}, {s:.2f}²)"] = x[near], d.log_normal(x, m, s).exp()[near]
-    page.section("KL covers, reverse KL chooses", "The best Gaussian for a mixture of two, by direct minimisation.")
-    page.picture(curves(lines, x="x", y="density"))
-
-    lines = {}
-    for name, weight_clip in {"unconstrained": None, "weights clipped to 0.1": 0.1}.items():
-        torch.manual_seed(config.seed)
-        run = genlab.Run.create(config.out / f"wgan-{weight_clip}", {"steps": config.steps, "seed": config.seed})
-        wgan = WGANConfig(latent=8, weight_clip=weight_clip, n_critic=20, lr=1e-3)
-        train_points(WGAN(MLPGenerator(8), MLPCritic(), wgan), points.ring(), config.steps, run=run)
-        lines[name] = [[row["images"] / 1000, abs(row["distance"])] for row in run.metrics()]
-    page.section("A Wasserstein critic needs a bound", "20 critic steps per generator step, on the ring.")
-    lines = {name: tuple(zip(*rows)) for name, rows in lines.items()}
-    page.picture(curves(lines, x="thousand points seen", y="|E f(real) - E f(fake)|", log=True))
-
-    data = points.ring(spread=0.1)
-    gan, film = GAN(MLPGenerator(8), MLPCritic(), GANConfig(latent=8, lr=2e-3, lr_generator=2e-3)), Animation(data.x)
-    train_points(gan, data, 3 * config.steps, point_hooks=[(config.frames, film)])
-    page.section("Training, step by step").picture(
-        film.save(config.out / "ring.gif"), "orange: D says real; purple: fake"
+        exact = divergences.js(divergences.log_normal(LINE, 0, 1), divergences.log_normal(LINE, gap, 1), LINE)
+        discriminator = trained_discriminator(Critic(1), real, points.gaussian(gap, seed=2), config)
+        rows.append((gap, exact.item(), discriminator.evaluate(held_out)["js"]))
+    page.section(
+        "A discriminator measures a divergence", "Real N(0, 1), fake N(gap, 1): log 2 + V / 2 tends to the JSD."
     )
-    print(f"report {page.save(config.out / 'report.html')}")
+    add_sweep(page, rows, header[1:], "JSD (nats)")
+    return records(header, rows)
+
+
+def disjoint(page: genlab.Report, config: Config) -> list[dict[str, float]]:
+    """Two segments that do not meet: JSD, earth mover's distance, and the gradients of two generator losses."""
+    real, held_out = points.segment(), points.segment(seed=1)
+    losses = ["minimax", "nonsaturating"]
+    distances = ["JSD, trained discriminator", "earth mover's distance, exact"]
+    measured, norms = [], []
+    for gap in config.gaps:
+        fake = points.segment(gap, seed=2)
+        discriminator = trained_discriminator(Critic(2), real, fake, config)
+        measured.append((gap, discriminator.evaluate(held_out)["js"], wasserstein1(real.x[:256], fake.x[:256])))
+        norms.append((gap, *(discriminator.gradient_norm(fake.x[:1000], OBJECTIVES[loss]) for loss in losses)))
+    page.section(
+        "Without overlap the divergence is flat, and one of the losses has no gradient",
+        "Segments that do not meet: the JSD is log 2 = 0.693 at every gap, the earth mover's distance is the gap.",
+    )
+    add_sweep(page, measured, distances, "nats, or distance")
+    add_sweep(page, norms, losses, "gradient norm at a fake", log=True)
+    header = ["gap", "JSD", "earth mover's distance", *(f"gradient norm, {loss}" for loss in losses)]
+    return records(header, [(*distance, *norm[1:]) for distance, norm in zip(measured, norms)])
+
+
+def trained_discriminator(net: Critic, real: Points, fake: Points, config: Config) -> Any:
+    return play(DiscriminatorOnly(net, fake), real, config.steps)
+
+
+def gaussian_fits(page: genlab.Report) -> list[dict[str, Any]]:
+    """The Gaussians of least KL and of least reverse KL to a mixture of two."""
+    log_p = divergences.log_mixture(LINE, [-2.0, 3.0], [0.6, 0.9], [0.4, 0.6])
+    shown = LINE.abs() < 7
+    lines = {"data": (LINE[shown], log_p.exp()[shown])}
+    header = ["divergence", "mean", "standard deviation"]
+    rows = []
+    for name, divergence in {"KL": divergences.kl, "reverse KL": divergences.reverse_kl}.items():
+        mean, deviation = divergences.fit_gaussian(log_p, LINE, divergence, (2.0, 1.0))
+        rows.append((name, mean, deviation))
+        density = divergences.log_normal(LINE, mean, deviation).exp()
+        lines[f"{name}: N({mean:.2f}, {deviation:.2f}²)"] = LINE[shown], density[shown]
+    page.section("KL covers all modes, reverse KL picks one", "The best Gaussian for a mixture of two.")
+    page.picture(curves(lines, x="x", y="density")).table(header, rows)
+    return records(header, rows)
+
+
+def critics(page: genlab.Report, config: Config) -> list[dict[str, Any]]:
+    """A Wasserstein critic with and without a bound of its weights: what it takes for the distance, during training."""
+    lines = {}
+    header = ["critic", "distance at the end"]
+    rows = []
+    for name, weight_clip in {"unconstrained": None, "weights clipped to 0.1": 0.1}.items():
+        images, distances = critic_distances(weight_clip, config)
+        lines[name] = [seen / 1000 for seen in images], distances
+        rows.append((name, distances[-1]))
+    page.section("A Wasserstein critic needs a bound", "20 critic steps per generator step, on the ring.")
+    page.picture(curves(lines, x="thousand points seen", y="|E f(real) - E f(fake)|", log=True)).table(header, rows)
+    return records(header, rows)
+
+
+def critic_distances(weight_clip: float | None, config: Config) -> tuple[Sequence[int], Sequence[float]]:
+    """Points seen, and |E f(real) - E f(fake)| then."""
+    torch.manual_seed(config.seed)
+    run = genlab.Run.create(config.out / f"wgan-{weight_clip}", {"steps": config.steps, "seed": config.seed})
+    wgan = WGANConfig(latent=8, weight_clip=weight_clip, n_critic=20, lr=1e-3)
+    play(WGAN(Generator(8), Critic(), wgan), points.ring(), config.steps, run=run)
+    return [row["images"] for row in run.metrics()], [abs(row["distance"]) for row in run.metrics()]
+
+
+def animation(page: genlab.Report, config: Config) -> None:
+    """A GAN on the ring, and what its discriminator thinks of every place."""
+    data = points.ring(spread=0.1)
+    film = Film(data.x)
+    gan = GAN(Generator(8), Critic(), GANConfig(latent=8, lr=2e-3, lr_generator=2e-3))
+    play(gan, data, 3 * config.steps, looks=[(config.frames, film)])
+    page.section("Training, step by step")
+    page.picture(film.save(config.out / "ring.gif"), "orange: D says real; purple: fake")
 
 
 if __name__ == "__main__":

@@ -2,78 +2,130 @@
 
 A GAN learns from the few images; its samples get their labels from a classifier that learnt from the same few.
 
+python recipes/generated_data.py                                 # scikit-learn's digits, minutes on one core
 python recipes/generated_data.py --data mnist --data-root DIR --known 2000 --eps 0.2
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import genlab
 from attacks import PGD, Linf
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Eps, Length, Repeats, Share, Width
-from genlab.data import Stream
+from genlab.data import Images, Stream
 from genlab.data.mixed import Mixed
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.gan import GANConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 from genlab.reporting.report import spread
+
+Draw = Callable[[int], tuple[Tensor, Tensor]]  # n -> images (n, C, H, W), labels (n,)
 
 
 @dataclass(frozen=True)
 class Config:
     """Clean and robust accuracy with and without generated images."""
 
-    data: str = "digits"  # labelled images
-    data_root: Path | None = None  # where downloaded sets lie
-    known: Count = 300  # real training images
-    share: Share = 0.5  # of generated images in a batch
-    images: Length = 60_000  # length of the classifiers' trainings
-    gan_images: Length = 150_000  # length of the GAN's
-    width: Width = 32  # channels of all networks
-    eps: Eps = 0.1  # L-infinity radius, in pixels of [0, 1]
-    attacked: Count = 300  # held-out images
+    data: str = "digits"
+    """labelled images"""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    known: Count = 300
+    """real training images"""
+    share: Share = 0.5
+    """share of generated images in a batch"""
+    images: Length = 60_000
+    """length of the classifiers' trainings"""
+    gan_images: Length = 150_000
+    """length of the GAN's training"""
+    width: Width = 32
+    """channels of all networks at the finest level"""
+    eps: Eps = 0.1
+    """L-infinity radius of training and attack, in pixels of [0, 1]"""
+    attacked: Count = 300
+    """held-out images to attack"""
     seeds: Repeats = 3
-    out: Path = Path("runs/generated-data")  # folder of the report
+    """trainings of everything, each from its own random numbers"""
+    out: Path = Path("runs/generated-data")
+    """folder of the report"""
 
 
 def main(config: Config) -> None:
-    data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Generated data")
-    few, test = data.load("train").subset(slice(0, config.known)), data.load("test").subset(slice(0, config.attacked))
-    attack, found = PGD(Linf(config.eps), steps=40), {}
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    few = data.load("train").subset(slice(0, config.known))
+    test = data.load("test").subset(slice(0, config.attacked))
+    page = genlab.Report(f"Generated training data: {config.data}, eps {config.eps:g}")
+    measured: dict[str, list[dict[str, float]]] = {}
     for seed in range(config.seeds):
-        options = genlab.TrainOptions(config.images, seed=seed, schedule="cosine", warmup=0.05)
+        models, generated = train(few, seed, config)
+        page.picture(grid_png(generated, 20), f"generated, seed {seed}")
+        for name, accuracies in attack(models, test, config).items():
+            measured.setdefault(name, []).append(accuracies)
+    header = ["training images", "clean accuracy", "clean ±", "robust accuracy", "robust ±"]
+    rows = [
+        [name, *spread(each["clean"] for each in found), *spread(each["robust"] for each in found)]
+        for name, found in measured.items()
+    ]
+    page.section("Accuracy", f"On {len(test)} held-out images; robust: under PGD; mean and spread over seeds.")
+    page.table(header, rows)
+    finish(config.out, page, records(header, rows))
 
-        def train(config, options, title, wrap=lambda stream: stream, seed=seed) -> Any:
-            torch.manual_seed(seed)
-            method = config.build(few.shape, len(few.classes)).to(few.device)
-            return genlab.fit(method, wrap(Stream(few, 64, seed=seed)), options, title=f"{seed}: {title}")
 
-        many = replace(GANConfig.training, images=config.gan_images, seed=seed)
-        gan = train(GANConfig(width=config.width, hidden=0, lr_generator=None), many, "GAN")
-        judge = train(ClassifierConfig(width=config.width), options, "judge")
-        draw = lambda n, gan=gan, judge=judge: (x := gan.sample(n), judge(x).argmax(1))
-        method = AdversarialTrainingConfig(eps=config.eps, width=config.width)
-        mixed = train(method, options, "real and generated", lambda stream, d=draw: Mixed(stream, d, config.share))
-        page.picture(grid_png(draw(40)[0].detach(), 20), f"generated, seed {seed}")
-        nets = {"not robust": judge, "real": train(method, options, "real"), "real and generated": mixed}
-        for row in evaluate(nets, {"PGD": attack}, test.x, test.labels).rows[::2]:  # the others are the noise control
-            for values, value in zip(found.setdefault(row.model, ([], [])), (row.clean_accuracy, row.robust_accuracy)):
-                values.append(value)
-    rows = [[name, *spread(clean), *spread(stands)] for name, (clean, stands) in found.items()]
-    page.table(header := ["training images", "clean", "±", "under PGD", "± "], rows)
-    print(*("{:20} clean {:.3f} ± {:.3f}  under PGD {:.3f} ± {:.3f}".format(*row) for row in rows), sep="\n")
-    write_atomically(config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows]).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+def train(few: Images, seed: int, config: Config) -> tuple[dict[str, Any], Tensor]:
+    """Three classifiers by what they learn from, and 40 generated images."""
+    gan = fitted(GANConfig(width=config.width, hidden=0, lr_generator=None), few, config.gan_images, seed, "GAN")
+    labeller = fitted(ClassifierConfig(width=config.width), few, config.images, seed, "classifier", warmup=0.05)
+
+    def draw(n: int) -> tuple[Tensor, Tensor]:
+        x = gan.sample(n)
+        return x, labeller(x).argmax(1)
+
+    robust = AdversarialTrainingConfig(eps=config.eps, width=config.width)
+    mixed = fitted(robust, few, config.images, seed, "adversarial, real and generated", draw=draw, share=config.share)
+    with torch.no_grad():
+        generated = gan.sample(40)
+    real = fitted(robust, few, config.images, seed, "adversarial, real")
+    return {"real, not adversarial": labeller, "real": real, "real and generated": mixed}, generated
+
+
+def fitted(
+    method_config: genlab.Config,
+    few: Images,
+    images: int,
+    seed: int,
+    title: str,
+    *,
+    draw: Draw | None = None,
+    share: float = 0.0,
+    **training: Any,
+) -> Any:
+    """The method, trained on the few images, of which `draw` replaces a share in every batch."""
+    torch.manual_seed(seed)
+    options = replace(method_config.training, images=images, seed=seed, **training)
+    stream = Stream(few, options.batch, seed=seed)
+    method = method_config.build(few.shape, len(few.classes)).to(few.device)
+    return genlab.fit(method, Mixed(stream, draw, share) if draw else stream, options, title=f"{title}, seed {seed}")
+
+
+def attack(models: dict[str, Any], test: Images, config: Config) -> dict[str, dict[str, float]]:
+    """Clean accuracy and that under PGD, by model."""
+    found = evaluate(models, {"PGD": PGD(Linf(config.eps), steps=40)}, test.x, test.labels)
+    return {
+        row.model: {"clean": row.clean_accuracy, "robust": row.robust_accuracy or 0.0}
+        for row in found.rows
+        if row.attack == "PGD"  # beside it stands random noise
+    }
 
 
 if __name__ == "__main__":

@@ -1,43 +1,46 @@
-"""Inpainting: a hole filled at one go by pix2pix, or pixel after pixel by a gated PixelCNN.
+"""Inpainting: a hole filled by pix2pix at once, or by a gated PixelCNN pixel by pixel.
+
+A PixelCNN draws one of the possible fillings, but sees nothing below the pixel that it draws; pix2pix sees all around.
 
 python recipes/inpainting.py                                     # rendered digits, minutes on one core
 python recipes/inpainting.py --data mnist --data-root DIR --size 32 --hole 14
-
-A PixelCNN draws one of the possible fillings, but sees nothing below the pixel that it draws; pix2pix sees all around.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Length, Range, Seed, Side
+from genlab.data import Images
 from genlab.data.pairs import GREY, Inpainting
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.partner import against_partners
+from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
 
 
 @dataclass(frozen=True)
 class Config:
-    """Fills the same holes in held-out images by three methods; what is known stays as it is."""
+    """Fills the same holes in held-out images by three methods; the known pixels are kept."""
 
     data: str = "glyphs"
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
     size: Side | None = 16
+    """height and width in pixels; none: the set's own"""
     channels: Literal[1, 3] | None = 1
+    """1 (grey) or 3 (colour); none: the set's own"""
     hole: Side = 8
     """side of the hole, in pixels"""
     images: Length = 16_000
@@ -47,43 +50,66 @@ class Config:
     n: Count = 500
     """held-out images"""
     classifier_images: Length | None = None
-    """training length of the classifier that judges; none: as always"""
+    """training length of the classifier that judges; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/inpainting")
+    """folder of the runs and the report"""
     seed: Seed = 0
+    """of every training and of the holes"""
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, config.channels, config.data_root)
-    train = genlab.TrainOptions(config.images, 8, config.seed, schedule="linear", half_life=5_000)
-    task = f"inpainting:{config.hole}"
-    games = {"L1 alone": 0.0, "L1 and GAN": 1.0}
-    plan = {
-        n: genlab.Experiment(Pix2PixConfig(task, gan, width=config.width), data, **vars(train))
-        for n, gan in games.items()
+    translations = {
+        "L1 alone": pix2pix(0.0, data, config),
+        "L1 and GAN": pix2pix(1.0, data, config),
     }
-    pixels = AutoregressiveConfig("gated", levels=16, width=2 * config.width, layers=4, lr=2e-3)
-    train = genlab.TrainOptions(config.images, 16, config.seed, schedule="cosine", half_life=5_000, clip=100.0)
-    pixel_cnn = genlab.Experiment(pixels, data, **vars(train))
-    check_all([*plan.values(), pixel_cnn])
-    judge, test = default_features(data, images=config.classifier_images), data.load("test").subset(slice(config.n))
+    completion = pixel_cnn(data, config)
+    check_all([*translations.values(), completion])
+    test = data.load("test").subset(slice(0, config.n))
     torch.manual_seed(config.seed)
     hole = Inpainting(config.hole).holes(test.x)
-    x = test.x.masked_fill(hole, GREY)
-    drawn = {"the input": x}
-    for name, each in plan.items():
-        filler: Any = each.run(config.out / name.replace(" ", "-"), pictures=1)
-        drawn[name] = torch.where(hole, filler.translate(x), x)
-    model: Any = pixel_cnn.run(config.out / "PixelCNN", pictures=1)
-    drawn["PixelCNN"] = model.complete(test.x, ~hole)
-    rows = [{"by": name, **against_partners(filled, test, judge)} for name, filled in drawn.items()]
+
+    filled = {"the input": test.x.masked_fill(hole, GREY)}
+    for name, experiment in translations.items():
+        filled[name] = translated(experiment, config.out / name.replace(" ", "-"), test.x, hole)
+    filled["PixelCNN"] = completed(completion, config.out / "PixelCNN", test.x, hole)
+
+    rows = judged(filled, test, data, config)
     page = genlab.Report(f"Holes of {config.hole}x{config.hole} in {config.data}")
-    page.table(list(rows[0]), [list(row.values()) for row in rows])
-    page.section("Pictures", f"From above: {', '.join(drawn)}, the original.")
-    page.picture(grid_png(torch.cat([image[:16] for image in (*drawn.values(), test.x)]), 16))
-    for row in rows:
-        print("  ".join(f"{name} {value:.4g}" if name != "by" else value for name, value in row.items()))
-    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    page.section("Held-out images").table(list(rows[0]), (row.values() for row in rows))
+    page.section("Pictures", f"From above: {', '.join(filled)}, the original.")
+    page.picture(grid_png(torch.cat([x[:16] for x in (*filled.values(), test.x)]), min(16, len(test))))
+    finish(config.out, page, rows)
+
+
+def pix2pix(adversarial: float, data: genlab.DataOptions, config: Config) -> genlab.Experiment:
+    """adversarial: weight of the adversarial loss."""
+    method = Pix2PixConfig(f"inpainting:{config.hole}", gan=adversarial, width=config.width)
+    return genlab.Experiment(method, data, images=config.images, batch=8, seed=config.seed, schedule="linear")
+
+
+def pixel_cnn(data: genlab.DataOptions, config: Config) -> genlab.Experiment:
+    method = AutoregressiveConfig("gated", levels=16, width=2 * config.width, layers=4, lr=2e-3)
+    train = {"images": config.images, "batch": 16, "seed": config.seed, "half_life": 5_000, "warmup": 0.0}
+    return genlab.Experiment(method, data, **train)
+
+
+def translated(experiment: genlab.Experiment, out: Path, x: Tensor, hole: Tensor) -> Tensor:
+    """x with its holes filled by pix2pix, at once."""
+    method: Any = experiment.run(out, pictures=1)
+    return torch.where(hole, method.translate(x.masked_fill(hole, GREY)), x)
+
+
+def completed(experiment: genlab.Experiment, out: Path, x: Tensor, hole: Tensor) -> Tensor:
+    """x with its holes filled by the PixelCNN, pixel by pixel."""
+    method: Any = experiment.run(out, pictures=1)
+    return method.complete(x, ~hole)
+
+
+def judged(filled: dict[str, Tensor], test: Images, data: genlab.DataOptions, config: Config) -> list[dict[str, Any]]:
+    """A row per method: error against the originals, FID, and the share that keep their class."""
+    classifier = default_features(data, images=config.classifier_images)
+    return [{"by": name, **against_partners(x, test, classifier)} for name, x in filled.items()]
 
 
 if __name__ == "__main__":

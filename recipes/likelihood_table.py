@@ -1,6 +1,7 @@
-"""Likelihood models on one page: what an image costs, how long a sample takes, and what samples look like.
+"""Likelihood models on one page: bits per dimension of held-out images, time per sample, and samples.
 
-PixelCNN is exact and slow to draw from; flows, mixtures, VAE and VQ-VAE give bounds and draw in one pass.
+PixelCNNs and PixelRNNs have an exact likelihood and draw pixel by pixel; flows, mixtures, VAE and VQ-VAE have bounds
+and draw in one pass.
 
 python recipes/likelihood_table.py                                   # scikit-learn's digits, minutes on one core
 python recipes/likelihood_table.py --data mnist --data-root DIR --images 60000
@@ -8,9 +9,8 @@ python recipes/likelihood_table.py --data mnist --data-root DIR --images 60000
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Seed, Width
+from genlab.core.registry import choose
 from genlab.experiment import check_all
 from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
@@ -27,62 +27,98 @@ from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 from genlab.methods.likelihood.flow import FlowConfig
 from genlab.methods.likelihood.vae import VAEConfig
 from genlab.methods.likelihood.vq_vae import VQVAEConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 
-WAYS = {
-    "PixelCNN": ("exact", AutoregressiveConfig("pixelcnn", "softmax", lr=2e-3), 1.0),
-    "gated PixelCNN": ("exact", AutoregressiveConfig("gated", "softmax", lr=2e-3), 1.0),
-    "Row LSTM": ("exact", AutoregressiveConfig("row-lstm", "softmax", layers=3, lr=2e-3), 1.0),
-    "Diagonal BiLSTM": ("exact", AutoregressiveConfig("diagonal-bilstm", "softmax", layers=1, lr=2e-3), 1.0),
-    "Glow": ("bound", FlowConfig("glow"), 1.0),
-    "VAE": ("bound, 64 samples", VAEConfig(pixels="gaussian", latent=16), 4.0),
-    "VQ-VAE": ("bound", VQVAEConfig(codes=64, width=32), 4.0),
+DRAWN = 64  # samples of every model
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is trained for one row of the table."""
+
+    likelihood: str
+    """exact, or a bound, and by how many latents"""
+    method: genlab.Config
+    longer: int = 1
+    """how many times as long as the others it is trained"""
+
+
+MODELS = {
+    "PixelCNN": Model("exact", AutoregressiveConfig("pixelcnn", lr=2e-3)),
+    "gated PixelCNN": Model("exact", AutoregressiveConfig("gated", lr=2e-3)),
+    "Row LSTM": Model("exact", AutoregressiveConfig("row-lstm", layers=3, lr=2e-3)),
+    "Diagonal BiLSTM": Model("exact", AutoregressiveConfig("diagonal-bilstm", layers=1, lr=2e-3)),
+    "Glow": Model("bound", FlowConfig("glow")),
+    "VAE": Model("bound by 64 latents", VAEConfig(pixels="gaussian", latent=16), longer=4),
+    "VQ-VAE": Model("bound", VQVAEConfig(codes=64, width=32), longer=4),
 }
 
 
 @dataclass(frozen=True)
 class Config:
+    """Trains every likelihood model on the same images."""
+
     data: str = "digits"
-    data_root: Path | None = None  # where downloaded sets lie
-    models: tuple[str, ...] = tuple(WAYS)  # which
-    images: Length = 30_000  # length of a training; those of VAE and VQ-VAE are four times as long
-    components: Width = 10  # of the Gaussian mixture
+    """images of any kind, in grey"""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    models: tuple[str, ...] = tuple(MODELS)
+    """models beside the Gaussian mixture"""
+    images: Length = 30_000
+    """length of a training; those of VAE and VQ-VAE are four times as long"""
+    components: Width = 10
+    """components of the Gaussian mixture"""
     out: Path = Path("runs/likelihood-table")
+    """folder of the runs and the report"""
     seed: Seed = 0
+    """of every training and sample"""
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, channels=1, data_root=config.data_root)
-    train, test, page, rows = data.load("train"), data.load("test"), genlab.Report(f"Likelihood: {config.data}"), []
-    ways = {name: WAYS[genlab.core.registry.choose(name, WAYS, "model")] for name in config.models}
-    options = genlab.TrainOptions(
-        batch=32, seed=config.seed, schedule="cosine", half_life=2000, clip=100.0, warmup=0.02
-    )
+    models = {name: MODELS[choose(name, MODELS, "model")] for name in config.models}
+    experiments = {name: experiment(model, data, config) for name, model in models.items()}
+    check_all(experiments.values())
 
-    check_all(genlab.Experiment(method, data, **vars(options)) for _, method, _ in ways.values())
+    page = genlab.Report(f"Likelihood models on {config.data}")
+    header = ["model", "likelihood", "bits/dim", "seconds per sample"]
+    rows = [["Gaussian mixture", "bound", *mixture(page, data, config)]]
+    for name, model in models.items():
+        rows.append([name, model.likelihood, *trained(page, name, experiments[name], config)])
+    page.section("Held-out images", f"Samples are drawn {DRAWN} at a time.").table(header, rows)
+    finish(config.out, page, records(header, rows))
 
-    @torch.no_grad()
-    def add(name: str, kind: str, bits: float, model: Any) -> None:
-        torch.manual_seed(config.seed)
-        began = time.perf_counter()
-        x = model.sample(64)
-        rows.append([name, kind, bits, (time.perf_counter() - began) / 64])
-        page.section(name).picture(grid_png(x), f"{bits:.3f} bits per dimension ({kind})")
-        print(f"{name:16} {bits:7.3f} bits/dim ({kind}), {rows[-1][3]:.5f} s per sample")
 
-    mixture = Mixture.fit(train.subset(slice(0, 10_000)), config.components)
-    add("Gaussian mixture", "bound", likelihood(mixture.log_prob, test)["bits_per_dim"], mixture)
-    for name, (kind, method, longer) in ways.items():
-        run = config.out / name.replace(" ", "-")
-        length = round(longer * config.images)
-        model = genlab.Experiment(method, data, **vars(replace(options, images=length))).run(run, pictures=1)
-        add(name, kind, genlab.Run(run).results()["bits_per_dim"], model)
-    page.section("Table", "Held-out images; samples in batches of 64.")
-    page.table(header := ["model", "likelihood", "bits/dim", "s per sample"], rows)
-    write_atomically(
-        config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
-    )
-    print(f"report {page.save(config.out / 'report.html')}")
+def experiment(model: Model, data: genlab.DataOptions, config: Config) -> genlab.Experiment:
+    """All models are trained alike, but for the length."""
+    train: dict[str, Any] = {"batch": 32, "schedule": "cosine", "warmup": 0.02, "clip": 100.0, "half_life": 2000}
+    return genlab.Experiment(model.method, data, images=model.longer * config.images, seed=config.seed, **train)
+
+
+def mixture(page: genlab.Report, data: genlab.DataOptions, config: Config) -> tuple[float, float]:
+    """Bits per dimension and seconds per sample of a mixture of Gaussians."""
+    fitted = Mixture.fit(data.load("train").subset(slice(0, 10_000)), config.components)
+    bits = likelihood(fitted.log_prob, data.load("test"))["bits_per_dim"]
+    return bits, draw(page, "Gaussian mixture", fitted, config)
+
+
+def trained(page: genlab.Report, name: str, experiment: genlab.Experiment, config: Config) -> tuple[float, float]:
+    """Bits per dimension and seconds per sample of a model that `experiment` trains."""
+    out = config.out / name.replace(" ", "-")
+    model = experiment.run(out, pictures=1)
+    return genlab.Run(out).results()["bits_per_dim"], draw(page, name, model, config)
+
+
+@torch.no_grad()
+def draw(page: genlab.Report, name: str, model: Any, config: Config) -> float:
+    """Shows samples; returns the seconds that one took."""
+    torch.manual_seed(config.seed)
+    began = time.perf_counter()
+    x = model.sample(DRAWN)
+    seconds = (time.perf_counter() - began) / DRAWN
+    page.section(name).picture(grid_png(x))
+    return seconds
 
 
 if __name__ == "__main__":

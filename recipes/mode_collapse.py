@@ -1,10 +1,13 @@
-"""Which remedies against mode collapse work? `python recipes/mode_collapse.py`, about four minutes on one core."""
+"""Which remedies against mode collapse work? GANs on points in the plane, whose modes are known.
+
+python recipes/mode_collapse.py                                  # about four minutes on one core
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, pstdev
 
 import torch
 
@@ -12,24 +15,35 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, LearningRate, Repeats, Steps
 from genlab.data import points
+from genlab.data.points import Points
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.unrolled import UnrolledConfig, UnrolledGAN
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
-from genlab.nets.ensemble import GeneratorEnsemble
-from genlab.nets.mlp import BatchCritic, MLPCritic, MLPGenerator
-from genlab.reporting.plots import curves
-from genlab.theory.plane import ModeCoverage, scenes, train_points
+from genlab.nets.ensemble import Ensemble
+from genlab.nets.mlp import BatchCritic, Critic, Generator
+from genlab.reporting.finish import finish, records
+from genlab.reporting.plots import Band, curves
+from genlab.reporting.report import spread
+from genlab.theory.plane import Modes, play, scenes
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: Steps = 1000  # batches seen by each method
+    """Counts the modes that every method covers, on a ring of 8 Gaussians and on a grid of 25."""
+
+    steps: Steps = 1000
+    """batches seen by each method"""
     batch: Count = 128
+    """points per batch"""
     seeds: Repeats = 3
-    looks: Repeats = 5  # how often a generator is measured, on 2000 points
+    """trainings of every method"""
+    looks: Repeats = 5
+    """how often a generator is measured, on 2000 points"""
     lr: LearningRate = 2e-3
+    """learning rate of the networks"""
     out: Path = Path("runs/mode_collapse")
+    """folder of the report"""
 
 
 def gan(lr: float) -> GANConfig:
@@ -37,40 +51,53 @@ def gan(lr: float) -> GANConfig:
 
 
 METHODS = {
-    "plain": lambda lr: GAN(MLPGenerator(8), MLPCritic(), gan(lr)),
-    "minibatch": lambda lr: GAN(MLPGenerator(8), BatchCritic(), gan(lr)),
-    "unrolled": lambda lr: UnrolledGAN(
-        MLPGenerator(8), MLPCritic(), UnrolledConfig(latent=8, lr=lr / 10, lr_generator=lr)
-    ),
-    "replay": lambda lr: GAN(MLPGenerator(8), MLPCritic(), gan(lr), ImagePool(5000, (2,))),
-    "ensemble of 8": lambda lr: GAN(
-        GeneratorEnsemble(MLPGenerator(8, width=24) for _ in range(8)), MLPCritic(), gan(lr)
-    ),
-    "wgan-gp": lambda lr: WGANGP(MLPGenerator(8), MLPCritic(), WGANGPConfig(latent=8, penalty=0.1, n_critic=2, lr=lr)),
+    "plain": lambda lr: GAN(Generator(8), Critic(), gan(lr)),
+    "minibatch": lambda lr: GAN(Generator(8), BatchCritic(), gan(lr)),
+    "unrolled": lambda lr: UnrolledGAN(Generator(8), Critic(), UnrolledConfig(latent=8, lr=lr / 10, lr_generator=lr)),
+    "replay": lambda lr: GAN(Generator(8), Critic(), gan(lr), ImagePool(5000, (2,))),
+    "ensemble of 8": lambda lr: GAN(Ensemble(Generator(8, width=24) for _ in range(8)), Critic(), gan(lr)),
+    "wgan-gp": lambda lr: WGANGP(Generator(8), Critic(), WGANGPConfig(latent=8, penalty=0.1, n_critic=2, lr=lr)),
 }
 
 
 def main(config: Config) -> None:
     page = genlab.Report("Mode collapse and its remedies")
-    for data, extent in ((points.ring(spread=0.05), 3.0), (points.grid(spread=0.1), 5.5)):
-        lines, rows, fakes = {}, [], {}
-        for name, make in METHODS.items():
-            watches = [ModeCoverage(data) for _ in range(config.seeds)]
-            for seed, watch in enumerate(watches):
-                torch.manual_seed(seed)
-                looks = [(config.looks, watch)]
-                train_points(make(config.lr), data, config.steps, config.batch, seed, point_hooks=looks, title=name)
-            fakes |= {(name, f"{n:,}"): fake for n, fake in zip(watches[0].images, watches[0].fakes)}
-            modes = [[c.modes for c in found] for found in zip(*(watch.coverage for watch in watches))]
-            lines[name] = watches[0].images, [*map(mean, modes)], [*map(min, modes)], [*map(max, modes)]
-            good = [watch.coverage[-1].quality for watch in watches]
-            rows.append((name, *(float(f(v)) for v in (modes[-1], good) for f in (mean, pstdev))))
-            print(data.name, *rows[-1])
-        page.section(data.name, f"{config.seeds} seeds; bars: lowest and highest; spread: std over seeds.")
-        page.picture(curves(lines, x="points seen", y=f"modes covered, of {len(data.centres)}"))
-        page.table(["method", "modes", "spread", "share within 3 std", "spread"], rows)
-        page.picture(scenes(data.x[:400], fakes, extent=extent), "seed 0; columns: points seen")
-    print(f"report {page.save(config.out / 'report.html')}")
+    ring = compare(page, points.ring(spread=0.05), 3.0, config)
+    grid = compare(page, points.grid(spread=0.1), 5.5, config)
+    finish(config.out, page, {"ring": ring, "grid": grid})
+
+
+def compare(page: genlab.Report, data: Points, extent: float, config: Config) -> list[dict[str, object]]:
+    """A section of the page on one set of points, drawn from -extent to extent; returns its table."""
+    header = ["method", "modes", "modes ±", "share within 3 std", "share ±"]
+    lines, rows, fakes = {}, [], {}
+    for name in METHODS:
+        watches = [watch(name, data, seed, config) for seed in range(config.seeds)]
+        last = [each.coverage[-1] for each in watches]
+        rows.append([name, *spread(found.modes for found in last), *spread(found.quality for found in last)])
+        lines[name] = modes_over_time(watches)
+        fakes |= {(name, f"{seen:,}"): fake for seen, fake in zip(watches[0].images, watches[0].fakes)}
+    page.section(data.name, f"{config.seeds} seeds; bars: lowest and highest; ±: standard deviation over seeds.")
+    page.picture(curves(lines, x="points seen", y=f"modes covered, of {len(data.centres)}"))
+    page.table(header, rows)
+    page.picture(scenes(data.x[:400], fakes, extent=extent), "seed 0; columns: points seen")
+    return records(header, rows)
+
+
+def watch(name: str, data: Points, seed: int, config: Config) -> Modes:
+    """The coverage of the modes during one training."""
+    found = Modes(data)
+    torch.manual_seed(seed)
+    method = METHODS[name](config.lr)
+    play(method, data, config.steps, config.batch, seed, looks=[(config.looks, found)], title=name)
+    return found
+
+
+def modes_over_time(watches: Sequence[Modes]) -> Band:
+    """Points seen, and mean, lowest and highest number of modes over seeds."""
+    counts = list(zip(*([found.modes for found in each.coverage] for each in watches)))  # a row per look
+    means = [sum(row) / len(row) for row in counts]
+    return watches[0].images, means, [min(row) for row in counts], [max(row) for row in counts]
 
 
 if __name__ == "__main__":

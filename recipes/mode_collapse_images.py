@@ -1,4 +1,4 @@
-"""Which classes does a generator draw, and when? The share of each during training, by remedy against collapse.
+"""Which classes does a generator draw, and when? The share of each during training, by remedy against mode collapse.
 
 python recipes/mode_collapse_images.py                                        # scikit-learn's digits
 python recipes/mode_collapse_images.py --data mnist --data-root DIR --images 200000
@@ -6,21 +6,23 @@ python recipes/mode_collapse_images.py --data mnist --data-root DIR --images 200
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Repeats, Width
+from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.gan.gan import GANConfig
 from genlab.methods.gan.unrolled import UnrolledConfig
 from genlab.methods.gan.wgan_gp import WGANGPConfig
+from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.hook import MetricHook
+from genlab.reporting.finish import finish
 from genlab.reporting.plots import heat
 from genlab.reporting.report import spread
 
@@ -42,43 +44,71 @@ class Config:
     data: str = "digits"
     """labelled images"""
     data_root: Path | None = None
+    """where downloaded sets lie"""
     images: Length = 30_000
     """length of each training"""
     width: Width = 16
+    """channels of the networks at the finest level"""
     looks: Repeats = 8
-    """how often each generator is looked at, by 1000 samples"""
+    """how often each generator is measured, on 1000 samples"""
     seeds: Repeats = 3
+    """trainings of every method"""
     classifier_images: Length | None = None
+    """training length of the classifier that counts the classes; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/mode-collapse-images")
+    """folder of the runs and the report"""
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    methods = {name: replace(method, width=config.width, hidden=0) for name, method in METHODS.items()}  # DCGAN's own
-    train = genlab.TrainOptions(config.images)
-    check_all(genlab.Experiment(method, data, **vars(train)) for method in methods.values())
+    plan = {name: [experiment(name, seed, data, config) for seed in range(config.seeds)] for name in METHODS}
+    check_all(experiments[0] for experiments in plan.values())
     judge, test = default_features(data, images=config.classifier_images), data.load("test")
-    page, rows = genlab.Report(f"Mode collapse on {config.data}"), []
-    page.text("Rows: classes; columns: images seen. A cell is a class's share of the samples; green: its fair share.")
-    for name, method in methods.items():
-        last = []
-        for seed in range(config.seeds):
-            run = config.out / f"{name.replace(' ', '-')}-{seed}"
-            hook = MetricHook(run, judge, test, ("FID", "classes"))
-            looks = [(max(1, config.images // config.looks), hook)]
-            genlab.Experiment(method, data, **vars(replace(train, seed=seed))).run(run, looks, pictures=1)
-            last.append([value for figure, value in hook.rows[-1].items() if figure != "images"])
-            if seed == 0:
-                cells = [
-                    [(share * len(test.classes) / 2, f"{share:.0%}") for share in row] for row in zip(*hook.shares)
-                ]
-                page.section(name).picture(heat(cells, test.classes, [f"{row['images']:,}" for row in hook.rows]))
-                page.picture(genlab.Run(run).samples()[-1])
-        rows.append([name, *("{:.3g} ± {:.2g}".format(*spread(column)) for column in zip(*last))])
-        print("  ".join(rows[-1]))
-    page.section(f"{config.seeds} seeds").table(["remedy", *(name for name in hook.rows[-1] if name != "images")], rows)
-    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    page = genlab.Report(f"Mode collapse on {config.data}")
+    page.text("Rows: classes; columns: images seen. A cell is a class's share of the samples; green: an even share.")
+    rows = []
+    for name, experiments in plan.items():
+        watches = [train(name, each, judge, test, config) for each in experiments]
+        rows.append({"remedy": name} | over_seeds([watch.rows[-1] for watch in watches]))
+        page.section(name).picture(classes_over_time(watches[0], test.classes))
+        page.picture(genlab.Run(folder(name, 0, config)).samples()[-1])
+    page.section(f"After training, {config.seeds} seeds").table(list(rows[0]), (row.values() for row in rows))
+    finish(config.out, page, rows)
+
+
+def experiment(name: str, seed: int, data: genlab.DataOptions, config: Config) -> genlab.Experiment:
+    """DCGAN's own networks, and no weight average: it would hide the beginning of a collapse."""
+    method = replace(METHODS[name], width=config.width, hidden=0)
+    return genlab.Experiment(method, data, images=config.images, seed=seed, half_life=None)
+
+
+def folder(name: str, seed: int, config: Config) -> Path:
+    return config.out / f"{name.replace(' ', '-')}-{seed}"
+
+
+def train(
+    name: str, experiment: genlab.Experiment, judge: ClassifierFeatures, test: Images, config: Config
+) -> MetricHook:
+    """What was measured during one training."""
+    out = folder(name, experiment.training.seed, config)
+    watch = MetricHook(out, judge, test, ("FID", "classes"))
+    experiment.run(out, [(max(1, config.images // config.looks), watch)], pictures=1)
+    return watch
+
+
+def over_seeds(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean and standard deviation of every figure."""
+    row = {}
+    for figure in found[0]:
+        if figure != "images":
+            row[figure], row[f"± of {figure}"] = spread(each[figure] for each in found)
+    return row
+
+
+def classes_over_time(watch: MetricHook, classes: Sequence[str]) -> bytes:
+    """A picture of the share of every class at every look; an even share is half-way up the scale of colours."""
+    cells = [[(share * len(classes) / 2, f"{share:.0%}") for share in shares] for shares in zip(*watch.shares)]
+    return heat(cells, classes, [f"{row['images']:,}" for row in watch.rows])
 
 
 if __name__ == "__main__":

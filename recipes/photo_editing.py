@@ -1,4 +1,4 @@
-"""Editing in the latent space of a VAE-GAN: find the latent of a picture in three ways, change an attribute, paint.
+"""Editing in the latent space of a VAE-GAN: inversion in three ways, an attribute vector, a constrained edit.
 
 python recipes/photo_editing.py                                  # rendered digits, minutes on one core
 """
@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, Seed, Side, Steps
 from genlab.core.registry import choose
-from genlab.latent.edit import attribute_vector, edit, invert, masked_error, squared_error
+from genlab.data import Images
+from genlab.latent.edit import attribute_vector, edit, invert, painted, squared_error
 from genlab.methods.gan.vae_gan import VAEGANConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
+
+REFINED = "encode, then optimise"
 
 
 @dataclass(frozen=True)
 class Config:
-    """Inversion, attribute vector and constrained edit on held-out pictures."""
+    """Inversion, attribute vector and constrained edit on held-out images."""
 
     data: str = "glyphs"
     """images with a known factor"""
@@ -33,51 +38,106 @@ class Config:
     images: Length = 60_000
     """length of training"""
     n: Count = 12
-    """held-out pictures to edit"""
+    """held-out images to edit"""
     steps: Steps = 200
-    """descent steps per picture"""
+    """descent steps per image"""
     out: Path = Path("runs/photo-editing")
     """folder of the run and the report"""
     seed: Seed = 0
+    """of the training and of the random latents"""
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, channels=1)
-    test, page = data.load("test"), genlab.Report(f"Editing {config.data}")
-    factors = {name: values for name, values in test.factors.items() if values.ndim == 1 and values.is_floating_point()}
-    factor = factors[choose(config.attribute, factors, f"--attribute of {config.data}")]
-    train = genlab.TrainOptions(config.images, batch=32, seed=config.seed)
-    model: Any = genlab.Experiment(VAEGANConfig(), data, **vars(train)).run(config.out / "vae-gan", pictures=2)
+    test = data.load("test")
+    attribute = factor(test, config)
+    training = {"images": config.images, "batch": 32, "seed": config.seed}
+    model: Any = genlab.Experiment(VAEGANConfig(), data, **training).run(config.out / "vae-gan", pictures=2)
     model.requires_grad_(False)
-    n, x, draw = config.n, test.x[: config.n], model.decoder
     torch.manual_seed(config.seed)
+    page = genlab.Report(f"Editing {config.data}")
+    x = test.x[: config.n]
+    latents = inverted(model, x, config.steps)
+    results = {
+        "inversion": inversion(page, model, x, latents),
+        "attribute": attribute_edit(page, model, x, test, attribute, config),
+        "edits": constrained_edit(page, model, x, latents[REFINED], config.steps),
+    }
+    finish(config.out, page, results)
 
-    code, random = model.encode(x), torch.randn(n, model.latent, device=test.device)
-    found = {"optimise z": (random, config.steps), "encode": (code, 0), "encode, then optimise": (code, config.steps)}
-    codes = {name: invert(draw, x, start, steps=steps) for name, (start, steps) in found.items()}
-    errors = [[name, float(squared_error(draw(z), x).mean())] for name, z in codes.items()]
-    page.section("Inversion", f"Rows: held-out pictures; {'; '.join(codes)}.")
-    page.picture(grid_png(torch.cat([x, *map(draw, codes.values())]), n))
-    page.table(["latent by", "mean squared error"], errors)
 
-    every, z0 = model.encode(test.x), codes["encode, then optimise"]
-    low, high = factor.quantile(factor.new_tensor([0.25, 0.75]))
-    vector = attribute_vector(every[factor >= high], every[factor <= low])
-    page.section(f"Attribute: {config.attribute}", "From top to bottom: -1, -1/2, 0, 1/2 and 1 times the vector added.")
-    page.picture(grid_png(torch.cat([draw(code + a * vector) for a in (-1.0, -0.5, 0.0, 0.5, 1.0)]), n))
+def factor(test: Images, config: Config) -> Tensor:
+    """The attribute of every test image (N,).
 
+    Raises:
+        ValueError: it is no known factor of these images.
+    """
+    known = {name: values for name, values in test.factors.items() if values.ndim == 1 and values.is_floating_point()}
+    return known[choose(config.attribute, known, f"--attribute of {config.data}")]
+
+
+def inverted(model: Any, x: Tensor, steps: int) -> dict[str, Tensor]:
+    """Latents of the images x, found in three ways."""
+    code, random = model.encode(x), torch.randn(len(x), model.latent, device=x.device)
+    return {
+        "optimise z": invert(model.decoder, x, random, steps=steps),
+        "encode": code,
+        REFINED: invert(model.decoder, x, code, steps=steps),
+    }
+
+
+def inversion(page: genlab.Report, model: Any, x: Tensor, latents: dict[str, Tensor]) -> list[dict[str, Any]]:
+    """How well each way of finding the latent reconstructs the images."""
+    drawn = {name: model.decoder(z) for name, z in latents.items()}
+    page.section("Inversion", f"Rows: held-out images; {'; '.join(drawn)}.")
+    page.picture(grid_png(torch.cat([x, *drawn.values()]), len(x)))
+    header = ["latent by", "mean squared error"]
+    rows = [(name, float(squared_error(image, x).mean())) for name, image in drawn.items()]
+    page.table(header, rows)
+    return records(header, rows)
+
+
+def attribute_edit(
+    page: genlab.Report, model: Any, x: Tensor, test: Images, attribute: Tensor, config: Config
+) -> list[dict[str, float]]:
+    """Adds multiples of the attribute vector: the mean of the codes with the attribute minus that without it."""
+    codes = model.encode(test.x)
+    low, high = attribute.quantile(attribute.new_tensor([0.25, 0.75]))
+    vector = attribute_vector(codes[attribute >= high], codes[attribute <= low])
+    edited = {multiple: model.decoder(codes[: len(x)] + multiple * vector) for multiple in (-1.0, -0.5, 0.0, 0.5, 1.0)}
+    page.section(f"Attribute: {config.attribute}", "Rows, from above: -1, -1/2, 0, 1/2 and 1 times the vector added.")
+    page.picture(grid_png(torch.cat([*edited.values()]), len(x)))
+
+    header = ["vectors added", "vectors read back by the encoder"]
+    rows = [(multiple, multiples_read(model, image, edited[0.0], vector)) for multiple, image in edited.items()]
+    page.table(header, rows)
+    return records(header, rows)
+
+
+def multiples_read(model: Any, x: Tensor, reference: Tensor, vector: Tensor) -> float:
+    """How far the codes of x lie from those of `reference` along the vector, in its lengths; mean over images."""
+    moved = model.encode(x) - model.encode(reference)
+    return float((moved @ vector / vector.square().sum()).mean())
+
+
+def constrained_edit(page: genlab.Report, model: Any, x: Tensor, z0: Tensor, steps: int) -> list[dict[str, Any]]:
+    """The user paints a white bar; the edit follows it as far as the latent may move."""
+    size = x.shape[2]
     bar, white = torch.zeros_like(x[0]), torch.ones_like(x[0])
-    bar[:, config.size // 2 - 1 : config.size // 2 + 1, config.size // 4 : -config.size // 4] = 1
-    wanted = masked_error(white, bar)
-    edits = {f"near {near}": edit(draw, model.realism, wanted, z0, near=near) for near in (0.1, 0.03, 0.01)}
-    page.section("Constrained edit", f"Rows: pictures; a white bar painted over them; edited {', '.join(edits)}.")
-    page.picture(grid_png(torch.cat([x, torch.maximum(x, bar), *map(draw, edits.values())]), n))
-    states = {"before": z0, **edits}.items()
-    table = [[name, float(wanted(draw(z)).mean()), float((z - z0).norm(dim=1).mean())] for name, z in states]
-    page.table(["edit", "violation of the wish", "distance in z"], table)
-    for row in [*errors, *table]:
-        print(*row)
-    print(f"report {page.save(config.out / 'report.html')}")
+    bar[:, size // 2 - 1 : size // 2 + 1, size // 4 : -size // 4] = 1
+    constraint = painted(white, bar)
+    latents = {"before": z0}
+    for near in (0.1, 0.03, 0.01):
+        latents[f"near {near}"] = edit(model.decoder, model.realism, constraint, z0, near=near, steps=steps)
+    drawn = {name: model.decoder(z) for name, z in latents.items()}
+    page.section("Constrained edit", f"Rows: images; a white bar painted over them; {'; '.join(drawn)}.")
+    page.picture(grid_png(torch.cat([x, torch.maximum(x, bar), *drawn.values()]), len(x)))
+    header = ["edit", "violation of the constraint", "distance in z"]
+    rows = [
+        (name, float(constraint(drawn[name]).mean()), float((z - z0).norm(dim=1).mean())) for name, z in latents.items()
+    ]
+    page.table(header, rows)
+    return records(header, rows)
 
 
 if __name__ == "__main__":

@@ -6,28 +6,39 @@ python recipes/physical_patch.py --data mnist --data-root DIR
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from rich.table import Table
+import torch
+from torch import Tensor, nn
 
 import genlab
 from attacks import Patch, Views
 from attacks.evaluation.results import Rate
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Range
-from genlab.core.text import Console
+from genlab.data import Images
 from genlab.data.jpeg import jpeg
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
+
+LEARNT = Views()  # those under which the patch is learnt
+FIXED = Views(rotation=0.0, scale=(1.0, 1.0), place=0.0, brightness=0.0)
+VIEWS = {
+    "fixed": FIXED,
+    "rotation alone": replace(FIXED, rotation=LEARNT.rotation),
+    "scale alone": replace(FIXED, scale=LEARNT.scale),
+    "place alone": replace(FIXED, place=LEARNT.place),
+    "brightness alone": replace(FIXED, brightness=LEARNT.brightness),
+    "all": LEARNT,
+}
 
 
 @dataclass(frozen=True)
 class Config:
-    """How often a sticker makes a classifier see what its maker wants."""
+    """How often a patch makes a classifier see its target class."""
 
     data: str = "digits"
     """digits, mnist, fashion, folder:PATH, ..."""
@@ -52,41 +63,52 @@ def main(config: Config) -> None:
     test = data.load("test").subset(slice(0, 1000))
     if config.target >= len(test.classes):
         raise ValueError(f"--target must be a class, from 0 to {len(test.classes) - 1}, got {config.target}")
-    views = Views()
-    sizes = {shape: 1.0 if shape == "glasses" else config.size for shape in config.shapes}
-    patches = {shape: Patch(config.target, s, shape, views, images=config.images) for shape, s in sizes.items()}
-    train = genlab.TrainOptions(config.classifier_images, schedule="cosine")
-    model = genlab.Experiment(ClassifierConfig(), data, **vars(train)).run(config.out / "classifier")
-    test = test.subset((model(test.x).argmax(1) == test.labels) & (test.labels != config.target))
-    still = Views(0.0, (1.0, 1.0), 0.0, 0.0)
-    looks = {"still": still, "all": views}
-    looks |= {name: replace(still, **{name: value}) for name, value in vars(views).items()}
-    page, rows = genlab.Report(f"A patch that makes {config.data} look like class {config.target}"), []
-    for shape, patch in patches.items():
-        size, ready = sizes[shape], patch.prepare(model, data.load("train"))
-        seen = {
-            name: replace(ready, views=extract_features)(model, test.x, test.labels)
-            for name, extract_features in looks.items()
-        }
-        seen["all, as JPEG"] = jpeg(seen["all"])
-        seen["all, grey patch"] = replace(ready, patch=0 * ready.patch + 0.5)(model, test.x, test.labels)
-        rates = {
-            extract_features: Rate(int((model(x).argmax(1) == config.target).sum()), len(x))
-            for extract_features, x in seen.items()
-        }
-        rows += [
-            [shape, size, extract_features, rate.value, *rate.interval] for extract_features, rate in rates.items()
-        ]
-        page.section(f"{shape}, {size:.0%} of the image's side").picture(grid_png((ready.patch * ready.mask)[None]))
-        page.picture(grid_png(seen["all"][:32], 8), "held-out images that wear it")
-    head = ["shape", "size", "view", "seen as the target", "from", "to (95 %)"]
-    page.section("Success", "Of the images of other classes that were classified correctly.").table(head, rows)
-    table = Table(*head, title=f"{len(test)} held-out images of other classes")
-    for row in rows:
-        table.add_row(*(str(cell)[:21] if isinstance(cell, str) else f"{cell:.3f}" for cell in row))
-    Console().print(table)
-    write_atomically(config.out / "results.json", json.dumps([dict(zip(head, row)) for row in rows]).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    experiment = genlab.Experiment(ClassifierConfig(), data, images=config.classifier_images)
+    model = experiment.run(config.out / "classifier")
+    victims = correct_and_of_other_classes(model, test, config.target)
+    page = genlab.Report(f"A patch that makes {config.data} look like class {config.target}")
+    rows = []
+    for shape in config.shapes:
+        size = 1.0 if shape == "glasses" else config.size
+        patch = Patch(config.target, size, shape, LEARNT, images=config.images)
+        rows += measure(page, patch, model, data.load("train"), victims)
+    page.section("Success", f"On {len(victims)} held-out images of other classes that were classified correctly.")
+    page.table(list(rows[0]), (row.values() for row in rows))
+    finish(config.out, page, rows)
+
+
+def correct_and_of_other_classes(model: nn.Module, images: Images, target: int) -> Images:
+    correct = model(images.x).argmax(1) == images.labels
+    return images.subset(correct & (images.labels != target))
+
+
+def measure(
+    page: genlab.Report, patch: Patch, model: nn.Module, train: Images, victims: Images
+) -> list[dict[str, Any]]:
+    """Learns a patch; a row per view."""
+    printed: Any = patch.prepare(model, train)
+    seen = {name: replace(printed, views=views)(model, victims.x, victims.labels) for name, views in VIEWS.items()}
+    seen["all, as JPEG"] = jpeg(seen["all"])
+    grey = replace(printed, patch=torch.full_like(printed.patch, 0.5))
+    seen["all, grey patch"] = grey(model, victims.x, victims.labels)
+    page.section(f"{patch.shape}, {patch.size:.0%} of the image's side")
+    page.picture(grid_png((printed.patch * printed.mask)[None]), "the patch")
+    page.picture(grid_png(seen["all"][:32], 8), "held-out images with it")
+    return [row(patch, view, model, x) for view, x in seen.items()]
+
+
+def row(patch: Patch, view: str, model: nn.Module, x: Tensor) -> dict[str, Any]:
+    """How many of the images x are classified as the target."""
+    rate = Rate(int((model(x).argmax(1) == patch.target).sum()), len(x))
+    low, high = rate.interval
+    return {
+        "shape": patch.shape,
+        "size": patch.size,
+        "view": view,
+        "success": rate.value,
+        "from": low,
+        "to (95 %)": high,
+    }
 
 
 if __name__ == "__main__":

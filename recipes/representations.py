@@ -1,85 +1,136 @@
 """Three ways to learn from images without being told what they show, each measured by what it is for.
 
 Layer-wise pre-training: a classifier from few labels, against the same network from random weights. Deep InfoMax: a
-linear probe of the code, against an untrained encoder. Disentangling: glyphs in three inks, whose ink the content code
-is not to know, with and without the adversary.
+linear probe of the code, against that of an untrained encoder. Disentangling: digits in three colours of ink, which
+the content code must not reveal, with and without the adversary.
+
+python recipes/representations.py                                # scikit-learn's digits, minutes on one core
+python recipes/representations.py --data mnist --data-root DIR
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Length, NonEmpty, Seed, Width
+from genlab.core.ranges import Count, Length, Seed, Some, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import Classifier
 from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig
 from genlab.methods.representation.disentangle import DisentangleConfig
-from genlab.methods.representation.pretraining import PreTraining, PreTrainingConfig
+from genlab.methods.representation.pretraining import PreTrainingConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 
-INKS = torch.tensor([[1.0, 0.3, 0.2], [0.2, 0.9, 0.3], [0.3, 0.4, 1.0]])
+INKS = {"red": (1.0, 0.3, 0.2), "green": (0.2, 0.9, 0.3), "blue": (0.3, 0.4, 1.0)}
+SIZE = 16  # of the images in ink, in pixels
 
 
 @dataclass(frozen=True)
 class Config:
-    data: str = "digits"  # of the first two
-    data_root: Path | None = None  # where downloaded sets lie
-    sizes: NonEmpty[Width] = (256, 256, 128)  # units of the layers that are pre-trained
-    labels: tuple[Count, ...] = (2, 5, 10)  # per class
-    images: Length = 60_000  # length of every training
+    """What three ways of learning without labels are good for."""
+
+    data: str = "digits"
+    """labelled images for pre-training and Deep InfoMax"""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    sizes: Some[Width] = (256, 256, 128)
+    """units of the layers that are pre-trained"""
+    ink: str = "glyphs"
+    """labelled images of white strokes, which are put in ink for disentangling"""
+    labels: tuple[Count, ...] = (2, 5, 10)
+    """labelled images per class of the classifiers"""
+    images: Length = 60_000
+    """length of every training"""
     out: Path = Path("runs/representations")
+    """folder of the runs and the report"""
     seed: Seed = 0
-
-
-def inked(split: str) -> Images:
-    """Glyphs in one of three inks; the label is the ink, the digit a known factor."""
-    grey = genlab.DataOptions("glyphs", size=16, channels=1).load(split)
-    ink = torch.randint(3, (len(grey),), generator=torch.Generator().manual_seed(1)).to(grey.device)
-    pixels = (grey.pixels * INKS.to(grey.device)[ink][:, :, None, None]).round().byte()
-    return replace(grey, pixels=pixels, labels=ink, classes=("red", "green", "blue"), factors={"digit": grey.labels})
+    """of every training"""
 
 
 def main(config: Config) -> None:
-    data, page = genlab.DataOptions(config.data, data_root=config.data_root), genlab.Report("Representations")
-    options = genlab.TrainOptions(config.images, seed=config.seed)
-    each = max(1, config.images // 5)
-    plan = PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", images_per_layer=each)
-    pretraining, infomax = (genlab.Experiment(method, data, **vars(options)) for method in (plan, DeepInfoMaxConfig()))
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    training: dict[str, Any] = {"images": config.images, "seed": config.seed}
+    pretraining = genlab.Experiment(pretraining_config(config), data, **training)
+    infomax = genlab.Experiment(DeepInfoMaxConfig(), data, **training)
     check_all([pretraining, infomax])
-    known, test = data.load("train"), data.load("test")
-    ready = pretraining.run(config.out / "pretraining", pictures=1)
-    assert isinstance(ready, PreTraining)
-    rows, inks = [], {split: inked(split) for split in ("train", "test")}
+    page = genlab.Report("Representations")
+    results = {
+        "few labels": few_labels(page, pretraining, config),
+        "infomax": linear_probes(page, infomax, config),
+        "disentangling": content_and_ink(page, config),
+    }
+    finish(config.out, page, results)
+
+
+def pretraining_config(config: Config) -> PreTrainingConfig:
+    """A fifth of the training for each layer, the rest for all of them together."""
+    per_layer = max(1, config.images // 5)
+    return PreTrainingConfig(config.sizes, activation="sigmoid", code_activation="sigmoid", images_per_layer=per_layer)
+
+
+def few_labels(page: genlab.Report, pretraining: genlab.Experiment, config: Config) -> list[dict[str, Any]]:
+    """The accuracy of classifiers from few labels, by how their weights began."""
+    known, test = pretraining.data.load("train"), pretraining.data.load("test")
+    starts: dict[str, Any] = {
+        "pre-trained": pretraining.run(config.out / "pretraining", pictures=1),
+        "random": pretraining.method.build(known.shape, 0),
+    }
+    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
+    header = ["labels per class", "initial weights", "accuracy"]
+    rows = []
     for n in config.labels:
-        few = known.subset(torch.cat([(known.labels == c).nonzero()[:n, 0] for c in range(len(known.classes))]))
-        for name, layers in {"pre-trained": ready, "random": plan.build(known.shape, 0)}.items():
-            net = Classifier(layers.classifier(len(known.classes)).requires_grad_(True)).to(known.device)
-            genlab.fit(net, Stream(few, 50), replace(options, schedule="cosine"), title=f"{name}, {n} labels")
-            rows.append([n, name, net.evaluate(test)["accuracy"]])
-    page.section("Few labels").table(few_head := ["labels per class", "start", "accuracy"], rows)
+        few = first_of_each_class(known, n)
+        for name, layers in starts.items():
+            classifier = Classifier(layers.classifier(len(known.classes)).requires_grad_(True)).to(known.device)
+            genlab.fit(classifier, Stream(few, 50), options, title=f"{name}, {n} labels")
+            rows.append([n, name, classifier.evaluate(test)["accuracy"]])
+    page.section("Layer-wise pre-training: few labels").table(header, rows)
+    return records(header, rows)
+
+
+def first_of_each_class(images: Images, n: int) -> Images:
+    classes = range(len(images.classes))
+    return images.subset(torch.cat([(images.labels == label).nonzero()[:n, 0] for label in classes]))
+
+
+def linear_probes(page: genlab.Report, infomax: genlab.Experiment, config: Config) -> dict[str, float]:
+    """The accuracy of linear probes and of image search, with the trained encoder and with an untrained one."""
     infomax.run(config.out / "infomax", pictures=1)
-    probes = genlab.Run(config.out / "infomax").results()
-    page.section("Deep InfoMax", "Linear probes and image search.").table(["figure", "value"], probes.items())
-    styles = {}
-    for name, weight in {"with the adversary": 0.05, "without": 0.0}.items():
+    figures = genlab.Run(config.out / "infomax").results()
+    page.section("Deep InfoMax", "Accuracy of a linear probe and of image search.")
+    page.table(["figure", "value"], figures.items())
+    return figures
+
+
+def content_and_ink(page: genlab.Report, config: Config) -> list[dict[str, Any]]:
+    """What linear probes read of ink and digit from the content code and the style code."""
+    grey = genlab.DataOptions(config.ink, size=SIZE, channels=1, data_root=config.data_root)
+    train, test = in_ink(grey.load("train")), in_ink(grey.load("test"))
+    options = genlab.TrainOptions(config.images, seed=config.seed)
+    rows: list[dict[str, Any]] = []
+    for name, weight in {"with": 0.05, "without": 0.0}.items():
         torch.manual_seed(config.seed)
-        apart = DisentangleConfig(weight=weight).build((3, 16, 16), 3).to(known.device)
-        genlab.fit(apart, Stream(inks["train"], 64), options, title=name)
-        styles[name] = apart.evaluate(inks["test"])
-        page.section(f"Content and ink, {name}").table(["figure", "value"], styles[name].items())
-        page.picture(grid_png(apart.pictures(inks["test"])["exchanged"], 8), "a row per content, a column per ink")
-    found = {"few": [dict(zip(few_head, row)) for row in rows], "infomax": probes, "disentangle": styles}
-    print(text := json.dumps(found, indent=1))
-    write_atomically(config.out / "results.json", text.encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+        method = DisentangleConfig(weight=weight).build(train.shape, len(INKS)).to(train.device)
+        genlab.fit(method, Stream(train, 64), options, title=f"{name} adversary")
+        rows.append({"adversary": name, **method.evaluate(test)})
+        page.section(f"Content and ink, {name} the adversary").table(["figure", "value"], rows[-1].items())
+        page.picture(grid_png(method.pictures(test)["exchanged"], 8), "a row per content, a column per ink")
+    return rows
+
+
+def in_ink(grey: Images) -> Images:
+    """The images, each in one of three inks; the label is the ink, the digit a known factor."""
+    ink = torch.randint(len(INKS), (len(grey),), generator=torch.Generator().manual_seed(1)).to(grey.device)
+    colours = torch.tensor(list(INKS.values()), device=grey.device)[ink][:, :, None, None]
+    pixels = (grey.pixels * colours).round().byte()
+    return replace(grey, pixels=pixels, labels=ink, classes=tuple(INKS), factors={"digit": grey.labels})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reprogramming: a learned frame makes a frozen classifier count squares; the control is an untrained victim.
+"""Reprogramming: a learned frame makes a frozen classifier count squares; for comparison, an untrained classifier.
 
 python recipes/reprogramming.py                                  # scikit-learn's digits, minutes on one core
 python recipes/reprogramming.py --data folder:DIR --size 32 --pixels 4 --gap 3     # counts best: results/attacks.md
@@ -6,21 +6,20 @@ python recipes/reprogramming.py --data folder:DIR --size 32 --pixels 4 --gap 3  
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import torch
-from rich.table import Table
+from torch import Tensor, nn
 
 import genlab
-from attacks.reprogramming import Reprogramming, grid_mask, squares
+from attacks.reprogramming import Program, Reprogramming, squares, windows
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import LearningRate, Length, Range, Seed, Side
-from genlab.core.text import Console
+from genlab.data import Images
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 
 
@@ -41,6 +40,7 @@ class Config:
     gap: Annotated[int, Range(0, 256)] = 4
     """pixels between squares, which the program fills"""
     classifier: ClassifierConfig = ClassifierConfig()
+    """the victim"""
     classifier_images: Length = 30_000
     """length of the victim's training"""
     images: Length = 30_000
@@ -50,6 +50,7 @@ class Config:
     out: Path = Path("runs/reprogramming")
     """folder of the run and the report"""
     seed: Seed = 0
+    """of the victim's training, the squares and the program"""
 
     def check_relations(self) -> None:
         side = self.cells * self.pixels + (self.cells - 1) * self.gap
@@ -62,30 +63,53 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
-    train = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
     test = data.load("test")
     if len(test.classes) < 10:
         raise ValueError(f"a victim that counts ten squares needs ten classes, {config.data} has {len(test.classes)}")
-    trained = genlab.Experiment(config.classifier, data, **vars(train)).run(config.out / "victim")
+    victims = trained_and_untrained(data, test, config)
+    accuracy = genlab.Run(config.out / "victim").results()["accuracy"]
+    held_out = small_pictures(2_000, config.seed + 1, test, config)
+    page = genlab.Report(f"Reprogramming a classifier of {config.data}")
+    page.section(
+        "Counting squares",
+        f"The victim classifies {accuracy:.2%} of its own held-out images; its weights stay as they are.",
+    )
+    header = ["victim", "counted right"]
+    rows = []
+    for name, victim in victims.items():
+        program = learn(victim, test, config)
+        rows.append([name, program.evaluate(held_out)["accuracy"]])
+        page.picture(one_of_each(program, held_out), f"1 .. 10 squares, {name}")
+    page.table(header, rows).text("Chance is 0.1.")
+    finish(config.out, page, {"accuracy of the victim": accuracy, "rows": records(header, rows)})
+
+
+def trained_and_untrained(data: genlab.DataOptions, test: Images, config: Config) -> dict[str, nn.Module]:
+    """The victim, and the same network with random weights."""
+    experiment = genlab.Experiment(config.classifier, data, images=config.classifier_images, seed=config.seed)
+    trained = experiment.run(config.out / "victim")
     torch.manual_seed(config.seed)
     untrained = config.classifier.build(test.shape, len(test.classes)).to(test.device).eval()
-    how = {"cells": config.cells, "pixels": config.pixels, "gap": config.gap, "channels": test.shape[0]}
-    learn, held = (squares(n, **how, seed=config.seed + k).to(test.device) for k, n in enumerate((20_000, 2_000)))
+    return {"trained": trained, "untrained": untrained}
+
+
+def small_pictures(n: int, seed: int, test: Images, config: Config) -> Images:
+    """n pictures of squares, with the channels of the victim's images."""
+    channels = test.shape[0]
+    return squares(n, config.cells, config.pixels, config.gap, channels=channels, seed=seed).to(test.device)
+
+
+def learn(victim: nn.Module, test: Images, config: Config) -> Program:
+    """The program for a victim of images like those of `test`."""
     method = Reprogramming(config.images, lr=config.rate, seed=config.seed)
-    accuracy = genlab.Run(config.out / "victim").results()["accuracy"]
-    text = f"The victim classifies {accuracy:.2%} of its own held-out images; its weights stay as they are."
-    page = genlab.Report(f"Reprogramming a classifier of {config.data}").section("Counting squares", text)
-    found, table = {"victim": accuracy}, Table("victim", "squares counted right", title=text)
-    for name, victim in {"trained": trained, "untrained": untrained}.items():
-        program = method.learn(victim, test.shape, learn, grid_mask(config.cells, config.pixels, config.gap))
-        found[name] = program.evaluate(held)["accuracy"]
-        table.add_row(name, f"{found[name]:.1%}")
-        shown = [held.x[held.labels == label][0] for label in range(10)]
-        page.picture(grid_png(program.frame(torch.stack(shown)).detach(), 5), f"1 .. 10 squares, {name}")
-    page.table(["victim", "counted right (chance 0.1)"], [[name, found[name]] for name in ("trained", "untrained")])
-    Console().print(table)
-    write_atomically(config.out / "results.json", json.dumps(found, indent=1).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    pictures = small_pictures(20_000, config.seed, test, config)
+    return method.learn(victim, test.shape, pictures, windows(config.cells, config.pixels, config.gap))
+
+
+def one_of_each(program: Program, pictures: Images) -> bytes:
+    """For every number of squares, an image as the victim sees it."""
+    first: list[Tensor] = [pictures.x[pictures.labels == label][0] for label in range(10)]
+    return grid_png(program.frame(torch.stack(first)).detach(), 5)
 
 
 if __name__ == "__main__":

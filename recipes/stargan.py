@@ -1,14 +1,13 @@
 """One generator for several domains: StarGAN between sprites by day, by night and in another style.
 
-A classifier of the domains, trained apart, tells whether each output is in the domain asked for; the true partners,
-which training never sees, tell how far it is from right, where there are any.
+A classifier of the domains, trained separately, tells whether each output is in the target domain. Where images of two
+domains correspond, their true partners, which training never sees, tell how far each output is from right.
 
 python recipes/stargan.py
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
@@ -19,13 +18,14 @@ import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Layers, LearningRate, Length, Seed, Side, Width
-from genlab.data import Pair
+from genlab.data import Images, Pair
 from genlab.data.domains import names, original
 from genlab.methods.classification.features import default_features
 from genlab.methods.translation.stargan import StarGANConfig
-from genlab.metrics.translation import content_preservation, cycle_errors
+from genlab.metrics.features import ClassifierFeatures
+from genlab.metrics.translation import likeness, preserved
+from genlab.reporting.finish import finish
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,13 @@ class Config:
     data: str = "domains:sprites,night:sprites,styled:sprites"
     """domains, of the same originals or of others"""
     data_root: Path | None = None
+    """where downloaded sets lie"""
     size: Side | None = 16
+    """height and width in pixels; none: the set's own"""
     images: Length = 80_000
     """length of training, most of it the critic's"""
     batch: Count = 4
+    """images per batch"""
     width: Width = 16
     """channels of both networks at the finest level"""
     blocks: Layers = 3
@@ -46,9 +49,11 @@ class Config:
     lr: LearningRate = 4e-4
     """learning rate of both Adams"""
     classifier_images: Length | None = None
-    """length of the classifier's training; none: 60 epochs, at most 100,000"""
+    """length of the classifier's training; none: 60 epochs, at most 100,000 images"""
     out: Path = Path("runs/stargan")
+    """folder of the run and the report"""
     seed: Seed = 0
+    """of the training"""
 
 
 def main(config: Config) -> None:
@@ -56,27 +61,38 @@ def main(config: Config) -> None:
     if not config.data.startswith("domains:"):
         raise ValueError(f"--data names domains, as in domains:A,B, got {config.data!r}")
     method = StarGANConfig(width=config.width, blocks=config.blocks, levels=1, n_critic=2, lr=config.lr)
-    train = genlab.TrainOptions(config.images, config.batch, config.seed, schedule="linear")
-    trained: Any = genlab.Experiment(method, data, **vars(train)).run(config.out / "run", pictures=4)
+    experiment = genlab.Experiment(method, data, images=config.images, batch=config.batch, seed=config.seed)
+    trained = experiment.run(config.out / "run", pictures=4)
     judge = default_features(data, images=config.classifier_images)
-    test, domains = data.load("test"), names(config.data)
-    sides = [test.subset(test.labels == k) for k in range(len(domains))]
-    found = []
-    for i, j in permutations(range(len(domains)), 2):
-        there, back = partial(trained.translate, to=j), partial(trained.translate, to=i)
-        asked = content_preservation(there, replace(sides[i], labels=torch.full_like(sides[i].labels, j)), judge)
-        pair = Pair(sides[i], sides[j], aligned=original(domains[i]) == original(domains[j]))
-        likely = cycle_errors(there, back, pair)
-        found.append({"from": domains[i], "to": domains[j], "classified as asked": asked, **likely})
-        print(f"{domains[i]} -> {domains[j]}: {asked:.1%} classified as asked, cycle error {likely['cycle error']:.3f}")
+    test = data.load("test")
+    rows = directions(trained, judge, test, names(config.data))
     page = genlab.Report(f"StarGAN: {config.data}")
-    page.text(f"Accuracy of the classifier on the test images: {content_preservation(lambda x: x, test, judge):.2%}.")
+    page.text(f"The classifier that judges is right on {preserved(lambda x: x, test, judge):.2%} of the test images.")
     page.section("Translations", "Rows: the original, then its translation to every domain.")
     page.picture(genlab.Run(config.out / "run").samples()[-1], "translations")
     page.section("Figures", "Errors are mean absolute ones in pixels of [0, 1].")
-    page.table(list(found[0]), [list(row.values()) for row in found])
-    write_atomically(config.out / "results.json", json.dumps(found, indent=2).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    page.table(columns, [[row.get(name, "") for name in columns] for row in rows])
+    finish(config.out, page, rows)
+
+
+def directions(trained: Any, judge: ClassifierFeatures, test: Images, domains: list[str]) -> list[dict[str, Any]]:
+    """The figures of the translation from each domain to each other one."""
+    sides = [test.subset(test.labels == label) for label in range(len(domains))]
+    rows = []
+    for source, target in permutations(range(len(domains)), 2):
+        there, back = partial(trained.translate, to=target), partial(trained.translate, to=source)
+        wanted = replace(sides[source], labels=torch.full_like(sides[source].labels, target))
+        aligned = original(domains[source]) == original(domains[target])
+        rows.append(
+            {
+                "from": domains[source],
+                "to": domains[target],
+                "classified as target": preserved(there, wanted, judge),
+                **likeness(there, back, Pair(sides[source], sides[target], aligned=aligned)),
+            }
+        )
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Super-resolution: what the GAN adds to the L1 distance, and both to bicubic interpolation, by factor.
+"""Super-resolution: what the adversarial loss adds to the L1 loss, and both to bicubic interpolation, by factor.
 
 python recipes/super_resolution.py                               # rendered digits, minutes on one core
 python recipes/super_resolution.py --data mnist --data-root DIR --size 32
@@ -6,25 +6,27 @@ python recipes/super_resolution.py --data mnist --data-root DIR --size 32
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Range, Seed, Side, Width
-from genlab.data import batches
+from genlab.data import Images, batches
 from genlab.data.pairs import paired, task
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.partner import against_partners
+from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
+
+LOSSES = {"L1 alone": 0.0, "L1 and GAN": 1.0}  # weight of the adversarial loss
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Config:
     data_root: Path | None = None
     """where downloaded sets lie"""
     size: Side | None = 16
+    """height and width in pixels; none: the set's own"""
     channels: Literal[1, 3] | None = 1
+    """1 (grey) or 3 (colour); none: the set's own"""
     factors: tuple[Annotated[int, Range(2, 64)], ...] = (2, 4)
     """how many pixels of a side become one"""
     images: Length = 16_000
@@ -44,43 +48,49 @@ class Config:
     width: Width = 16
     """channels at the finest level"""
     classifier_images: Length | None = None
-    """training length of the classifier that judges; none: as always"""
+    """length of the training of the classifier that judges; none: 60 epochs, at most 100,000 images"""
     out: Path = Path("runs/super-resolution")
     """folder of the runs and the report"""
     seed: Seed = 0
+    """of every training"""
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, config.channels, config.data_root)
-    train = genlab.TrainOptions(config.images, 8, config.seed, schedule="linear", half_life=5_000)
-    plan = {
-        (factor, name): genlab.Experiment(
-            Pix2PixConfig(f"super-resolution:{factor}", gan, width=config.width, layers=1), data, **vars(train)
-        )
-        for factor in config.factors
-        for name, gan in (("L1 alone", 0.0), ("L1 and GAN", 1.0))
-    }
+    plan = {(factor, name): experiment(data, factor, name, config) for factor in config.factors for name in LOSSES}
     check_all(plan.values())
     judge, test = default_features(data, images=config.classifier_images), data.load("test")
-    page, rows = genlab.Report(f"Super-resolution of {config.data}"), []
+    page = genlab.Report(f"Super-resolution of {config.data}")
+    results = []
     for factor in config.factors:
-        pairs = paired(task(f"super-resolution:{factor}"), test)
-        small = avg_pool2d(pairs.a.x, factor)
-        drawn = {"pixels": pairs.a.x, "bicubic": interpolate(small, scale_factor=factor, mode="bicubic").clamp(0, 1)}
-        for name in ("L1 alone", "L1 and GAN"):
-            out = config.out / f"{name.replace(' ', '-')}-{factor}"
-            trained: Any = plan[factor, name].run(out, pictures=1)
-            torch.manual_seed(config.seed)
-            drawn[name] = torch.cat([trained.translate(x) for x, _ in batches(pairs.a, 250)])
-        found = [{"by": f"{name}, {factor}", **against_partners(x, test, judge)} for name, x in drawn.items()]
-        page.section(f"Factor {factor}", f"From above: {', '.join(drawn)}, the original.")
-        page.picture(grid_png(torch.cat([x[:16] for x in (*drawn.values(), test.x)]), 16))
-        page.table(list(found[0]), [list(row.values()) for row in found])
-        rows += found
-    for row in rows:
-        print("  ".join(f"{name} {value:.4g}" if name != "by" else str(value) for name, value in row.items()))
-    write_atomically(config.out / "results.json", json.dumps(rows, indent=1).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+        small = paired(task(f"super-resolution:{factor}"), test).a  # at the size of the originals
+        enlarged = interpolated(small.x, factor)
+        for name in LOSSES:
+            trained = plan[factor, name].run(config.out / f"{name.replace(' ', '-')}-{factor}", pictures=1)
+            enlarged[name] = translated(trained, small, config.seed)
+        rows = [{"by": name, "factor": factor, **against_partners(x, test, judge)} for name, x in enlarged.items()]
+        page.section(f"Factor {factor}", f"From above: {', '.join(enlarged)}, the original.")
+        page.picture(grid_png(torch.cat([x[:16] for x in (*enlarged.values(), test.x)]), 16))
+        page.table(list(rows[0]), [list(row.values()) for row in rows])
+        results += rows
+    finish(config.out, page, results)
+
+
+def experiment(data: genlab.DataOptions, factor: int, loss: str, config: Config) -> genlab.Experiment:
+    method = Pix2PixConfig(f"super-resolution:{factor}", LOSSES[loss], width=config.width, layers=1)
+    training: dict[str, Any] = {"batch": 8, "schedule": "linear", "half_life": 5_000}
+    return genlab.Experiment(method, data, images=config.images, seed=config.seed, **training)
+
+
+def interpolated(x: Tensor, factor: int) -> dict[str, Tensor]:
+    """Enlarged without learning; x (N, C, H, W) has squares of `factor` equal pixels."""
+    bicubic = interpolate(avg_pool2d(x, factor), scale_factor=factor, mode="bicubic")
+    return {"pixels": x, "bicubic": bicubic.clamp(0, 1)}
+
+
+def translated(trained: Any, images: Images, seed: int) -> Tensor:
+    torch.manual_seed(seed)  # the generator draws noise
+    return torch.cat([trained.translate(x) for x, _ in batches(images, 250)])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One perturbation for all images: ways to learn it, how far it carries, and noise of the same size.
+"""One perturbation for all images: ways to learn it, how far it transfers, and noise of the same size.
 
 python recipes/universal.py                                    # scikit-learn's digits, minutes on one core
 python recipes/universal.py --data mnist --data-root DIR --nets lenet-5 cnn mlp --classifier-images 200000
@@ -6,31 +6,27 @@ python recipes/universal.py --data mnist --data-root DIR --nets lenet-5 cnn mlp 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+from torch import nn
 
 import genlab
-from attacks import (
-    Linf,
-    RandomNoise,
-    Universal,
-    UniversalCount,
-    UniversalGenerator,
-    UniversalGradient,
-    UniversalTargeted,
-)
+from attacks import Linf, Universal, UniversalCount, UniversalGenerator, UniversalGradient, UniversalTargeted
+from attacks.core.model import Attack
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add_evaluation
+from attacks.evaluation.report import add
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed
+from genlab.core.ranges import Count, Length, Range, Seed, Some
+from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig, NetName
+from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
+
+TRANSFERRED = "then at the number fooled"  # the strongest of one perturbation for all images
 
 
 @dataclass(frozen=True)
@@ -38,53 +34,89 @@ class Config:
     """Success of universal perturbations on held-out images."""
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    nets: NonEmpty[NetName] = ("cnn", "resnet", "mlp")
+    nets: Some[NetName] = ("cnn", "resnet", "mlp")
     """classifiers; the first is attacked in every way, the others for the transfer"""
     classifier_images: Length = 20_000
     """length of each classifier's training"""
     length: Length = 10_000
     """length of each perturbation's training"""
-    eps: NonEmpty[Annotated[float, Range(0, 1, above=True)]] = (0.1, 0.2, 0.3)
+    eps: Some[Annotated[float, Range(0, 1, above=True)]] = (0.1, 0.2, 0.3)
     """sizes in pixels of [0, 1]; transfer and pictures are at the last"""
     known: tuple[Count, ...] = (10, 100, 1000)
     """how many images the attacker has"""
     out: Path = Path("runs/universal")
+    """folder of the classifiers and the report"""
     seed: Seed = 0
+    """of every training"""
 
 
 def main(config: Config) -> None:
-    training = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
-    kinds = {net: genlab.Experiment(ClassifierConfig(net=net), config.data, **vars(training)) for net in config.nets}
-    check_all(kinds.values())
-    top, options = Linf(config.eps[-1]), {"images": config.length, "seed": config.seed}
-    forms: dict[str, Any] = {
-        "algorithm 1": Universal(top, images=min(500, config.length), epochs=2, seed=config.seed),
-        "gradient": UniversalGradient(top, **options),
-        "gradient, at one class": UniversalTargeted(top, **options),
-        "then at the number fooled": UniversalCount(top, **options),
-        "generator": UniversalGenerator(top, **options),
-        "generator, per image": UniversalGenerator(top, **options, per_image=True),
-    }
-    models: dict[str, Any] = {net: kind.run(config.out / net, pictures=1) for net, kind in kinds.items()}
-    first = {config.nets[0]: models[config.nets[0]]}
+    attacks = ways_to_learn(config)
+    models = train_classifiers(config)
+    target = models[config.nets[0]]
     train, test = config.data.load("train"), config.data.load("test").subset(slice(0, 500))
-    x, y = test.x, test.labels
-    found = evaluate(first, forms, x, y, eps=config.eps, data=train)
-    few = {n: forms["gradient"].prepare(first[config.nets[0]], train.subset(slice(0, n))) for n in config.known}
-    known = [[n, evaluate(first, {"u": a}, x, y).rows[0].success.value] for n, a in few.items()]
-    fixed = {source: forms["then at the number fooled"].prepare(model, train) for source, model in models.items()}
-    rates = evaluate(models, {**fixed, "noise": RandomNoise(top)}, x, y).rows
-    transfer = [[name, *(r.success.value for r in rates if r.attack == name)] for name in [*fixed, "noise"]]
-    page = add_evaluation(genlab.Report(f"Universal perturbations on {config.data.data}"), found)
-    page.section("Images the attacker knows").table(["images", "success"], known)
-    page.section(f"Transfer at eps {top.eps}").table(["learnt on", *models], transfer)
-    for name, ready in fixed.items():
-        shown = torch.cat([0.5 + ready.delta[None] / (2 * top.eps), (x[:7] + ready.delta).clamp(0, 1)])
-        page.picture(grid_png(shown, 8), f"learnt on {name}: the perturbation, and images with it")
-    print(found, *known, *transfer, sep="\n")
-    results = json.dumps({**found.to_json(), "known": known, "transfer": transfer}, indent=1)
-    write_atomically(config.out / "results.json", results.encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    found = evaluate({config.nets[0]: target}, attacks, test.x, test.labels, eps=config.eps, data=train)
+    known = by_images_known(attacks["gradient"], target, train, test, config)
+    learnt = {net: attacks[TRANSFERRED].prepare(model, train) for net, model in models.items()}
+    transfer = transferred(learnt, models, test)
+
+    page = add(genlab.Report(f"Universal perturbations on {config.data.data}"), found)
+    page.section(f"Images the attacker knows, eps {config.eps[-1]}").table(list(known[0]), map(dict.values, known))
+    page.section(f"Success of transfer, eps {config.eps[-1]}").table(*matrix(transfer))
+    for net, perturbation in learnt.items():
+        shown = pictures(perturbation.delta, test.x[:7], config.eps[-1])
+        page.picture(shown, f"learnt on {net}: the perturbation, and images with it")
+    finish(config.out, page, {**found.to_json(), "known": known, "transfer": transfer})
+
+
+def ways_to_learn(config: Config) -> dict[str, Any]:
+    """Attacks at the largest eps, by name."""
+    ball = Linf(config.eps[-1])
+    training: dict[str, Any] = {"images": config.length, "seed": config.seed}
+    return {
+        "algorithm 1": Universal(ball, images=min(500, config.length), epochs=2, seed=config.seed),
+        "gradient": UniversalGradient(ball, **training),
+        "gradient, at one class": UniversalTargeted(ball, **training),
+        TRANSFERRED: UniversalCount(ball, **training),
+        "generator": UniversalGenerator(ball, **training),
+        "generator, per image": UniversalGenerator(ball, **training, per_image=True),
+    }
+
+
+def train_classifiers(config: Config) -> dict[str, nn.Module]:
+    training: dict[str, Any] = {"images": config.classifier_images, "seed": config.seed}
+    plan = {net: genlab.Experiment(ClassifierConfig(net=net), config.data, **training) for net in config.nets}
+    check_all(plan.values())
+    return {net: experiment.run(config.out / net, pictures=1) for net, experiment in plan.items()}
+
+
+def by_images_known(
+    attack: Attack, target: nn.Module, train: Images, test: Images, config: Config
+) -> list[dict[str, Any]]:
+    """The success on `test` of what was learnt from the first images of `train`, by their number."""
+    learnt = {n: attack.prepare(target, train.subset(slice(0, n))) for n in config.known}
+    rates = {n: evaluate({"target": target}, {"gradient": each}, test.x, test.labels) for n, each in learnt.items()}
+    return [{"images": n, "success": found.rows[0].success.value} for n, found in rates.items()]
+
+
+def transferred(learnt: dict[str, Any], models: dict[str, nn.Module], test: Images) -> list[dict[str, Any]]:
+    """The success on every model of the perturbations learnt on each, and of random noise of their size."""
+    rows = evaluate(models, learnt, test.x, test.labels).rows
+    return [{"learnt on": row.attack, "model": row.model, "success": row.success.value} for row in rows]
+
+
+def matrix(transfer: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Head and rows: a line per source, a column per attacked model."""
+    lines: dict[str, dict[str, Any]] = {}
+    for row in transfer:
+        lines.setdefault(row["learnt on"], {})[row["model"]] = row["success"]
+    models = list(dict.fromkeys(row["model"] for row in transfer))
+    return ["learnt on", *models], [[source, *(line[model] for model in models)] for source, line in lines.items()]
+
+
+def pictures(delta: torch.Tensor, x: torch.Tensor, eps: float) -> bytes:
+    """The perturbation `delta` (C, H, W) around grey, scaled to full contrast, then the images x with it."""
+    return grid_png(torch.cat([0.5 + delta[None] / (2 * eps), (x + delta).clamp(0, 1)]), 8)
 
 
 if __name__ == "__main__":

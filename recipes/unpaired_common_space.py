@@ -1,8 +1,15 @@
-"""Two domains without pairs: when do the codes of one mean the same in the other?"""
+"""Two domains without pairs: when does one latent space serve both, so that a code means the same in either?
+
+Every model encodes an image of one domain and decodes it in the other; the share of held-out images whose class
+survives tells whether the codes agree. A coupled GAN has no encoder: it draws pairs, and the share of pairs of one
+class is measured.
+
+python recipes/unpaired_common_space.py
+python recipes/unpaired_common_space.py --models independent tied "tied, cycle (UNIT)"
+"""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,13 +17,32 @@ from typing import Any, Literal
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
-from genlab.core.ranges import Length, Seed, Side, Width
+from genlab.core.ranges import Length, Seed, Side, Some, Width
+from genlab.core.registry import choose
+from genlab.data import Pair
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
-from genlab.methods.translation.cogan import CoGANConfig, agreement
+from genlab.methods.translation.cogan import CoGAN, CoGANConfig, agreement
 from genlab.methods.translation.common_space import CommonSpaceConfig
-from genlab.metrics.translation import content_preservation
+from genlab.metrics.features import ClassifierFeatures
+from genlab.metrics.translation import preserved
+from genlab.reporting.finish import finish
+
+SPACES = CommonSpaceConfig(latent=8, lr=1e-3)  # an auto-encoder and a critic of the codes per domain
+TRANSLATING = replace(SPACES, adversarial=0.0, adversarial_translation=1.0)  # critics of the translated images instead
+COGAN = CoGANConfig(lr=5e-4)
+
+MODELS: dict[str, CommonSpaceConfig | CoGANConfig] = {
+    "independent": SPACES,
+    "equal at the start": replace(SPACES, alike=True),
+    "tied": replace(SPACES, tied=True),
+    "domain-adversarial": replace(SPACES, domain_adversarial=0.1),
+    "cycle (ComboGAN)": replace(TRANSLATING, cycle=10.0),
+    "tied, cycle (UNIT)": replace(TRANSLATING, cycle=10.0, tied=True),
+    "tied, critic, semantic (XGAN)": replace(TRANSLATING, domain_adversarial=0.1, semantic=0.1, tied=True),
+    "CoGAN": COGAN,
+    "CoGAN, nothing tied": replace(COGAN, tied=False),
+}
 
 
 @dataclass(frozen=True)
@@ -26,60 +52,77 @@ class Config:
     a: str = "grey:glyphs"
     """labelled images of the first domain; those of the second are of the same classes"""
     b: str = "textured:glyphs"
+    """labelled images of the second domain"""
+    models: Some[str] = tuple(MODELS)
+    """what is trained: names of the recipe's table"""
     data_root: Path | None = None
+    """where downloaded sets lie"""
     size: Side | None = 16
+    """height and width in pixels; none: the set's own"""
     channels: Literal[1, 3] | None = 3
+    """1 (grey) or 3 (colour); none: the set's own"""
     images: Length = 8_000
     """length of every auto-encoder's training"""
     gan_images: Length = 24_000
+    """length of every coupled GAN's training"""
     width: Width = 12
+    """channels at the finest level"""
     classifier_images: Length | None = None
+    """length of the training of the classifiers that judge; none: 60 epochs, at most 100,000 images"""
     out: Path = Path("runs/common-space")
+    """folder of the runs and the report"""
     seed: Seed = 0
+    """of every training"""
 
 
 def main(config: Config) -> None:
-    sides = [genlab.DataOptions(name, config.size, config.channels, config.data_root) for name in (config.a, config.b)]
-    both = replace(sides[0], data=f"unpaired:{config.a},{config.b}")
-    apart = CommonSpaceConfig(latent=8, width=config.width, lr=1e-3)
-    other = replace(apart, adversarial=0.0, adversarial_translation=1.0)
-    methods: dict[str, Any] = {
-        "independent": apart,
-        "equal at the start": replace(apart, alike=True),
-        "tied": replace(apart, tied=True),
-        "domain-adversarial": replace(apart, domain_adversarial=0.1),
-        "cycle (ComboGAN)": replace(other, cycle=10.0),
-        "tied, cycle (UNIT)": replace(other, cycle=10.0, tied=True),
-        "tied, critic, semantic (XGAN)": replace(other, domain_adversarial=0.1, semantic=0.1, tied=True),
-        "CoGAN": CoGANConfig(width=config.width, lr=5e-4),
-        "CoGAN, nothing tied": CoGANConfig(tied=False, width=config.width, lr=5e-4),
-    }
-    train = genlab.TrainOptions(config.images, 8, config.seed, half_life=2_000)
-    longer = replace(train, images=config.gan_images)
-    plan = {
-        name: genlab.Experiment(method, both, **vars(longer if "CoGAN" in name else train))
-        for name, method in methods.items()
-    }
+    plan = experiments(config)
     check_all(plan.values())
-    judges, test = [default_features(side, images=config.classifier_images) for side in sides], both.load("test")
-    page, found = genlab.Report(f"A common space for {config.a} and {config.b}"), {}
-    for name, each in plan.items():
-        run = config.out / name.replace(",", "").replace(" ", "-")
-        trained: Any = each.run(run, pictures=1)
-        if "CoGAN" in name:
-            kept = [agreement(trained, judges)]
-        else:
-            ways = ((1, test.a), (0, test.b))
-            kept = [content_preservation(partial(trained.translate, to=to), side, judges[to]) for to, side in ways]
-        found[name] = {"content preservation": kept, **genlab.Run(run).results()}
-        print(name, *(f"{share:.1%}" for share in kept))
+    domains = [
+        genlab.DataOptions(name, config.size, config.channels, config.data_root) for name in (config.a, config.b)
+    ]
+    judges = [default_features(domain, images=config.classifier_images) for domain in domains]
+    page = genlab.Report(f"A common latent space for {config.a} and {config.b}")
+    rows = []
+    for name, experiment in plan.items():
+        run = config.out / folder(name)
+        trained = experiment.run(run, pictures=1)
+        rows.append({"model": name, **content_preservation(trained, experiment.data.load("test"), judges)})
         page.section(name)
         for picture in genlab.Run(run).samples():
             page.picture(picture, picture.stem)
-    page.section("Content preservation", "In both directions; of CoGAN, the share of pairs that are of one class.")
-    page.table(["space", "a to b", "b to a"], [[name, *row["content preservation"]] for name, row in found.items()])
-    write_atomically(config.out / "results.json", json.dumps(found, indent=1).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    page.section(
+        "Content preservation",
+        "The share of test images whose class survives translation; of a coupled GAN, of pairs that are of one class.",
+    )
+    header = ["model", "a to b", "b to a", "pairs of one class"]
+    page.table(header, [[row.get(name, "") for name in header] for row in rows])
+    finish(config.out, page, rows)
+
+
+def experiments(config: Config) -> dict[str, genlab.Experiment]:
+    """What is trained, by name."""
+    data = genlab.DataOptions(f"unpaired:{config.a},{config.b}", config.size, config.channels, config.data_root)
+    plan = {}
+    for name in config.models:
+        method = replace(MODELS[choose(name, MODELS, "model")], width=config.width)
+        images = config.gan_images if isinstance(method, CoGANConfig) else config.images
+        plan[name] = genlab.Experiment(method, data, images=images, batch=8, seed=config.seed, half_life=2_000)
+    return plan
+
+
+def content_preservation(trained: Any, test: Pair, judges: list[ClassifierFeatures]) -> dict[str, float]:
+    """The figures of one model; `judges` are the classifiers of the two domains."""
+    if isinstance(trained, CoGAN):
+        return {"pairs of one class": agreement(trained, judges)}
+    return {
+        "a to b": preserved(partial(trained.translate, to=1), test.a, judges[1]),
+        "b to a": preserved(partial(trained.translate, to=0), test.b, judges[0]),
+    }
+
+
+def folder(name: str) -> str:
+    return name.replace(",", "").replace(" ", "-")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The latents of a VAE beside those of an auto-encoder (the same without the KL term), and a mixture of Gaussians.
+"""The latents of a VAE beside those of the same auto-encoder without the KL term, and a mixture of Gaussians.
 
 python recipes/vae_latent.py                                     # scikit-learn's digits, minutes on one core
 python recipes/vae_latent.py --data mnist --data-root DIR --images 600000 --width 32 --covariance diag
@@ -6,17 +6,17 @@ python recipes/vae_latent.py --data mnist --data-root DIR --images 600000 --widt
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Length, Width
+from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.latent.walks import interpolate, plane, traverse
 from genlab.likelihood.gaussian import kl_to_standard_normal
@@ -24,69 +24,142 @@ from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
 from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.vae import VAEConfig
-from genlab.metrics.features import PixelFeatures
+from genlab.metrics.features import ClassifierFeatures, Pixels
 from genlab.metrics.memorisation import nearest_image
 from genlab.metrics.sharpness import sharpness
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 from genlab.reporting.plots import curves
 
-METHODS = {"VAE": {}, "auto-encoder": {"beta": 0.0}, "Gaussian VAE": {"pixels": "gaussian"}}
+LATENT = 10  # dimensions of every code
+STEPS = 9  # images of a walk from one code to another
 
 
 @dataclass(frozen=True)
 class Config:
+    """What the KL term of a VAE is for: codes to draw from and to walk between."""
+
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    images: Length = 120_000  # length of each training
-    width: Width = 16  # channels at the finest level
-    components: Width = 10  # Gaussians in the mixture
-    covariance: Literal["full", "diag"] = "full"  # of the mixture
-    n: Count = 300  # samples and pairs that are measured
+    images: Length = 120_000
+    """length of each training"""
+    width: Width = 16
+    """channels at the finest level"""
+    components: Width = 10
+    """Gaussians in the mixture"""
+    covariance: Literal["full", "diag"] = "full"
+    """covariance matrices of the mixture"""
+    n: Count = 300
+    """samples and pairs that are measured"""
     out: Path = Path("runs/vae-latent")
+    """folder of the runs and the report"""
 
 
 def main(config: Config) -> None:
-    training, models = genlab.TrainOptions(config.images, schedule="cosine"), {}
-    plan = {
-        name: genlab.Experiment(VAEConfig(latent=10, width=config.width, **options), config.data, **vars(training))
-        for name, options in METHODS.items()
-    }
-    check_all(plan.values())
-    train, test = (config.data.load(split) for split in ("train", "test"))
+    train, test = config.data.load("train"), config.data.load("test")
     if config.components > len(train):
         raise ValueError(f"--components must be at most {len(train)}, one per image, got {config.components}")
-    features, page, x = default_features(config.data), genlab.Report("Latents"), test.x[: config.n]
-    for name, each in plan.items():
-        models[name] = each.run(config.out / name, pictures=1)
-    torch.set_grad_enabled(False)
-    vae, sure = models["VAE"], lambda x: float(features.logits(features(x)).softmax(1).amax(1).mean())
-    two = kl_to_standard_normal(*vae.posterior(x)).mean(0).argsort(descending=True).tolist()[:2]
-    sliders = vae.decode(traverse(torch.zeros(10, device=x.device), two, plane(10)))
-    page.section("The two of ten dimensions with the largest KL, from -3 to 3").picture(grid_png(sliders, 10))
-    a, b = (images[test.labels[: config.n] != test.labels[-config.n :]] for images in (x, test.x[-config.n :]))
-    ways = {name: m.decode(interpolate(m.encode(a), m.encode(b), 9)) for name, m in list(models.items())[:2]}
-    middle = {name: sure(way[4::9]) for name, way in {"pixels": interpolate(a, b, 9), **ways}.items()}
-    page.section("Between two classes").table(["way through", "classifier's confidence in the middle"], middle.items())
-    for name, way in ways.items():
-        page.picture(grid_png(way[:72], 9), name)
-    logs = {name: genlab.Run(config.out / name).metrics() for name in models}
-    noise = {name: [[row[k] for row in log] for k in ("images", "posterior_std")] for name, log in logs.items()}
-    page.section("Without the KL term the variance vanishes")
-    page.picture(curves(noise, x="images", y="posterior_std", log=True))
-    mixture, rows = Mixture.fit(train, config.components, config.covariance), []
-    drawn = {name: m.sample(config.n).to(x) for name, m in {**models, "mixture": mixture}.items()}
-    spoilt = {"test, shifted": x.roll(1, 3), "test, blurred": (x + x.roll(1, 3)) / 2, "test, VAE": vae.reconstruct(x)}
-    near = lambda y: float(nearest_image(y.flatten(1), train, PixelFeatures())[0].median())
-    page.section("Samples, and what pixel error does not see", "Nearest: distance to the nearest training image.")
-    for name, y in {"test": x, **spoilt, **drawn}.items():
-        rows.append([name, sharpness(y), near(y), sure(y), float((y - x).square().mean()) if name in spoilt else ""])
-        page.picture(grid_png(y[:64]), name)
-    page.table(["images", "sharpness", "nearest", "confidence", "pixel error"], rows)
-    bits = {"mixture": likelihood(mixture.log_prob, test), "Gaussian VAE": models["Gaussian VAE"].evaluate(test)}
-    page.table(["model of 8-bit pixels", "bits/dim"], [[name, found["bits_per_dim"]] for name, found in bits.items()])
-    found = {"middle": middle, "posterior_std": noise, "images": rows, "likelihood": bits}
-    print(middle, *rows, bits, sep="\n")
-    write_atomically(config.out / "results.json", json.dumps(found).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    models = train_models(config)
+    judge = default_features(config.data)
+    mixture = Mixture.fit(train, config.components, config.covariance)
+    page = genlab.Report("Latents of a VAE")
+    with torch.no_grad():
+        show_dimensions(page, models["VAE"], test.x[: config.n])
+        results = {
+            "posterior_std": posterior_std(page, config),
+            "interpolation": interpolations(page, models, judge, test, config.n),
+            "images": samples(page, {**models, "mixture": mixture}, judge, train, test.x[: config.n]),
+            "likelihood": likelihoods(page, mixture, test, config),
+        }
+    finish(config.out, page, results)
+
+
+def train_models(config: Config) -> dict[str, Any]:
+    methods = {
+        "VAE": VAEConfig(latent=LATENT, width=config.width),
+        "auto-encoder": VAEConfig(latent=LATENT, width=config.width, beta=0.0),
+        "Gaussian VAE": VAEConfig(latent=LATENT, width=config.width, pixels="gaussian"),
+    }
+    plan = {name: genlab.Experiment(method, config.data, images=config.images) for name, method in methods.items()}
+    check_all(plan.values())
+    return {name: experiment.run(config.out / name, pictures=1) for name, experiment in plan.items()}
+
+
+def show_dimensions(page: genlab.Report, vae: Any, x: Tensor) -> None:
+    """The plane of the two dimensions of the code in which most is encoded."""
+    kl = kl_to_standard_normal(*vae.posterior(x)).mean(0)
+    first, second = kl.argsort(descending=True).tolist()[:2]
+    codes = traverse(torch.zeros(LATENT, device=x.device), (first, second), plane(10))
+    page.section(f"The two of {LATENT} dimensions with the largest KL, from -3 to 3")
+    page.picture(grid_png(vae.decode(codes), 10))
+
+
+def posterior_std(page: genlab.Report, config: Config) -> dict[str, Any]:
+    """The standard deviation of the encoder's Gaussians during training, with and without the KL term."""
+    curve = {}
+    for name in ("VAE", "auto-encoder"):
+        log = genlab.Run(config.out / name).metrics()
+        curve[name] = ([row["images"] for row in log], [row["posterior_std"] for row in log])
+    page.section("Without the KL term the posterior's standard deviation vanishes")
+    page.picture(curves(curve, x="images", y="posterior standard deviation", log=True))
+    page.table(["model", "at the end of training"], [[name, values[-1]] for name, (_, values) in curve.items()])
+    return {name: {"images": images, "std": values} for name, (images, values) in curve.items()}
+
+
+def interpolations(
+    page: genlab.Report, models: dict[str, Any], judge: ClassifierFeatures, test: Images, n: int
+) -> list[dict[str, Any]]:
+    """Half-way between images of two classes: is there one that a classifier is sure of?"""
+    first, last = test.subset(slice(0, n)), test.subset(slice(-min(n, len(test)), None))
+    differ = first.labels != last.labels
+    a, b = first.x[differ], last.x[differ]
+    walks = {"pixels": interpolate(a, b, STEPS)}
+    for name in ("VAE", "auto-encoder"):
+        model = models[name]
+        walks[name] = model.decode(interpolate(model.encode(a), model.encode(b), STEPS))
+    header = ["interpolation of", "confidence half-way"]
+    rows = [[name, confidence(judge, walk[STEPS // 2 :: STEPS])] for name, walk in walks.items()]
+    page.section("Between images of two classes", "Confidence: a classifier's mean largest probability.")
+    page.table(header, rows)
+    for name in ("VAE", "auto-encoder"):
+        page.picture(grid_png(walks[name][: 8 * STEPS], STEPS), name)
+    return records(header, rows)
+
+
+def samples(
+    page: genlab.Report, models: dict[str, Any], judge: ClassifierFeatures, train: Images, x: Tensor
+) -> list[dict[str, Any]]:
+    """Test images, changed ones whose pixel error is known, and samples, by measures that need no partner."""
+    shifted = x.roll(1, dims=3)
+    changed = {"test, shifted": shifted, "test, blurred": (x + shifted) / 2, "test, VAE": models["VAE"].reconstruct(x)}
+    drawn = {name: model.sample(len(x)).to(x) for name, model in models.items()}
+    header = ["images", "sharpness", "nearest", "confidence", "pixel error"]
+    rows = []
+    page.section(
+        "Samples, and what pixel error does not see",
+        "Nearest: median distance to the nearest training image; pixel error: mean square.",
+    )
+    for name, images in {"test": x, **changed, **drawn}.items():
+        distances, _ = nearest_image(images.flatten(1), train, Pixels())
+        error = float((images - x).square().mean()) if name in changed else None
+        rows.append([name, sharpness(images), float(distances.median()), confidence(judge, images), error])
+        page.picture(grid_png(images[:64]), name)
+    page.table(header, [["" if value is None else value for value in row] for row in rows])
+    return records(header, rows)
+
+
+def likelihoods(page: genlab.Report, mixture: Mixture, test: Images, config: Config) -> list[dict[str, Any]]:
+    header = ["model of 8-bit pixels", "bits/dim"]
+    rows = [
+        ["mixture", likelihood(mixture.log_prob, test)["bits_per_dim"]],
+        ["Gaussian VAE", genlab.Run(config.out / "Gaussian VAE").results()["bits_per_dim"]],
+    ]
+    page.section("Likelihood of test images", "Lower is better; both are bounds from above.").table(header, rows)
+    return records(header, rows)
+
+
+def confidence(judge: ClassifierFeatures, x: Tensor) -> float:
+    """The mean over the images x of the largest probability that the classifier gives to a class."""
+    return float(judge.logits(judge(x)).softmax(1).amax(1).mean())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Why attacks work: noise of their size does nothing, the gradient's direction does nearly everything.
+"""Why attacks work: random noise of their size does nothing, the gradient's direction does nearly everything.
 
 python recipes/why_attacks_work.py                               # scikit-learn's digits, minutes on one core
 python recipes/why_attacks_work.py --data mnist --data-root DIR
@@ -6,36 +6,38 @@ python recipes/why_attacks_work.py --data mnist --data-root DIR
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 import genlab
 from attacks import FGSM, L2, PGD, AutoPGD, Linf
 from attacks.deepfool import DeepFool
 from attacks.evaluation import landscape
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add_evaluation, progress
+from attacks.evaluation.report import add, progress
+from attacks.evaluation.results import Sizes
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
-from genlab.core.ranges import Count, Eps, Length, NonEmpty
-from genlab.core.text import Console
+from genlab.core.ranges import Count, Eps, Length, Some
+from genlab.data import Images
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
 from genlab.reporting.plots import curves
 
 
 @dataclass(frozen=True)
 class Config:
-    """The probability of the right class around images, and how far the boundary is."""
+    """The probability of the true class around images, and how far the decision boundary is."""
 
     data: str = "digits"
     """digits, mnist, fashion, folder:PATH, ..."""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    eps: NonEmpty[Eps] = (0.02, 0.05, 0.1, 0.2, 0.3)
+    eps: Some[Eps] = (0.02, 0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
     classifier_images: Length = 100_000
     """length of the classifier's training"""
@@ -47,35 +49,73 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    train = genlab.TrainOptions(config.classifier_images, schedule="cosine")
-    model = genlab.Experiment(ClassifierConfig(), data, **vars(train)).run(config.out / "classifier")
+    experiment = genlab.Experiment(ClassifierConfig(), data, images=config.classifier_images)
+    model = experiment.run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.attacked))
-    x, y, most = test.x, test.labels, max(config.eps)
+    most = Linf(max(config.eps))
+    attacks = {"fgsm": FGSM(most), "pgd": PGD(most), "apgd": AutoPGD(most), "deepfool": DeepFool()}
     page = genlab.Report(f"Why attacks work: {config.data}")
-    ways = landscape.directions(model, x, y, Linf(most), PGD(Linf(most)))
+    directions = landscape.directions(model, test.x, test.labels, most, attacks["pgd"])
+    lines = along_lines(page, model, test, directions, most.eps)
+    show_planes(page, model, test, directions, most.eps)
+    distances = boundary_distances(page, model, test, attacks["deepfool"])
+    with progress() as tell:
+        found = evaluate({"none": model}, attacks, test.x, test.labels, eps=config.eps, progress=tell)
+    add(page, found)
+    finish(config.out, page, {"lines": lines, "distances": distances, **found.to_json()})
+
+
+def along_lines(
+    page: genlab.Report, model: nn.Module, test: Images, directions: dict[str, Tensor], most: float
+) -> dict[str, Any]:
+    """The mean probability of the true class against the size of a step, by direction."""
     sizes = torch.linspace(0, most, 31).tolist()
-    lines = {way: (sizes, landscape.line(model, x, y, step, sizes).mean(1).tolist()) for way, step in ways.items()}
-    page.section("Along a line", "Steps of one L-infinity size: at random, along the gradient, towards an attack.")
+    header = ["direction", f"at {most:g}"]
+    probability = {
+        name: landscape.line(model, test.x, test.labels, direction, sizes).mean(1).tolist()
+        for name, direction in directions.items()
+    }
+    page.section(
+        "The true class along a line",
+        "Mean probability after steps of one L-infinity size: at random, along the gradient, towards an attack.",
+    )
+    lines = {name: (sizes, values) for name, values in probability.items()}
     page.picture(curves(lines, x="size of the step (pixels in [0, 1])", y="mean probability of the true class"))
-    page.section("On a plane", "Bright: the true class. Down: towards the attack. Right: at random, square to it.")
-    a, b = ways["attack"][:6], landscape.orthogonalise(ways["attack"], ways["random"])[:6]
-    maps = landscape.plane(model, x[:6], y[:6], a, b, torch.linspace(-most, most, 41).tolist())
+    page.table(header, [[name, values[-1]] for name, values in probability.items()])
+    return {name: {"size": sizes, "probability": values} for name, values in probability.items()}
+
+
+def show_planes(
+    page: genlab.Report, model: nn.Module, test: Images, directions: dict[str, Tensor], most: float
+) -> None:
+    """The probability of the true class on a plane around each of six images."""
+    down = directions["attack"][:6]
+    right = landscape.straight(directions["attack"], directions["random"])[:6]
+    sizes = torch.linspace(-most, most, 41).tolist()
+    maps = landscape.plane(model, test.x[:6], test.labels[:6], down, right, sizes)
+    page.section(
+        "The true class on a plane",
+        "Bright: probable. Down: towards the attack. Right: a random direction orthogonal to it.",
+    )
     page.picture(grid_png(maps.permute(2, 0, 1)[:, None], 6), "six images, each in the middle of its map")
 
-    attacks = {"fgsm": FGSM(Linf(most)), "pgd": PGD(Linf(most)), "apgd": AutoPGD(Linf(most)), "deepfool": DeepFool()}
-    with progress() as tell:
-        found = evaluate({"none": model}, attacks, x, y, eps=config.eps, progress=tell)
-    Console().print(found.table())
-    adv = attacks["deepfool"](model, x, y)
-    fooled = (model(x).argmax(1) == y) & (model(adv).argmax(1) != y)
-    norms = {name: ball.size((adv - x)[fooled]) for name, ball in {"L2": L2(0), "L-infinity": Linf(0)}.items()}
-    page.section("How far the boundary is", "The share of the images with a smaller perturbation by DeepFool.")
-    for name, size in norms.items():
-        page.picture(curves({name: landscape.empirical_cdf(size)}, x=f"{name} size", y="share of the images"))
-    add_evaluation(page, found)
-    print(f"mean probability of the true class at {most:g}:", {way: line[1][-1] for way, line in lines.items()})
-    write_atomically(config.out / "results.json", json.dumps({"lines": lines, **found.to_json()}, indent=1).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+
+def boundary_distances(page: genlab.Report, model: nn.Module, test: Images, attack: DeepFool) -> list[dict[str, Any]]:
+    """How large the perturbations are with which DeepFool crosses the nearest decision boundary."""
+    x, y = test.x, test.labels
+    adversarial = attack(model, x, y)
+    fooled = (model(x).argmax(1) == y) & (model(adversarial).argmax(1) != y)
+    change = (adversarial - x)[fooled]
+    rows: list[dict[str, Any]] = []
+    page.section(
+        "Distance to the decision boundary", "The share of the images with a smaller perturbation by DeepFool."
+    )
+    for name, ball in {"L2": L2(0), "L-infinity": Linf(0)}.items():
+        size = ball.size(change)
+        rows.append({"norm": name, **asdict(Sizes.of(size))})
+        page.picture(curves({name: landscape.distribution(size)}, x=f"{name} size", y="share of the images"))
+    page.table(list(rows[0]), [list(row.values()) for row in rows])
+    return rows
 
 
 if __name__ == "__main__":

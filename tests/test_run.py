@@ -163,11 +163,17 @@ def test_the_report_escapes_what_it_is_given(tmp_path):
 
 
 def test_the_end_of_a_recipe_shows_tables_and_writes_results_and_report(tmp_path, capsys):
-    header, rows = ["network", "errors"], [["student [30]", 10.25], ["teacher", 7]]
-    report = Report("r").section("Errors").table(header, rows)
+    header, rows = (
+        ["network", "errors"],
+        [["student [30]", 10.25], ["teacher", 7], ["a name that is longer than any line " * 3, None]],
+    )
+    report = Report("r").section("Errors").table(header, rows).warnings(["weights were nan"])
     finish(tmp_path / "out", report, records(header, rows))
     shown = capsys.readouterr().out
-    assert all(word in shown.replace("\n", "") for word in ("Errors", "student [30]", "10.25", "report.html"))
+    assert "…" not in shown and all(
+        word in shown.replace("\n", "")
+        for word in ("Errors", "student [30]", "10.25", "warning: weights were nan", "report.html")
+    )
     assert json.loads((tmp_path / "out" / "results.json").read_text())[1] == {"network": "teacher", "errors": 7}
     assert "student [30]" in (tmp_path / "out" / "report.html").read_text()
     with pytest.raises(TypeError):

@@ -15,6 +15,8 @@ from attacks.core.ball import Ball, scale
 from attacks.core.goal import cross_entropy
 from attacks.core.model import Attack, Model, victim
 
+BATCH = 1024  # images the model sees at once
+
 
 def directions(model: Model, x: Tensor, y: Tensor, ball: Ball, attack: Attack | None = None) -> dict[str, Tensor]:
     """Directions (N, ...) of norm 1 in the ball's norm: "random", "gradient" (of the loss) and, if given, "attack"."""
@@ -27,7 +29,8 @@ def directions(model: Model, x: Tensor, y: Tensor, ball: Ball, attack: Attack | 
 
 def line(model: Model, x: Tensor, y: Tensor, step: Tensor, sizes: Sequence[float]) -> Tensor:
     """(R, N): probability of class y at x + size * step, clipped to [0, 1], for each of R sizes."""
-    return torch.stack([_probability(model, x + size * step, y) for size in sizes])
+    points = torch.cat([x + size * step for size in sizes])
+    return _probability(model, points, y.repeat(len(sizes))).view(len(sizes), len(x))
 
 
 def plane(model: Model, x: Tensor, y: Tensor, a: Tensor, b: Tensor, sizes: Sequence[float]) -> Tensor:
@@ -50,5 +53,7 @@ def empirical_cdf(sizes: Tensor) -> tuple[list[float], list[float]]:
 
 
 def _probability(model: Model, x: Tensor, y: Tensor) -> Tensor:
-    with victim(model, x.clamp(0, 1), y) as f:
-        return f.query(x.clamp(0, 1)).softmax(1).gather(1, y[:, None]).squeeze(1)
+    x = x.clamp(0, 1)
+    with victim(model, x, y) as f:
+        probabilities = torch.cat([f.query(part).softmax(1) for part in x.split(BATCH)])
+    return probabilities.gather(1, y[:, None]).squeeze(1)

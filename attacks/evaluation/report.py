@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import genlab.reporting.report
-from attacks.defences.verdict import HEAD, verdicts
+from attacks.defences.verdict import HEAD, table, verdicts
 from genlab.reporting.grid import grid_png
 from genlab.reporting.plots import Band, curves
 from genlab.training.progress import Progress
@@ -37,12 +37,12 @@ def add_evaluation(page: genlab.reporting.report.Report, found: Evaluation) -> g
                 curves(lines, x="eps (pixels in [0, 1])", y="success rate", title=model, limits=(-0.02, 1.02)), ""
             )
     head, *rows = found.cells()
-    page.table(head, rows).warnings(found.warnings)
+    page.table(head, rows, terminal=found.table()).warnings(found.warnings)
     if judged := verdicts(found):
         page.section(
             "Defences", "Worst-case success rate over the attacks of a ball, %, of oblivious and adaptive attacks."
         )
-        page.table(HEAD, [verdict.cells for verdict in judged])
+        page.table(HEAD, [verdict.cells for verdict in judged], terminal=table(judged))
     page.section("Examples", "Rows: original, adversarial, 0.5 + 50 x difference.")
     shown = {(e.model, e.attack): e for e in found.examples if e.eps in (None, _middle(found))}
     for (model, attack), example in shown.items():

@@ -7,29 +7,28 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+import rich.table
 
 from genlab.core.files import write_all, write_atomically
 from genlab.core.text import Console
-from genlab.reporting.report import Report
+from genlab.reporting.report import Report, Table
 
 
 def finish(out: Path, report: Report, results: Any) -> None:
-    """Prints the tables of `report`, writes `results` (JSON values) to results.json and the report to report.html in
-    the folder `out`, and prints their paths.
+    """Prints the tables and warnings of `report`, writes results.json and report.html, and prints their paths.
+
+    Args:
+        out: the folder of both files.
+        results: JSON values.
 
     Raises:
         OSError: a file could not be written (names it); the tables have been printed.
     """
     console = Console()
-    for title, header, rows in report.tables:
-        table = Table(title=title or None, title_justify="left")
-        for i, name in enumerate(header):
-            numeric = all(isinstance(row[i], int | float) for row in rows)
-            table.add_column(name, justify="right" if numeric else "left")
-        for row in rows:
-            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
-        console.print(table)
+    for table in report.tables:
+        console.print(table.terminal or _for_terminal(table))
+    for sentence in report.warned:
+        console.print(f"warning: {sentence}", highlight=False)
     content = json.dumps(results, indent=1).encode()
     out.mkdir(parents=True, exist_ok=True)
     write_all(
@@ -43,3 +42,14 @@ def finish(out: Path, report: Report, results: Any) -> None:
 def records(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
     """The rows of a table as dictionaries, for results.json."""
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def _for_terminal(table: Table) -> rich.table.Table:
+    """Numbers are aligned right; what is too long for its column goes on in the next line."""
+    found = rich.table.Table(title=table.title or None, title_justify="left")
+    for i, name in enumerate(table.header):
+        numeric = all(isinstance(row[i], int | float) for row in table.rows)
+        found.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in table.rows:
+        found.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -21,12 +22,23 @@ figure{display:inline-block;margin:.5em 1em .5em 0;vertical-align:top}figcaption
 img{max-width:100%}.warning{background:#fff4d6;padding:.4em .8em;margin:.4em 0}"""
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of a report, under the title of its section; `terminal` as in `Report.table`."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    terminal: Any = None
+
+
 class Report:
     """Collects sections and writes them as one page; methods return the report, for chaining."""
 
     def __init__(self, title: str):
         self.title, self.parts = title, [f"<h1>{escaped(title)}</h1>"]
-        self.tables: list[tuple[str, Sequence[str], list[Sequence[Any]]]] = []  # title of the section, header, rows
+        self.tables: list[Table] = []
+        self.warned: list[str] = []
         self.heading = ""  # of the current section
 
     def section(self, title: str, text: str = "") -> Report:
@@ -39,16 +51,21 @@ class Report:
         return self
 
     def warnings(self, sentences: Iterable[str]) -> Report:
+        sentences = list(sentences)
+        self.warned += sentences
         self.parts += [f'<p class="warning">{escaped(sentence)}</p>' for sentence in sentences]
         return self
 
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Report:
-        """Adds a table; numbers are right-aligned, floats have four significant digits."""
-        rows = [tuple(row) for row in rows]
-        self.tables.append((self.heading, header, rows))
-        cells = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
+    def table(self, header: Sequence[str], rows: Iterable[Iterable[Any]], terminal: Any = None) -> Report:
+        """Numbers are aligned right; floats are shown with four significant digits, None as a dash.
+
+        terminal: what a terminal shows in its place, where this one is too wide: anything that rich prints.
+        """
+        cells = [tuple("–" if value is None else value for value in row) for row in rows]
+        self.tables.append(Table(self.heading, header, cells, terminal))
+        body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in cells)
         head = "".join(f"<th>{escaped(name)}</th>" for name in header)
-        self.parts.append(f"<table><tr>{head}</tr>{cells}</table>")
+        self.parts.append(f"<table><tr>{head}</tr>{body}</table>")
         return self
 
     def picture(self, png: bytes | str | Path, caption: str = "") -> Report:
