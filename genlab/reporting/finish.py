@@ -24,12 +24,14 @@ def finish(out: Path, report: Report, results: Any) -> None:
     console = Console()
     for title, header, rows in report.tables:
         table = Table(title=title or None, title_justify="left")
+        cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in rows]
         for i, name in enumerate(header):
             numeric = all(isinstance(row[i], int | float) for row in rows)
-            table.add_column(name, justify="right" if numeric else "left")
-        for row in rows:
-            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
-        console.print(table)
+            words = " ".join([name, *(row[i] for row in cells)]).split()
+            table.add_column(name, justify="right" if numeric else "left", min_width=max(map(len, words), default=0))
+        for row in cells:
+            table.add_row(*row)
+        console.print(table, crop=False)  # no word is cut, however narrow the terminal is
     content = json.dumps(results, indent=1).encode()
     out.mkdir(parents=True, exist_ok=True)
     write_all(
