@@ -1,4 +1,7 @@
-"""What does a class like best? Pictures made pixel by pixel, at a price per bright pixel, and through a decoder.
+"""Activation maximisation: images for which a classifier's logit of a class is as large as possible.
+
+The image is optimised pixel by pixel, pixel by pixel with an L1 penalty, and through the decoder of a VAE. A second
+classifier, trained from another seed, says whether it sees the intended class, too.
 
 python recipes/activation_maximisation.py                        # scikit-learn's digits, a minute on one core
 python recipes/activation_maximisation.py --data mnist --data-root DIR
@@ -6,64 +9,85 @@ python recipes/activation_maximisation.py --data mnist --data-root DIR
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Length, Seed
 from genlab.experiment import check_all
-from genlab.explain.gradients import input_gradient
+from genlab.explain.gradients import slope
 from genlab.explain.maximise import maximise, maximise_through
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.likelihood.vae import VAEConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
+
+HEADER = ["optimised over", "classified as intended", "by the second classifier", "mean pixel"]
 
 
 @dataclass(frozen=True)
 class Config:
+    """Images that maximise a classifier's logit, class by class."""
+
     data: genlab.DataOptions = genlab.DataOptions()
-    images: Length = 60_000  # length of each training
-    each: Count = 4  # pictures per class
+    images: Length = 60_000
+    """length of each training"""
+    each: Count = 4
+    """images per class"""
     out: Path = Path("runs/activation-maximisation")
+    """folder of the runs and the report"""
     seed: Seed = 0
+    """seed of the trainings and of the images that are optimised; the second classifier has the next one"""
 
 
 def main(config: Config) -> None:
-    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
+    models = train(config)
+    classifier, second = models["classifier"], models["second classifier"]
+    test = config.data.load("test")
+    classes = torch.arange(len(test.classes), device=test.device).repeat(config.each)
+    torch.manual_seed(config.seed)
+
+    page = genlab.Report("Activation maximisation")
+    page.section("Images", "A column per class.")
+    rows = []
+    for name, x in optimised(classifier, models["vae"], classes, test.shape).items():
+        rows.append([name, agreement(classifier, x, classes), agreement(second, x, classes), float(x.mean())])
+        page.picture(grid_png(x, len(test.classes)), name)
+    page.section("Share of the images classified as intended").table(HEADER, rows)
+    finish(config.out, page, records(HEADER, rows))
+
+
+def train(config: Config) -> dict[str, Any]:
+    train = {"images": config.images, "seed": config.seed}
     plan = {
-        "classifier": genlab.Experiment(ClassifierConfig(), config.data, **vars(options)),
-        "judge": genlab.Experiment(ClassifierConfig(), config.data, **vars(replace(options, seed=config.seed + 1))),
-        "vae": genlab.Experiment(VAEConfig(width=32, latent=16), config.data, **vars(options)),
+        "classifier": genlab.Experiment(ClassifierConfig(), config.data, **train),
+        "second classifier": genlab.Experiment(ClassifierConfig(), config.data, **train | {"seed": config.seed + 1}),
+        "vae": genlab.Experiment(VAEConfig(width=32, latent=16, evaluation_samples=1), config.data, **train),
     }
     check_all(plan.values())
-    models: dict[str, Any] = {name: each.run(config.out / name, pictures=0) for name, each in plan.items()}
-    net, judge, vae, test = models["classifier"], models["judge"], models["vae"], config.data.load("test")
-    wanted = torch.arange(len(test.classes), device=test.device).repeat(config.each)
-    torch.manual_seed(config.seed)
-    black = 0.1 * torch.rand(len(wanted), *test.shape, device=test.device)
-    z = torch.randn(len(wanted), vae.latent, device=test.device)
-    price = float(input_gradient(net, black, wanted).abs().mean())
-    pictures = {
-        "pixels": maximise(net, wanted, black),
-        "pixels, at the price of a mean input_gradient": maximise(net, wanted, black, l1=price),
-        "through a VAE's decoder": maximise_through(net, wanted, vae.decode, z),
+    return {name: each.run(config.out / name.replace(" ", "-"), pictures=0) for name, each in plan.items()}
+
+
+def optimised(classifier: Any, vae: Any, classes: Tensor, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """The images (N, *shape) for the classes (N,), by what is optimised."""
+    dark = 0.1 * torch.rand(len(classes), *shape, device=classes.device)
+    z = torch.randn(len(classes), vae.latent, device=classes.device)
+    penalty = float(slope(classifier, dark, classes).abs().mean())  # as large as the gradient of a pixel on average
+    return {
+        "pixels": maximise(classifier, classes, dark),
+        "pixels, L1 penalty": maximise(classifier, classes, dark, l1=penalty),
+        "latents of a VAE": maximise_through(classifier, classes, vae.decode, z),
     }
-    page, agreed = genlab.Report("What a class likes best"), {}
-    page.text("A column per class. A network of another training says whether it sees the same class.")
-    for name, x in pictures.items():
-        with torch.no_grad():
-            agreed[name] = float((judge(x).argmax(1) == wanted).float().mean())
-        page.picture(grid_png(x, len(test.classes)), name)
-        print(f"{name}: the other network agrees with {agreed[name]:.1%}")
-    page.table(["made of", "the other network agrees"], agreed.items())
-    write_atomically(config.out / "results.json", json.dumps(agreed, indent=1).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+
+
+@torch.no_grad()
+def agreement(classifier: Any, x: Tensor, classes: Tensor) -> float:
+    return float((classifier(x).argmax(1) == classes).float().mean())
 
 
 if __name__ == "__main__":

@@ -6,24 +6,23 @@ python recipes/attack_table.py --data mnist --data-root DIR --n 64 --images 3000
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Column, Table
-
 import genlab
-from attacks.core.model import TrainedAttack
+from attacks.core.model import Attack, Learnt
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import progress, triptych
-from attacks.noise import RandomNoise
+from attacks.evaluation.results import Evaluation
+from attacks.noise import Noise
 from attacks.plugin import ATTACKS, attack
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Eps, Length, Seed, Width
-from genlab.core.text import Console
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
+
+HEADER = ["attack", "success %", "L2 mean", "median", "relative", "L∞ median", "forward", "backward", "s per 1000"]
 
 
 @dataclass(frozen=True)
@@ -41,39 +40,55 @@ class Config:
     n: Count = 16
     """held-out images to attack"""
     eps: Eps = 0.1
-    """size of the attacks that keep inside a ball, in L-infinity; the others look for the smallest change"""
+    """L-infinity radius of the attacks that stay within a ball; the others look for the smallest change"""
     attacks: tuple[str, ...] = ()
-    """names as `genlab list` tells them; none: every one that needs no preparation. The control is always there"""
+    """names as `genlab list` shows them; none: all that need no preparation. Random noise is always measured, too"""
     out: Path = Path("runs/attack-table")
     """folder of the run and the report"""
     seed: Seed = 0
+    """seed of the training"""
 
 
 def main(config: Config) -> None:
-    every = {name: attack(name, config.eps) for name in config.attacks or ATTACKS}
-    chosen = {name: a for name, a in every.items() if config.attacks or not isinstance(a, TrainedAttack | RandomNoise)}
+    attacks = chosen(config)
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    train = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
-    model = genlab.Experiment(ClassifierConfig(width=config.width), data, **vars(train)).run(config.out / "classifier")
+    experiment = genlab.Experiment(ClassifierConfig(width=config.width), data, images=config.images, seed=config.seed)
+    model = experiment.run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.n))
     with progress() as tell:
-        found = evaluate({config.data: model}, chosen, test.x, test.labels, progress=tell)
+        found = evaluate({config.data: model}, attacks, test.x, test.labels, progress=tell)
+    finish(config.out, report(config, found), found.to_json())
 
-    head = ["attack", "success %", "L2 mean", "median", "relative", "L∞ median", "forward", "backward", "s per 1000"]
-    table, page, rows = Table(Column(head[0], no_wrap=True), *head[1:]), genlab.Report(f"Attacks on {config.data}"), []
-    for row in found.rows:
-        sizes = row.l2.mean, row.l2.median, row.relative.mean, row.linf.median
-        passes = [f"{row.forwards:.0f}", f"{row.backwards:.0f}", f"{1000 * row.seconds / row.n:.1f}"]
-        rows.append([row.attack, row.success.percent, *("–" if s is None else f"{s:.3f}" for s in sizes), *passes])
-        table.add_row(*rows[-1])
-    Console().print(table)
-    page.section("Cost and success", "Passes: per image. Relative: L2 over the image's own.").table(head, rows)
-    page.section("Settings").table(["attack", "all its options"], [[row.attack, row.config] for row in found.rows])
-    page.warnings(found.warnings).section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
+
+def chosen(config: Config) -> dict[str, Attack]:
+    """The attacks that were asked for; otherwise all but those that learn beforehand and the random noise."""
+    attacks = {name: attack(name, config.eps) for name in config.attacks or ATTACKS}
+    if config.attacks:
+        return attacks
+    return {name: each for name, each in attacks.items() if not isinstance(each, Learnt | Noise)}
+
+
+def report(config: Config, found: Evaluation) -> genlab.Report:
+    page = genlab.Report(f"Attacks on {config.data}")
+    text = "Forward and backward passes are per image; relative is L2 as a share of the image's own L2 norm."
+    page.section("Success and cost", text).table(HEADER, costs(found))
+    page.section("Settings").table(["attack", "all its options"], ([row.attack, row.config] for row in found.rows))
+    page.warnings(found.warnings)
+    page.section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
     for example in found.examples:
         page.picture(grid_png(triptych(example), columns=len(example.x)), example.attack)
-    write_atomically(config.out / "results.json", json.dumps(found.to_json(), indent=1).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    return page
+
+
+def costs(found: Evaluation) -> list[list[str]]:
+    """The cells under HEADER, a row per attack."""
+    rows = []
+    for row in found.rows:
+        sizes = [row.l2.mean, row.l2.median, row.relative.mean, row.linf.median]
+        cells = ["–" if size is None else f"{size:.3f}" for size in sizes]
+        passes = [f"{row.forwards:.0f}", f"{row.backwards:.0f}", f"{1000 * row.seconds / row.n:.1f}"]
+        rows.append([row.attack, row.success.percent, *cells, *passes])
+    return rows
 
 
 if __name__ == "__main__":

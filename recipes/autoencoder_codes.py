@@ -1,4 +1,7 @@
-"""What a few numbers keep of an image: auto-encoders, deep and linear, against principal components and NMF.
+"""Low-dimensional codes of images: deep and linear auto-encoders against principal components (PCA) and NMF.
+
+Compared by reconstruction error and image search. Then auto-encoders with two-dimensional codes, with and without a
+penalty on the code's length: the codes in the plane, and the images decoded from a square around the origin.
 
 python recipes/autoencoder_codes.py                                   # scikit-learn's digits, a minute on one core
 python recipes/autoencoder_codes.py --data mnist --data-root DIR --code 30 --hidden 1000 500 250 --images 900000
@@ -6,7 +9,6 @@ python recipes/autoencoder_codes.py --data mnist --data-root DIR --code 30 --hid
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,17 @@ import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Length, Seed, Weight, Width
+from genlab.data import Images
 from genlab.latent.baselines import nmf, pca
-from genlab.latent.codes import apply_batched, nearest_image_error, retrieval_precision, scatter, squared_error
+from genlab.latent.codes import farness, over, scatter, search, squared_error
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
+
+CODES = ["code", "error, training images", "error, held out", "search"]
+PLANES = ["penalty", "error, held out", "error of the square", "search"]
+NMF_IMAGES = 10_000  # training images that NMF is fitted on
 
 
 @dataclass(frozen=True)
@@ -28,51 +35,86 @@ class Config:
     """Reconstruction, image search, and the plane of two-dimensional codes."""
 
     data: str = "digits"
-    data_root: Path | None = None  # where downloaded sets lie
-    code: Width = 8  # dimensions of the codes that are compared
-    hidden: tuple[Width, ...] = (256, 128)  # units of the deep encoders' layers before the code
-    images: Length = 150_000  # length of every training
-    l2: Weight = 0.1  # weight of the code's squared length, where it is penalised
+    """labelled images"""
+    data_root: Path | None = None
+    """where downloaded sets lie"""
+    code: Width = 8
+    """dimensions of the codes that are compared"""
+    hidden: tuple[Width, ...] = (256, 128)
+    """units of the deep encoders' layers before the code"""
+    images: Length = 150_000
+    """length of every training"""
+    l2: Weight = 0.1
+    """weight of the penalty on the squared length of the two-dimensional code"""
     out: Path = Path("runs/autoencoder-codes")
+    """folder of the runs and the report"""
     seed: Seed = 0
+    """seed of every training"""
 
 
 def main(config: Config) -> None:
-    data, k = genlab.DataOptions(config.data, data_root=config.data_root), config.code
-    known, test, page = data.load("train"), data.load("test"), genlab.Report(f"Codes of {config.data}")
-    x, train = test.x[:16], genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
+    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    page = genlab.Report(f"Codes of {config.data}")
+    codes = compare_codes(config, data, page)
+    planes = compare_planes(config, data, page)
+    finish(config.out, page, {"codes": records(CODES, codes), "planes": records(PLANES, planes)})
 
-    def learn(name: str, **options: Any) -> Any:
-        return genlab.Experiment(AutoEncoderConfig(**options), data, **vars(train)).run(config.out / name, pictures=1)
 
-    baselines = {"PCA": pca(known, k), "NMF": nmf(known.subset(slice(0, 10_000)), k)}
-    deep = learn("deep", hidden=config.hidden, code=k)
-    models = {"deep": deep, "linear": learn("linear", hidden=(), code=k, error="linear", lr=3e-3), **baselines}
-    rows = [["pixels", 0.0, 0.0, retrieval_precision(test.x, test.labels)]]
-    for name, model in models.items():
-        errors = (squared_error(model.reconstruct, images) for images in (known, test))
-        rows.append([name, *errors, retrieval_precision(apply_batched(model.code, test), test.labels)])
-    page.section(f"Codes of {k} numbers", f"Rows: held-out images; then as remade by {', '.join(models)}.")
+def train(config: Config, data: genlab.DataOptions, name: str, **options: Any) -> Any:
+    experiment = genlab.Experiment(AutoEncoderConfig(**options), data, images=config.images, seed=config.seed)
+    return experiment.run(config.out / name, pictures=1)
+
+
+def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report) -> list[list[Any]]:
+    """A row per code, under CODES."""
+    known, test = data.load("train"), data.load("test")
+    components = {  # first, as they refuse a code that is too long
+        "PCA": pca(known, config.code),
+        "NMF": nmf(known.subset(slice(0, NMF_IMAGES)), config.code),
+    }
+    models = {
+        "deep": train(config, data, "deep", hidden=config.hidden, code=config.code),
+        "linear": train(config, data, "linear", hidden=(), code=config.code, error="linear", lr=3e-3),
+        **components,
+    }
+    rows = [["pixels", 0.0, 0.0, search(test.x, test.labels)]]
+    rows += [[name, *judged(model, known, test)] for name, model in models.items()]
+
+    text = f"Rows: held-out images; then as reconstructed by {', '.join(models)}."
+    page.section(f"Codes of {config.code} numbers", text)
+    x = test.x[:16]
     page.picture(grid_png(torch.cat([x, *(model.reconstruct(x) for model in models.values())]), len(x)))
     page.text("Mean squared error per pixel; search: the share of the 10 nearest codes that are of the same class.")
-    page.table(header := ["code", "error, training images", "error, held out", "search"], rows)
-    page.section("Components", "Those of PCA are signed, grey is zero; those of NMF are parts, black is zero.")
-    page.picture(grid_png(models["PCA"].pictures()), "PCA").picture(grid_png(models["NMF"].pictures()), "NMF")
+    page.table(CODES, rows)
+    page.section("Components", "PCA's are signed, grey is zero; NMF's are not negative, black is zero.")
+    for name, model in components.items():
+        page.picture(grid_png(model.pictures()), name)
+    return rows
 
-    planes = []
+
+def judged(model: Any, known: Images, test: Images) -> list[float]:
+    """Reconstruction errors on both sets, and the precision of image search by code."""
+    errors = [squared_error(model.reconstruct, images) for images in (known, test)]
+    return [*errors, search(over(model.code, test), test.labels)]
+
+
+def compare_planes(config: Config, data: genlab.DataOptions, page: genlab.Report) -> list[list[float]]:
+    """A row per weight of the penalty, under PLANES."""
+    test, rows = data.load("test"), []
     for name, weight in {"free": 0.0, "short": config.l2}.items():
-        model = learn(name, hidden=config.hidden, code=2, l2=weight)
-        grid = model.decode(model.square(code := apply_batched(model.code, test)))
-        errors = squared_error(model.reconstruct, test), nearest_image_error(grid, test)
-        planes.append([weight, *errors, retrieval_precision(code, test.labels)])
-        page.section(f"Two numbers, weight {weight:g} on their squares", "The codes; pictures of a square around 0.")
-        page.picture(scatter(code, test.labels, test.classes)).picture(grid_png(grid, tile=28))
-    page.text("Gaps: mean squared error per pixel of the square's pictures beside the held-out images nearest to them.")
-    page.table(about := ["weight", "error, held out", "gaps", "search"], planes)
-    found = {"codes": [dict(zip(header, row)) for row in rows], "planes": [dict(zip(about, row)) for row in planes]}
-    print(text := json.dumps(found, indent=1))
-    write_atomically(config.out / "results.json", text.encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+        model = train(config, data, name, hidden=config.hidden, code=2, l2=weight)
+        codes = over(model.code, test)
+        square = model.decode(model.square(codes))
+        error, distance = squared_error(model.reconstruct, test), farness(square, test)
+        rows.append([weight, error, distance, search(codes, test.labels)])
+        page.section(
+            f"Two-dimensional codes, penalty {weight:g}",
+            "The codes of the held-out images; images decoded from a square.",
+        )
+        page.picture(scatter(codes, test.labels, test.classes)).picture(grid_png(square, tile=28))
+    text = "Error of the square: mean squared error per pixel between its images and the nearest held-out images."
+    page.section("The plane", text).table(PLANES, rows)
+    return rows
 
 
 if __name__ == "__main__":

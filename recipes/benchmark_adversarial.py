@@ -1,4 +1,7 @@
-"""Adversarial training: the lab's loop (attack, guard, loader, log) against its bare passes; 1.00: free."""
+"""Adversarial training: the lab's loop (attack, checks, loader, log) against its bare passes.
+
+python recipes/benchmark_adversarial.py          # time, lab / floor: 1.00 means that the loop costs nothing
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,48 @@ from genlab.core.ranges import Count, Repeats, Side, Steps, Threads
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Stream
-from genlab.data.random_images import random_images
+from genlab.data.static import static
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: Steps = 20  # per measurement
+    """What is timed, and how often."""
+
+    steps: Steps = 20
+    """updates per measurement"""
     repeats: Repeats = 5
+    """measurements, of which the median is reported"""
     batch: Count = 64
-    pgd: Steps = 7  # steps of the attack
+    """images per batch"""
+    pgd: Steps = 7
+    """steps of the attack"""
     size: Side = 28
+    """height and width of the images"""
     threads: Threads = 1
+    """threads of the processor"""
+
+
+def main(config: Config) -> None:
+    torch.set_num_threads(config.threads)
+    images = static(1024, (1, config.size, config.size), classes=10)
+    stream = Stream(images, config.batch)
+    method = AdversarialTrainingConfig(steps=config.pgd).build(images.shape, 10)
+    method.to(images.device, memory_format=torch.channels_last)
+    options = TrainOptions(config.steps * config.batch, config.batch, log_every=10**9)
+    floor = partial(bare, method, *next(stream), config.steps, config.pgd)
+    rounds = seconds((floor, partial(fit, method, stream, options)), config.repeats)
+
+    floor_speed, lab_speed = (options.images / median(times) for times in zip(*rounds))
+    ratio = median(lab / floor for floor, lab in rounds)
+    table = Table("images/s", "floor", "lab", "time, lab / floor")
+    table.add_row(f"PGD-{config.pgd} training", f"{floor_speed:.3g}", f"{lab_speed:.3g}", f"{ratio:.3f}")
+    Console().print(table)
 
 
 def bare(method: AdversarialTraining, x: Tensor, y: Tensor, steps: int, pgd: int) -> None:
+    """So many updates on adversarial images, with nothing but the passes that they need."""
     net, optimizer = method.net.train(), method.optimizers()["net"]
     for _ in range(steps):
         adv = (x + torch.empty_like(x).uniform_(-0.1, 0.1)).clamp(0, 1)
@@ -45,24 +74,6 @@ def bare(method: AdversarialTraining, x: Tensor, y: Tensor, steps: int, pgd: int
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-
-def main(config: Config) -> None:
-    torch.set_num_threads(config.threads)
-    images = random_images(1024, (1, config.size, config.size), classes=10)
-    stream, n = Stream(images, config.batch), config.steps * config.batch
-    method = AdversarialTrainingConfig(steps=config.pgd).build(images.shape, 10)
-    method.to(images.device, memory_format=torch.channels_last)
-    options = TrainOptions(n, config.batch, log_every=10**9)
-    works = (
-        partial(bare, method, *next(stream), config.steps, config.pgd),
-        partial(fit, method, stream, options),
-    )
-    rounds = seconds(works, config.repeats)
-    floor, lab = (n / median(column) for column in zip(*rounds))
-    table = Table("images/s", "floor", "lab", "time, lab / floor")
-    table.add_row(f"PGD-{config.pgd} training", f"{floor:.3g}", f"{lab:.3g}", f"{median(b / a for a, b in rounds):.3f}")
-    Console().print(table)
 
 
 if __name__ == "__main__":

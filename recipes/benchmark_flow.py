@@ -1,7 +1,10 @@
-"""What does a Glow step of the lab cost beside a bare loop over the same network, and beside layers that stay apart?
+"""A Glow step of the lab against a bare loop over the same network, and against implementations of separate layers.
 
-floor: plain torch, the same network. apart: as published code writes it. Both and the lab descend the same bound. With
---peers normflows' own blocks, too, if they are installed (pip install --no-deps normflows).
+floor: plain torch, the lab's network. separate layers: the network as published code writes it. normflows: with
+--peers, that library's blocks, if it is installed (pip install --no-deps normflows). All minimise the same bound.
+
+python recipes/benchmark_flow.py                 # lab / rival: above 1.00 the lab is faster
+python recipes/benchmark_flow.py --repeats 7 --peers
 """
 
 from __future__ import annotations
@@ -22,10 +25,10 @@ from genlab.core.ranges import Count, Layers, Repeats, Steps, Threads, Width
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Stream
-from genlab.data.random_images import random_images
+from genlab.data.static import static
 from genlab.likelihood.units import dequantise
 from genlab.methods.likelihood.flow import Flow, FlowConfig
-from genlab.nets.glow_references import normflows, unfused_glow
+from genlab.nets.peers import apart, normflows
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 from genlab.training.optim import adam
@@ -35,47 +38,63 @@ SHAPE = (1, 28, 28)
 
 @dataclass(frozen=True)
 class Config:
-    steps: Steps = 20  # updates per measurement
+    """What is timed, and how often."""
+
+    steps: Steps = 20
+    """updates per measurement"""
     repeats: Repeats = 5
+    """measurements, of which the median is reported"""
     batch: Count = 64
-    couplings: Layers = 8  # per level
-    width: Width = 32  # channels in a coupling
+    """images per batch"""
+    couplings: Layers = 8
+    """couplings per level"""
+    width: Width = 32
+    """channels in a coupling"""
     peers: bool = False
+    """compare with normflows"""
     threads: Threads = 1
+    """threads of the processor"""
+
+
+def main(config: Config) -> None:
+    torch.set_num_threads(config.threads)
+    images = static(2048, SHAPE)
+    stream = Stream(images, config.batch)
+    flow = FlowConfig(steps=config.couplings, width=config.width, logit=0.0)  # the others have no logit
+    method = flow.build(SHAPE, 0).to(images.device, memory_format=torch.channels_last)
+    options = TrainOptions(config.steps * config.batch, config.batch, log_every=10**9)
+    lab = partial(fit, method, stream, options)
+
+    table = Table("images/s", "rival", "lab", "lab / rival")
+    for name, rival in rivals(config, method, next(stream)[0]).items():
+        rounds = seconds([rival, lab], config.repeats)  # in pairs: what ran before leaves its mark on the caches
+        speeds = (f"{options.images / median(times):,.0f}" for times in zip(*rounds))
+        table.add_row(name, *speeds, f"{median(theirs / ours for theirs, ours in rounds):.3f}")
+    Console().print(table)
+
+
+def rivals(config: Config, method: Any, x: Tensor) -> dict[str, Callable[[], None]]:
+    """What is timed beside the lab's loop, by name."""
+    separate = Flow(apart(SHAPE, config.couplings, config.width), SHAPE, method.config).to(x.device)
+    found = {
+        "floor": partial(bare, method, method.log_prob, x, config.steps),
+        "separate layers": partial(bare, separate, separate.log_prob, x.contiguous(), config.steps),
+    }
+    if config.peers and find_spec("normflows"):
+        peer = normflows(SHAPE, config.couplings, config.width).to(x.device)
+        found["normflows"] = partial(bare, peer, lambda x: -peer(dequantise(x)), x.contiguous(), config.steps)
+    elif config.peers:
+        print("normflows is not installed and was left out")
+    return found
 
 
 def bare(net: nn.Module, log_prob: Callable[[Tensor], Tensor], x: Tensor, steps: int) -> None:
+    """So many updates, with nothing but the passes that they need."""
     optimizer = adam(net.train(), lr=1e-3)
     for _ in range(steps):
         optimizer.zero_grad()
         (-log_prob(x).mean()).backward()
         optimizer.step()
-
-
-def main(config: Config) -> None:
-    torch.set_num_threads(config.threads)
-    images = random_images(2048, SHAPE)
-    stream = Stream(images, config.batch)
-    method = FlowConfig(steps=config.couplings, width=config.width, logit=0.0)  # the others have none
-    method = method.build(SHAPE, 0).to(images.device, memory_format=torch.channels_last)
-    other = Flow(unfused_glow(SHAPE, config.couplings, config.width), SHAPE, method.config).to(images.device)
-    x, options = next(stream)[0], TrainOptions(config.steps * config.batch, config.batch, log_every=10**9)
-    lab = partial(fit, method, stream, options)
-    rivals: dict[str, Any] = {
-        "floor": partial(bare, method, method.log_prob, x, config.steps),
-        "apart": partial(bare, other, other.log_prob, x.contiguous(), config.steps),
-    }
-    if config.peers and find_spec("normflows"):
-        peer = normflows(SHAPE, config.couplings, config.width).to(images.device)
-        rivals["normflows"] = partial(bare, peer, lambda x: -peer(dequantise(x)), x.contiguous(), config.steps)
-    elif config.peers:
-        print("normflows is not installed and was left out")
-    table = Table("images/s", "rival", "lab", "lab / rival")
-    for name, rival in rivals.items():  # in pairs: what ran before leaves its mark on the caches
-        rounds = seconds([rival, lab], config.repeats)
-        speeds = (f"{config.steps * config.batch / median(column):,.0f}" for column in zip(*rounds))
-        table.add_row(name, *speeds, f"{median(a / b for a, b in rounds):.3f}")
-    Console().print(table)
 
 
 if __name__ == "__main__":

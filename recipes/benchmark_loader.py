@@ -1,7 +1,11 @@
-"""MNIST in batches: torchvision's dataset under torch's DataLoader (the floor) against the lab's resident pixels."""
+"""MNIST in batches: torchvision's dataset under torch's DataLoader (the floor) against the lab's resident pixels.
+
+python recipes/benchmark_loader.py               # lab / floor: how many times faster the lab delivers
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
@@ -14,40 +18,56 @@ from torchvision.transforms import ToTensor
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Threads
 from genlab.core.timing import seconds
-from genlab.data import Stream
-from genlab.data.random_images import random_images
+from genlab.data import Images, Stream
+from genlab.data.static import static
+
+MORE = 50  # times as many batches as torchvision's are taken from the lab, so that both can be timed
 
 
 @dataclass(frozen=True)
 class Config:
+    """What is timed, and how often."""
+
     batches: Count = 40
     """batches that torchvision delivers per measurement; the lab delivers fifty times as many"""
     repeats: Repeats = 5
+    """measurements, of which the median is reported"""
     batch: Count = 128
+    """images per batch"""
     threads: Threads = 1
+    """threads of the processor"""
 
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    images = random_images(60_000, (1, 28, 28), classes=10)
-    stream = Stream(images, config.batch)
-    theirs = MNIST.__new__(MNIST)  # torchvision's own code on these pixels, without its files
-    theirs.data, theirs.targets, theirs.transform = images.pixels[:, 0].cpu(), images.labels.cpu(), ToTensor()
-    theirs.target_transform = None
+    images = static(60_000, (1, 28, 28), classes=10)
+    dataset, stream = torchvision_mnist(images), Stream(images, config.batch)
 
     def floor() -> None:
-        for _ in islice(DataLoader(theirs, config.batch, True), config.batches):
-            pass
+        exhaust(islice(DataLoader(dataset, config.batch, shuffle=True), config.batches))
 
     def lab() -> None:
-        for _ in islice(stream, 50 * config.batches):
-            pass
+        exhaust(islice(stream, MORE * config.batches))
 
+    rounds = seconds((floor, lab), config.repeats)
+    floor_time, lab_time = (median(times) for times in zip(*rounds))
     n = config.batches * config.batch
-    bare, ours = (median(column) for column in zip(*seconds((floor, lab), config.repeats)))
-    print(f"floor     {n / bare:12,.0f} images/s")
-    print(f"lab       {50 * n / ours:12,.0f} images/s")
-    print(f"lab / floor {50 * bare / ours:10.1f}")
+    print(f"floor     {n / floor_time:12,.0f} images/s")
+    print(f"lab       {MORE * n / lab_time:12,.0f} images/s")
+    print(f"lab / floor {MORE * floor_time / lab_time:10.1f}")
+
+
+def torchvision_mnist(images: Images) -> MNIST:
+    """torchvision's own code on these pixels, without its files."""
+    dataset = MNIST.__new__(MNIST)
+    dataset.data, dataset.targets = images.pixels[:, 0].cpu(), images.labels.cpu()
+    dataset.transform, dataset.target_transform = ToTensor(), None
+    return dataset
+
+
+def exhaust(batches: Iterable[object]) -> None:
+    for _ in batches:
+        pass
 
 
 if __name__ == "__main__":

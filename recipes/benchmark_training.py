@@ -1,10 +1,15 @@
-"""What does the lab add to the bare work? lab / floor = 1.00: the loop (loader, guard, log) costs nothing."""
+"""Training a DCGAN and a WGAN-GP: the lab's loop (loader, checks, log) against bare steps of the same networks.
+
+python recipes/benchmark_training.py             # lab / floor: 1.00 means that the loop costs nothing
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -12,32 +17,61 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Repeats, Steps, Threads
+from genlab.core.ranges import Count, Repeats, Steps, Threads, Width
 from genlab.core.text import Console
 from genlab.core.timing import seconds
-from genlab.data import Stream
-from genlab.data.random_images import random_images
+from genlab.data import Images, Stream
+from genlab.data.static import static
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
+SHAPE = (3, 32, 32)
+
 
 @dataclass(frozen=True)
 class Config:
-    steps: Steps = 20  # discriminator steps per measurement, a multiple of 5
+    """What is timed, and how often."""
+
+    steps: Steps = 20
+    """discriminator steps per measurement, a multiple of 5"""
     repeats: Repeats = 5
+    """measurements, of which the median is reported"""
     batch: Count = 64
+    """images per batch"""
+    width: Width = 64
+    """channels at the finest level of the networks"""
     threads: Threads = 1
+    """threads of the processor"""
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
-    optimizer.zero_grad()
-    loss.backward(inputs=list(network.parameters()))
-    optimizer.step()
+def main(config: Config) -> None:
+    torch.set_num_threads(config.threads)
+    images = static(2048, SHAPE)
+    table = Table("images/s", "floor", "lab", "lab / floor")
+    for name, method, bare in (
+        ("DCGAN-32", GANConfig(hidden=0, width=config.width), bare_gan),
+        ("WGAN-GP-32", WGANGPConfig(hidden=0, width=config.width), bare_wgan_gp),
+    ):
+        floor, lab, ratio = compare(config, method.build(SHAPE, 10), bare, images)
+        table.add_row(name, f"{floor:,.0f}", f"{lab:,.0f}", f"{ratio:.3f}")
+    Console().print(table)
+
+
+def compare(config: Config, gan: Any, bare: Callable[[Any, Tensor, int], None], images: Images) -> tuple[float, ...]:
+    """Images per second of the bare steps and of the lab's loop, and the median ratio of the two in one round."""
+    gan.to(images.device, memory_format=torch.channels_last)
+    stream = Stream(images, config.batch)
+    options = TrainOptions(config.steps * config.batch, config.batch, log_every=10**9)
+    works = (partial(bare, gan, next(stream)[0], config.steps), partial(fit, gan, stream, options))
+    rounds = seconds(works, config.repeats)
+    floor, lab = (options.images / median(times) for times in zip(*rounds))
+    return floor, lab, median(bare_time / lab_time for bare_time, lab_time in rounds)
 
 
 def bare_gan(gan: GAN, x: Tensor, steps: int) -> None:
+    """So many updates of discriminator and generator, with nothing but the passes that they need."""
     optimizers, discriminator = gan.train().optimizers(), gan.discriminator
     for _ in range(steps):
         fake = gan.generator(torch.randn(len(x), gan.latent, device=x.device))
@@ -47,12 +81,13 @@ def bare_gan(gan: GAN, x: Tensor, steps: int) -> None:
 
 
 def bare_wgan_gp(gan: WGANGP, x: Tensor, steps: int) -> None:
+    """So many updates of the critic, and a fifth as many of the generator."""
     optimizers, critic = gan.train().optimizers(), gan.critic
     for step in range(steps):
         with torch.no_grad():
             fake = gan.generator(torch.randn(len(x), gan.latent, device=x.device))
-        mix = torch.lerp(fake, x, torch.rand(len(x), 1, 1, 1, device=x.device)).requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)
+        between = torch.lerp(fake, x, torch.rand(len(x), 1, 1, 1, device=x.device)).requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
         penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
         descend(optimizers["critic"], critic(fake).mean() - critic(x).mean() + 10 * penalty, critic)
         if step % 5 == 4:
@@ -60,22 +95,10 @@ def bare_wgan_gp(gan: WGANGP, x: Tensor, steps: int) -> None:
             descend(optimizers["generator"], loss, gan.generator)
 
 
-def main(config: Config) -> None:
-    torch.set_num_threads(config.threads)
-    table, n, shape = Table("images/s", "floor", "lab", "lab / floor"), config.steps * config.batch, (3, 32, 32)
-    images = random_images(2048, shape)
-    stream = Stream(images, config.batch)
-    options = TrainOptions(n, config.batch, log_every=10**9)
-    for name, method, bare in (
-        ("DCGAN-32", GANConfig(hidden=0), bare_gan),
-        ("WGAN-GP-32", WGANGPConfig(hidden=0), bare_wgan_gp),
-    ):
-        gan = method.build(shape, 10).to(images.device, memory_format=torch.channels_last)
-        works = (partial(bare, gan, next(stream)[0], config.steps), partial(fit, gan, stream, options))
-        rounds = seconds(works, config.repeats)
-        floor, lab = (n / median(column) for column in zip(*rounds))
-        table.add_row(name, f"{floor:,.0f}", f"{lab:,.0f}", f"{median(a / b for a, b in rounds):.3f}")
-    Console().print(table)
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
+    optimizer.zero_grad()
+    loss.backward(inputs=list(network.parameters()))
+    optimizer.step()
 
 
 if __name__ == "__main__":

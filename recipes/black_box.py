@@ -1,27 +1,40 @@
-"""Black boxes: what transfers between five architectures, surrogates of a target, and attacks that only ask questions.
+"""Black-box attacks: transfer between five architectures, surrogates of a target, and attacks that query the target.
 
-python recipes/black_box.py [--data mnist --data-root DIR --images 100000]
+Transfer: MI-FGSM on another training of each architecture (the source model) against all targets. Surrogates: networks
+that the attacker trains on own labels, or on the target's answers. Queries: score-based attacks (Square, SPSA, NES),
+which need logits, and decision-based ones (HopSkipJump), which need classes only, by number of queries.
+
+python recipes/black_box.py                                      # scikit-learn's digits, minutes on one core
+python recipes/black_box.py --data mnist --data-root DIR --images 100000
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import genlab
 from attacks import MIFGSM, NES, SPSA, HopSkipJump, HopSkipJumpLinf, Linf, Square, Surrogate, Transfer
+from attacks.core.model import Attack
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add_evaluation
+from attacks.evaluation.report import add
+from attacks.evaluation.results import Row
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
-from genlab.core.ranges import Eps, Length, NonEmpty, Range, Seed
-from genlab.core.text import Console
+from genlab.core.ranges import Eps, Length, Range, Seed, Some
+from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.nets.classifiers import NETWORKS
+from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import curves
+
+TARGET = "cnn"  # of surrogates and queries
+SURROGATES = ("cnn", "mlp")  # architectures
+SCORE_BASED: dict[str, Any] = {"Square": Square, "SPSA": partial(SPSA, samples=10), "NES": partial(NES, samples=10)}
+DECISION_BASED: dict[str, Any] = {"HopSkipJump": HopSkipJump, "HopSkipJumpLinf": HopSkipJumpLinf}  # these have no ball
 
 
 @dataclass(frozen=True)
@@ -35,51 +48,108 @@ class Config:
     images: Length = 15_000
     """length of each training"""
     eps: Eps = 0.2
-    """size of the perturbation, in pixels of [0, 1]"""
-    queries: NonEmpty[Annotated[int, Range(20, 10**9)]] = (100, 300, 1000)
+    """L-infinity radius of the attacks that stay within a ball, in pixels of [0, 1]"""
+    queries: Some[Annotated[int, Range(22, 10**9)]] = (100, 300, 1000)
     """budgets per image"""
     attacked: Annotated[int, Range(4, 10**9)] = 200
-    """held-out images for transfer; a quarter of them for the query attacks"""
+    """held-out images for transfer and surrogates; a quarter of them for the query attacks"""
     out: Path = Path("runs/black-box")
     """folder of the runs and the report"""
     seed: Seed = 0
+    """seed of the target models; source models have the next one, surrogates the one after"""
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    ball, options = Linf(config.eps), genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
-    asking: Any = {f"{kind.__name__} {n}": kind(ball, queries=n, **({} if kind is Square else {"samples": 10}))
-              for kind in (Square, SPSA, NES) for n in config.queries}  # fmt: skip
-    asking |= {f"{k.__name__} {n}": k(queries=n) for k in (HopSkipJump, HopSkipJumpLinf) for n in config.queries}
-    plan = {net: genlab.Experiment(ClassifierConfig(net=net), data, **vars(options)) for net in NETWORKS}
-    check_all(plan.values())
-    models: dict[str, Any] = {net: each.run(config.out / f"{net}-{config.seed}") for net, each in plan.items()}
-    twin = replace(options, seed=config.seed + 1)  # the same architectures, other random numbers
-    twins: dict[str, Any] = {
-        net: genlab.Experiment(each.method, data, **vars(twin)).run(config.out / f"{net}-{twin.seed}")
-        for net, each in plan.items()
+    targets = train(config, data, config.seed)
+    sources = train(config, data, config.seed + 1)
+    test = data.load("test").subset(slice(0, config.attacked))
+    few = test.subset(slice(0, config.attacked // 4))
+
+    page = genlab.Report(f"Black-box attacks on {config.data}")
+    results = {
+        "transfer": transfer(config, sources, targets, test, page),
+        "surrogates": surrogates(config, targets[TARGET], data.load("train"), test, page),
+        **query_attacks(config, targets[TARGET], few, page),
     }
-    train, test = data.load("train"), data.load("test").subset(slice(0, config.attacked))
-    x, y, few, inner = test.x, test.labels, config.attacked // 4, MIFGSM(ball, steps=10)
-    made = evaluate(models, {net: Transfer(inner, twin) for net, twin in twins.items()}, x, y).rows
-    transfer = [[net, *(r.success.value for r in made if r.attack == net)] for net in twins]
-    page = genlab.Report(f"Black boxes on {config.data}").section("Transfer of MI-FGSM")
-    page.text(f"Rows: source model; columns: target model; eps {ball.eps}.")
-    page.table(["source model", *models], transfer)
-    kinds: Any = {f"{net} from {how}": Surrogate(inner, plan[net].method.build, how, images=config.images,
-                                                 seed=config.seed + 2)
-                  for net in ("cnn", "mlp") for how in ("data", "queries")}  # fmt: skip
-    surrogates = [[r.attack, r.success.value] for r in evaluate({"cnn": models["cnn"]}, kinds, x, y, data=train).rows]
-    page.section("Proxies of the cnn").table(["surrogate", "success"], surrogates)
-    found = evaluate({"cnn": models["cnn"]}, asking, x[:few], y[:few])
-    rates = {r.attack: r.success.value or 0 for r in found.rows}
-    lines = {k: (config.queries, [rates[f"{k} {n}"] for n in config.queries]) for k in ("Square", "SPSA", "NES")}
-    page.section("Success against queries").picture(curves(lines, x="queries at most", y="success", limits=(0, 1)))
-    Console().print(found.table())
-    print(*transfer, *surrogates, sep="\n")
-    results = {**found.to_json(), "transfer": transfer, "surrogates": surrogates}
-    write_atomically(config.out / "results.json", json.dumps(results, indent=1).encode())
-    print(f"report {add_evaluation(page, found).save(config.out / 'report.html')}")
+    finish(config.out, page, results)
+
+
+def train(config: Config, data: genlab.DataOptions, seed: int) -> dict[str, Any]:
+    """A classifier of every architecture."""
+    plan = {net: genlab.Experiment(ClassifierConfig(net), data, images=config.images, seed=seed) for net in NETWORKS}
+    check_all(plan.values())
+    return {net: experiment.run(config.out / f"{net}-{seed}") for net, experiment in plan.items()}
+
+
+def inner(config: Config) -> Attack:
+    """The attack on source models and surrogates."""
+    return MIFGSM(Linf(config.eps), steps=10)
+
+
+def transfer(
+    config: Config, sources: dict[str, Any], targets: dict[str, Any], test: Images, page: genlab.Report
+) -> list[dict[str, Any]]:
+    """Success of MI-FGSM for every source model (row) and target (column)."""
+    attacks = {net: Transfer(inner(config), model) for net, model in sources.items()}
+    found = evaluate(targets, attacks, test.x, test.labels).rows
+    success = {(row.attack, row.model): row.success.value for row in found}
+    header = ["source model", *targets]
+    rows = [[source, *(success[source, target] for target in targets)] for source in sources]
+    text = f"Success of MI-FGSM at eps {config.eps}. Rows: source models; columns: target models."
+    page.section("Transfer", text).table(header, rows)
+    return records(header, rows)
+
+
+def surrogates(config: Config, target: Any, train: Images, test: Images, page: genlab.Report) -> list[dict[str, Any]]:
+    """Success of MI-FGSM through surrogates, by their architecture and by what they learn from."""
+    kinds = {f"{net} from {learns}": (net, learns) for net in SURROGATES for learns in ("data", "queries")}
+    attacks = {name: surrogate(config, net, learns) for name, (net, learns) in kinds.items()}
+    found = evaluate({TARGET: target}, attacks, test.x, test.labels, data=train).rows
+    success = {row.attack: row.success.value for row in found}
+    header = ["surrogate", "learns from", "success"]
+    rows = [[net, learns, success[name]] for name, (net, learns) in kinds.items()]
+    text = f"Trained on the attacker's labels (data) or on the answers of the {TARGET} (queries)."
+    page.section(f"Surrogates of the {TARGET}", text).table(header, rows)
+    return records(header, rows)
+
+
+def surrogate(config: Config, net: Any, learns: Any) -> Surrogate:
+    build = ClassifierConfig(net).build
+    return Surrogate(inner(config), build, learns, images=config.images, seed=config.seed + 2)
+
+
+def query_attacks(config: Config, target: Any, test: Images, page: genlab.Report) -> dict[str, Any]:
+    """Score-based and decision-based attacks at every budget: a row for each, and all that `evaluate` found."""
+    pairs = list(product(SCORE_BASED | DECISION_BASED, config.queries))
+    attacks = {label(kind, queries): query_attack(kind, queries, config.eps) for kind, queries in pairs}
+    found = evaluate({TARGET: target}, attacks, test.x, test.labels)
+    measured = {row.attack: row for row in found.rows}
+    rows = [query_row(kind, queries, measured[label(kind, queries)]) for kind, queries in pairs]
+
+    page.section("Queries", f"Attacks on the {TARGET}, by the most queries that they may send per image.")
+    lines = {
+        kind: (config.queries, [row["success"] or 0.0 for row in rows if row["attack"] == kind]) for kind in SCORE_BASED
+    }
+    page.picture(curves(lines, x="queries at most", y="success", limits=(0, 1)))
+    page.table(list(rows[0]), (row.values() for row in rows))
+    add(page, found)
+    return {"queries": rows, **found.to_json()}
+
+
+def query_attack(kind: str, queries: int, eps: float) -> Attack:
+    if kind in SCORE_BASED:
+        return SCORE_BASED[kind](Linf(eps), queries=queries)
+    return DECISION_BASED[kind](queries=queries)
+
+
+def query_row(kind: str, queries: int, found: Row) -> dict[str, Any]:
+    sizes = {"L-infinity median": found.linf.median, "L2 median": found.l2.median}
+    return {"attack": kind, "queries": queries, "success": found.success.value, **sizes}
+
+
+def label(kind: str, queries: int) -> str:
+    return f"{kind}, {queries} queries"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Does the generator draw what it is asked for? A classifier judges conditional GANs with and without mismatched pairs.
+"""Conditional GANs with and without mismatched pairs: does the generator draw the class that it is asked for?
+
+A mismatched pair is a real image with a wrong label, which the discriminator learns to reject (Reed et al. 2016,
+arXiv:1605.05396). The discriminator has one score for image and label together, or separate ones for realism and match.
+A classifier judges the samples.
 
 python recipes/conditional.py                                     # rendered digits, minutes on one core
 python recipes/conditional.py --data mnist --data-root DIR
@@ -7,17 +11,21 @@ python recipes/conditional.py --data mnist --data-root DIR
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
+
+import torch
 
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Length, Seed, Side, Width
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
-from genlab.methods.gan.conditional_gan import ConditionalGANConfig, Heads, conditional_accuracy
+from genlab.methods.gan.conditional_gan import ConditionalGANConfig, conditional_accuracy
 from genlab.methods.gan.stack_gan import StackGANConfig
+from genlab.reporting.finish import finish, records
+
+HEADER = ["model", "mismatched pairs", "conditional accuracy"]
 
 
 @dataclass(frozen=True)
@@ -41,36 +49,55 @@ class Config:
     out: Path = Path("runs/conditional")
     """folder of the runs and the report"""
     seed: Seed = 0
+    """seed of every training and of the samples"""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A conditional GAN that is compared."""
+
+    model: str
+    mismatched: bool
+    method: genlab.Config
+
+    @property
+    def folder(self) -> str:
+        pairs = "mismatched" if self.mismatched else "no-mismatched"
+        return f"{self.model.replace(' ', '-')}-{pairs}-pairs"
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, channels=1, data_root=config.data_root)
-    methods: dict[str, Any] = {
-        f"{heads}, mismatched pairs" if mismatched else f"{heads}, no mismatched pairs": ConditionalGANConfig(
-            heads=heads, mismatched=mismatched, width=config.width
-        )
-        for heads, mismatched in product(get_args(Heads), (True, False))
-    }
-    if config.stack:
-        methods["stack"] = StackGANConfig(width=config.width)
-    train = genlab.TrainOptions(config.images, batch=32, seed=config.seed, half_life=5_000)
-    plan = {name: genlab.Experiment(method, data, **vars(train)) for name, method in methods.items()}
-    train = genlab.TrainOptions(config.classifier_images, seed=config.seed, schedule="cosine")
-    judge = genlab.Experiment(ClassifierConfig(), data, **vars(train))
-    check_all([judge, *plan.values()])
+    judge = genlab.Experiment(ClassifierConfig(), data, images=config.classifier_images, seed=config.seed)
+    gan = {"images": config.images, "batch": 32, "seed": config.seed, "half_life": 5_000}
+    plan = [(variant, genlab.Experiment(variant.method, data, **gan)) for variant in variants(config)]
+    check_all([judge, *(experiment for _, experiment in plan)])
+
     classifier = judge.run(config.out / "classifier")
-    accuracy = genlab.Run(config.out / "classifier").results()["accuracy"]
     page = genlab.Report(f"Conditional GANs on {config.data}")
-    page.text(f"The classifier that judges them is right on {accuracy:.2%} of the held-out images.")
     rows = []
-    for name, each in plan.items():
-        out = config.out / name.replace(", ", "-").replace(" ", "-")
-        trained: Any = each.run(out, pictures=2)
-        rows.append([name, conditional_accuracy(trained, classifier)])
-        page.section(name, "A row per class asked for.").picture(genlab.Run(out).samples()[-1], "samples")
-        print(f"{name}: {rows[-1][1]:.1%} of the samples are classified as asked")
-    page.section("Classified as asked").table(["discriminator", "share"], rows)
-    print(f"report {page.save(config.out / 'report.html')}")
+    for variant, experiment in plan:
+        folder = config.out / variant.folder
+        model: Any = experiment.run(folder, pictures=2)
+        torch.manual_seed(config.seed)
+        rows.append([variant.model, variant.mismatched, conditional_accuracy(model, classifier)])
+        page.section(variant.folder, "A row per class asked for.").picture(genlab.Run(folder).samples()[-1], "samples")
+
+    accuracy = genlab.Run(config.out / "classifier").results()["accuracy"]
+    text = f"The share of samples that a classifier assigns to the class asked for; its own accuracy is {accuracy:.2%}."
+    page.section("Conditional accuracy", text).table(HEADER, rows)
+    finish(config.out, page, {"classifier accuracy": accuracy, "models": records(HEADER, rows)})
+
+
+def variants(config: Config) -> list[Variant]:
+    found = [
+        Variant(name, mismatched, ConditionalGANConfig(heads=heads, mismatched=mismatched, width=config.width))
+        for name, heads in (("joint score", "joint"), ("separate scores", "separate"))
+        for mismatched in (True, False)
+    ]
+    if config.stack:
+        found.append(Variant("StackGAN", True, StackGANConfig(width=config.width)))
+    return found
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What does a classifier look at, is that true, and can it be deceived? Maps, deletion, an attack on the map.
+"""Attribution maps of a classifier: what they show, whether they are true, and an attack on them.
+
+Faithfulness is measured by deletion: the probability of the class falls fastest when the truly important pixels are
+removed. The attack moves a saliency map while the prediction stays.
 
 python recipes/explanations.py                                   # scikit-learn's digits, a minute on one core
 python recipes/explanations.py --data mnist --data-root DIR
@@ -6,82 +9,123 @@ python recipes/explanations.py --data mnist --data-root DIR
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import genlab
 from attacks.core.ball import Linf
 from attacks.explanation import ExplanationAttack
-from attacks.noise import RandomNoise
+from attacks.noise import Noise
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Count, Eps, Length, Seed
 from genlab.explain.grad_cam import grad_cam
 from genlab.explain.gradients import integrated_gradients, saliency, smooth_grad
 from genlab.explain.lime import lime, superpixels
 from genlab.explain.measure import deletion, overlap, rank_correlation
 from genlab.explain.occlusion import occlusion
-from genlab.explain.pictures import to_images
+from genlab.explain.pictures import shown
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 from genlab.reporting.plots import curves
 
-SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)  # of the pixels, deleted
+ATTACKED = ["images", "prediction kept", "important pixels in common", "rank correlation"]
+PICTURED = 10  # images in a picture
 
 
 @dataclass(frozen=True)
 class Config:
+    """Attribution maps, deletion, and an attack on the saliency map."""
+
     data: genlab.DataOptions = genlab.DataOptions()
-    images: Length = 60_000  # length of the classifier's training
-    n: Count = 100  # held-out images to explain
-    eps: Eps = 0.1  # L-infinity size of what deceives a map, in pixels of [0, 1]
+    images: Length = 60_000
+    """length of the classifier's training"""
+    n: Count = 100
+    """held-out images to explain"""
+    eps: Eps = 0.1
+    """L-infinity radius of the attack on the map, in pixels of [0, 1]"""
     out: Path = Path("runs/explanations")
+    """folder of the run and the report"""
     seed: Seed = 0
+    """seed of training and of the random map"""
 
 
 def main(config: Config) -> None:
-    if min(config.data.load("test").shape[1:]) < 5:
+    test = config.data.load("test")
+    if min(test.shape[1:]) < 5:
         raise ValueError("maps of occlusion need images of at least 5x5 pixels: choose a larger --size")
-    options = genlab.TrainOptions(config.images, seed=config.seed, schedule="cosine")
-    net: Any = genlab.Experiment(ClassifierConfig(), config.data, **vars(options)).run(
-        config.out / "classifier", pictures=0
-    )
-    x, page = config.data.load("test").subset(slice(0, config.n)).x, genlab.Report("Explanations")
-    torch.manual_seed(config.seed)
+    experiment = genlab.Experiment(ClassifierConfig(), config.data, images=config.images, seed=config.seed)
+    net: Any = experiment.run(config.out / "classifier", pictures=0)
+    x = test.subset(slice(0, config.n)).x
     with torch.no_grad():
-        y = net(x).argmax(1)  # what it says is what is explained
-    side, groups = x.shape[2] // 5, torch.stack([superpixels(image, min(40, x[0, 0].numel() // 4)) for image in x])
-    maps = {"at random": torch.rand_like(x[:, 0]), "saliency": saliency(net, x, y), "Grad-CAM": grad_cam(net, x, y)}
-    maps |= {"SmoothGrad": smooth_grad(net, x, y), "integrated gradients": integrated_gradients(net, x, y)}
-    maps |= {f"{s} pixels of {v}": occlusion(net, x, y, s, v) for s, v in ((side, 0.0), (side, 0.5), (2 * side, 0.0))}
-    maps |= {"LIME": lime(net, x, y, groups)}
-    left = {name: deletion(net, x, y, m, SHARES) for name, m in maps.items()}
-    page.section("Maps", f"Rows: images; {'; '.join(maps)}.")
-    page.picture(grid_png(torch.cat([x[:10], *(to_images(m[:10]) for m in maps.values())]), len(x[:10])))
-    page.section("Are they true?", "Probability left when the pixels that a map calls important are painted black.")
-    page.picture(curves({k: (SHARES, v) for k, v in left.items()}, x="share painted over", y="mean probability"))
-    page.table(["map", *map(str, SHARES)], [[name, *values] for name, values in left.items()])
+        predicted = net(x).argmax(1)  # the prediction is explained, right or wrong
+    torch.manual_seed(config.seed)
 
-    page.section("The map moves, the answer stays", f"L-infinity {config.eps}. Above: images; below: saliency.")
-    rows = []
-    for name, attack in {
-        "attacked": ExplanationAttack(Linf(config.eps)),
-        "with noise": RandomNoise(Linf(config.eps)),
-    }.items():
-        after = saliency(net, adv := attack(net, x, y), y)
-        kept, before = (net(adv).argmax(1) == y).float(), maps["saliency"]
-        same = (kept, overlap(before, after), rank_correlation(before, after))
-        rows.append([name, *(float(values.mean()) for values in same)])
-        page.picture(grid_png(torch.cat([adv[:10], to_images(after[:10])]), len(x[:10])), name)
-    page.table(["images", "answer kept", "important pixels in common", "rank correlation"], rows)
-    for name, *values in [*([name, *values] for name, values in left.items()), *rows]:
-        print(f"{name:24}", *(f"{value:.3f}" for value in values))
-    write_atomically(config.out / "results.json", json.dumps({"left": left, "deceived": rows}, indent=1).encode())
-    print(f"report {page.save(config.out / 'report.html')}")
+    page = genlab.Report("Explanations")
+    results = {
+        "deletion": explain(net, x, predicted, page),
+        "attack": attack_saliency(config, net, x, predicted, page),
+    }
+    finish(config.out, page, results)
+
+
+def attributions(net: Any, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """method -> maps (N, H, W), the higher the more important for the class y."""
+    window = x.shape[2] // 5
+    segments = torch.stack([superpixels(image, min(40, x[0, 0].numel() // 4)) for image in x])
+    return {
+        "random": torch.rand_like(x[:, 0]),
+        "saliency": saliency(net, x, y),
+        "Grad-CAM": grad_cam(net, x, y),
+        "SmoothGrad": smooth_grad(net, x, y),
+        "integrated gradients": integrated_gradients(net, x, y),
+        f"occlusion, {window} pixels, black": occlusion(net, x, y, window, 0.0),
+        f"occlusion, {window} pixels, grey": occlusion(net, x, y, window, 0.5),
+        f"occlusion, {2 * window} pixels, black": occlusion(net, x, y, 2 * window, 0.0),
+        "LIME": lime(net, x, y, segments),
+    }
+
+
+def explain(net: Any, x: Tensor, y: Tensor, page: genlab.Report) -> list[dict[str, Any]]:
+    """Mean probability left after deletion, a row per method and share of the pixels."""
+    maps = attributions(net, x, y)
+    page.section("Attribution maps", f"Rows: images; {'; '.join(maps)}.")
+    rows = [x[:PICTURED], *(shown(each[:PICTURED]) for each in maps.values())]
+    page.picture(grid_png(torch.cat(rows), len(x[:PICTURED])))
+
+    left = {name: deletion(net, x, y, each, SHARES) for name, each in maps.items()}
+    page.section(
+        "Deletion", "Mean probability of the class when the pixels that a map calls important are set to black."
+    )
+    lines = {name: (SHARES, values) for name, values in left.items()}
+    page.picture(curves(lines, x="share of the pixels deleted", y="mean probability"))
+    page.table(["map", *map(str, SHARES)], ([name, *values] for name, values in left.items()))
+    return [
+        {"map": name, "share deleted": share, "probability": value}
+        for name, values in left.items()
+        for share, value in zip(SHARES, values)
+    ]
+
+
+def attack_saliency(config: Config, net: Any, x: Tensor, y: Tensor, page: genlab.Report) -> list[dict[str, Any]]:
+    """How far the saliency map moves under an attack on it, and under random noise of the same size."""
+    page.section("Attack on the saliency map", f"L-infinity {config.eps}. Above: images; below: saliency.")
+    ball, before, rows = Linf(config.eps), saliency(net, x, y), []
+    for name, attack in {"attacked": ExplanationAttack(ball), "random noise": Noise(ball)}.items():
+        changed = attack(net, x, y)
+        after = saliency(net, changed, y)
+        with torch.no_grad():
+            kept = (net(changed).argmax(1) == y).float()
+        figures = (kept, overlap(before, after), rank_correlation(before, after))
+        rows.append([name, *(float(values.mean()) for values in figures)])
+        page.picture(grid_png(torch.cat([changed[:PICTURED], shown(after[:PICTURED])]), len(x[:PICTURED])), name)
+    page.table(ATTACKED, rows)
+    return records(ATTACKED, rows)
 
 
 if __name__ == "__main__":

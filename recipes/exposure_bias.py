@@ -1,81 +1,103 @@
-"""Trained on real pixels, used on its own: does it help to feed a model its own draws while it learns?
+"""Exposure bias of a PixelCNN: trained on real pixels, it samples from its own. Does scheduled sampling help?
 
-Three ways to train one PixelCNN: always on the real pixels before; on a share of its own draws that grows (scheduled
-sampling, Bengio et al. 2015, arXiv:1506.03099); on that share from the start, when its draws are noise.
+Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099) replaces some of the input pixels by the model's own samples
+during training. Compared: none of them, a share that rises from 0, and that share from the start, when the model's
+samples are still noise; by held-out likelihood and by the FID of samples, over seeds.
+
+python recipes/exposure_bias.py                                  # binary digits, minutes on one core
+python recipes/exposure_bias.py --data binary:mnist --data-root DIR
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
 from genlab.core.ranges import Layers, Length, Range, Repeats, Share
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
-from genlab.methods.likelihood.autoregressive import Autoregressive, AutoregressiveConfig
-from genlab.metrics.comparison import measure
-from genlab.metrics.extract import extract_features, samples, shuffled
+from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
+from genlab.metrics.figures import measure
+from genlab.metrics.seen import extract_features, samples, shuffled
+from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
 from genlab.reporting.report import spread
 
 
 @dataclass(frozen=True)
 class Config:
-    """Held-out likelihood and FID of the samples, for each way of training."""
+    """Held-out likelihood and FID of the samples, by the inputs during training."""
 
     data: str = "binary:digits"
+    """black and white images with labels, of which the features of the FID are learnt"""
     data_root: Path | None = None
     """where downloaded sets lie"""
     share: Share = 0.3
-    """of the pixels fed that are the model's own"""
+    """share of the input pixels that are the model's own samples"""
     images: Length = 40_000
     """length of every training"""
     seeds: Repeats = 3
+    """number of repetitions, each from another seed"""
     width: Annotated[int, Range(3, 2**16)] = 24
+    """features per pixel"""
     layers: Layers = 3
+    """layers after the first"""
     n: Annotated[int, Range(2, 10**7)] = 500
     """samples per FID"""
+    classifier_images: Length | None = None
+    """training length of the classifier whose features the FID compares; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/exposure-bias")
+    """folder of the runs and the report"""
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    plain = AutoregressiveConfig(head="bernoulli", width=config.width, layers=config.layers, lr=2e-3)
-    ways = {
-        "real pixels": plain,
-        "its own, ever more": replace(plain, self_sampling=config.share),
-        "its own from the start": replace(plain, self_sampling=config.share, self_sampling_from=config.share),
-    }
-    train = genlab.TrainOptions(config.images, 16, schedule="cosine", clip=100.0)
-    check_all(genlab.Experiment(method, data, **vars(train)) for method in ways.values())
-    features, page, rows = default_features(data), genlab.Report(f"Exposure bias: {config.data}"), []
+    methods = schedules(config)
+    check_all(experiment(config, method, data, seed=0) for method in methods.values())
+    features = default_features(data, images=config.classifier_images)
     real = extract_features(shuffled(data.load("test")), features)
-    for name, method in ways.items():
-        nats, distances = [], []
+
+    page = genlab.Report(f"Exposure bias: {config.data}")
+    rows = []
+    for inputs, method in methods.items():
+        figures = []
         for seed in range(config.seeds):
-            run = config.out / f"{name}-{seed}".replace(" ", "-")
-            model = genlab.Experiment(method, data, **vars(replace(train, seed=seed))).run(run, pictures=1)
-            assert isinstance(model, Autoregressive)
-            torch.manual_seed(seed)
-            nats.append(genlab.Run(run).results()["nats"])
-            distances += measure("FID", real, extract_features(samples(model.sample, config.n), features)).values()
-        page.section(name).picture(grid_png(model.sample(64)), "draws, last seed")
-        rows.append([name, *spread(nats), *spread(distances)])
-    page.section("Figures", f"Mean and standard deviation over {config.seeds} seeds; nats are of held-out images.")
-    page.table(header := ["fed with", "nats", "±", "FID", "± "], rows)
-    for row in rows:
-        print("{:24} nats {:.2f} ± {:.2f}   FID {:.2f} ± {:.2f}".format(*row))
-    write_atomically(
-        config.out / "results.json", json.dumps([dict(zip(header, row)) for row in rows], indent=1).encode()
-    )
-    print(f"report {page.save(config.out / 'report.html')}")
+            run = config.out / f"{inputs.replace(' ', '-')}-{seed}"
+            model: Any = experiment(config, method, data, seed).run(run, pictures=1)
+            fake = extract_features(samples(model.sample, config.n), features)
+            figures.append({"nats": genlab.Run(run).results()["nats"], **measure("FID", real, fake)})
+        torch.manual_seed(config.seeds - 1)
+        page.section(inputs).picture(grid_png(model.sample(64)), "samples, last seed")
+        rows.append(summary(inputs, figures))
+    text = f"Mean and standard deviation (sd) over {config.seeds} seeds; nats per held-out image."
+    page.section("Figures", text).table(list(rows[0]), (row.values() for row in rows))
+    finish(config.out, page, rows)
+
+
+def schedules(config: Config) -> dict[str, AutoregressiveConfig]:
+    """The inputs during training."""
+    plain = AutoregressiveConfig(head="bernoulli", width=config.width, layers=config.layers, lr=2e-3)
+    rising = replace(plain, self_sampling=config.share)
+    constant = replace(rising, self_sampling_from=config.share)
+    return {"real pixels": plain, "rising share of own samples": rising, "constant share of own samples": constant}
+
+
+def experiment(config: Config, method: AutoregressiveConfig, data: genlab.DataOptions, seed: int) -> genlab.Experiment:
+    return genlab.Experiment(method, data, images=config.images, batch=16, seed=seed, warmup=0.0)
+
+
+def summary(inputs: str, figures: list[dict[str, float]]) -> dict[str, Any]:
+    """One way of training over all seeds."""
+    row: dict[str, Any] = {"inputs in training": inputs}
+    for name in figures[0]:
+        average, deviation = spread(each[name] for each in figures)
+        row |= {name: average, f"{name} (sd)": deviation}
+    return row
 
 
 if __name__ == "__main__":

@@ -14,24 +14,33 @@ import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
 import genlab
-from attacks import FGSM, PGD, Linf
+from attacks import FGSM, MIFGSM, PGD, Linf, Transfer
+from attacks.defences.interval import certified
+from attacks.defences.roc import auc
+from attacks.defences.scores import MaxSoftmax
 from attacks.evaluation.evaluate import evaluate
 from attacks.plugin import defence
 from genlab.compress import file
+from genlab.data.resize import resized
+from genlab.latent.codes import over, search
 from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
 from genlab.methods.classification.features import default_features
 from genlab.methods.gan.losses import gradient_norms
+from genlab.metrics.accuracy import accuracy
+from genlab.metrics.translation import likeness
 from genlab.nets.classifiers import lenet300
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+
+
 TINY = {
     "quickstart": "--classifier-images 20000 --gan-images 128 --attacked 20 --eps 0.1 0.3 --out {out}",
-    "benchmark_attacks": "--n 8 --repeats 1 --images 640 --out {out}",
+    "benchmark_attacks": "--size 10 --n 4 --repeats 1 --images 640 --out {out}",
     "gan_theory": "--gaps 1 2 --steps 4 --frames 2 --out {out}",
     "mode_collapse": "--steps 4 --batch 8 --seeds 2 --looks 2 --out {out}",
     "mode_collapse_images": "--images 64 --looks 2 --seeds 1 --width 4 --classifier-images 320 --out {out}",
-    "benchmark_training": "--steps 5 --repeats 1 --batch 8",
+    "benchmark_training": "--steps 5 --repeats 1 --batch 8 --width 16",
     "benchmark_loader": "--batches 2 --repeats 1",
     "gan_zoo": "--methods lsgan wgan --seeds 1 --images 640 --width 8 --n 100 --out {out}",
     "vae_latent": "--images 1500 --width 4 --components 2 --covariance diag --n 40 --out {out}",
@@ -39,7 +48,7 @@ TINY = {
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
     "infogan_factors": "--images 192 --starts 2 --width 4 --hidden 16 --out {out}",
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
-    "conditional": "--images 64 --classifier-images 320 --width 4 --stack --out {out}",
+    "conditional": "--data digits --size 8 --images 64 --classifier-images 320 --width 4 --stack --out {out}",
     "few_labels": "--images 640 --supervised-images 640 --labels 2 --width 8 --out {out}",
     "photo_editing": "--images 320 --steps 3 --n 4 --out {out}",
     "reprogramming": "--classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 --out {out}",
@@ -54,23 +63,24 @@ TINY = {
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",
-    "deep_compression": "--images 6000 --rounds 2 --seeds 2 --out {out}",
-    "cheaper_layers": "--images 192 --seeds 1 --out {out}",
+    "deep_compression": "--images 3000 --rounds 2 --seeds 2 --out {out}",
+    "cheaper_layers": "--images 192 --seeds 1 --timings 1 --out {out}",
     "robust_compression": "--images 3000 --rounds 1 --attacked 20 --eps 0.2 --out {out}",
-    "distillation": "--images 3000 --teacher 16 --student 8 --temperatures 4 --teachers 2 --seeds 2 --out {out}",
+    "distillation": "--images 10000 --teacher 64 --student 16 --temperatures 4 --teachers 2 --seeds 1 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 2 --out {out}",
-    "data_free": "--images 1000 --gan-images 128 --samples 500 --width 4 --out {out}",
-    "early_exit": "--images 3000 --width 4 --thresholds 0.5 1.1 --attacked 30 --out {out}",
+    "data_free": "--images 4000 --gan-images 128 --samples 500 --width 8 --out {out}",
+    "early_exit": "--images 3000 --width 4 --thresholds 0 0.5 1.1 --attacked 30 --out {out}",
     "pixelcnn_mnist": "--images 64 --width 6 --layers 1 --out {out}",
     "pixelrnn_sprites": "--images 64 --width 6 --layers 1 --size 10 --colours 4 --out {out}",
-    "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 1 --n 20 --out {out}",
+    "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 2 --n 20 --classifier-images 320 --out {out}",
     "smoothing_defence": "--images 2000 --filters median bits:bits=1 resize-pad --attacks fgsm --eps 0.2 --attacked 20 "
     "--out {out}",
     "certify": "--images 1000 --sigma 0.2 --radii 0.1 0.3 --eps 0.02 --n 20 --attacked 10 --out {out}",
-    "adversarial_training": "--images 512 --rounds 1 --attacked 5 --out {out}",
+    "adversarial_training": "--images 512 --rounds 1 --attacked 10 --looks 1 --out {out}",
     "generated_data": "--images 128 --gan-images 64 --width 4 --known 40 --attacked 5 --seeds 2 --out {out}",
-    "defence_matrix": "--images 256 --filters bits --attacked 5 --queries 5 --out {out}",
-    "cyclegan": "--data unpaired:digits,night:digits --size 8 --images 16 --width 4 --classifier-images 64 --out {out}",
+    "defence_matrix": "--images 192 --filters bits --attacked 16 --queries 5 --out {out}",
+    "cyclegan": "--data unpaired:digits,night:digits --size 8 --images 16 --width 4 --classifier-images 64 "
+    "--variants cycle 'no cycle' --out {out}",
     "pix2pix": "--data digits --size 8 --task super-resolution:2 --images 16 --width 4 --classifier-images 64 "
     "--out {out}",
     "super_resolution": "--data digits --size 8 --factors 2 4 --images 16 --classifier-images 64 --width 4 --out {out}",
@@ -83,7 +93,7 @@ TINY = {
     "feature_squeezing": "--images 320 --models VAE flow --outliers sprites --attacks fgsm --steps 1 --tested 16 "
     "--fpr 0.2 --out {out}",
     "purify": "--images 64 --models gan auto-encoder pixelcnn --descent 2 --attacked 2 --out {out}",
-    "black_box": "--images 128 --attacked 8 --queries 30 60 --out {out}",
+    "black_box": "--images 192 --attacked 64 --queries 22 40 --out {out}",
 }
 
 
@@ -140,13 +150,15 @@ def test_quickstart_leaves_a_report_with_grid_and_success_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["benchmark_attacks", "benchmark_training", "benchmark_loader", "benchmark_sampling", "benchmark_flow"]
-    + ["benchmark_cyclegan", "benchmark_adversarial"],
+    "name", ["benchmark_training", "benchmark_flow", "benchmark_cyclegan", "benchmark_adversarial"]
 )
 def test_benchmarks_print_ratios_to_the_floor_of_the_same_run(name, tmp_path):
-    out = run(name, tmp_path)
-    assert "floor" in out and len(out.splitlines()) >= 3
+    rows = cells(run(name, tmp_path))
+    assert len(rows) == {"benchmark_training": 2, "benchmark_flow": 2}.get(name, 1)
+    for _, floor, lab, ratio in rows:  # of a single round
+        expected = number(lab) / number(floor)
+        expected = 1 / expected if name == "benchmark_adversarial" else expected  # of times, not of speeds
+        assert number(ratio) == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["gan_theory", "mode_collapse"])
@@ -166,12 +178,6 @@ def test_mode_collapse_on_images_shows_every_class_over_time_and_a_finished_run_
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
 
 
-@pytest.mark.parametrize(("name", "found"), [("black_box", "surrogates")])
-def test_learnt_and_blind_attacks_leave_a_report_with_curves_and_a_transfer_matrix(name, found, tmp_path):
-    run(name, tmp_path)
-    page, results = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
-    assert page.count("data:image/png") >= 2 and page.count("<table>") >= 3 and "noise-linf" in page
-    assert len(results["transfer"]) >= 4 and results[found] and results["rows"]
 
 
 @pytest.mark.parametrize("name", ["physical_patch"])
@@ -182,7 +188,7 @@ def test_studies_of_attacks_leave_a_report_and_their_figures(name, tmp_path):
     assert json.loads((tmp_path / name / "results.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["attack_table", "infogan_factors", "conditional", "few_labels", "photo_editing"])
+@pytest.mark.parametrize("name", ["infogan_factors", "few_labels", "photo_editing"])
 def test_conditions_and_features_leave_a_report_with_pictures_and_a_table(name, tmp_path):
     run(name, tmp_path)
     page = (tmp_path / "report.html").read_text()
@@ -197,15 +203,6 @@ def test_pixels_leave_exact_figures_draws_and_completions_of_every_net(tmp_path)
     assert (tmp_path / "report.html").read_text().count("data:image/png") == 15
 
 
-def test_colours_and_own_draws_are_compared_in_a_table(tmp_path):
-    run("pixelrnn_sprites", tmp_path / "sprites")
-    rows = json.loads((tmp_path / "sprites" / "results.json").read_text())
-    assert [row["pictures"] for row in rows] == ["held out", "palette", "regression"]
-    assert all(0 <= row["saturation"] <= 1 for row in rows)
-    assert run("exposure_bias", tmp_path / "bias").count("FID") == 3
-    assert len(json.loads((tmp_path / "bias" / "results.json").read_text())) == 3
-
-
 def test_likelihoods_of_all_kinds_stand_in_one_table(tmp_path):
     run("likelihood_table", tmp_path)
     rows = json.loads((tmp_path / "results.json").read_text())
@@ -215,30 +212,17 @@ def test_likelihoods_of_all_kinds_stand_in_one_table(tmp_path):
 
 def test_deep_compression_writes_files_that_shrink_from_stage_to_stage(tmp_path):
     run("deep_compression", tmp_path)
-    rows = json.loads((tmp_path / "results.json").read_text())
-    assert [row["stage"] for row in rows] == ["dense", "pruned", "shared and coded"]
-    assert rows[0]["bytes"] > 1.5 * rows[1]["bytes"] > 3 * rows[2]["bytes"]
-    assert len(list(tmp_path.glob("files-*/*.genlab"))) == 6
-
-
-@pytest.mark.parametrize(
-    ("name", "rows"),
-    [("distillation", 8), ("lottery_ticket", 4), ("data_free", 5), ("early_exit", 8), ("cheaper_layers", 7)],
-)
-def test_ways_to_be_small_leave_a_table_and_a_report(name, rows, tmp_path):
-    assert "report" in run(name, tmp_path)
-    assert len(json.loads((tmp_path / "results.json").read_text())) == rows
-    assert "<table>" in (tmp_path / "report.html").read_text()
-
-
-def test_codes_leave_a_report_with_reconstructions_components_and_both_planes(tmp_path):
-    run("autoencoder_codes", tmp_path)
-    page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
-    assert page.count("data:image/png") == 7 and page.count("<table>") == 2
-    rows = {row["code"]: row for row in found["codes"]}
-    assert list(rows) == ["pixels", "deep", "linear", "PCA", "NMF"] and len(found["planes"]) == 2
-    assert min(row["error, training images"] for row in rows.values() if row["code"] != "pixels") > 0
-    assert rows["linear"]["error, training images"] >= rows["PCA"]["error, training images"]
+    rows = by("stage", results(tmp_path))
+    assert list(rows) == ["dense", "pruned", "shared and coded"]
+    for stage, row in rows.items():
+        paths = sorted(tmp_path.glob(f"files-*/{stage.replace(' ', '-')}.genlab"))
+        sizes = [path.stat().st_size for path in paths]
+        assert len(paths) == 2 and row["bytes"] == sum(sizes) / 2
+        assert row["compression rate"] == pytest.approx(sum(4 * 50_610 / size for size in sizes) / 2)
+        weights, _ = file.load(paths[0])
+        assert row["non-zeros"] == sum(int(weight.count_nonzero()) for weight in weights.values())
+    assert rows["dense"]["non-zeros"] == 50_610 > 10 * rows["pruned"]["non-zeros"]
+    assert rows["dense"]["bytes"] > 5 * rows["pruned"]["bytes"] > 12 * rows["shared and coded"]["bytes"]
 
 
 def test_flows_leave_bits_and_grids_by_temperature_and_lose_no_pixel(tmp_path):
@@ -248,15 +232,6 @@ def test_flows_leave_bits_and_grids_by_temperature_and_lose_no_pixel(tmp_path):
     assert all(0 < row["bits/dim"] < 10 and row["largest error there and back, in levels"] == 0 for row in found)
 
 
-def test_detectors_leave_areas_curves_costs_and_what_passes_them(tmp_path):
-    run("feature_squeezing", tmp_path)
-    page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
-    names = ["squeezing", "max softmax", "entropy", "Mahalanobis", "VAE", "flow", "together"]
-    assert [row["detector"] for row in found["areas"]] == [row["detector"] for row in found["evasion"]] == names
-    assert all(0 <= row[kind] <= 1 for row in found["areas"] for kind in ("fgsm", "sprites"))
-    assert [row["detector"] for row in found["costs"]["fgsm"]] == ["none", *names]
-    assert all(0 <= row["false-positive rate"] <= 1 and 0 <= row["adaptive"] <= 1 for row in found["evasion"])
-    assert page.count("data:image/png") == 2 and page.count("<table>") == 3
 
 
 def test_purifiers_are_attacked_obliviously_and_adaptively_and_shown_at_work(tmp_path):
@@ -270,13 +245,17 @@ def test_purifiers_are_attacked_obliviously_and_adaptively_and_shown_at_work(tmp
 
 
 def test_translations_are_compared_with_true_partners(tmp_path):
-    run("cyclegan", tmp_path / "cycle")
-    found = json.loads((tmp_path / "cycle" / "results.json").read_text())
-    assert list(found) == ["cycle", "no cycle", "cycle and identity"]
-    for row in found.values():
-        assert 0 < row["partner error"] < 1 and 0 < row["cycle error"] < 1 and 0 <= row["content preservation"] <= 1
+    run("cyclegan", tmp_path)
+    rows = by("variant", results(tmp_path))
+    assert list(rows) == ["cycle", "no cycle"]
+    model = genlab.load(tmp_path / "no-cycle")
+    assert model.config.cycle == 0 < genlab.load(tmp_path / "cycle").config.cycle
+    test = genlab.DataOptions("unpaired:digits,night:digits", 8).load("test")
+    there, back = (lambda x: model.translate(x, to=1)), (lambda x: model.translate(x, to=0))
+    own = likeness(there, back, test)
+    assert {name: rows["no cycle"][name] for name in own} == pytest.approx(own)
+    for row in rows.values():
         assert row["cycle error, 8 bits"] == pytest.approx(row["cycle error"], abs=0.01)
-    assert (tmp_path / "cycle" / "report.html").read_text().count("data:image/png") == 6
 
 
 @pytest.mark.parametrize(
@@ -296,21 +275,6 @@ def test_translations_from_pairs_are_compared_with_their_targets(name, key, rows
     assert page.count("data:image/png") == (2 if name == "super_resolution" else 1) and "<table>" in page
 
 
-def test_explanations_leave_maps_their_truth_and_a_deceived_one(tmp_path):
-    run("explanations", tmp_path)
-    page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
-    assert page.count("data:image/png") == 4 and page.count("<table>") == 2
-    assert len(found["left"]) == 9
-    (_, kept, *_), (_, *noise) = found["deceived"]
-    assert kept == 1.0 and all(0 <= value <= 1 for value in noise)
-
-
-def test_what_a_class_likes_is_shown_in_three_ways(tmp_path):
-    run("activation_maximisation", tmp_path)
-    assert (tmp_path / "report.html").read_text().count("data:image/png") == 3
-    assert len(json.loads((tmp_path / "results.json").read_text())) == 3
-
-
 def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):
     command = [sys.executable, str(RECIPES / "quickstart.py"), "--data", "mnits", "--out", str(tmp_path / "q")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
@@ -318,20 +282,6 @@ def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):
     assert not (tmp_path / "q").exists()
 
 
-@pytest.mark.parametrize("name", ["defence_matrix"])
-def test_defences_get_a_verdict_beside_their_pictures(name, tmp_path):
-    out = run(name, tmp_path)
-    found, page = json.loads((tmp_path / "results.json").read_text()), (tmp_path / "report.html").read_text()
-    assert any(v["defence"].startswith("bits") for v in found["verdicts"]) and "verdict" in out and "adaptive" in page
-    assert page.count("data:image/png") >= 2
-
-
-def test_certified_accuracy_falls_with_the_radius(tmp_path):
-    run("certify", tmp_path)
-    rows = json.loads((tmp_path / "results.json").read_text())
-    assert [row["model"] for row in rows] == ["smoothed 0.2", "smoothed 0.2", "interval"]
-    assert rows[0]["certified"] >= rows[1]["certified"]
-    assert (tmp_path / "report.html").read_text().count("data:image/png") == 2
 
 
 def test_generated_images_are_shown_and_judged_by_what_they_are_for(tmp_path):
@@ -340,14 +290,6 @@ def test_generated_images_are_shown_and_judged_by_what_they_are_for(tmp_path):
     assert [row["training images"] for row in rows] == ["not robust", "real", "real and generated"]
     assert all(0 <= row["under PGD"] <= row["clean"] <= 1 for row in rows)
     assert (tmp_path / "report.html").read_text().count("data:image/png") == 2
-
-
-def test_every_scheme_of_adversarial_training_stands_in_the_table(tmp_path):
-    run("adversarial_training", tmp_path)
-    found = json.loads((tmp_path / "results.json").read_text())
-    names = [row["training"] for row in found["rows"]]
-    assert names == ["round 0", "round 1", "fgsm", "fast", "free", "trades", "pgd"]
-    assert all(len(looks[0]) == 8 for looks in found["curves"].values())
 
 
 def test_the_penalty_drives_the_gradient_norms_of_the_critic_to_one(tmp_path):
@@ -510,3 +452,243 @@ def test_robust_compression_begins_with_adversarial_training(tmp_path, monkeypat
     run("robust_compression", tmp_path)
     assert genlab.Run(tmp_path / "teacher").experiment["method"].endswith(":AdversarialTrainingConfig")
     assert len(results(tmp_path)["costs"]) == 6
+
+
+def cells(printed):
+    """The rows of the tables on a terminal, without their heads."""
+    lines = [line for line in printed.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+def number(text):
+    return float(text.replace(",", ""))
+
+
+def test_the_loader_is_measured_per_image(tmp_path):
+    floor, lab, ratio = (line.split() for line in run("benchmark_loader", tmp_path).splitlines())
+    assert number(ratio[-1]) == pytest.approx(number(lab[1]) / number(floor[1]), rel=0.01)
+    assert number(ratio[-1]) > 1
+
+
+def test_cached_sampling_is_compared_with_the_naive_one_on_the_same_images(tmp_path):
+    out = run("benchmark_sampling", tmp_path)
+    assert "the same 8x8 pictures: True" in out
+    for _, naive, cached, ratio in cells(out):
+        assert number(ratio) == pytest.approx(number(naive) / number(cached), abs=0.6)
+
+
+def test_attacks_are_timed_beside_as_many_bare_passes(tmp_path):
+    run("benchmark_attacks", tmp_path)
+    rows = results(tmp_path)["attacks"]
+    assert [row["attack"].split()[0] for row in rows] == ["FGSM-1", "IFGSM-40", "PGD-40", "MIFGSM-40", "PGD-40"]
+    assert all(row["time / floor"] > 0 < row["seconds"] for row in rows) and results(tmp_path)["peers"] == []
+    model, test = genlab.load(tmp_path / "classifier"), genlab.DataOptions("digits", size=10).load("test")
+    test = test.subset(slice(0, 4))
+    fooled = model(PGD(Linf(0.3))(model, test.x, test.labels)).argmax(1) != test.labels
+    assert rows[2]["success"] == fooled.float().mean().item()
+
+
+
+
+def test_black_boxes_are_attacked_from_other_trainings_and_within_their_queries(tmp_path):
+    run("black_box", tmp_path)
+    found, test = results(tmp_path), held_out(64)
+    source, target = genlab.load(tmp_path / "vgg-1"), genlab.load(tmp_path / "mlp-0")
+    transfer = Transfer(MIFGSM(Linf(0.2), steps=10), source)
+    assert by("source model", found["transfer"])["vgg"]["mlp"] == success(transfer, target, test) is not None
+    kinds = [(row["surrogate"], row["learns from"]) for row in found["surrogates"]]
+    assert kinds == [("cnn", "data"), ("cnn", "queries"), ("mlp", "data"), ("mlp", "queries")]
+    measured = by("attack", found["rows"])
+    for row in found["queries"]:
+        same = measured[f"{row['attack']}, {row['queries']} queries"]
+        assert row["success"] == same["success"]["value"] and 0 < same["forwards"] <= row["queries"]
+        assert same["backwards"] == 0
+
+
+def test_the_table_of_attacks_compares_what_is_fooled_with_how_little_is_changed(tmp_path):
+    run("attack_table", tmp_path)
+    rows = by("attack", results(tmp_path)["rows"])
+    assert list(rows) == ["pgd", "deepfool", "jsma", "fmn-l1", "noise-linf"]
+    assert rows["deepfool"]["success"]["value"] == rows["fmn-l1"]["success"]["value"] == 1.0  # no ball holds them
+    assert rows["deepfool"]["l2"]["median"] < min(rows[name]["l2"]["median"] for name in ("fmn-l1", "jsma"))
+    assert rows["pgd"]["linf"]["max"] <= 0.1 + 1e-6 and rows["pgd"]["backwards"] == 40
+    model = genlab.load(tmp_path / "classifier")
+    assert rows["pgd"]["success"]["value"] == success(PGD(Linf(0.1)), model, held_out(4))
+
+
+def test_conditional_gans_are_judged_by_a_classifier_that_answers_as_it_was_asked(tmp_path):
+    run("conditional", tmp_path)
+    found = results(tmp_path)
+    assert found["classifier accuracy"] == genlab.Run(tmp_path / "classifier").results()["accuracy"]
+    folders = ["joint-score-mismatched-pairs", "joint-score-no-mismatched-pairs"]
+    folders += ["separate-scores-mismatched-pairs", "separate-scores-no-mismatched-pairs", "StackGAN-mismatched-pairs"]
+    classifier = genlab.load(tmp_path / "classifier")
+    for row, folder in zip(found["models"], folders, strict=True):
+        trained, kind = genlab.load(tmp_path / folder), row["model"].split()[0]
+        if kind != "StackGAN":
+            assert (trained.config.heads, trained.config.mismatched) == (kind, row["mismatched pairs"])
+        torch.manual_seed(0)
+        asked = torch.arange(10).repeat_interleave(100)
+        said = torch.cat([classifier(trained.sample(500, part)).argmax(1) for part in asked.split(500)])
+        assert row["conditional accuracy"] == pytest.approx((said == asked).double().mean().item())
+
+
+def test_colours_are_compared_in_a_table(tmp_path):
+    run("pixelrnn_sprites", tmp_path / "sprites")
+    rows = json.loads((tmp_path / "sprites" / "results.json").read_text())
+    assert [row["pictures"] for row in rows] == ["held out", "palette", "regression"]
+    assert all(0 <= row["saturation"] <= 1 for row in rows)
+
+
+def test_scheduled_sampling_is_compared_over_seeds(tmp_path):
+    run("exposure_bias", tmp_path)
+    shares = {"real-pixels": (0, 0), "rising-share-of-own-samples": (0, 0.3)}
+    shares["constant-share-of-own-samples"] = (0.3, 0.3)
+    for row, (folder, (first, last)) in zip(results(tmp_path), shares.items(), strict=True):
+        runs = [genlab.Run(tmp_path / f"{folder}-{seed}") for seed in range(2)]
+        options = runs[0].experiment["options"]
+        assert (options["self_sampling_from"], options["self_sampling"]) == (first, last)
+        nats = torch.tensor([run.results()["nats"] for run in runs], dtype=torch.float64)
+        assert (row["nats"], row["nats (sd)"]) == pytest.approx((nats.mean().item(), nats.std().item()))
+        assert 40 < row["nats"] < 60 and row["FID[binary-digits-cnn]"] > 0  # 44.4 is a coin for each of 64 pixels
+
+
+def test_lottery_tickets_leave_a_table_and_a_report(tmp_path):
+    assert "report" in run("lottery_ticket", tmp_path)
+    assert len(results(tmp_path)) == 4
+    assert "<table>" in (tmp_path / "report.html").read_text()
+
+
+def test_cheaper_layers_multiply_less_or_store_less(tmp_path):
+    run("cheaper_layers", tmp_path)
+    rows = by("network", results(tmp_path))
+    dense, half, binary = (rows[name] for name in ("dense", "half the filters", "binary weights"))
+    assert dense["speed-up, batch 1"] == dense["speed-up, batch 256"] == 1
+    assert binary["MACs"] == dense["MACs"] and 20 * binary["bytes"] < dense["bytes"]
+    assert max(rows[name]["MACs"] for name in ("low rank", "separable")) < dense["MACs"]
+    scratch = [rows[f"half the filters, scratch-{kind}"] for kind in "EB"]
+    assert scratch[0]["MACs"] == scratch[1]["MACs"] == half["MACs"] < dense["MACs"] / 3
+
+
+def test_a_student_learns_a_class_that_it_never_saw(tmp_path):
+    run("distillation", tmp_path)
+    errors = {row["network"]: row["errors"] for row in results(tmp_path)}
+    test = held_out(None)
+    threes = int((test.labels == 3).sum())
+    assert errors["bias corrected, on the omitted class"] < 0.5 * threes  # of the labels alone it would be all
+    assert errors["the same, bias corrected"] <= errors["student without class 3"] < 0.5 * len(test)
+    assert errors["student, labels alone"] < errors["student without class 3"]
+
+
+def test_a_student_without_data_learns_from_samples(tmp_path):
+    run("data_free", tmp_path)
+    rows = results(tmp_path)
+    assert [row["network"] for row in rows] == ["teacher", *["student"] * 4]
+    assert [row["targets"] for row in rows] == ["labels"] * 2 + ["teacher's probabilities"] * 3
+    assert [row["images"] for row in rows] == ["real images"] * 3 + ["GAN samples", "noise"]
+    teacher = genlab.load(tmp_path / "teacher")
+    assert rows[0]["accuracy"] == accuracy(teacher, held_out(None)) > 0.5
+    assert rows[0]["FGSM success"] == success(FGSM(Linf(0.1)), teacher, held_out(500))
+    assert rows[2]["accuracy"] > 2 * rows[4]["accuracy"]
+
+
+def test_early_exits_save_what_the_threshold_lets_them_and_an_attack_takes_it_back(tmp_path):
+    run("early_exit", tmp_path)
+    rows = {(row["threshold"], row["images"]): row for row in results(tmp_path)}
+    share = {key: row["share of the multiplications"] for key, row in rows.items()}
+    net, sets = genlab.load(tmp_path / "net").net, ("held out", "clean", "slowdown attack", "PGD")
+    first, *_, whole = net.costs((1, 8, 8))
+    assert all(share[0.0, name] == pytest.approx(first / whole) and share[1.1, name] == 1 for name in sets)
+    assert share[0.5, "clean"] <= share[0.5, "slowdown attack"] and share[0.5, "held out"] < 1
+    assert rows[1.1, "PGD"]["accuracy"] <= rows[1.1, "clean"]["accuracy"]
+
+
+def test_no_linear_code_forgets_less_than_principal_components(tmp_path):
+    run("autoencoder_codes", tmp_path)
+    found, test = results(tmp_path), held_out(None)
+    rows = by("code", found["codes"])
+    assert list(rows) == ["pixels", "deep", "linear", "PCA", "NMF"]
+    error = {name: row["error, training images"] for name, row in rows.items()}
+    assert error["PCA"] < error["NMF"] < error["linear"] and error["pixels"] == 0  # NMF has one dimension less
+    assert rows["pixels"]["search"] == search(test.x, test.labels)
+    assert rows["deep"]["search"] == search(over(genlab.load(tmp_path / "deep").code, test), test.labels)
+    assert [row["penalty"] for row in found["planes"]] == [0, 0.1]
+    assert genlab.load(tmp_path / "short").config.l2 == 0.1 and genlab.load(tmp_path / "free").config.l2 == 0
+
+
+def test_detectors_are_measured_on_the_second_half(tmp_path):
+    run("feature_squeezing", tmp_path)
+    found = results(tmp_path)
+    names = ["squeezing", "max softmax", "entropy", "Mahalanobis", "VAE", "flow", "regression on all"]
+    assert [row["detector"] for row in found["areas"]] == [row["detector"] for row in found["evasion"]] == names
+    assert [row["detector"] for row in found["costs"]["fgsm"]] == ["none", *names]
+    assert set(found["costs"]["fgsm"][0].values()) == {"none", 0.5}  # half of the images are attacked
+    score = MaxSoftmax(genlab.load(tmp_path / "classifier").net)
+    odd = resized(genlab.DataOptions("sprites", channels=1).load("test"), 8).x[8:16]
+    second = held_out(16).x[8:]
+    assert by("detector", found["areas"])["max softmax"]["sprites"] == auc(score(second), score(odd))
+
+
+def test_true_maps_find_what_matters_and_an_attack_moves_them(tmp_path):
+    run("explanations", tmp_path)
+    found = results(tmp_path)
+    left = {(row["map"], row["share deleted"]): row["probability"] for row in found["deletion"]}
+    for name in ("saliency", "integrated gradients", "occlusion, 1 pixels, black", "LIME"):
+        assert left[name, 0.3] < left["random", 0.3]
+    attacked, noise = found["attack"]
+    assert attacked["prediction kept"] == 1.0
+    assert attacked["important pixels in common"] < noise["important pixels in common"]
+
+
+def test_maximised_images_please_the_classifier_more_than_another_one(tmp_path):
+    run("activation_maximisation", tmp_path)
+    rows = by("optimised over", results(tmp_path))
+    assert list(rows) == ["pixels", "pixels, L1 penalty", "latents of a VAE"]
+    assert rows["pixels, L1 penalty"]["mean pixel"] < 0.5 * rows["pixels"]["mean pixel"]
+    assert rows["pixels"]["classified as intended"] > max(0.1, rows["pixels"]["by the second classifier"])
+    seeds = [genlab.Run(tmp_path / name).experiment["training"]["seed"] for name in ("classifier", "second-classifier")]
+    assert seeds == [0, 1]
+
+
+
+
+def test_every_defence_is_attacked_obliviously_and_adaptively(tmp_path):
+    assert "verdict" in run("defence_matrix", tmp_path)
+    found, test = results(tmp_path), held_out(16)
+    rows = {(row["model"], row["source"], row["attack"]): row["success"]["value"] for row in found["rows"]}
+    plain, pgd = genlab.load(tmp_path / "plain"), genlab.load(tmp_path / "pgd")
+    attack = PGD(Linf(0.1))
+    assert rows["none", "none", "PGD"] == success(attack, plain, test)
+    assert rows["pgd training", "none", "PGD"] == success(attack, pgd, test, source=plain)
+    adaptive = "pgd training, adaptive"
+    assert rows[adaptive, adaptive, "PGD"] == success(attack, pgd, test)
+    names = ["weight decay", "dropout", "ensemble of three", "bits", "randomised smoothing"]
+    assert [each["defence"] for each in found["verdicts"]] == [
+        *names,
+        "fgsm training",
+        "pgd training",
+        "trades training",
+    ]
+
+
+def test_certified_accuracy_falls_with_the_radius_and_no_attack_contradicts_it(tmp_path):
+    run("certify", tmp_path)
+    first, second, interval = rows = results(tmp_path)
+    assert [row["model"] for row in rows] == ["smoothed 0.2", "smoothed 0.2", "interval"]
+    assert first["radius"] < second["radius"] and first["certified"] >= second["certified"]
+    assert all(row["certified"] <= row["under attack"] <= row["clean"] for row in rows)
+    net, test = genlab.load(tmp_path / "interval").net, held_out(10)
+    assert interval["certified"] == pytest.approx(certified(net, test.x, test.labels, 0.02).float().mean().item())
+
+
+def test_every_scheme_of_adversarial_training_is_attacked_during_training_and_after(tmp_path):
+    run("adversarial_training", tmp_path)
+    found, test = results(tmp_path), held_out(10)
+    rows = by("training", found["rows"])
+    assert list(rows) == ["round 0", "round 1", "fgsm", "fast", "free", "trades", "pgd"]
+    for name, folder in {"round 0": "plain", "pgd": "pgd"}.items():
+        model = genlab.load(tmp_path / folder)
+        assert rows[name]["clean accuracy"] == accuracy(model, test)
+        assert rows[name]["PGD success"] == (success(PGD(Linf(0.15), steps=40), model, test) or 0.0)
+    for scheme, curve in found["curves"].items():
+        assert curve["images"] == [512] and curve["robust accuracy"] == [1 - rows[scheme]["PGD success"]]
