@@ -20,7 +20,7 @@ from genlab.cli.main import start
 from genlab.core.ranges import Length, Seed, Weight, Width
 from genlab.data import Images
 from genlab.latent.baselines import nmf, pca
-from genlab.latent.codes import farness, over, scatter, search, squared_error
+from genlab.latent.codes import apply_batched, nearest_image_error, retrieval_precision, scatter, squared_error
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
@@ -77,7 +77,7 @@ def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report)
         "linear": train(config, data, "linear", hidden=(), code=config.code, error="linear", lr=3e-3),
         **components,
     }
-    rows = [["pixels", 0.0, 0.0, search(test.x, test.labels)]]
+    rows = [["pixels", 0.0, 0.0, retrieval_precision(test.x, test.labels)]]
     rows += [[name, *judged(model, known, test)] for name, model in models.items()]
 
     text = f"Rows: held-out images; then as reconstructed by {', '.join(models)}."
@@ -95,7 +95,7 @@ def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report)
 def judged(model: Any, known: Images, test: Images) -> list[float]:
     """Reconstruction errors on both sets, and the precision of image search by code."""
     errors = [squared_error(model.reconstruct, images) for images in (known, test)]
-    return [*errors, search(over(model.code, test), test.labels)]
+    return [*errors, retrieval_precision(apply_batched(model.code, test), test.labels)]
 
 
 def compare_planes(config: Config, data: genlab.DataOptions, page: genlab.Report) -> list[list[float]]:
@@ -103,10 +103,10 @@ def compare_planes(config: Config, data: genlab.DataOptions, page: genlab.Report
     test, rows = data.load("test"), []
     for name, weight in {"free": 0.0, "short": config.l2}.items():
         model = train(config, data, name, hidden=config.hidden, code=2, l2=weight)
-        codes = over(model.code, test)
+        codes = apply_batched(model.code, test)
         square = model.decode(model.square(codes))
-        error, distance = squared_error(model.reconstruct, test), farness(square, test)
-        rows.append([weight, error, distance, search(codes, test.labels)])
+        error, distance = squared_error(model.reconstruct, test), nearest_image_error(square, test)
+        rows.append([weight, error, distance, retrieval_precision(codes, test.labels)])
         page.section(
             f"Two-dimensional codes, penalty {weight:g}",
             "The codes of the held-out images; images decoded from a square.",

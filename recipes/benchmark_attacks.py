@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 import genlab
 from attacks import FGSM, IFGSM, L2, MIFGSM, PGD, Linf
-from attacks.peers import DUELS, contest
+from attacks.libraries import BENCHMARKS, run_benchmark
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, Repeats, Threads
 from genlab.core.timing import seconds
@@ -93,8 +93,8 @@ def contests(net: nn.Module, test: Images) -> list[list[Any]]:
     """Rows under PEERS: every attack that other libraries have, too."""
     return [
         [name, found.who, found.success, duel.norm, found.size, found.seconds]
-        for name, duel in DUELS.items()
-        for found in contest(duel, net, test)
+        for name, duel in BENCHMARKS.items()
+        for found in run_benchmark(duel, net, test)
     ]
 
 

@@ -14,19 +14,19 @@ import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Positive, Repeats, Seed, Some, Steps
+from genlab.core.ranges import NonEmpty, Positive, Repeats, Seed, Steps
 from genlab.data import points
 from genlab.data.points import Points
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.methods.gan.wgan import WGAN, WGANConfig
 from genlab.metrics.transport import wasserstein1
-from genlab.nets.mlp import Critic, Generator
+from genlab.nets.mlp import MLPCritic, MLPGenerator
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import curves
 from genlab.theory import divergences
 from genlab.theory.discriminator_only import DiscriminatorOnly
-from genlab.theory.plane import Film, add_sweep, play
+from genlab.theory.plane import Animation, add_sweep, train_points
 
 LINE = divergences.line(-30, 30)  # where densities are integrated
 
@@ -35,7 +35,7 @@ LINE = divergences.line(-30, 30)  # where densities are integrated
 class Config:
     """Five experiments, a section of the report each."""
 
-    gaps: Some[Positive] = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
+    gaps: NonEmpty[Positive] = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
     """distances between two Gaussians of standard deviation 1, and between two segments"""
     steps: Steps = 600
     """batches of 256 for each method; the animated GAN has three times as many"""
@@ -67,7 +67,7 @@ def overlapping(page: genlab.Report, config: Config) -> list[dict[str, float]]:
     rows = []
     for gap in config.gaps:
         exact = divergences.js(divergences.log_normal(LINE, 0, 1), divergences.log_normal(LINE, gap, 1), LINE)
-        discriminator = trained_discriminator(Critic(1), real, points.gaussian(gap, seed=2), config)
+        discriminator = trained_discriminator(MLPCritic(1), real, points.gaussian(gap, seed=2), config)
         rows.append((gap, exact.item(), discriminator.evaluate(held_out)["js"]))
     page.section(
         "A discriminator measures a divergence", "Real N(0, 1), fake N(gap, 1): log 2 + V / 2 tends to the JSD."
@@ -84,7 +84,7 @@ def disjoint(page: genlab.Report, config: Config) -> list[dict[str, float]]:
     measured, norms = [], []
     for gap in config.gaps:
         fake = points.segment(gap, seed=2)
-        discriminator = trained_discriminator(Critic(2), real, fake, config)
+        discriminator = trained_discriminator(MLPCritic(2), real, fake, config)
         measured.append((gap, discriminator.evaluate(held_out)["js"], wasserstein1(real.x[:256], fake.x[:256])))
         norms.append((gap, *(discriminator.gradient_norm(fake.x[:1000], OBJECTIVES[loss]) for loss in losses)))
     page.section(
@@ -97,8 +97,8 @@ def disjoint(page: genlab.Report, config: Config) -> list[dict[str, float]]:
     return records(header, [(*distance, *norm[1:]) for distance, norm in zip(measured, norms)])
 
 
-def trained_discriminator(net: Critic, real: Points, fake: Points, config: Config) -> Any:
-    return play(DiscriminatorOnly(net, fake), real, config.steps)
+def trained_discriminator(net: MLPCritic, real: Points, fake: Points, config: Config) -> Any:
+    return train_points(DiscriminatorOnly(net, fake), real, config.steps)
 
 
 def gaussian_fits(page: genlab.Report) -> list[dict[str, Any]]:
@@ -137,16 +137,16 @@ def critic_distances(weight_clip: float | None, config: Config) -> tuple[Sequenc
     torch.manual_seed(config.seed)
     run = genlab.Run.create(config.out / f"wgan-{weight_clip}", {"steps": config.steps, "seed": config.seed})
     wgan = WGANConfig(latent=8, weight_clip=weight_clip, n_critic=20, lr=1e-3)
-    play(WGAN(Generator(8), Critic(), wgan), points.ring(), config.steps, run=run)
+    train_points(WGAN(MLPGenerator(8), MLPCritic(), wgan), points.ring(), config.steps, run=run)
     return [row["images"] for row in run.metrics()], [abs(row["distance"]) for row in run.metrics()]
 
 
 def animation(page: genlab.Report, config: Config) -> None:
     """A GAN on the ring, and what its discriminator thinks of every place."""
     data = points.ring(spread=0.1)
-    film = Film(data.x)
-    gan = GAN(Generator(8), Critic(), GANConfig(latent=8, lr=2e-3, lr_generator=2e-3))
-    play(gan, data, 3 * config.steps, looks=[(config.frames, film)])
+    film = Animation(data.x)
+    gan = GAN(MLPGenerator(8), MLPCritic(), GANConfig(latent=8, lr=2e-3, lr_generator=2e-3))
+    train_points(gan, data, 3 * config.steps, point_hooks=[(config.frames, film)])
     page.section("Training, step by step")
     page.picture(film.save(config.out / "ring.gif"), "orange: D says real; purple: fake")
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Length, Range, Repeats, Some, Units, Width
+from genlab.core.ranges import Length, NonEmpty, Range, Repeats, Units, Width
 from genlab.core.registry import choose
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -28,8 +28,8 @@ from genlab.methods.gan.wgan import WGANConfig
 from genlab.methods.gan.wgan_gp import WGANGPConfig
 from genlab.methods.likelihood.energy_model import EnergyModelConfig
 from genlab.methods.likelihood.vae import VAEConfig
-from genlab.metrics.figures import measure
-from genlab.metrics.seen import extract_features, samples, shuffled
+from genlab.metrics.comparison import measure
+from genlab.metrics.extract import extract_features, samples, shuffled
 from genlab.reporting.finish import finish, records
 
 
@@ -38,7 +38,7 @@ class Config:
     """Best, median and worst FID of every method over seeds."""
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    methods: Some[str] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
+    methods: NonEmpty[str] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
     """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention wgan
     wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
     seeds: Repeats = 3

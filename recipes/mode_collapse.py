@@ -20,12 +20,12 @@ from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.unrolled import UnrolledConfig, UnrolledGAN
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
-from genlab.nets.ensemble import Ensemble
-from genlab.nets.mlp import BatchCritic, Critic, Generator
+from genlab.nets.ensemble import GeneratorEnsemble
+from genlab.nets.mlp import BatchCritic, MLPCritic, MLPGenerator
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import Band, curves
 from genlab.reporting.report import spread
-from genlab.theory.plane import Modes, play, scenes
+from genlab.theory.plane import ModeCoverage, scenes, train_points
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,16 @@ def gan(lr: float) -> GANConfig:
 
 
 METHODS = {
-    "plain": lambda lr: GAN(Generator(8), Critic(), gan(lr)),
-    "minibatch": lambda lr: GAN(Generator(8), BatchCritic(), gan(lr)),
-    "unrolled": lambda lr: UnrolledGAN(Generator(8), Critic(), UnrolledConfig(latent=8, lr=lr / 10, lr_generator=lr)),
-    "replay": lambda lr: GAN(Generator(8), Critic(), gan(lr), ImagePool(5000, (2,))),
-    "ensemble of 8": lambda lr: GAN(Ensemble(Generator(8, width=24) for _ in range(8)), Critic(), gan(lr)),
-    "wgan-gp": lambda lr: WGANGP(Generator(8), Critic(), WGANGPConfig(latent=8, penalty=0.1, n_critic=2, lr=lr)),
+    "plain": lambda lr: GAN(MLPGenerator(8), MLPCritic(), gan(lr)),
+    "minibatch": lambda lr: GAN(MLPGenerator(8), BatchCritic(), gan(lr)),
+    "unrolled": lambda lr: UnrolledGAN(
+        MLPGenerator(8), MLPCritic(), UnrolledConfig(latent=8, lr=lr / 10, lr_generator=lr)
+    ),
+    "replay": lambda lr: GAN(MLPGenerator(8), MLPCritic(), gan(lr), ImagePool(5000, (2,))),
+    "ensemble of 8": lambda lr: GAN(
+        GeneratorEnsemble(MLPGenerator(8, width=24) for _ in range(8)), MLPCritic(), gan(lr)
+    ),
+    "wgan-gp": lambda lr: WGANGP(MLPGenerator(8), MLPCritic(), WGANGPConfig(latent=8, penalty=0.1, n_critic=2, lr=lr)),
 }
 
 
@@ -84,16 +88,16 @@ def compare(page: genlab.Report, data: Points, extent: float, config: Config) ->
     return records(header, rows)
 
 
-def watch(name: str, data: Points, seed: int, config: Config) -> Modes:
+def watch(name: str, data: Points, seed: int, config: Config) -> ModeCoverage:
     """The coverage of the modes during one training."""
-    found = Modes(data)
+    found = ModeCoverage(data)
     torch.manual_seed(seed)
     method = METHODS[name](config.lr)
-    play(method, data, config.steps, config.batch, seed, looks=[(config.looks, found)], title=name)
+    train_points(method, data, config.steps, config.batch, seed, point_hooks=[(config.looks, found)], title=name)
     return found
 
 
-def modes_over_time(watches: Sequence[Modes]) -> Band:
+def modes_over_time(watches: Sequence[ModeCoverage]) -> Band:
     """Points seen, and mean, lowest and highest number of modes over seeds."""
     counts = list(zip(*([found.modes for found in each.coverage] for each in watches)))  # a row per look
     means = [sum(row) / len(row) for row in counts]

@@ -17,7 +17,7 @@ from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, Seed, Side, Steps
 from genlab.core.registry import choose
 from genlab.data import Images
-from genlab.latent.edit import attribute_vector, edit, invert, painted, squared_error
+from genlab.latent.edit import attribute_vector, edit, invert, masked_error, squared_error
 from genlab.methods.gan.vae_gan import VAEGANConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
@@ -125,7 +125,7 @@ def constrained_edit(page: genlab.Report, model: Any, x: Tensor, z0: Tensor, ste
     size = x.shape[2]
     bar, white = torch.zeros_like(x[0]), torch.ones_like(x[0])
     bar[:, size // 2 - 1 : size // 2 + 1, size // 4 : -size // 4] = 1
-    constraint = painted(white, bar)
+    constraint = masked_error(white, bar)
     latents = {"before": z0}
     for near in (0.1, 0.03, 0.01):
         latents[f"near {near}"] = edit(model.decoder, model.realism, constraint, z0, near=near, steps=steps)

@@ -19,15 +19,15 @@ from torch import Tensor, nn
 
 import genlab
 from attacks import FGSM, PGD, Linf
-from attacks.defences import line_up
-from attacks.defences.comparison import passing
+from attacks.defences import models_and_sources
+from attacks.defences.comparison import undetected_rates
 from attacks.defences.purify import DefenseGAN, PixelDefend, Reconstruct, magnet
 from attacks.defences.smoothing import Filter, Filtered
 from attacks.defences.verdict import to_json
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add
+from attacks.evaluation.report import add_evaluation
 from attacks.evaluation.results import Evaluation
-from attacks.latent import Latent
+from attacks.latent import LatentAttack
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, Seed, Steps
 from genlab.data import Images
@@ -117,7 +117,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Purification: {config.data}, eps {config.eps:g}")
     found = oblivious_and_adaptive(classifier, filters, pgd, attacked)
     results = to_json(found)
-    add(page, found)
+    add_evaluation(page, found)
     adversarial = pgd(classifier, attacked.x, attacked.labels)
     show(page, filters, attacked.x, adversarial)
     if "gan" in filters:
@@ -143,7 +143,9 @@ def split(test: Images, config: Config) -> tuple[Images, Images]:
 
 def oblivious_and_adaptive(classifier: nn.Module, filters: dict[str, Filter], pgd: PGD, attacked: Images) -> Evaluation:
     """FGSM and PGD against the classifier alone, and against each purifier obliviously and adaptively."""
-    models, sources = line_up(classifier, {name: Filtered(each, classifier) for name, each in filters.items()})
+    models, sources = models_and_sources(
+        classifier, {name: Filtered(each, classifier) for name, each in filters.items()}
+    )
     attacks = {"fgsm": FGSM(pgd.ball), "pgd": pgd}
     return evaluate(models, attacks, attacked.x, attacked.labels, sources=sources)
 
@@ -160,7 +162,7 @@ def latent_attack(
     page: genlab.Report, classifier: nn.Module, purifier: Filter, pgd: PGD, attacked: Images, config: Config
 ) -> dict[str, Any]:
     """An adaptive attack on Defense-GAN that searches its latents instead of passing gradients through it."""
-    attack = Latent(pgd.ball, purifier, classifier, 3 * config.descent)
+    attack = LatentAttack(pgd.ball, purifier, classifier, 3 * config.descent)
     defended = {"gan": Filtered(purifier, classifier).adaptive()}
     found = evaluate(defended, {"latents": attack}, attacked.x, attacked.labels)
     row = next(row for row in found.rows if row.attack == "latents")  # beside it stands random noise
@@ -173,7 +175,7 @@ def evasion(
     page: genlab.Report, guarded: nn.Module, pgd: PGD, adversarial: Tensor, attacked: Images
 ) -> dict[str, float | None]:
     """How often MagNet is wrong without an alarm, under an attack that does not know of it and one that does."""
-    rates = passing(guarded, pgd, adversarial, attacked.x, attacked.labels)
+    rates = undetected_rates(guarded, pgd, adversarial, attacked.x, attacked.labels)
     page.section(
         "MagNet",
         "clean: share classified correctly without an alarm. Of these, the share that is wrong without an alarm when "

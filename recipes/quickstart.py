@@ -14,14 +14,14 @@ from torch import nn
 
 import genlab
 from attacks import FGSM, IFGSM, PGD, Linf
-from attacks.defences import line_up
+from attacks.defences import models_and_sources
 from attacks.defences.smoothing import BitDepth, Filtered, Gaussian
 from attacks.defences.verdict import to_json
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add, progress
+from attacks.evaluation.report import add_evaluation, progress
 from attacks.evaluation.results import Evaluation
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, Positive, Range, Seed, Some, Width
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Positive, Range, Seed, Width
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -46,7 +46,7 @@ class Config:
     """length of the GAN's training"""
     gan_width: Width = 64
     """channels of the GAN's finest level"""
-    eps: Some[Eps] = (0.05, 0.1, 0.2, 0.3)
+    eps: NonEmpty[Eps] = (0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
     attacked: Count = 1000
     """held-out images to attack"""
@@ -74,7 +74,7 @@ def main(config: Config) -> None:
     page.section("Classifier").table(["held-out accuracy"], [[accuracy]])
     page.section("GAN").picture(genlab.Run(out / "gan").samples()[-1], "samples")
     page.picture(grid_png(test.x[:64]), "held-out images, for comparison")
-    add(page, found)
+    add_evaluation(page, found)
     finish(out, page, {"accuracy": accuracy, **to_json(found)})
 
 
@@ -82,7 +82,9 @@ def attack(classifier: nn.Module, test: Images, config: Config) -> Evaluation:
     """Three attacks on the classifier, and on the classifier behind each of two filters, obliviously and adaptively."""
     filters = {"gaussian": Gaussian(config.sigma), "bits": BitDepth(config.bits)}
     attacks = {"fgsm": FGSM(Linf(0.1)), "ifgsm": IFGSM(Linf(0.1)), "pgd": PGD(Linf(0.1))}
-    models, sources = line_up(classifier, {name: Filtered(each, classifier) for name, each in filters.items()})
+    models, sources = models_and_sources(
+        classifier, {name: Filtered(each, classifier) for name, each in filters.items()}
+    )
     with progress() as tell:
         return evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)
 

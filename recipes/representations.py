@@ -18,7 +18,7 @@ import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Length, Seed, Some, Width
+from genlab.core.ranges import Count, Length, NonEmpty, Seed, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import Classifier
@@ -40,7 +40,7 @@ class Config:
     """labelled images for pre-training and Deep InfoMax"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    sizes: Some[Width] = (256, 256, 128)
+    sizes: NonEmpty[Width] = (256, 256, 128)
     """units of the layers that are pre-trained"""
     ink: str = "glyphs"
     """labelled images of white strokes, which are put in ink for disentangling"""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import genlab
-from attacks.reprogramming import Program, Reprogramming, squares, windows
+from attacks.reprogramming import Program, Reprogramming, grid_mask, squares
 from genlab.cli.main import start
 from genlab.core.ranges import LearningRate, Length, Range, Seed, Side
 from genlab.data import Images
@@ -103,7 +103,7 @@ def learn(victim: nn.Module, test: Images, config: Config) -> Program:
     """The program for a victim of images like those of `test`."""
     method = Reprogramming(config.images, lr=config.rate, seed=config.seed)
     pictures = small_pictures(20_000, config.seed, test, config)
-    return method.learn(victim, test.shape, pictures, windows(config.cells, config.pixels, config.gap))
+    return method.learn(victim, test.shape, pictures, grid_mask(config.cells, config.pixels, config.gap))
 
 
 def one_of_each(program: Program, pictures: Images) -> bytes:

@@ -28,10 +28,10 @@ from attacks.universal import UniversalGradient
 from genlab.cli.main import start
 from genlab.compress.deep import LENET300, Train, pruned, shared
 from genlab.compress.distil import Distillation, DistillationConfig
-from genlab.compress.layers import hardened
+from genlab.compress.layers import plain_copy
 from genlab.compress.low_rank import factorise
 from genlab.compress.neurons import prune_neurons
-from genlab.compress.quantise import round_evenly
+from genlab.compress.quantise import quantise_uniformly
 from genlab.compress.table import table
 from genlab.core.ranges import Count, Eps, Length, Repeats, Seed
 from genlab.data import Images, Stream
@@ -109,8 +109,8 @@ def compress(dense: nn.Module, known: Images, config: Config) -> dict[str, nn.Mo
     tune(narrow, 0.4, "half the neurons")
     low_rank = factorise(dense, 0.8)  # of the energy of each layer's spectrum
     tune(low_rank, 0.4, "low rank")
-    four_bits = hardened(dense)
-    round_evenly(four_bits, 4)
+    four_bits = plain_copy(dense)
+    quantise_uniformly(four_bits, 4)
     tune(four_bits, 0.1, "four bits")
     networks = {
         "dense": dense,
@@ -120,7 +120,7 @@ def compress(dense: nn.Module, known: Images, config: Config) -> dict[str, nn.Mo
         "low rank": low_rank,
         "four bits": four_bits,
     }
-    return {name: hardened(net).eval() for name, net in networks.items()}
+    return {name: plain_copy(net).eval() for name, net in networks.items()}
 
 
 def tuner(known: Images, config: Config) -> Train:

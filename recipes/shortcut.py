@@ -18,7 +18,7 @@ from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, Seed
 from genlab.data import Images, Stream
 from genlab.explain.gradients import saliency
-from genlab.explain.pictures import shown
+from genlab.explain.pictures import to_images
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
@@ -62,7 +62,7 @@ def main(config: Config) -> None:
         maps = saliency(net, own.x, test.labels)
         accuracies = [net.evaluate(images)["accuracy"] for images in (own, other)]
         rows.append([told, *accuracies, share(maps, background)])
-        pictures = torch.cat([own.x[:10], shown(maps[:10]).expand(-1, 3, -1, -1)])
+        pictures = torch.cat([own.x[:10], to_images(maps[:10]).expand(-1, 3, -1, -1)])
         page.picture(grid_png(pictures, len(own.x[:10])), f"in training the colour told {told}")
     page.section("What the network looks at").table(header, rows)
     finish(config.out, page, records(header, rows))

@@ -13,14 +13,14 @@ from typing import Any
 from torch import nn
 
 import genlab
-from attacks.defences import UNDEFENDED, line_up
+from attacks.defences import UNDEFENDED, models_and_sources
 from attacks.defences.verdict import to_json
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add, progress
+from attacks.evaluation.report import add_evaluation, progress
 from attacks.evaluation.results import Evaluation
 from attacks.plugin import attack, defence
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, Seed, Some
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seed
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
@@ -40,9 +40,9 @@ class Config:
     """length of the classifier's training"""
     filters: tuple[str, ...] = FILTERS
     """names as `genlab list` tells them, with options as in bits:bits=1; median+bits: one after the other"""
-    attacks: Some[str] = ("fgsm", "pgd")
+    attacks: NonEmpty[str] = ("fgsm", "pgd")
     """names as `genlab list` tells them"""
-    eps: Some[Eps] = (0.05, 0.1, 0.2)
+    eps: NonEmpty[Eps] = (0.05, 0.1, 0.2)
     """L-infinity sizes, in pixels of [0, 1]"""
     attacked: Count = 300
     """held-out images to attack"""
@@ -61,12 +61,12 @@ def main(config: Config) -> None:
     model = experiment.run(config.out / "classifier", pictures=1)
     test = data.load("test").subset(slice(0, config.attacked))
     filters: dict[str, Any] = {name: defence(name, model) for name in config.filters}
-    models, sources = line_up(model, filters)
+    models, sources = models_and_sources(model, filters)
     with progress() as tell:
         found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)
     page = genlab.Report(f"Filters as defences: {config.data}")
     show_filters(page, filters, found, config)
-    finish(config.out, add(page, found), to_json(found))
+    finish(config.out, add_evaluation(page, found), to_json(found))
 
 
 def show_filters(page: genlab.Report, filters: dict[str, Any], found: Evaluation, config: Config) -> None:

@@ -24,7 +24,7 @@ from genlab.data.domains import names, original
 from genlab.methods.classification.features import default_features
 from genlab.methods.translation.stargan import StarGANConfig
 from genlab.metrics.features import ClassifierFeatures
-from genlab.metrics.translation import likeness, preserved
+from genlab.metrics.translation import content_preservation, cycle_errors
 from genlab.reporting.finish import finish
 
 
@@ -88,8 +88,8 @@ def directions(trained: Any, judge: ClassifierFeatures, test: Images, domains: l
             {
                 "from": domains[source],
                 "to": domains[target],
-                "classified as target": preserved(there, wanted, judge),
-                **likeness(there, back, Pair(sides[source], sides[target], aligned=aligned)),
+                "classified as target": content_preservation(there, wanted, judge),
+                **cycle_errors(there, back, Pair(sides[source], sides[target], aligned=aligned)),
             }
         )
     return rows

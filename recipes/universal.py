@@ -17,9 +17,9 @@ import genlab
 from attacks import Linf, Universal, UniversalCount, UniversalGenerator, UniversalGradient, UniversalTargeted
 from attacks.core.model import Attack
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add
+from attacks.evaluation.report import add_evaluation
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Length, Range, Seed, Some
+from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig, NetName
@@ -34,13 +34,13 @@ class Config:
     """Success of universal perturbations on held-out images."""
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
-    nets: Some[NetName] = ("cnn", "resnet", "mlp")
+    nets: NonEmpty[NetName] = ("cnn", "resnet", "mlp")
     """classifiers; the first is attacked in every way, the others for the transfer"""
     classifier_images: Length = 20_000
     """length of each classifier's training"""
     length: Length = 10_000
     """length of each perturbation's training"""
-    eps: Some[Annotated[float, Range(0, 1, above=True)]] = (0.1, 0.2, 0.3)
+    eps: NonEmpty[Annotated[float, Range(0, 1, above=True)]] = (0.1, 0.2, 0.3)
     """sizes in pixels of [0, 1]; transfer and pictures are at the last"""
     known: tuple[Count, ...] = (10, 100, 1000)
     """how many images the attacker has"""
@@ -60,7 +60,7 @@ def main(config: Config) -> None:
     learnt = {net: attacks[TRANSFERRED].prepare(model, train) for net, model in models.items()}
     transfer = transferred(learnt, models, test)
 
-    page = add(genlab.Report(f"Universal perturbations on {config.data.data}"), found)
+    page = add_evaluation(genlab.Report(f"Universal perturbations on {config.data.data}"), found)
     page.section(f"Images the attacker knows, eps {config.eps[-1]}").table(list(known[0]), map(dict.values, known))
     page.section(f"Success of transfer, eps {config.eps[-1]}").table(*matrix(transfer))
     for net, perturbation in learnt.items():

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Length, Seed, Side, Some, Width
+from genlab.core.ranges import Length, NonEmpty, Seed, Side, Width
 from genlab.core.registry import choose
 from genlab.data import Pair
 from genlab.experiment import check_all
@@ -25,7 +25,7 @@ from genlab.methods.classification.features import default_features
 from genlab.methods.translation.cogan import CoGAN, CoGANConfig, agreement
 from genlab.methods.translation.common_space import CommonSpaceConfig
 from genlab.metrics.features import ClassifierFeatures
-from genlab.metrics.translation import preserved
+from genlab.metrics.translation import content_preservation
 from genlab.reporting.finish import finish
 
 SPACES = CommonSpaceConfig(latent=8, lr=1e-3)  # an auto-encoder and a critic of the codes per domain
@@ -53,7 +53,7 @@ class Config:
     """labelled images of the first domain; those of the second are of the same classes"""
     b: str = "textured:glyphs"
     """labelled images of the second domain"""
-    models: Some[str] = tuple(MODELS)
+    models: NonEmpty[str] = tuple(MODELS)
     """what is trained: names of the recipe's table"""
     data_root: Path | None = None
     """where downloaded sets lie"""
@@ -116,8 +116,8 @@ def content_preservation(trained: Any, test: Pair, judges: list[ClassifierFeatur
     if isinstance(trained, CoGAN):
         return {"pairs of one class": agreement(trained, judges)}
     return {
-        "a to b": preserved(partial(trained.translate, to=1), test.a, judges[1]),
-        "b to a": preserved(partial(trained.translate, to=0), test.b, judges[0]),
+        "a to b": content_preservation(partial(trained.translate, to=1), test.a, judges[1]),
+        "b to a": content_preservation(partial(trained.translate, to=0), test.b, judges[0]),
     }
 
 

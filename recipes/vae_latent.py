@@ -24,7 +24,7 @@ from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
 from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.vae import VAEConfig
-from genlab.metrics.features import ClassifierFeatures, Pixels
+from genlab.metrics.features import ClassifierFeatures, PixelFeatures
 from genlab.metrics.memorisation import nearest_image
 from genlab.metrics.sharpness import sharpness
 from genlab.reporting.finish import finish, records
@@ -139,7 +139,7 @@ def samples(
         "Nearest: median distance to the nearest training image; pixel error: mean square.",
     )
     for name, images in {"test": x, **changed, **drawn}.items():
-        distances, _ = nearest_image(images.flatten(1), train, Pixels())
+        distances, _ = nearest_image(images.flatten(1), train, PixelFeatures())
         error = float((images - x).square().mean()) if name in changed else None
         rows.append([name, sharpness(images), float(distances.median()), confidence(judge, images), error])
         page.picture(grid_png(images[:64]), name)

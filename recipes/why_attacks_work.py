@@ -18,10 +18,10 @@ from attacks import FGSM, L2, PGD, AutoPGD, Linf
 from attacks.deepfool import DeepFool
 from attacks.evaluation import landscape
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add, progress
+from attacks.evaluation.report import add_evaluation, progress
 from attacks.evaluation.results import Sizes
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, Some
+from genlab.core.ranges import Count, Eps, Length, NonEmpty
 from genlab.data import Images
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
@@ -37,7 +37,7 @@ class Config:
     """digits, mnist, fashion, folder:PATH, ..."""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    eps: Some[Eps] = (0.02, 0.05, 0.1, 0.2, 0.3)
+    eps: NonEmpty[Eps] = (0.02, 0.05, 0.1, 0.2, 0.3)
     """sizes of the perturbation, in pixels of [0, 1]"""
     classifier_images: Length = 100_000
     """length of the classifier's training"""
@@ -61,7 +61,7 @@ def main(config: Config) -> None:
     distances = boundary_distances(page, model, test, attacks["deepfool"])
     with progress() as tell:
         found = evaluate({"none": model}, attacks, test.x, test.labels, eps=config.eps, progress=tell)
-    add(page, found)
+    add_evaluation(page, found)
     finish(config.out, page, {"lines": lines, "distances": distances, **found.to_json()})
 
 
@@ -90,7 +90,7 @@ def show_planes(
 ) -> None:
     """The probability of the true class on a plane around each of six images."""
     down = directions["attack"][:6]
-    right = landscape.straight(directions["attack"], directions["random"])[:6]
+    right = landscape.orthogonalise(directions["attack"], directions["random"])[:6]
     sizes = torch.linspace(-most, most, 41).tolist()
     maps = landscape.plane(model, test.x[:6], test.labels[:6], down, right, sizes)
     page.section(
@@ -113,7 +113,7 @@ def boundary_distances(page: genlab.Report, model: nn.Module, test: Images, atta
     for name, ball in {"L2": L2(0), "L-infinity": Linf(0)}.items():
         size = ball.size(change)
         rows.append({"norm": name, **asdict(Sizes.of(size))})
-        page.picture(curves({name: landscape.distribution(size)}, x=f"{name} size", y="share of the images"))
+        page.picture(curves({name: landscape.empirical_cdf(size)}, x=f"{name} size", y="share of the images"))
     page.table(list(rows[0]), [list(row.values()) for row in rows])
     return rows
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from scipy.stats import binomtest
 from scipy.stats import norm as normal
-from test_smoothing import images, net
 from torch import nn
 from toys import SHAPE, make, stream
+from toys import filtered_images as images
 from toys import images as toy
+from toys import small_classifier as net
 
 from attacks import FGSM, L2, PGD, Linf, plugin
 from attacks.defences import models_and_sources

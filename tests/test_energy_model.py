@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from test_gan import Linear
 from torch import nn
-from toys import SHAPE, make, stream
+from toys import SHAPE, LinearCritic, make, stream
 
 from genlab.methods.likelihood.energy_model import EnergyModel, EnergyModelConfig
 from genlab.training.update import Update
@@ -22,7 +21,7 @@ class Quadratic(nn.Module):
 
 
 def linear(**options):
-    return EnergyModel(Linear(), SHAPE, EnergyModelConfig(**options))
+    return EnergyModel(LinearCritic(), SHAPE, EnergyModelConfig(**options))
 
 
 def test_chains_draw_from_the_gaussian_whose_log_density_is_the_score():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from toys import SHAPE, images, make, stream
+from toys import SHAPE, LinearCritic, images, make, stream
 
 from genlab.methods.gan.adversarial import AdversarialConfig
 from genlab.methods.gan.ebgan import EBGANConfig, pulling_away
@@ -23,22 +23,12 @@ from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
-
-class Linear(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(SHAPE))
-
-    def forward(self, x):
-        return (x * self.weight).flatten(1).sum(1)
-
-
 # --- gradient penalty
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_the_penalty_of_a_linear_critic_is_its_closed_form(precision):
-    critic, real, fake = Linear(), torch.rand(5, *SHAPE), torch.rand(5, *SHAPE)
+    critic, real, fake = LinearCritic(), torch.rand(5, *SHAPE), torch.rand(5, *SHAPE)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
         norms = gradient_norms(critic, real, fake.to(precision))
         penalty = gradient_penalty(norms)

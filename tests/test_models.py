@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 import torch
-from test_attacks import ATTACKS, Net, Nothing, Seen, images
 from torch import Tensor, nn
+from toys import ATTACKS, Net, Nothing, Seen
+from toys import attacked_images as images
 
 from attacks.auto_pgd import AutoPGDT
 from attacks.core.ball import L2, Linf

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_attacks import Calls, Line, Net, batch, images
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from toys import Calls, Line, Net, batch
+from toys import attacked_images as images
 
 from attacks.auto import Auto, in_turn
 from attacks.auto_pgd import AutoPGD, AutoPGDT, checkpoints, dlr, targeted_dlr

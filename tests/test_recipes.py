@@ -22,13 +22,13 @@ from attacks.evaluation.evaluate import evaluate
 from attacks.plugin import defence
 from genlab.compress import file
 from genlab.data.resize import resized
-from genlab.latent.codes import over, search
+from genlab.latent.codes import apply_batched, retrieval_precision
 from genlab.likelihood.mixture import Mixture
 from genlab.likelihood.units import likelihood
 from genlab.methods.classification.features import default_features
 from genlab.methods.gan.losses import gradient_norms
 from genlab.metrics.accuracy import accuracy
-from genlab.metrics.translation import likeness
+from genlab.metrics.translation import cycle_errors
 from genlab.nets.classifiers import lenet300
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -178,8 +178,6 @@ def test_mode_collapse_on_images_shows_every_class_over_time_and_a_finished_run_
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
 
 
-
-
 @pytest.mark.parametrize("name", ["physical_patch"])
 def test_studies_of_attacks_leave_a_report_and_their_figures(name, tmp_path):
     assert "report" in run(name, tmp_path / name)
@@ -232,8 +230,6 @@ def test_flows_leave_bits_and_grids_by_temperature_and_lose_no_pixel(tmp_path):
     assert all(0 < row["bits/dim"] < 10 and row["largest error there and back, in levels"] == 0 for row in found)
 
 
-
-
 def test_purifiers_are_attacked_obliviously_and_adaptively_and_shown_at_work(tmp_path):
     assert "magnet" not in run("purify", tmp_path)
     page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
@@ -252,7 +248,7 @@ def test_translations_are_compared_with_true_partners(tmp_path):
     assert model.config.cycle == 0 < genlab.load(tmp_path / "cycle").config.cycle
     test = genlab.DataOptions("unpaired:digits,night:digits", 8).load("test")
     there, back = (lambda x: model.translate(x, to=1)), (lambda x: model.translate(x, to=0))
-    own = likeness(there, back, test)
+    own = cycle_errors(there, back, test)
     assert {name: rows["no cycle"][name] for name in own} == pytest.approx(own)
     for row in rows.values():
         assert row["cycle error, 8 bits"] == pytest.approx(row["cycle error"], abs=0.01)
@@ -280,8 +276,6 @@ def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2 and "did you mean 'mnist'" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "q").exists()
-
-
 
 
 def test_generated_images_are_shown_and_judged_by_what_they_are_for(tmp_path):
@@ -488,8 +482,6 @@ def test_attacks_are_timed_beside_as_many_bare_passes(tmp_path):
     assert rows[2]["success"] == fooled.float().mean().item()
 
 
-
-
 def test_black_boxes_are_attacked_from_other_trainings_and_within_their_queries(tmp_path):
     run("black_box", tmp_path)
     found, test = results(tmp_path), held_out(64)
@@ -610,8 +602,10 @@ def test_no_linear_code_forgets_less_than_principal_components(tmp_path):
     assert list(rows) == ["pixels", "deep", "linear", "PCA", "NMF"]
     error = {name: row["error, training images"] for name, row in rows.items()}
     assert error["PCA"] < error["NMF"] < error["linear"] and error["pixels"] == 0  # NMF has one dimension less
-    assert rows["pixels"]["search"] == search(test.x, test.labels)
-    assert rows["deep"]["search"] == search(over(genlab.load(tmp_path / "deep").code, test), test.labels)
+    assert rows["pixels"]["search"] == retrieval_precision(test.x, test.labels)
+    assert rows["deep"]["search"] == retrieval_precision(
+        apply_batched(genlab.load(tmp_path / "deep").code, test), test.labels
+    )
     assert [row["penalty"] for row in found["planes"]] == [0, 0.1]
     assert genlab.load(tmp_path / "short").config.l2 == 0.1 and genlab.load(tmp_path / "free").config.l2 == 0
 
@@ -648,8 +642,6 @@ def test_maximised_images_please_the_classifier_more_than_another_one(tmp_path):
     assert rows["pixels"]["classified as intended"] > max(0.1, rows["pixels"]["by the second classifier"])
     seeds = [genlab.Run(tmp_path / name).experiment["training"]["seed"] for name in ("classifier", "second-classifier")]
     assert seeds == [0, 1]
-
-
 
 
 def test_every_defence_is_attacked_obliviously_and_adaptively(tmp_path):

@@ -9,6 +9,8 @@ import pytest
 import torch
 from scipy import ndimage
 from torch import nn
+from toys import filtered_images as images
+from toys import small_classifier as net
 
 from attacks import plugin
 from attacks.core.ball import Linf
@@ -16,10 +18,6 @@ from attacks.defences.smoothing import BitDepth, Filter, Filtered, Gaussian, Mea
 from attacks.pgd import FGSM
 
 FILTERS: list[Filter] = [Mean(3), Mean(5), Gaussian(0.7), Gaussian(2.0), Median(3), Median(5), BitDepth(1), BitDepth(8)]
-
-
-def images() -> torch.Tensor:
-    return torch.rand(3, 2, 9, 12, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(
@@ -75,12 +73,6 @@ def test_bit_depth_has_so_many_levels_and_rounds_to_the_nearest(bits: int) -> No
 def test_bad_settings_are_refused(make: Callable[[], object], value: str) -> None:
     with pytest.raises(ValueError, match=value):
         make()
-
-
-def net() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(216, 16), nn.Tanh(), nn.Linear(16, 3))
 
 
 @pytest.mark.parametrize("filter", FILTERS, ids=str)

@@ -1,18 +1,42 @@
-"""Every method of the lab in a size that trains twenty steps in a second: the list that the contract tests go through.
+"""What tests share: every method and every attack in a size that takes a moment, small models and images.
 
-A new method joins METHODS (and LEARNS, if one of its metrics must fall) and thereby gets the whole contract.
+A new method joins METHODS (and LEARNS, if one of its metrics must fall), a new attack ATTACKS, and thereby gets the
+whole contract.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from attacks.auto import Auto
+from attacks.auto_pgd import AutoPGD, AutoPGDT
+from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
+from attacks.core.ball import L2, Linf
+from attacks.core.model import Attack
+from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.defences.interval import IntervalTrainingConfig
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig
+from attacks.elastic_net import EAD
+from attacks.fmn import FMN, FMNL1, FMNLinf
+from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
+from attacks.jsma import JSMA
+from attacks.lbfgs import LBFGS
+from attacks.noise import RandomNoise
+from attacks.one_pixel import OnePixel
+from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
+from attacks.spatial import Spatial
+from attacks.spsa import NES, SPSA
+from attacks.square import Square
+from attacks.surrogate import Transfer
+from attacks.transferable import Transferable
+from attacks.universal import FixedPerturbation, PerImagePerturbation
+from attacks.universal_method import PerturbationGenerator
 from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.compress.early_exit import EarlyExitConfig
 from genlab.data import Images, Pair, Stream
@@ -225,3 +249,167 @@ class Largest(TorchDispatchMode):
         sizes = [leaf.numel() for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
         self.numel, self.total = max([self.numel, *sizes]), self.total + sum(sizes)
         return found
+
+
+class LinearCritic(nn.Module):
+    """x (N, C, H, W) -> (N,): the sum of x times a weight of its shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(SHAPE))
+
+    def forward(self, x):
+        return (x * self.weight).flatten(1).sum(1)
+
+
+# --- attacks
+
+ATTACKS: list[Attack] = [
+    FGSM(Linf(0.03)),
+    FGSM(L2(0.3)),
+    IFGSM(Linf(0.1), steps=5),
+    MIFGSM(Linf(0.1), steps=5),
+    MIFGSM(L2(1.0), steps=5),
+    PGD(Linf(0.1), steps=5),
+    PGD(L2(1.0), steps=5),
+    PGD(Linf(0.1), steps=4, restarts=2),
+    PGD(L2(1.0), steps=5, early_stop=True),
+    PGD(Linf(0.1), steps=4, restarts=3, early_stop=True, momentum=0.5),
+    PGD(Linf(0.1), steps=3, step_size=0.2, keep_best=False),
+    AutoPGD(Linf(0.1), steps=6),
+    AutoPGD(L2(1.0), steps=6, loss="dlr", restarts=2, early_stop=False),
+    AutoPGDT(Linf(0.1), steps=4, classes=2),
+    Auto(Linf(0.1), steps=4, queries=10),
+    Transferable(Linf(0.1), steps=5),
+    Transferable(L2(1.0), steps=4, diversity=1.0, kernel=1),
+    Spatial(steps=10, lr=0.3),
+    OnePixel(pixels=5, population=8, generations=3),
+    SPSA(Linf(0.1), queries=40, samples=6),
+    NES(L2(1.0), queries=40, samples=6),
+    Square(Linf(0.1), queries=30),
+    Square(L2(1.0), queries=30),
+    HopSkipJump(queries=70, first=10, tries=8),
+    HopSkipJumpLinf(queries=80, first=10, tries=8),
+    FixedPerturbation(Linf(0.1), torch.linspace(-0.1, 0.1, 128).view(2, 8, 8)),
+    PerImagePerturbation(L2(1.0), PerturbationGenerator((2, 8, 8), width=4, per_image=True, seed=0)),
+    Transfer(PGD(Linf(0.1), steps=2), nn.Sequential(nn.AvgPool2d(4), nn.Flatten())),
+    DeepFool(steps=8, polish=3),
+    DeepFoolLinf(steps=8, polish=3),
+    CarliniL2(steps=12, searches=2, initial_c=10.0, patience=4),
+    CarliniLinf(steps=12, searches=2, initial_c=10.0),
+    CarliniL0(steps=12, searches=2),
+    EAD(steps=15, searches=2, initial_c=10.0, patience=5),
+    EAD(steps=15, searches=2, initial_c=10.0, rule="en"),
+    LBFGS(steps=8, searches=2, initial_c=10.0),
+    JSMA(gamma=0.4),
+    JSMA(gamma=0.4, theta=0.5, direction="both", outputs="logits"),
+    FMN(steps=12),
+    FMNLinf(steps=12),
+    FMNL1(steps=12),
+    RandomNoise(Linf(0.1)),
+    RandomNoise(L2(1.0)),
+]
+LEARNT = (
+    FixedPerturbation,
+    PerImagePerturbation,
+    Transfer,
+)  # beforehand: they do not look at the model that they attack
+
+
+class Net(nn.Module):
+    """Convolution, BatchNorm, dropout; works in float64 so that the batch size changes no rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.body = nn.Sequential(
+                nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.Softplus(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(288, 4)
+            ).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.double())
+
+
+class Calls(nn.Module):
+    """A model that notes how many examples each pass had."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.sizes = net, list[int]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sizes.append(len(x))
+        return self.net(x)
+
+
+class Line(nn.Module):
+    """Two classes split by w.x = b, so distances to the boundary are known in every norm."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.cat([torch.full((n - n // 3,), 1.0 / n), torch.full((n // 3,), -1.0 / n)]))
+
+    def score(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.w - self.w.sum() / 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = self.score(x)
+        return torch.stack([-s, s], 1)
+
+
+def attacked_images(n: int = 12, seed: int = 1) -> Tensor:
+    x = torch.rand(n, 2, 8, 8, generator=torch.Generator().manual_seed(seed))
+    x[0, :, :4], x[1, :, :4] = 0.0, 1.0  # the box matters
+    return x
+
+
+def batch() -> tuple[Net, Tensor, Tensor]:
+    net = Net().eval()
+    x = attacked_images()
+    return net, x, net(x).argmax(1)
+
+
+class Seen(nn.Module):
+    """A model in the images' own precision that notes what it is shown; what it may be shown is checked."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.shown = net, list[Tensor]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.min() >= 0 and x.max() <= 1  # which also refuses NaN
+        self.shown.append(x.detach().clone())
+        return self.net(x).to(x.dtype)
+
+
+class Nothing(nn.Module):
+    """Answers with NaN: to everything but the images `known`, or, as to gradients only, everywhere."""
+
+    def __init__(self, net: nn.Module, known: Tensor | None = None, gradients: bool = False) -> None:
+        super().__init__()
+        self.net, self.known, self.gradients = net, known, gradients
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.net(x)
+        if self.gradients:
+            return logits + (x - x.detach()).abs().sqrt().flatten(1).sum(1, keepdim=True)  # a slope of 0 * infinity
+        if self.known is None:
+            return logits * math.nan
+        strange = (x[:, None] != self.known).flatten(2).any(2).all(1)
+        return logits * torch.where(strange, math.nan, 1.0)[:, None]
+
+
+# --- filters
+
+
+def filtered_images() -> Tensor:
+    """What filters are tried on."""
+    return torch.rand(3, 2, 9, 12, generator=torch.Generator().manual_seed(0))
+
+
+def small_classifier() -> nn.Module:
+    """Of `filtered_images`, in three classes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(216, 16), nn.Tanh(), nn.Linear(16, 3))
