@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import genlab
-from attacks.core.model import Attack, Learnt
+from attacks.core.model import Attack, TrainedAttack
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import progress, triptych
 from attacks.evaluation.results import Evaluation
-from attacks.noise import Noise
+from attacks.noise import RandomNoise
 from attacks.plugin import ATTACKS, attack
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, Seed, Width
@@ -65,7 +65,7 @@ def chosen(config: Config) -> dict[str, Attack]:
     attacks = {name: attack(name, config.eps) for name in config.attacks or ATTACKS}
     if config.attacks:
         return attacks
-    return {name: each for name, each in attacks.items() if not isinstance(each, Learnt | Noise)}
+    return {name: each for name, each in attacks.items() if not isinstance(each, TrainedAttack | RandomNoise)}
 
 
 def report(config: Config, found: Evaluation) -> genlab.Report:

@@ -1,6 +1,6 @@
 """Low-dimensional codes of images: deep and linear auto-encoders against principal components (PCA) and NMF.
 
-Compared by reconstruction error and image search. Then auto-encoders with two-dimensional codes, with and without a
+Compared by reconstruction error and image retrieval. Then auto-encoders with two-dimensional codes, with and without a
 penalty on the code's length: the codes in the plane, and the images decoded from a square around the origin.
 
 python recipes/autoencoder_codes.py                                   # scikit-learn's digits, a minute on one core
@@ -20,19 +20,19 @@ from genlab.cli.main import start
 from genlab.core.ranges import Length, Seed, Weight, Width
 from genlab.data import Images
 from genlab.latent.baselines import nmf, pca
-from genlab.latent.codes import farness, over, scatter, search, squared_error
+from genlab.latent.codes import apply_batched, nearest_image_error, retrieval_precision, scatter, squared_error
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 
-CODES = ["code", "error, training images", "error, held out", "search"]
-PLANES = ["penalty", "error, held out", "error of the square", "search"]
+CODES = ["code", "error, training images", "error, held out", "retrieval precision"]
+PLANES = ["penalty", "error, held out", "error of the square", "retrieval precision"]
 NMF_IMAGES = 10_000  # training images that NMF is fitted on
 
 
 @dataclass(frozen=True)
 class Config:
-    """Reconstruction, image search, and the plane of two-dimensional codes."""
+    """Reconstruction, image retrieval, and the plane of two-dimensional codes."""
 
     data: str = "digits"
     """labelled images"""
@@ -77,14 +77,14 @@ def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report)
         "linear": train(config, data, "linear", hidden=(), code=config.code, error="linear", lr=3e-3),
         **components,
     }
-    rows = [["pixels", 0.0, 0.0, search(test.x, test.labels)]]
+    rows = [["pixels", 0.0, 0.0, retrieval_precision(test.x, test.labels)]]
     rows += [[name, *judged(model, known, test)] for name, model in models.items()]
 
     text = f"Rows: held-out images; then as reconstructed by {', '.join(models)}."
     page.section(f"Codes of {config.code} numbers", text)
     x = test.x[:16]
     page.picture(grid_png(torch.cat([x, *(model.reconstruct(x) for model in models.values())]), len(x)))
-    page.text("Mean squared error per pixel; search: the share of the 10 nearest codes that are of the same class.")
+    page.text("Mean squared error per pixel; retrieval precision: the share of the 10 nearest codes of the same class.")
     page.table(CODES, rows)
     page.section("Components", "PCA's are signed, grey is zero; NMF's are not negative, black is zero.")
     for name, model in components.items():
@@ -93,9 +93,9 @@ def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report)
 
 
 def judged(model: Any, known: Images, test: Images) -> list[float]:
-    """Reconstruction errors on both sets, and the precision of image search by code."""
+    """Reconstruction errors on both sets, and the retrieval precision of the code."""
     errors = [squared_error(model.reconstruct, images) for images in (known, test)]
-    return [*errors, search(over(model.code, test), test.labels)]
+    return [*errors, retrieval_precision(apply_batched(model.code, test), test.labels)]
 
 
 def compare_planes(config: Config, data: genlab.DataOptions, page: genlab.Report) -> list[list[float]]:
@@ -103,10 +103,10 @@ def compare_planes(config: Config, data: genlab.DataOptions, page: genlab.Report
     test, rows = data.load("test"), []
     for name, weight in {"free": 0.0, "short": config.l2}.items():
         model = train(config, data, name, hidden=config.hidden, code=2, l2=weight)
-        codes = over(model.code, test)
+        codes = apply_batched(model.code, test)
         square = model.decode(model.square(codes))
-        error, distance = squared_error(model.reconstruct, test), farness(square, test)
-        rows.append([weight, error, distance, search(codes, test.labels)])
+        error, distance = squared_error(model.reconstruct, test), nearest_image_error(square, test)
+        rows.append([weight, error, distance, retrieval_precision(codes, test.labels)])
         page.section(
             f"Two-dimensional codes, penalty {weight:g}",
             "The codes of the held-out images; images decoded from a square.",

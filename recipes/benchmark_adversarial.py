@@ -20,7 +20,7 @@ from genlab.core.ranges import Count, Repeats, Side, Steps, Threads
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Stream
-from genlab.data.static import static
+from genlab.data.random_images import random_images
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
@@ -45,7 +45,7 @@ class Config:
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    images = static(1024, (1, config.size, config.size), classes=10)
+    images = random_images(1024, (1, config.size, config.size), classes=10)
     stream = Stream(images, config.batch)
     method = AdversarialTrainingConfig(steps=config.pgd).build(images.shape, 10)
     method.to(images.device, memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ from genlab.core.ranges import Count, Repeats, Side, Steps, Threads, Width
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Pair, Stream
-from genlab.data.static import static
+from genlab.data.random_images import random_images
 from genlab.methods.translation.cyclegan import LSGAN, CycleGAN, CycleGANConfig
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
@@ -45,7 +45,7 @@ class Config:
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    images = static(512, (3, config.size, config.size))
+    images = random_images(512, (3, config.size, config.size))
     stream = Stream(Pair(images, images), config.batch)
     gan = CycleGANConfig(width=config.width).build(images.shape, 0)
     gan.to(images.device, memory_format=torch.channels_last)

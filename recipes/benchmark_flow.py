@@ -25,10 +25,10 @@ from genlab.core.ranges import Count, Layers, Repeats, Steps, Threads, Width
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Stream
-from genlab.data.static import static
+from genlab.data.random_images import random_images
 from genlab.likelihood.units import dequantise
 from genlab.methods.likelihood.flow import Flow, FlowConfig
-from genlab.nets.peers import apart, normflows
+from genlab.nets.glow_references import normflows, unfused_glow
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 from genlab.training.optim import adam
@@ -58,7 +58,7 @@ class Config:
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    images = static(2048, SHAPE)
+    images = random_images(2048, SHAPE)
     stream = Stream(images, config.batch)
     flow = FlowConfig(steps=config.couplings, width=config.width, logit=0.0)  # the others have no logit
     method = flow.build(SHAPE, 0).to(images.device, memory_format=torch.channels_last)
@@ -75,7 +75,7 @@ def main(config: Config) -> None:
 
 def rivals(config: Config, method: Any, x: Tensor) -> dict[str, Callable[[], None]]:
     """What is timed beside the lab's loop, by name."""
-    separate = Flow(apart(SHAPE, config.couplings, config.width), SHAPE, method.config).to(x.device)
+    separate = Flow(unfused_glow(SHAPE, config.couplings, config.width), SHAPE, method.config).to(x.device)
     found = {
         "floor": partial(bare, method, method.log_prob, x, config.steps),
         "separate layers": partial(bare, separate, separate.log_prob, x.contiguous(), config.steps),

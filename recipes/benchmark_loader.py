@@ -19,7 +19,7 @@ from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Threads
 from genlab.core.timing import seconds
 from genlab.data import Images, Stream
-from genlab.data.static import static
+from genlab.data.random_images import random_images
 
 MORE = 50  # times as many batches as torchvision's are taken from the lab, so that both can be timed
 
@@ -40,7 +40,7 @@ class Config:
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    images = static(60_000, (1, 28, 28), classes=10)
+    images = random_images(60_000, (1, 28, 28), classes=10)
     dataset, stream = torchvision_mnist(images), Stream(images, config.batch)
 
     def floor() -> None:

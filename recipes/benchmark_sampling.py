@@ -21,7 +21,7 @@ from genlab.core.distributed import device
 from genlab.core.ranges import Count, Range, Repeats, Side, Threads
 from genlab.core.text import Console
 from genlab.core.timing import seconds
-from genlab.likelihood.sampling import draw, draw_naively
+from genlab.likelihood.sampling import draw, draw_uncached
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, NetName
 
 
@@ -69,7 +69,7 @@ def both_agree(options: AutoregressiveConfig, model: Any) -> bool:
     torch.set_default_dtype(torch.float64)
     try:
         u = torch.rand(4, 1, 8, 8, device=device())
-        return torch.equal(draw(small.net, small.head, u), draw_naively(small.net, small.head, u))
+        return torch.equal(draw(small.net, small.head, u), draw_uncached(small.net, small.head, u))
     finally:
         torch.set_default_dtype(torch.float32)
 

@@ -21,7 +21,7 @@ from genlab.core.ranges import Count, Repeats, Steps, Threads, Width
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Images, Stream
-from genlab.data.static import static
+from genlab.data.random_images import random_images
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
 from genlab.training.loop import fit
@@ -48,7 +48,7 @@ class Config:
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
-    images = static(2048, SHAPE)
+    images = random_images(2048, SHAPE)
     table = Table("images/s", "floor", "lab", "lab / floor")
     for name, method, bare in (
         ("DCGAN-32", GANConfig(hidden=0, width=config.width), bare_gan),

@@ -20,10 +20,10 @@ import genlab
 from attacks import MIFGSM, NES, SPSA, HopSkipJump, HopSkipJumpLinf, Linf, Square, Surrogate, Transfer
 from attacks.core.model import Attack
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add
+from attacks.evaluation.report import add_evaluation
 from attacks.evaluation.results import Row
 from genlab.cli.main import start
-from genlab.core.ranges import Eps, Length, Range, Seed, Some
+from genlab.core.ranges import Eps, Length, NonEmpty, Range, Seed
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -49,7 +49,7 @@ class Config:
     """length of each training"""
     eps: Eps = 0.2
     """L-infinity radius of the attacks that stay within a ball, in pixels of [0, 1]"""
-    queries: Some[Annotated[int, Range(22, 10**9)]] = (100, 300, 1000)
+    queries: NonEmpty[Annotated[int, Range(22, 10**9)]] = (100, 300, 1000)
     """budgets per image"""
     attacked: Annotated[int, Range(4, 10**9)] = 200
     """held-out images for transfer and surrogates; a quarter of them for the query attacks"""
@@ -133,7 +133,7 @@ def query_attacks(config: Config, target: Any, test: Images, page: genlab.Report
     }
     page.picture(curves(lines, x="queries at most", y="success", limits=(0, 1)))
     page.table(list(rows[0]), (row.values() for row in rows))
-    add(page, found)
+    add_evaluation(page, found)
     return {"queries": rows, **found.to_json()}
 
 

@@ -21,7 +21,7 @@ from attacks.defences.interval import IntervalTrainingConfig, certified
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed, certified_accuracy
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, Positive, Range, Seed, Some
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Positive, Range, Seed
 from genlab.data import Images
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
@@ -37,11 +37,11 @@ class Config:
     """where downloaded sets lie"""
     images: Length = 200_000
     """length of every training"""
-    sigma: Some[Positive] = (0.12, 0.25)
+    sigma: NonEmpty[Positive] = (0.12, 0.25)
     """standard deviations of the noise of smoothing and training, in pixels of [0, 1]"""
-    radii: Some[Positive] = (0.1, 0.2, 0.3, 0.4, 0.6)
+    radii: NonEmpty[Positive] = (0.1, 0.2, 0.3, 0.4, 0.6)
     """L2 radii of certificates of and attacks on the smoothed models"""
-    eps: Some[Eps] = (0.02, 0.05, 0.1)
+    eps: NonEmpty[Eps] = (0.02, 0.05, 0.1)
     """L-infinity radii of interval bounds and attacks; the largest is trained for"""
     n: Count = 2000
     """noise samples per certificate"""

@@ -17,7 +17,7 @@ from typing import Any
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Length, Seed, Side, Some, Width
+from genlab.core.ranges import Count, Length, NonEmpty, Seed, Side, Width
 from genlab.core.registry import choose
 from genlab.data.domains import names
 from genlab.experiment import check_all
@@ -46,7 +46,7 @@ class Config:
     """where downloaded sets lie"""
     size: Side | None = 16
     """height and width in pixels; none: the set's own"""
-    variants: Some[str] = tuple(VARIANTS)
+    variants: NonEmpty[str] = tuple(VARIANTS)
     """which losses: 'cycle', 'no cycle', 'cycle and identity'"""
     images: Length = 10_000
     """length of every training"""

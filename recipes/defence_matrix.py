@@ -18,13 +18,13 @@ from torch import nn
 import genlab
 from attacks import FGSM, PGD, AutoPGD, Linf, Square
 from attacks.core.model import Attack
-from attacks.defences import line_up
+from attacks.defences import models_and_sources
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
-from attacks.defences.ensemble import Ensemble
+from attacks.defences.ensemble import ProbabilityEnsemble
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed
 from attacks.defences.verdict import to_json
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add, progress
+from attacks.evaluation.report import add_evaluation, progress
 from attacks.evaluation.results import Row
 from attacks.plugin import defence
 from genlab.cli.main import start
@@ -66,14 +66,14 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     networks = train(config, data)
     test = data.load("test").subset(slice(0, config.attacked))
-    models, sources = line_up(networks["plain"], defences(config, networks))
+    models, sources = models_and_sources(networks["plain"], defences(config, networks))
     with progress() as tell:
         found = evaluate(models, attacks(config), test.x, test.labels, sources=sources, progress=tell)
 
     page = genlab.Report(f"Defences against attacks: {config.data}, L-infinity {config.eps:g}")
     page.picture(heat_map([row for row in found.rows if row.source != row.model], "oblivious attacks"))
     page.picture(heat_map([row for row in found.rows if row.source == row.model], "adaptive attacks"))
-    finish(config.out, add(page, found), to_json(found))
+    finish(config.out, add_evaluation(page, found), to_json(found))
 
 
 def check_filters(config: Config) -> None:
@@ -102,7 +102,7 @@ def defences(config: Config, networks: dict[str, Any]) -> dict[str, nn.Module]:
     return {
         "weight decay": networks["weight-decay"],
         "dropout": networks["dropout"],
-        "ensemble of three": Ensemble(members),
+        "ensemble of three": ProbabilityEnsemble(members),
         **{name: defence(name, networks["plain"]) for name in config.filters},
         "randomised smoothing": Smoothed(networks["noise"], 2 * config.eps),
         **{f"{scheme} training": networks[scheme] for scheme in ROBUST},

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 import genlab
 from genlab.cli.main import start
 from genlab.compress.distil import Distillation, DistillationConfig
-from genlab.core.ranges import Length, Positive, Range, Repeats, Some, Width
+from genlab.core.ranges import Length, NonEmpty, Positive, Range, Repeats, Width
 from genlab.data import Augment, Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
-from genlab.metrics.accuracy import answers
+from genlab.metrics.accuracy import predict_logits
 from genlab.nets.classifiers import mlp
 from genlab.reporting.finish import finish, records
 from genlab.reporting.report import spread
@@ -49,7 +49,7 @@ class Config:
     """length of every training"""
     shift: Annotated[int, Range(0, 1000)] = 1
     """the teacher's training images are shifted by up to so many pixels"""
-    temperatures: Some[Positive] = (1.0, 4.0, 10.0, 20.0)
+    temperatures: NonEmpty[Positive] = (1.0, 4.0, 10.0, 20.0)
     """temperatures T of distillation; the last is that of the student of several teachers"""
     omitted: Annotated[int, Range(0, 10**6)] = 3
     """the class that one student never sees"""
@@ -112,16 +112,16 @@ def errors(lesson: Lesson, test: Images) -> dict[str, int]:
     config = lesson.config
     torch.manual_seed(lesson.seed)
     teacher = lesson.teacher()
-    logits = {"teacher": answers(teacher, test), "student, labels alone": answers(lesson.student(), test)}
+    logits = {"teacher": predict_logits(teacher, test), "student, labels alone": predict_logits(lesson.student(), test)}
     for temperature in config.temperatures:
         student = lesson.distilled([teacher], temperature)
-        logits[f"student, distilled at T {temperature:g}"] = answers(student, test)
+        logits[f"student, distilled at T {temperature:g}"] = predict_logits(student, test)
     without, corrected = without_a_class(lesson, teacher, test)
     logits |= {f"student without class {config.omitted}": without, "the same, bias corrected": corrected}
     teachers = [teacher, *(lesson.teacher() for _ in range(config.teachers - 1))]
-    logits["ensemble of teachers"] = torch.stack([answers(each, test).softmax(1) for each in teachers]).mean(0)
+    logits["ensemble of teachers"] = torch.stack([predict_logits(each, test).softmax(1) for each in teachers]).mean(0)
     student = lesson.distilled(teachers, config.temperatures[-1])
-    logits["student, distilled from the ensemble"] = answers(student, test)
+    logits["student, distilled from the ensemble"] = predict_logits(student, test)
 
     found = {name: int(wrong(each, test).sum()) for name, each in logits.items()}
     found["bias corrected, on the omitted class"] = int(wrong(corrected, test)[test.labels == config.omitted].sum())
@@ -133,7 +133,7 @@ def without_a_class(lesson: Lesson, teacher: nn.Module, test: Images) -> tuple[T
     same with the bias of that class raised, by as much as gives fewest errors on the training images."""
     known, omitted = lesson.known, lesson.config.omitted
     student = lesson.distilled([teacher], OMITTED_TEMPERATURE, 1.0, known.subset(known.labels != omitted))
-    on_known, on_test = answers(student, known), answers(student, test)
+    on_known, on_test = predict_logits(student, known), predict_logits(student, test)
     unit = torch.eye(len(known.classes), device=on_known.device)[omitted]
     biases = [step * BIAS_STEP * unit for step in range(BIAS_STEPS)]
     best = min(biases, key=lambda bias: int(wrong(on_known + bias, known).sum()))

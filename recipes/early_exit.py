@@ -19,8 +19,8 @@ from torch import Tensor, nn
 import genlab
 from attacks import PGD, Linf
 from genlab.cli.main import start
-from genlab.compress.early_exit import EarlyExitConfig, Exits
-from genlab.core.ranges import Count, Eps, Length, Range, Seed, Some, Width
+from genlab.compress.early_exit import EarlyExitConfig, EarlyExitNet
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seed, Width
 from genlab.data import Images
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import curves
@@ -40,7 +40,7 @@ class Config:
     """channels of the first stage"""
     images: Length = 100_000
     """length of training"""
-    thresholds: Some[Annotated[float, Range(0, 2)]] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
+    thresholds: NonEmpty[Annotated[float, Range(0, 2)]] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
     """largest probabilities from which an image exits; above 1 all images stay to the end"""
     eps: Eps = 0.05
     """L-infinity radius of the attacks, in pixels of [0, 1]"""
@@ -55,7 +55,7 @@ class Config:
 class Certainty(nn.Module):
     """x -> two logits, 'an early exit is taken' and 'none is': an attack on class 0 keeps images in the network."""
 
-    def __init__(self, net: Exits):
+    def __init__(self, net: EarlyExitNet):
         super().__init__()
         self.net = net
 
@@ -83,7 +83,7 @@ def main(config: Config) -> None:
     finish(config.out, page, results)
 
 
-def attacked(config: Config, net: Exits, test: Images) -> dict[str, tuple[Tensor, Tensor]]:
+def attacked(config: Config, net: EarlyExitNet, test: Images) -> dict[str, tuple[Tensor, Tensor]]:
     """A few held-out images and what two attacks make of them, with their labels."""
     x, y = test.x[: config.attacked], test.labels[: config.attacked]
     attack = PGD(Linf(config.eps), steps=20)
@@ -91,7 +91,7 @@ def attacked(config: Config, net: Exits, test: Images) -> dict[str, tuple[Tensor
     return {"clean": (x, y), "slowdown attack": (slow, y), "PGD": (attack(net, x, y), y)}
 
 
-def measured(net: Exits, threshold: float, x: Tensor, y: Tensor) -> tuple[float, float]:
+def measured(net: EarlyExitNet, threshold: float, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Accuracy, and mean multiplications as a share of those of the whole network."""
     net.threshold = threshold
     logits, exits = net.predict(x)

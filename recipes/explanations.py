@@ -19,7 +19,7 @@ from torch import Tensor
 import genlab
 from attacks.core.ball import Linf
 from attacks.explanation import ExplanationAttack
-from attacks.noise import Noise
+from attacks.noise import RandomNoise
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, Seed
 from genlab.explain.grad_cam import grad_cam
@@ -27,7 +27,7 @@ from genlab.explain.gradients import integrated_gradients, saliency, smooth_grad
 from genlab.explain.lime import lime, superpixels
 from genlab.explain.measure import deletion, overlap, rank_correlation
 from genlab.explain.occlusion import occlusion
-from genlab.explain.pictures import shown
+from genlab.explain.pictures import to_images
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
@@ -95,7 +95,7 @@ def explain(net: Any, x: Tensor, y: Tensor, page: genlab.Report) -> list[dict[st
     """Mean probability left after deletion, a row per method and share of the pixels."""
     maps = attributions(net, x, y)
     page.section("Attribution maps", f"Rows: images; {'; '.join(maps)}.")
-    rows = [x[:PICTURED], *(shown(each[:PICTURED]) for each in maps.values())]
+    rows = [x[:PICTURED], *(to_images(each[:PICTURED]) for each in maps.values())]
     page.picture(grid_png(torch.cat(rows), len(x[:PICTURED])))
 
     left = {name: deletion(net, x, y, each, SHARES) for name, each in maps.items()}
@@ -116,14 +116,14 @@ def attack_saliency(config: Config, net: Any, x: Tensor, y: Tensor, page: genlab
     """How far the saliency map moves under an attack on it, and under random noise of the same size."""
     page.section("Attack on the saliency map", f"L-infinity {config.eps}. Above: images; below: saliency.")
     ball, before, rows = Linf(config.eps), saliency(net, x, y), []
-    for name, attack in {"attacked": ExplanationAttack(ball), "random noise": Noise(ball)}.items():
+    for name, attack in {"attacked": ExplanationAttack(ball), "random noise": RandomNoise(ball)}.items():
         changed = attack(net, x, y)
         after = saliency(net, changed, y)
         with torch.no_grad():
             kept = (net(changed).argmax(1) == y).float()
         figures = (kept, overlap(before, after), rank_correlation(before, after))
         rows.append([name, *(float(values.mean()) for values in figures)])
-        page.picture(grid_png(torch.cat([changed[:PICTURED], shown(after[:PICTURED])]), len(x[:PICTURED])), name)
+        page.picture(grid_png(torch.cat([changed[:PICTURED], to_images(after[:PICTURED])]), len(x[:PICTURED])), name)
     page.table(ATTACKED, rows)
     return records(ATTACKED, rows)
 

@@ -22,8 +22,8 @@ from genlab.core.ranges import Layers, Length, Range, Repeats, Share
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
-from genlab.metrics.figures import measure
-from genlab.metrics.seen import extract_features, samples, shuffled
+from genlab.metrics.comparison import measure
+from genlab.metrics.extract import extract_features, samples, shuffled
 from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
 from genlab.reporting.report import spread

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 import genlab
 from attacks import PGD, Linf
 from attacks.defences import scores
-from attacks.defences.comparison import Comparison, Halves, evasion, halves, report, successes
+from attacks.defences.comparison import Comparison, Halves, evasion, halves, report, successful_examples
 from attacks.defences.denoising import NonLocalMeans
 from attacks.defences.roc import Costs
 from attacks.defences.smoothing import BitDepth, Filtered
 from attacks.plugin import attack
 from genlab.cli.main import start
-from genlab.core.ranges import Eps, Length, Range, Seed, Share, Some, Steps
+from genlab.core.ranges import Eps, Length, NonEmpty, Range, Seed, Share, Steps
 from genlab.core.registry import choose
 from genlab.data import Images
 from genlab.data.resize import resized
@@ -58,7 +58,7 @@ class Config:
     """generative models that detect: auto-encoder, VAE, flow, PixelCNN"""
     outliers: tuple[str, ...] = ("letters", "sprites")
     """data sets whose images are outliers here"""
-    attacks: Some[str] = ("fgsm", "pgd", "cw-l2", "deepfool")
+    attacks: NonEmpty[str] = ("fgsm", "pgd", "cw-l2", "deepfool")
     """names as `genlab list` shows them; on the first one the logistic regression is fitted"""
     tested: Annotated[int, Range(4, 10**9)] = 360
     """held-out images, in two halves: to choose on and to measure on"""
@@ -130,9 +130,9 @@ def main(config: Config) -> None:
     classifier, test = trained["classifier"].net, data.load("test").subset(slice(0, config.tested))
 
     torch.manual_seed(config.seed)
-    suspects = successes(classifier, attacks, test.x, test.labels)
+    suspects = successful_examples(classifier, attacks, test.x, test.labels)
     suspects |= {name: halves(x[: len(test)]) for name, x in outliers.items()}
-    detectors = scores.of_classifier(classifier, *labelled(data), BitDepth(config.bits), NonLocalMeans())
+    detectors = scores.classifier_scores(classifier, *labelled(data), BitDepth(config.bits), NonLocalMeans())
     detectors |= {name: model.score(trained[name]) for name, model in models.items()}
     detectors["regression on all"] = regression(detectors, test, suspects[config.attacks[0]])
 
@@ -173,7 +173,7 @@ def regression(detectors: dict[str, nn.Module], test: Images, attacked: Halves) 
     """A logistic regression on all scores, fitted on the first halves."""
     clean, _ = halves(test.x)
     adversarial, _ = attacked
-    return scores.Together.fit(list(detectors.values()), clean, adversarial)
+    return scores.LogisticRegressionScore.fit(list(detectors.values()), clean, adversarial)
 
 
 if __name__ == "__main__":
