@@ -77,9 +77,8 @@ def optimised(classifier: Any, vae: Any, classes: Tensor, shape: tuple[int, int,
     """The images (N, *shape) for the classes (N,), by what is optimised."""
     dark = 0.1 * torch.rand(len(classes), *shape, device=classes.device)
     z = torch.randn(len(classes), vae.latent, device=classes.device)
-    penalty = float(
-        input_gradient(classifier, dark, classes).abs().mean()
-    )  # as large as the gradient of a pixel on average
+    # as large as the gradient with respect to a pixel on average
+    penalty = float(input_gradient(classifier, dark, classes).abs().mean())
     return {
         "pixels": maximise(classifier, classes, dark),
         "pixels, L1 penalty": maximise(classifier, classes, dark, l1=penalty),

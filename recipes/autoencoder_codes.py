@@ -1,6 +1,6 @@
 """Low-dimensional codes of images: deep and linear auto-encoders against principal components (PCA) and NMF.
 
-Compared by reconstruction error and image search. Then auto-encoders with two-dimensional codes, with and without a
+Compared by reconstruction error and image retrieval. Then auto-encoders with two-dimensional codes, with and without a
 penalty on the code's length: the codes in the plane, and the images decoded from a square around the origin.
 
 python recipes/autoencoder_codes.py                                   # scikit-learn's digits, a minute on one core
@@ -25,14 +25,14 @@ from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 
-CODES = ["code", "error, training images", "error, held out", "search"]
-PLANES = ["penalty", "error, held out", "error of the square", "search"]
+CODES = ["code", "error, training images", "error, held out", "retrieval precision"]
+PLANES = ["penalty", "error, held out", "error of the square", "retrieval precision"]
 NMF_IMAGES = 10_000  # training images that NMF is fitted on
 
 
 @dataclass(frozen=True)
 class Config:
-    """Reconstruction, image search, and the plane of two-dimensional codes."""
+    """Reconstruction, image retrieval, and the plane of two-dimensional codes."""
 
     data: str = "digits"
     """labelled images"""
@@ -84,7 +84,7 @@ def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report)
     page.section(f"Codes of {config.code} numbers", text)
     x = test.x[:16]
     page.picture(grid_png(torch.cat([x, *(model.reconstruct(x) for model in models.values())]), len(x)))
-    page.text("Mean squared error per pixel; search: the share of the 10 nearest codes that are of the same class.")
+    page.text("Mean squared error per pixel; retrieval precision: the share of the 10 nearest codes of the same class.")
     page.table(CODES, rows)
     page.section("Components", "PCA's are signed, grey is zero; NMF's are not negative, black is zero.")
     for name, model in components.items():
@@ -93,7 +93,7 @@ def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report)
 
 
 def judged(model: Any, known: Images, test: Images) -> list[float]:
-    """Reconstruction errors on both sets, and the precision of image search by code."""
+    """Reconstruction errors on both sets, and the retrieval precision of the code."""
     errors = [squared_error(model.reconstruct, images) for images in (known, test)]
     return [*errors, retrieval_precision(apply_batched(model.code, test), test.labels)]
 

@@ -63,7 +63,7 @@ def main(config: Config) -> None:
     page = genlab.Report("Speed of attacks")
     costs = [cost(attack, net, test.subset(slice(0, config.n)), config.repeats) for attack in ATTACKS]
     page.section("Beside the bare passes (floor)").table(COSTS, costs)
-    peers = contests(net, test) if config.peers else []
+    peers = comparisons(net, test) if config.peers else []
     if peers:
         page.section("Beside other libraries").table(PEERS, peers)
     finish(config.out, page, {"attacks": records(COSTS, costs), "peers": records(PEERS, peers)})
@@ -89,12 +89,12 @@ def floor(net: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:
         torch.autograd.grad(cross_entropy(net(inputs), y, reduction="sum"), inputs)
 
 
-def contests(net: nn.Module, test: Images) -> list[list[Any]]:
+def comparisons(net: nn.Module, test: Images) -> list[list[Any]]:
     """Rows under PEERS: every attack that other libraries have, too."""
     return [
-        [name, found.who, found.success, duel.norm, found.size, found.seconds]
-        for name, duel in BENCHMARKS.items()
-        for found in run_benchmark(duel, net, test)
+        [name, found.library, found.success, benchmark.norm, found.size, found.seconds]
+        for name, benchmark in BENCHMARKS.items()
+        for found in run_benchmark(benchmark, net, test)
     ]
 
 

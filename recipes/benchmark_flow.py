@@ -29,6 +29,7 @@ from genlab.data import Stream
 from genlab.data.random_images import random_images
 from genlab.likelihood.units import dequantise
 from genlab.methods.likelihood.flow import Flow, FlowConfig
+from genlab.nets.glow_references import normflows, unfused_glow
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 from genlab.training.optim import adam
@@ -75,7 +76,7 @@ def main(config: Config) -> None:
 
 def rivals(config: Config, method: Any, x: Tensor) -> dict[str, Callable[[], None]]:
     """What is timed beside the lab's loop, by name."""
-    separate = Flow(apart(SHAPE, config.couplings, config.width), SHAPE, method.config).to(x.device)
+    separate = Flow(unfused_glow(SHAPE, config.couplings, config.width), SHAPE, method.config).to(x.device)
     found = {
         "floor": partial(bare, method, method.log_prob, x, config.steps),
         "separate layers": partial(bare, separate, separate.log_prob, x.contiguous(), config.steps),

@@ -32,8 +32,6 @@ from genlab.metrics.translation import cycle_errors
 from genlab.nets.classifiers import lenet300
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-
-
 TINY = {
     "quickstart": "--classifier-images 20000 --gan-images 128 --attacked 20 --eps 0.1 0.3 --out {out}",
     "benchmark_attacks": "--size 10 --n 4 --repeats 1 --images 640 --out {out}",
@@ -149,6 +147,16 @@ def test_quickstart_leaves_a_report_with_grid_and_success_table(tmp_path):
     assert rates["none", "pgd", 0.3] > 0.9 > 0.5 > rates["none", "noise-linf", 0.1]
 
 
+def cells(printed):
+    """The rows of the tables on a terminal, without their heads."""
+    lines = [line for line in printed.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+def number(text):
+    return float(text.replace(",", ""))
+
+
 @pytest.mark.parametrize(
     "name", ["benchmark_training", "benchmark_flow", "benchmark_cyclegan", "benchmark_adversarial"]
 )
@@ -159,6 +167,30 @@ def test_benchmarks_print_ratios_to_the_floor_of_the_same_run(name, tmp_path):
         expected = number(lab) / number(floor)
         expected = 1 / expected if name == "benchmark_adversarial" else expected  # of times, not of speeds
         assert number(ratio) == pytest.approx(expected, rel=0.05)
+
+
+def test_the_loader_is_measured_per_image(tmp_path):
+    floor, lab, ratio = (line.split() for line in run("benchmark_loader", tmp_path).splitlines())
+    assert number(ratio[-1]) == pytest.approx(number(lab[1]) / number(floor[1]), rel=0.01)
+    assert number(ratio[-1]) > 1
+
+
+def test_cached_sampling_is_compared_with_the_naive_one_on_the_same_images(tmp_path):
+    out = run("benchmark_sampling", tmp_path)
+    assert "the same 8x8 pictures: True" in out
+    for _, naive, cached, ratio in cells(out):
+        assert number(ratio) == pytest.approx(number(naive) / number(cached), abs=0.6)
+
+
+def test_attacks_are_timed_beside_as_many_bare_passes(tmp_path):
+    run("benchmark_attacks", tmp_path)
+    rows = results(tmp_path)["attacks"]
+    assert [row["attack"].split()[0] for row in rows] == ["FGSM-1", "IFGSM-40", "PGD-40", "MIFGSM-40", "PGD-40"]
+    assert all(row["time / floor"] > 0 < row["seconds"] for row in rows) and results(tmp_path)["peers"] == []
+    model, test = genlab.load(tmp_path / "classifier"), genlab.DataOptions("digits", size=10).load("test")
+    test = test.subset(slice(0, 4))
+    fooled = model(PGD(Linf(0.3))(model, test.x, test.labels)).argmax(1) != test.labels
+    assert rows[2]["success"] == fooled.float().mean().item()
 
 
 @pytest.mark.parametrize("name", ["gan_theory", "mode_collapse"])
@@ -178,6 +210,21 @@ def test_mode_collapse_on_images_shows_every_class_over_time_and_a_finished_run_
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
 
 
+def test_black_boxes_are_attacked_from_other_trainings_and_within_their_queries(tmp_path):
+    run("black_box", tmp_path)
+    found, test = results(tmp_path), held_out(64)
+    source, target = genlab.load(tmp_path / "vgg-1"), genlab.load(tmp_path / "mlp-0")
+    transfer = Transfer(MIFGSM(Linf(0.2), steps=10), source)
+    assert by("source model", found["transfer"])["vgg"]["mlp"] == success(transfer, target, test) is not None
+    kinds = [(row["surrogate"], row["learns from"]) for row in found["surrogates"]]
+    assert kinds == [("cnn", "data"), ("cnn", "queries"), ("mlp", "data"), ("mlp", "queries")]
+    measured = by("attack", found["rows"])
+    for row in found["queries"]:
+        same = measured[f"{row['attack']}, {row['queries']} queries"]
+        assert row["success"] == same["success"]["value"] and 0 < same["forwards"] <= row["queries"]
+        assert same["backwards"] == 0
+
+
 @pytest.mark.parametrize("name", ["physical_patch"])
 def test_studies_of_attacks_leave_a_report_and_their_figures(name, tmp_path):
     assert "report" in run(name, tmp_path / name)
@@ -193,12 +240,60 @@ def test_conditions_and_features_leave_a_report_with_pictures_and_a_table(name, 
     assert page.count("data:image/png") >= 2 and "<table>" in page
 
 
+def test_the_table_of_attacks_compares_what_is_fooled_with_how_little_is_changed(tmp_path):
+    run("attack_table", tmp_path)
+    rows = by("attack", results(tmp_path)["rows"])
+    assert list(rows) == ["pgd", "deepfool", "jsma", "fmn-l1", "noise-linf"]
+    assert rows["deepfool"]["success"]["value"] == rows["fmn-l1"]["success"]["value"] == 1.0  # no ball holds them
+    assert rows["deepfool"]["l2"]["median"] < min(rows[name]["l2"]["median"] for name in ("fmn-l1", "jsma"))
+    assert rows["pgd"]["linf"]["max"] <= 0.1 + 1e-6 and rows["pgd"]["backwards"] == 40
+    model = genlab.load(tmp_path / "classifier")
+    assert rows["pgd"]["success"]["value"] == success(PGD(Linf(0.1)), model, held_out(4))
+
+
+def test_conditional_gans_are_judged_by_a_classifier_that_answers_as_it_was_asked(tmp_path):
+    run("conditional", tmp_path)
+    found = results(tmp_path)
+    assert found["classifier accuracy"] == genlab.Run(tmp_path / "classifier").results()["accuracy"]
+    folders = ["joint-score-mismatched-pairs", "joint-score-no-mismatched-pairs"]
+    folders += ["separate-scores-mismatched-pairs", "separate-scores-no-mismatched-pairs", "StackGAN-mismatched-pairs"]
+    classifier = genlab.load(tmp_path / "classifier")
+    for row, folder in zip(found["models"], folders, strict=True):
+        trained, kind = genlab.load(tmp_path / folder), row["model"].split()[0]
+        if kind != "StackGAN":
+            assert (trained.config.heads, trained.config.mismatched) == (kind, row["mismatched pairs"])
+        torch.manual_seed(0)
+        asked = torch.arange(10).repeat_interleave(100)
+        said = torch.cat([classifier(trained.sample(500, part)).argmax(1) for part in asked.split(500)])
+        assert row["conditional accuracy"] == pytest.approx((said == asked).double().mean().item())
+
+
 def test_pixels_leave_exact_figures_draws_and_completions_of_every_net(tmp_path):
     run("pixelcnn_mnist", tmp_path)
     found = json.loads((tmp_path / "results.json").read_text())
     assert [row["net"] for row in found] == ["pixelcnn", "gated", "row-lstm", "diagonal-bilstm", "conditional"]
     assert all(10 < row["nats"] < 60 for row in found)  # 44.4 is a coin for each of 64 pixels
     assert (tmp_path / "report.html").read_text().count("data:image/png") == 15
+
+
+def test_colours_are_compared_in_a_table(tmp_path):
+    run("pixelrnn_sprites", tmp_path / "sprites")
+    rows = json.loads((tmp_path / "sprites" / "results.json").read_text())
+    assert [row["pictures"] for row in rows] == ["held out", "palette", "regression"]
+    assert all(0 <= row["saturation"] <= 1 for row in rows)
+
+
+def test_scheduled_sampling_is_compared_over_seeds(tmp_path):
+    run("exposure_bias", tmp_path)
+    shares = {"real-pixels": (0, 0), "rising-share-of-own-samples": (0, 0.3)}
+    shares["constant-share-of-own-samples"] = (0.3, 0.3)
+    for row, (folder, (first, last)) in zip(results(tmp_path), shares.items(), strict=True):
+        runs = [genlab.Run(tmp_path / f"{folder}-{seed}") for seed in range(2)]
+        options = runs[0].experiment["options"]
+        assert (options["self_sampling_from"], options["self_sampling"]) == (first, last)
+        nats = torch.tensor([run.results()["nats"] for run in runs], dtype=torch.float64)
+        assert (row["nats"], row["nats (sd)"]) == pytest.approx((nats.mean().item(), nats.std().item()))
+        assert 40 < row["nats"] < 60 and row["FID[binary-digits-cnn]"] > 0  # 44.4 is a coin for each of 64 pixels
 
 
 def test_likelihoods_of_all_kinds_stand_in_one_table(tmp_path):
@@ -223,11 +318,88 @@ def test_deep_compression_writes_files_that_shrink_from_stage_to_stage(tmp_path)
     assert rows["dense"]["bytes"] > 5 * rows["pruned"]["bytes"] > 12 * rows["shared and coded"]["bytes"]
 
 
+def test_lottery_tickets_leave_a_table_and_a_report(tmp_path):
+    assert "report" in run("lottery_ticket", tmp_path)
+    assert len(results(tmp_path)) == 4
+    assert "<table>" in (tmp_path / "report.html").read_text()
+
+
+def test_cheaper_layers_multiply_less_or_store_less(tmp_path):
+    run("cheaper_layers", tmp_path)
+    rows = by("network", results(tmp_path))
+    dense, half, binary = (rows[name] for name in ("dense", "half the filters", "binary weights"))
+    assert dense["speed-up, batch 1"] == dense["speed-up, batch 256"] == 1
+    assert binary["MACs"] == dense["MACs"] and 20 * binary["bytes"] < dense["bytes"]
+    assert max(rows[name]["MACs"] for name in ("low rank", "separable")) < dense["MACs"]
+    scratch = [rows[f"half the filters, scratch-{kind}"] for kind in "EB"]
+    assert scratch[0]["MACs"] == scratch[1]["MACs"] == half["MACs"] < dense["MACs"] / 3
+
+
+def test_a_student_learns_a_class_that_it_never_saw(tmp_path):
+    run("distillation", tmp_path)
+    errors = {row["network"]: row["errors"] for row in results(tmp_path)}
+    test = held_out(None)
+    threes = int((test.labels == 3).sum())
+    assert errors["bias corrected, on the omitted class"] < 0.5 * threes  # of the labels alone it would be all
+    assert errors["the same, bias corrected"] <= errors["student without class 3"] < 0.5 * len(test)
+    assert errors["student, labels alone"] < errors["student without class 3"]
+
+
+def test_a_student_without_data_learns_from_samples(tmp_path):
+    run("data_free", tmp_path)
+    rows = results(tmp_path)
+    assert [row["network"] for row in rows] == ["teacher", *["student"] * 4]
+    assert [row["targets"] for row in rows] == ["labels"] * 2 + ["teacher's probabilities"] * 3
+    assert [row["images"] for row in rows] == ["real images"] * 3 + ["GAN samples", "noise"]
+    teacher = genlab.load(tmp_path / "teacher")
+    assert rows[0]["accuracy"] == accuracy(teacher, held_out(None)) > 0.5
+    assert rows[0]["FGSM success"] == success(FGSM(Linf(0.1)), teacher, held_out(500))
+    assert rows[2]["accuracy"] > 2 * rows[4]["accuracy"]
+
+
+def test_early_exits_save_what_the_threshold_lets_them_and_an_attack_takes_it_back(tmp_path):
+    run("early_exit", tmp_path)
+    rows = {(row["threshold"], row["images"]): row for row in results(tmp_path)}
+    share = {key: row["share of the multiplications"] for key, row in rows.items()}
+    net, sets = genlab.load(tmp_path / "net").net, ("held out", "clean", "slowdown attack", "PGD")
+    first, *_, whole = net.costs((1, 8, 8))
+    assert all(share[0.0, name] == pytest.approx(first / whole) and share[1.1, name] == 1 for name in sets)
+    assert share[0.5, "clean"] <= share[0.5, "slowdown attack"] and share[0.5, "held out"] < 1
+    assert rows[1.1, "PGD"]["accuracy"] <= rows[1.1, "clean"]["accuracy"]
+
+
+def test_no_linear_code_forgets_less_than_principal_components(tmp_path):
+    run("autoencoder_codes", tmp_path)
+    found, test = results(tmp_path), held_out(None)
+    rows = by("code", found["codes"])
+    assert list(rows) == ["pixels", "deep", "linear", "PCA", "NMF"]
+    error = {name: row["error, training images"] for name, row in rows.items()}
+    assert error["PCA"] < error["NMF"] < error["linear"] and error["pixels"] == 0  # NMF has one dimension less
+    assert rows["pixels"]["retrieval precision"] == retrieval_precision(test.x, test.labels)
+    codes = apply_batched(genlab.load(tmp_path / "deep").code, test)
+    assert rows["deep"]["retrieval precision"] == retrieval_precision(codes, test.labels)
+    assert [row["penalty"] for row in found["planes"]] == [0, 0.1]
+    assert genlab.load(tmp_path / "short").config.l2 == 0.1 and genlab.load(tmp_path / "free").config.l2 == 0
+
+
 def test_flows_leave_bits_and_grids_by_temperature_and_lose_no_pixel(tmp_path):
     run("flow_mnist", tmp_path)
     page, found = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "results.json").read_text())
     assert page.count("data:image/png") == 12 and [row["flow"] for row in found] == ["nice", "realnvp", "glow"]
     assert all(0 < row["bits/dim"] < 10 and row["largest error there and back, in levels"] == 0 for row in found)
+
+
+def test_detectors_are_measured_on_the_second_half(tmp_path):
+    run("feature_squeezing", tmp_path)
+    found = results(tmp_path)
+    names = ["squeezing", "max softmax", "entropy", "Mahalanobis", "VAE", "flow", "regression on all"]
+    assert [row["detector"] for row in found["areas"]] == [row["detector"] for row in found["evasion"]] == names
+    assert [row["detector"] for row in found["costs"]["fgsm"]] == ["none", *names]
+    assert set(found["costs"]["fgsm"][0].values()) == {"none", 0.5}  # half of the images are attacked
+    score = MaxSoftmax(genlab.load(tmp_path / "classifier").net)
+    odd = resized(genlab.DataOptions("sprites", channels=1).load("test"), 8).x[8:16]
+    second = held_out(16).x[8:]
+    assert by("detector", found["areas"])["max softmax"]["sprites"] == auc(score(second), score(odd))
 
 
 def test_purifiers_are_attacked_obliviously_and_adaptively_and_shown_at_work(tmp_path):
@@ -271,11 +443,61 @@ def test_translations_from_pairs_are_compared_with_their_targets(name, key, rows
     assert page.count("data:image/png") == (2 if name == "super_resolution" else 1) and "<table>" in page
 
 
+def test_true_maps_find_what_matters_and_an_attack_moves_them(tmp_path):
+    run("explanations", tmp_path)
+    found = results(tmp_path)
+    left = {(row["map"], row["share deleted"]): row["probability"] for row in found["deletion"]}
+    for name in ("saliency", "integrated gradients", "occlusion, 1 pixels, black", "LIME"):
+        assert left[name, 0.3] < left["random", 0.3]
+    attacked, noise = found["attack"]
+    assert attacked["prediction kept"] == 1.0
+    assert attacked["important pixels in common"] < noise["important pixels in common"]
+
+
+def test_maximised_images_please_the_classifier_more_than_another_one(tmp_path):
+    run("activation_maximisation", tmp_path)
+    rows = by("optimised over", results(tmp_path))
+    assert list(rows) == ["pixels", "pixels, L1 penalty", "latents of a VAE"]
+    assert rows["pixels, L1 penalty"]["mean pixel"] < 0.5 * rows["pixels"]["mean pixel"]
+    assert rows["pixels"]["classified as intended"] > max(0.1, rows["pixels"]["by the second classifier"])
+    seeds = [genlab.Run(tmp_path / name).experiment["training"]["seed"] for name in ("classifier", "second-classifier")]
+    assert seeds == [0, 1]
+
+
 def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):
     command = [sys.executable, str(RECIPES / "quickstart.py"), "--data", "mnits", "--out", str(tmp_path / "q")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2 and "did you mean 'mnist'" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "q").exists()
+
+
+def test_every_defence_is_attacked_obliviously_and_adaptively(tmp_path):
+    assert "verdict" in run("defence_matrix", tmp_path)
+    found, test = results(tmp_path), held_out(16)
+    rows = {(row["model"], row["source"], row["attack"]): row["success"]["value"] for row in found["rows"]}
+    plain, pgd = genlab.load(tmp_path / "plain"), genlab.load(tmp_path / "pgd")
+    attack = PGD(Linf(0.1))
+    assert rows["none", "none", "PGD"] == success(attack, plain, test)
+    assert rows["pgd training", "none", "PGD"] == success(attack, pgd, test, source=plain)
+    adaptive = "pgd training, adaptive"
+    assert rows[adaptive, adaptive, "PGD"] == success(attack, pgd, test)
+    names = ["weight decay", "dropout", "ensemble of three", "bits", "randomised smoothing"]
+    assert [each["defence"] for each in found["verdicts"]] == [
+        *names,
+        "fgsm training",
+        "pgd training",
+        "trades training",
+    ]
+
+
+def test_certified_accuracy_falls_with_the_radius_and_no_attack_contradicts_it(tmp_path):
+    run("certify", tmp_path)
+    first, second, interval = rows = results(tmp_path)
+    assert [row["model"] for row in rows] == ["smoothed 0.2", "smoothed 0.2", "interval"]
+    assert first["radius"] < second["radius"] and first["certified"] >= second["certified"]
+    assert all(row["certified"] <= row["under attack"] <= row["clean"] for row in rows)
+    net, test = genlab.load(tmp_path / "interval").net, held_out(10)
+    assert interval["certified"] == pytest.approx(certified(net, test.x, test.labels, 0.02).float().mean().item())
 
 
 def test_generated_images_are_shown_and_judged_by_what_they_are_for(tmp_path):
@@ -284,6 +506,19 @@ def test_generated_images_are_shown_and_judged_by_what_they_are_for(tmp_path):
     assert [row["training images"] for row in rows] == ["not robust", "real", "real and generated"]
     assert all(0 <= row["under PGD"] <= row["clean"] <= 1 for row in rows)
     assert (tmp_path / "report.html").read_text().count("data:image/png") == 2
+
+
+def test_every_scheme_of_adversarial_training_is_attacked_during_training_and_after(tmp_path):
+    run("adversarial_training", tmp_path)
+    found, test = results(tmp_path), held_out(10)
+    rows = by("training", found["rows"])
+    assert list(rows) == ["round 0", "round 1", "fgsm", "fast", "free", "trades", "pgd"]
+    for name, folder in {"round 0": "plain", "pgd": "pgd"}.items():
+        model = genlab.load(tmp_path / folder)
+        assert rows[name]["clean accuracy"] == accuracy(model, test)
+        assert rows[name]["PGD success"] == (success(PGD(Linf(0.15), steps=40), model, test) or 0.0)
+    for scheme, curve in found["curves"].items():
+        assert curve["images"] == [512] and curve["robust accuracy"] == [1 - rows[scheme]["PGD success"]]
 
 
 def test_the_penalty_drives_the_gradient_norms_of_the_critic_to_one(tmp_path):
@@ -446,241 +681,3 @@ def test_robust_compression_begins_with_adversarial_training(tmp_path, monkeypat
     run("robust_compression", tmp_path)
     assert genlab.Run(tmp_path / "teacher").experiment["method"].endswith(":AdversarialTrainingConfig")
     assert len(results(tmp_path)["costs"]) == 6
-
-
-def cells(printed):
-    """The rows of the tables on a terminal, without their heads."""
-    lines = [line for line in printed.splitlines() if line.startswith("│")]
-    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
-
-
-def number(text):
-    return float(text.replace(",", ""))
-
-
-def test_the_loader_is_measured_per_image(tmp_path):
-    floor, lab, ratio = (line.split() for line in run("benchmark_loader", tmp_path).splitlines())
-    assert number(ratio[-1]) == pytest.approx(number(lab[1]) / number(floor[1]), rel=0.01)
-    assert number(ratio[-1]) > 1
-
-
-def test_cached_sampling_is_compared_with_the_naive_one_on_the_same_images(tmp_path):
-    out = run("benchmark_sampling", tmp_path)
-    assert "the same 8x8 pictures: True" in out
-    for _, naive, cached, ratio in cells(out):
-        assert number(ratio) == pytest.approx(number(naive) / number(cached), abs=0.6)
-
-
-def test_attacks_are_timed_beside_as_many_bare_passes(tmp_path):
-    run("benchmark_attacks", tmp_path)
-    rows = results(tmp_path)["attacks"]
-    assert [row["attack"].split()[0] for row in rows] == ["FGSM-1", "IFGSM-40", "PGD-40", "MIFGSM-40", "PGD-40"]
-    assert all(row["time / floor"] > 0 < row["seconds"] for row in rows) and results(tmp_path)["peers"] == []
-    model, test = genlab.load(tmp_path / "classifier"), genlab.DataOptions("digits", size=10).load("test")
-    test = test.subset(slice(0, 4))
-    fooled = model(PGD(Linf(0.3))(model, test.x, test.labels)).argmax(1) != test.labels
-    assert rows[2]["success"] == fooled.float().mean().item()
-
-
-def test_black_boxes_are_attacked_from_other_trainings_and_within_their_queries(tmp_path):
-    run("black_box", tmp_path)
-    found, test = results(tmp_path), held_out(64)
-    source, target = genlab.load(tmp_path / "vgg-1"), genlab.load(tmp_path / "mlp-0")
-    transfer = Transfer(MIFGSM(Linf(0.2), steps=10), source)
-    assert by("source model", found["transfer"])["vgg"]["mlp"] == success(transfer, target, test) is not None
-    kinds = [(row["surrogate"], row["learns from"]) for row in found["surrogates"]]
-    assert kinds == [("cnn", "data"), ("cnn", "queries"), ("mlp", "data"), ("mlp", "queries")]
-    measured = by("attack", found["rows"])
-    for row in found["queries"]:
-        same = measured[f"{row['attack']}, {row['queries']} queries"]
-        assert row["success"] == same["success"]["value"] and 0 < same["forwards"] <= row["queries"]
-        assert same["backwards"] == 0
-
-
-def test_the_table_of_attacks_compares_what_is_fooled_with_how_little_is_changed(tmp_path):
-    run("attack_table", tmp_path)
-    rows = by("attack", results(tmp_path)["rows"])
-    assert list(rows) == ["pgd", "deepfool", "jsma", "fmn-l1", "noise-linf"]
-    assert rows["deepfool"]["success"]["value"] == rows["fmn-l1"]["success"]["value"] == 1.0  # no ball holds them
-    assert rows["deepfool"]["l2"]["median"] < min(rows[name]["l2"]["median"] for name in ("fmn-l1", "jsma"))
-    assert rows["pgd"]["linf"]["max"] <= 0.1 + 1e-6 and rows["pgd"]["backwards"] == 40
-    model = genlab.load(tmp_path / "classifier")
-    assert rows["pgd"]["success"]["value"] == success(PGD(Linf(0.1)), model, held_out(4))
-
-
-def test_conditional_gans_are_judged_by_a_classifier_that_answers_as_it_was_asked(tmp_path):
-    run("conditional", tmp_path)
-    found = results(tmp_path)
-    assert found["classifier accuracy"] == genlab.Run(tmp_path / "classifier").results()["accuracy"]
-    folders = ["joint-score-mismatched-pairs", "joint-score-no-mismatched-pairs"]
-    folders += ["separate-scores-mismatched-pairs", "separate-scores-no-mismatched-pairs", "StackGAN-mismatched-pairs"]
-    classifier = genlab.load(tmp_path / "classifier")
-    for row, folder in zip(found["models"], folders, strict=True):
-        trained, kind = genlab.load(tmp_path / folder), row["model"].split()[0]
-        if kind != "StackGAN":
-            assert (trained.config.heads, trained.config.mismatched) == (kind, row["mismatched pairs"])
-        torch.manual_seed(0)
-        asked = torch.arange(10).repeat_interleave(100)
-        said = torch.cat([classifier(trained.sample(500, part)).argmax(1) for part in asked.split(500)])
-        assert row["conditional accuracy"] == pytest.approx((said == asked).double().mean().item())
-
-
-def test_colours_are_compared_in_a_table(tmp_path):
-    run("pixelrnn_sprites", tmp_path / "sprites")
-    rows = json.loads((tmp_path / "sprites" / "results.json").read_text())
-    assert [row["pictures"] for row in rows] == ["held out", "palette", "regression"]
-    assert all(0 <= row["saturation"] <= 1 for row in rows)
-
-
-def test_scheduled_sampling_is_compared_over_seeds(tmp_path):
-    run("exposure_bias", tmp_path)
-    shares = {"real-pixels": (0, 0), "rising-share-of-own-samples": (0, 0.3)}
-    shares["constant-share-of-own-samples"] = (0.3, 0.3)
-    for row, (folder, (first, last)) in zip(results(tmp_path), shares.items(), strict=True):
-        runs = [genlab.Run(tmp_path / f"{folder}-{seed}") for seed in range(2)]
-        options = runs[0].experiment["options"]
-        assert (options["self_sampling_from"], options["self_sampling"]) == (first, last)
-        nats = torch.tensor([run.results()["nats"] for run in runs], dtype=torch.float64)
-        assert (row["nats"], row["nats (sd)"]) == pytest.approx((nats.mean().item(), nats.std().item()))
-        assert 40 < row["nats"] < 60 and row["FID[binary-digits-cnn]"] > 0  # 44.4 is a coin for each of 64 pixels
-
-
-def test_lottery_tickets_leave_a_table_and_a_report(tmp_path):
-    assert "report" in run("lottery_ticket", tmp_path)
-    assert len(results(tmp_path)) == 4
-    assert "<table>" in (tmp_path / "report.html").read_text()
-
-
-def test_cheaper_layers_multiply_less_or_store_less(tmp_path):
-    run("cheaper_layers", tmp_path)
-    rows = by("network", results(tmp_path))
-    dense, half, binary = (rows[name] for name in ("dense", "half the filters", "binary weights"))
-    assert dense["speed-up, batch 1"] == dense["speed-up, batch 256"] == 1
-    assert binary["MACs"] == dense["MACs"] and 20 * binary["bytes"] < dense["bytes"]
-    assert max(rows[name]["MACs"] for name in ("low rank", "separable")) < dense["MACs"]
-    scratch = [rows[f"half the filters, scratch-{kind}"] for kind in "EB"]
-    assert scratch[0]["MACs"] == scratch[1]["MACs"] == half["MACs"] < dense["MACs"] / 3
-
-
-def test_a_student_learns_a_class_that_it_never_saw(tmp_path):
-    run("distillation", tmp_path)
-    errors = {row["network"]: row["errors"] for row in results(tmp_path)}
-    test = held_out(None)
-    threes = int((test.labels == 3).sum())
-    assert errors["bias corrected, on the omitted class"] < 0.5 * threes  # of the labels alone it would be all
-    assert errors["the same, bias corrected"] <= errors["student without class 3"] < 0.5 * len(test)
-    assert errors["student, labels alone"] < errors["student without class 3"]
-
-
-def test_a_student_without_data_learns_from_samples(tmp_path):
-    run("data_free", tmp_path)
-    rows = results(tmp_path)
-    assert [row["network"] for row in rows] == ["teacher", *["student"] * 4]
-    assert [row["targets"] for row in rows] == ["labels"] * 2 + ["teacher's probabilities"] * 3
-    assert [row["images"] for row in rows] == ["real images"] * 3 + ["GAN samples", "noise"]
-    teacher = genlab.load(tmp_path / "teacher")
-    assert rows[0]["accuracy"] == accuracy(teacher, held_out(None)) > 0.5
-    assert rows[0]["FGSM success"] == success(FGSM(Linf(0.1)), teacher, held_out(500))
-    assert rows[2]["accuracy"] > 2 * rows[4]["accuracy"]
-
-
-def test_early_exits_save_what_the_threshold_lets_them_and_an_attack_takes_it_back(tmp_path):
-    run("early_exit", tmp_path)
-    rows = {(row["threshold"], row["images"]): row for row in results(tmp_path)}
-    share = {key: row["share of the multiplications"] for key, row in rows.items()}
-    net, sets = genlab.load(tmp_path / "net").net, ("held out", "clean", "slowdown attack", "PGD")
-    first, *_, whole = net.costs((1, 8, 8))
-    assert all(share[0.0, name] == pytest.approx(first / whole) and share[1.1, name] == 1 for name in sets)
-    assert share[0.5, "clean"] <= share[0.5, "slowdown attack"] and share[0.5, "held out"] < 1
-    assert rows[1.1, "PGD"]["accuracy"] <= rows[1.1, "clean"]["accuracy"]
-
-
-def test_no_linear_code_forgets_less_than_principal_components(tmp_path):
-    run("autoencoder_codes", tmp_path)
-    found, test = results(tmp_path), held_out(None)
-    rows = by("code", found["codes"])
-    assert list(rows) == ["pixels", "deep", "linear", "PCA", "NMF"]
-    error = {name: row["error, training images"] for name, row in rows.items()}
-    assert error["PCA"] < error["NMF"] < error["linear"] and error["pixels"] == 0  # NMF has one dimension less
-    assert rows["pixels"]["search"] == retrieval_precision(test.x, test.labels)
-    assert rows["deep"]["search"] == retrieval_precision(
-        apply_batched(genlab.load(tmp_path / "deep").code, test), test.labels
-    )
-    assert [row["penalty"] for row in found["planes"]] == [0, 0.1]
-    assert genlab.load(tmp_path / "short").config.l2 == 0.1 and genlab.load(tmp_path / "free").config.l2 == 0
-
-
-def test_detectors_are_measured_on_the_second_half(tmp_path):
-    run("feature_squeezing", tmp_path)
-    found = results(tmp_path)
-    names = ["squeezing", "max softmax", "entropy", "Mahalanobis", "VAE", "flow", "regression on all"]
-    assert [row["detector"] for row in found["areas"]] == [row["detector"] for row in found["evasion"]] == names
-    assert [row["detector"] for row in found["costs"]["fgsm"]] == ["none", *names]
-    assert set(found["costs"]["fgsm"][0].values()) == {"none", 0.5}  # half of the images are attacked
-    score = MaxSoftmax(genlab.load(tmp_path / "classifier").net)
-    odd = resized(genlab.DataOptions("sprites", channels=1).load("test"), 8).x[8:16]
-    second = held_out(16).x[8:]
-    assert by("detector", found["areas"])["max softmax"]["sprites"] == auc(score(second), score(odd))
-
-
-def test_true_maps_find_what_matters_and_an_attack_moves_them(tmp_path):
-    run("explanations", tmp_path)
-    found = results(tmp_path)
-    left = {(row["map"], row["share deleted"]): row["probability"] for row in found["deletion"]}
-    for name in ("saliency", "integrated gradients", "occlusion, 1 pixels, black", "LIME"):
-        assert left[name, 0.3] < left["random", 0.3]
-    attacked, noise = found["attack"]
-    assert attacked["prediction kept"] == 1.0
-    assert attacked["important pixels in common"] < noise["important pixels in common"]
-
-
-def test_maximised_images_please_the_classifier_more_than_another_one(tmp_path):
-    run("activation_maximisation", tmp_path)
-    rows = by("optimised over", results(tmp_path))
-    assert list(rows) == ["pixels", "pixels, L1 penalty", "latents of a VAE"]
-    assert rows["pixels, L1 penalty"]["mean pixel"] < 0.5 * rows["pixels"]["mean pixel"]
-    assert rows["pixels"]["classified as intended"] > max(0.1, rows["pixels"]["by the second classifier"])
-    seeds = [genlab.Run(tmp_path / name).experiment["training"]["seed"] for name in ("classifier", "second-classifier")]
-    assert seeds == [0, 1]
-
-
-def test_every_defence_is_attacked_obliviously_and_adaptively(tmp_path):
-    assert "verdict" in run("defence_matrix", tmp_path)
-    found, test = results(tmp_path), held_out(16)
-    rows = {(row["model"], row["source"], row["attack"]): row["success"]["value"] for row in found["rows"]}
-    plain, pgd = genlab.load(tmp_path / "plain"), genlab.load(tmp_path / "pgd")
-    attack = PGD(Linf(0.1))
-    assert rows["none", "none", "PGD"] == success(attack, plain, test)
-    assert rows["pgd training", "none", "PGD"] == success(attack, pgd, test, source=plain)
-    adaptive = "pgd training, adaptive"
-    assert rows[adaptive, adaptive, "PGD"] == success(attack, pgd, test)
-    names = ["weight decay", "dropout", "ensemble of three", "bits", "randomised smoothing"]
-    assert [each["defence"] for each in found["verdicts"]] == [
-        *names,
-        "fgsm training",
-        "pgd training",
-        "trades training",
-    ]
-
-
-def test_certified_accuracy_falls_with_the_radius_and_no_attack_contradicts_it(tmp_path):
-    run("certify", tmp_path)
-    first, second, interval = rows = results(tmp_path)
-    assert [row["model"] for row in rows] == ["smoothed 0.2", "smoothed 0.2", "interval"]
-    assert first["radius"] < second["radius"] and first["certified"] >= second["certified"]
-    assert all(row["certified"] <= row["under attack"] <= row["clean"] for row in rows)
-    net, test = genlab.load(tmp_path / "interval").net, held_out(10)
-    assert interval["certified"] == pytest.approx(certified(net, test.x, test.labels, 0.02).float().mean().item())
-
-
-def test_every_scheme_of_adversarial_training_is_attacked_during_training_and_after(tmp_path):
-    run("adversarial_training", tmp_path)
-    found, test = results(tmp_path), held_out(10)
-    rows = by("training", found["rows"])
-    assert list(rows) == ["round 0", "round 1", "fgsm", "fast", "free", "trades", "pgd"]
-    for name, folder in {"round 0": "plain", "pgd": "pgd"}.items():
-        model = genlab.load(tmp_path / folder)
-        assert rows[name]["clean accuracy"] == accuracy(model, test)
-        assert rows[name]["PGD success"] == (success(PGD(Linf(0.15), steps=40), model, test) or 0.0)
-    for scheme, curve in found["curves"].items():
-        assert curve["images"] == [512] and curve["robust accuracy"] == [1 - rows[scheme]["PGD success"]]

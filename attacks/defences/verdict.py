@@ -54,8 +54,9 @@ def table(rows: list[Verdict]) -> Table:
     from rich.table import Table
 
     found = Table(*HEAD, title="defences: worst-case attack success rate, %", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in found.columns[:-1]:  # only the verdict may wrap
+    for column in found.columns[1:-1]:  # only defence and verdict may wrap
         column.no_wrap = True
+    found.columns[-1].min_width = len("significant")  # no word of it is cut
     for before, verdict in zip([None, *rows], rows):
         new = before is None or before.defence != verdict.defence
         found.add_row(*verdict.cells if new else ["", *verdict.cells[1:]])
