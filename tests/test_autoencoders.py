@@ -352,7 +352,7 @@ BAD = [
     (lambda: Dense(SHAPE, ()), r"positive sizes of its layers, the code's last, got \(\)"),
     (lambda: Dense(SHAPE, (4,)).decode(torch.zeros(2, 5)), r"codes \(N, 4\), got \(2, 5\)"),
     (lambda: Convolutional(SHAPE, 0), "at least 1, got 0"),
-    (lambda: Convolutional(SHAPE, 4, unpool="switches").decode(torch.zeros(1, 4)), "'copy' needs none"),
+    (lambda: Convolutional(SHAPE, 4, unpool="switches").decode(torch.zeros(1, 4)), "use 'copy'"),
     (lambda: Corruption(mask=1.0), "mask must be at least 0 and below 1, got 1.0"),
     (lambda: AutoEncoderConfig(sparse=-1.0), "sparse must be at least 0 .*, got -1.0"),
     (lambda: PreTrainingConfig(images_per_layer=0), "images_per_layer must be at least 1 .*, got 0"),

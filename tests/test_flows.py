@@ -10,7 +10,7 @@ from toys import images, make, stream
 from genlab.data.points import swiss_roll
 from genlab.likelihood.units import dequantise
 from genlab.methods.likelihood.flow import FlowConfig
-from genlab.nets.coupling import ConvNet, Coupling, Masked, PointNet, checkerboard
+from genlab.nets.coupling import ConvNet, Coupling, MaskedCoupling, PointNet, checkerboard
 from genlab.nets.flow import ActNorm, Affine, Chain, InvertibleConv1x1, Layer, Logit
 from genlab.nets.glow import flow
 from genlab.nets.glow_references import normflows, unfused_glow
@@ -31,9 +31,9 @@ LAYERS = {
     "mix of points": (InvertibleConv1x1(4), POINT),
     "additive": (Coupling(ConvNet(2, 2, 8), affine=False), IMAGE),
     "affine coupling": (Coupling(ConvNet(2, 4, 8), swap=True), IMAGE),
-    "additive checkerboard": (Masked(ConvNet(4, 4, 8), checkerboard(4, 4), affine=False), IMAGE),
-    "affine checkerboard": (Masked(ConvNet(4, 8, 8), checkerboard(4, 4, odd=True)), IMAGE),
-    "coupling of points": (Masked(PointNet(4, 8, 8), checkerboard(4)), POINT),
+    "additive checkerboard": (MaskedCoupling(ConvNet(4, 4, 8), checkerboard(4, 4), affine=False), IMAGE),
+    "affine checkerboard": (MaskedCoupling(ConvNet(4, 8, 8), checkerboard(4, 4, odd=True)), IMAGE),
+    "coupling of points": (MaskedCoupling(PointNet(4, 8, 8), checkerboard(4)), POINT),
     **{
         f"{kind} {shape}": (flow(kind, shape, 2, 2, 8), shape)
         for kind in ("nice", "realnvp", "glow")

@@ -40,7 +40,7 @@ def test_an_image_too_small_for_the_patches_is_refused_by_its_size(layers):
     assert [deepest((3, least, side)) for side in (least, 99, least - 1)] == [layers, layers, layers - 1]
     with pytest.raises(ValueError, match=f"at least {least}x{least}, got {least}x{least - 1}"):
         PatchDiscriminator((3, least, least - 1), 4, layers)
-    with pytest.raises(ValueError, match="not -1"):
+    with pytest.raises(ValueError, match="got -1"):
         receptive_field(-1)
 
 

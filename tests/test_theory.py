@@ -46,7 +46,7 @@ def test_a_plan_moves_exactly_the_masses():
 
 
 def test_the_blurred_plan_comes_to_the_exact_one_and_its_blur_solves_the_dual():
-    cost = torch.rand(20, 20, generator=torch.MLPGenerator().manual_seed(0), dtype=torch.float64)
+    cost = torch.rand(20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     exact = (torch.from_numpy(plan(cost.numpy())) * cost).sum().item()
     costs = [(sinkhorn(cost, blur, 2000) * cost).sum().item() for blur in (0.3, 0.05, 0.005)]
     assert costs[0] > costs[1] > costs[2] > exact and costs[2] == pytest.approx(exact, abs=1e-3)
@@ -61,7 +61,7 @@ def test_the_blurred_plan_comes_to_the_exact_one_and_its_blur_solves_the_dual():
 
 
 def test_on_the_line_the_distance_is_that_of_the_quantiles():
-    g = torch.MLPGenerator().manual_seed(0)
+    g = torch.Generator().manual_seed(0)
     x, y = torch.randn(30, 1, generator=g), 2 * torch.randn(45, 1, generator=g) + 1
     p, q = torch.rand(30, generator=g), torch.rand(45, generator=g)
     expected = wasserstein_distance(x[:, 0], y[:, 0], p, q)
@@ -71,7 +71,7 @@ def test_on_the_line_the_distance_is_that_of_the_quantiles():
 
 def test_a_detour_is_never_shorter():
     for seed in range(5):
-        g = torch.MLPGenerator().manual_seed(seed)
+        g = torch.Generator().manual_seed(seed)
         x, y, z = (torch.randn(15, 2, generator=g) + i for i in range(3))
         assert wasserstein1(x, z) <= wasserstein1(x, y) + wasserstein1(y, z) + 1e-9
         assert wasserstein1(x, y) == pytest.approx(wasserstein1(y, x))

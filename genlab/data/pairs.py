@@ -146,7 +146,7 @@ def sides(data: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """
     x, y = next(data)
     if y.ndim != 4:
-        raise ValueError("this method needs two sets of images, as in --data unpaired:A,B; the data are one set")
+        raise ValueError("this method needs two sets, as in --data unpaired:A,B; the data are one set")
     return x, y
 
 
