@@ -13,7 +13,8 @@ from typing import Any
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Length, Repeats, Width
+from genlab.core.ranges import Length, Repeats, Some, Width
+from genlab.core.registry import choose
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -45,6 +46,8 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
+    remedies: Some[str] = tuple(METHODS)
+    """remedies to compare; plain: without one"""
     images: Length = 30_000
     """length of each training"""
     width: Width = 16
@@ -61,7 +64,8 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    plan = {name: [experiment(name, seed, data, config) for seed in range(config.seeds)] for name in METHODS}
+    names = [choose(name, METHODS, "remedy") for name in config.remedies]
+    plan = {name: [experiment(name, seed, data, config) for seed in range(config.seeds)] for name in names}
     check_all(experiments[0] for experiments in plan.values())
     judge, test = default_features(data, images=config.classifier_images), data.load("test")
     page = genlab.Report(f"Mode collapse on {config.data}")

@@ -57,6 +57,8 @@ class Config:
     """purifiers; MagNet comes with the auto-encoder"""
     eps: Eps = 0.2
     """L-infinity size of the attacks, in pixels of [0, 1]; PixelDefend moves pixels as far"""
+    steps: Steps = 20
+    """steps of PGD"""
     descent: Steps = 60
     """steps of Defense-GAN from each of its four starting points"""
     attacked: Count = 100
@@ -113,7 +115,7 @@ def main(config: Config) -> None:
     models = {name: each.run(config.out / name, pictures=1) for name, each in experiments.items()}
     filters = {name: PURIFIERS[name].filter(model, config) for name, model in models.items()}
 
-    pgd = PGD(Linf(config.eps), steps=20)
+    pgd = PGD(Linf(config.eps), steps=config.steps)
     page = genlab.Report(f"Purification: {config.data}, eps {config.eps:g}")
     found = oblivious_and_adaptive(classifier, filters, pgd, attacked)
     results = to_json(found)
