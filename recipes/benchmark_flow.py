@@ -17,7 +17,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from genlab.nets.peers import apart, normflows
 from rich.table import Table
 from torch import Tensor, nn
 

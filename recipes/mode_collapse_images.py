@@ -13,7 +13,7 @@ from typing import Any
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Length, Repeats, Some, Width
+from genlab.core.ranges import Length, NonEmpty, Repeats, Width
 from genlab.core.registry import choose
 from genlab.data import Images
 from genlab.experiment import check_all
@@ -46,7 +46,7 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    remedies: Some[str] = tuple(METHODS)
+    remedies: NonEmpty[str] = tuple(METHODS)
     """remedies to compare; plain: without one"""
     images: Length = 30_000
     """length of each training"""

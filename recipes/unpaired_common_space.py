@@ -87,7 +87,7 @@ def main(config: Config) -> None:
     for name, experiment in plan.items():
         run = config.out / folder(name)
         trained = experiment.run(run, pictures=1)
-        rows.append({"model": name, **content_preservation(trained, experiment.data.load("test"), judges)})
+        rows.append({"model": name, **figures(trained, experiment.data.load("test"), judges)})
         page.section(name)
         for picture in genlab.Run(run).samples():
             page.picture(picture, picture.stem)
@@ -111,7 +111,7 @@ def experiments(config: Config) -> dict[str, genlab.Experiment]:
     return plan
 
 
-def content_preservation(trained: Any, test: Pair, judges: list[ClassifierFeatures]) -> dict[str, float]:
+def figures(trained: Any, test: Pair, judges: list[ClassifierFeatures]) -> dict[str, float]:
     """The figures of one model; `judges` are the classifiers of the two domains."""
     if isinstance(trained, CoGAN):
         return {"pairs of one class": agreement(trained, judges)}
