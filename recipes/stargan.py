@@ -67,9 +67,7 @@ def main(config: Config) -> None:
     test = data.load("test")
     rows = directions(trained, judge, test, names(config.data))
     page = genlab.Report(f"StarGAN: {config.data}")
-    page.text(
-        f"The classifier that judges is right on {content_preservation(lambda x: x, test, judge):.2%} of the test images."
-    )
+    page.text(f"Accuracy of the classifier on the test images: {content_preservation(lambda x: x, test, judge):.2%}")
     page.section("Translations", "Rows: the original, then its translation to every domain.")
     page.picture(genlab.Run(config.out / "run").samples()[-1], "translations")
     page.section("Figures", "Errors are mean absolute ones in pixels of [0, 1].")
