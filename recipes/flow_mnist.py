@@ -28,6 +28,7 @@ class Config:
     """Trains NICE, RealNVP and Glow, and draws from them."""
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
+    """which images"""
     nets: tuple[FlowName, ...] = ("nice", "realnvp", "glow")
     """the flows to train"""
     images: Length = 40_000

@@ -38,6 +38,7 @@ class Config:
     """Best, median and worst FID of every method over seeds."""
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
+    """which images"""
     methods: NonEmpty[str] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
     """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention wgan
     wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
