@@ -1,6 +1,6 @@
 """The contract that every attack keeps, and closed forms that pin down the gradient attacks.
 
-A new attack joins ATTACKS (and TARGETED if it can aim) and thereby gets every test of the contract.
+A new attack joins ATTACKS in toys.py and thereby gets every test of the contract.
 """
 
 from __future__ import annotations

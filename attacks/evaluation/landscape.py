@@ -15,7 +15,7 @@ from attacks.core.ball import Ball, scale
 from attacks.core.goal import cross_entropy
 from attacks.core.model import Attack, Model, victim
 
-BATCH = 1024  # images the model sees at once
+BATCH = 1024  # images per pass
 
 
 def directions(model: Model, x: Tensor, y: Tensor, ball: Ball, attack: Attack | None = None) -> dict[str, Tensor]:
