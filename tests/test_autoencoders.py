@@ -265,7 +265,7 @@ def test_the_adversary_drives_the_style_out_of_the_content_and_leaves_the_rest()
     for weight in (0.0, 0.05):
         torch.manual_seed(0)
         config = DisentangleConfig(content=4, style=4, width=8, weight=weight, noise=0.1, lr=2e-3)
-        found[weight] = fit(config.build(data.shape, 2), Stream(data, 32), TrainOptions(7_000, 32)).evaluate(data)
+        found[weight] = fit(config.build(data.shape, 2), Stream(data, 32), TrainOptions(5_000, 32)).evaluate(data)
     assert found[0.0]["style_from_content"] > 0.8 > 0.65 > found[0.05]["style_from_content"], found
     assert found[0.05]["style_from_style"] > 0.95 and found[0.05]["corner_from_content"] > 0.7, found
 

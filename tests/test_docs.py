@@ -68,7 +68,7 @@ def test_the_genlab_commands_run_in_their_order(page, tmp_path, monkeypatch):
         if words[0] == "train":
             words += ["--images", "640"]
         if words[0] == "attack":
-            words += ["--n", "20"]
+            words += ["--n", "10"]
         if words[0] == "evaluate":
             words += ["--features", "pixels"]  # the classifier takes its time
         assert main(words) == 0, line
@@ -117,7 +117,7 @@ def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     for block in blocks(page, "python"):
-        code = re.sub(r"images=[\d_]+", "images=2000", block)
+        code = re.sub(r"images=[\d_]+", "images=640", block)
         exec(compile(code, page, "exec", dont_inherit=True), names)
 
 

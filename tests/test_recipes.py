@@ -52,7 +52,7 @@ TINY = {
     "benchmark_loader": "--batches 2 --repeats 1",
     "gan_zoo": "--methods lsgan wgan --seeds 2 --images 64 --width 4 --hidden 8 --n 50 "
     "--classifier-images 320 --out {out}",
-    "vae_latent": "--images 1500 --width 4 --components 2 --covariance diag --n 40 --out {out}",
+    "vae_latent": "--images 1000 --width 4 --components 2 --covariance diag --n 40 --out {out}",
     "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
     "infogan_factors": "--images 128 --starts 2 --values 1 --width 4 --hidden 16 --out {out}",
@@ -66,7 +66,7 @@ TINY = {
     "explanations": "--images 640 --n 12 --out {out}",
     "shortcut": "--images 3200 --n 60 --out {out}",
     "activation_maximisation": "--images 640 --each 1 --out {out}",
-    "wgan_gp": "--nets dcgan --images 3200 --width 4 --lr 0.005 --out {out}",
+    "wgan_gp": "--nets dcgan --images 1920 --width 4 --lr 0.01 --out {out}",
     "universal": "--nets mlp shallow --classifier-images 320 --length 64 --known 10 2000 --eps 0.3 --out {out}",
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",

@@ -207,10 +207,10 @@ def test_a_trained_classifier_falls_to_each_form_far_more_often_than_to_noise() 
     ball = Linf(0.25)
     attacks: dict[str, Attack] = {
         "sum": Universal(ball, images=60, epochs=1),
-        "descent": UniversalGradient(ball, images=10_000),
-        "counted": UniversalCount(ball, images=4_000),
-        "drawn": UniversalGenerator(ball, images=10_000, width=8),
-        "per image": UniversalGenerator(ball, images=10_000, width=8, per_image=True),
+        "descent": UniversalGradient(ball, images=3_000),
+        "counted": UniversalCount(ball, images=2_000),
+        "drawn": UniversalGenerator(ball, images=8_000, width=8),
+        "per image": UniversalGenerator(ball, images=4_000, width=8, per_image=True),
     }
     rates = {r.attack: r.success for r in evaluate({"m": model}, attacks, test.x, test.labels, data=train).rows}
     control = rates.pop("noise-linf")

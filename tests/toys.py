@@ -107,9 +107,9 @@ METHODS: dict[str, Config] = {
     "wgan-gp consistency": WGANGPConfig(
         latent=4, width=4, hidden=16, norm="layer", n_critic=2, consistency=2.0, dropout=0.2
     ),
-    "ebgan": EBGANConfig(latent=4, width=4, code=4, pull_away=0.1),
+    "ebgan": EBGANConfig(latent=4, width=4, code=4, pull_away=0.1, lr=2e-3),
     "ot-gan": OTGANConfig(latent=4, width=4, embedding=16, n_generator=1, iterations=10),
-    "loss-sensitive": LossSensitiveConfig(latent=4, width=4, hidden=0),
+    "loss-sensitive": LossSensitiveConfig(latent=4, width=4, hidden=0, lr=1e-3),
     "unrolled": UnrolledConfig(latent=4, width=4, hidden=0, unroll=2, lr=5e-4, lr_generator=1e-4),
     "energy-model": EnergyModelConfig(width=4, hidden=0, steps=3, pool=40, step_size=10.0, regularisation=1.0, lr=1e-3),
     "infogan": InfoGANConfig(latent=4, width=4, hidden=16),
@@ -133,7 +133,9 @@ METHODS: dict[str, Config] = {
     "cogan": CoGANConfig(latent=4, width=4),
     "cogan apart": CoGANConfig(tied=False, latent=4, width=4),
     "pixelcnn": AutoregressiveConfig("pixelcnn", "softmax", levels=8, width=6, layers=1),
-    "pixelcnn gated": AutoregressiveConfig("gated", "logistic", mixtures=2, width=4, layers=1, conditional=True),
+    "pixelcnn gated": AutoregressiveConfig(
+        "gated", "logistic", mixtures=2, width=4, layers=1, conditional=True, lr=1e-2
+    ),
     "pixelcnn palette": AutoregressiveConfig("gated", "palette", colours=4, width=4, layers=1),
     "pixelrnn": PixelRNNConfig(head="bernoulli", width=4, layers=1),
     "pixelrnn rows": PixelRNNConfig(
