@@ -35,6 +35,7 @@ class Config:
     """Images that maximise a classifier's logit, class by class."""
 
     data: genlab.DataOptions = genlab.DataOptions()
+    """which images"""
     images: Length = 60_000
     """length of each training"""
     each: Count = 4

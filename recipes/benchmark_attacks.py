@@ -40,6 +40,7 @@ class Config:
     """What is timed, and how often."""
 
     data: genlab.DataOptions = field(default_factory=lambda: genlab.DataOptions("digits", size=28))
+    """which images"""
     n: Count = 100
     """images attacked at once"""
     repeats: Repeats = 5

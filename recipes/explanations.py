@@ -43,6 +43,7 @@ class Config:
     """Attribution maps, deletion, and an attack on the saliency map."""
 
     data: genlab.DataOptions = genlab.DataOptions()
+    """which images"""
     images: Length = 60_000
     """length of the classifier's training"""
     n: Count = 100

@@ -34,6 +34,7 @@ class Config:
     """Success of universal perturbations on held-out images."""
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
+    """which images"""
     nets: NonEmpty[NetName] = ("cnn", "resnet", "mlp")
     """classifiers; the first is attacked in every way, the others for the transfer"""
     classifier_images: Length = 20_000

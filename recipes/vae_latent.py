@@ -40,6 +40,7 @@ class Config:
     """What the KL term of a VAE is for: codes to draw from and to walk between."""
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
+    """which images"""
     images: Length = 120_000
     """length of each training"""
     width: Width = 16

@@ -1,5 +1,6 @@
 """Every recipe runs from the command line with tiny numbers."""
 
+import ast
 import base64
 import io
 import json
@@ -594,6 +595,16 @@ def test_robust_compression_begins_with_adversarial_training(tmp_path, monkeypat
     run("robust_compression", tmp_path)
     assert genlab.Run(tmp_path / "teacher").experiment["method"].endswith(":AdversarialTrainingConfig")
     assert len(results(tmp_path)["costs"]) == 6
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_option_has_a_help_text(name):
+    body = next(
+        n.body for n in ast.parse((RECIPES / f"{name}.py").read_text()).body if getattr(n, "name", "") == "Config"
+    )
+    for option, text in zip(body, [*body[1:], None]):
+        if isinstance(option, ast.AnnAssign):
+            assert isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant), ast.unparse(option.target)
 
 
 def test_quickstart_attacks_the_classifier_that_it_trained_and_the_filters_in_front_of_it(tmp_path):
