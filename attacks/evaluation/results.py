@@ -187,15 +187,16 @@ class Evaluation:
         Error messages of failed attacks are in `warnings`.
         """
         from rich.box import SIMPLE_HEAD
-        from rich.table import Table
+        from rich.table import Column, Table
 
         entries: list[Row | WorstCase] = [*self.rows, *self.worst_case]
         sizes = list(dict.fromkeys(size_name(row) for row in self.rows))
         title = "attack success rate, % of the correctly classified images"
-        table = Table("model", "clean", "attack", title=title, box=SIMPLE_HEAD)
+        words = (Column(name, overflow="fold") for name in ("model", "clean", "attack"))
+        table = Table(*words, title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for size in sizes:
             table.add_column(size.replace(" ", "\n"), justify="right", no_wrap=True)
-        table.add_column("passes", justify="right")
+        table.add_column("passes", justify="right", overflow="fold")
         for model, accuracy in {row.model: f"{100 * row.clean_accuracy:.1f}" for row in self.rows}.items():
             mine = [entry for entry in entries if entry.model == model]
             table.add_section()
