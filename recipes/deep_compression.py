@@ -19,7 +19,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.compress.deep import SETTINGS, pruned, shared
 from genlab.compress.table import table
-from genlab.core.ranges import LearningRate, Length, Repeats
+from genlab.core.ranges import LearningRate, Length, Repeats, Seeds
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import LENETS
@@ -43,8 +43,8 @@ class Config:
     """rounds of pruning"""
     lr: LearningRate = 0.05
     """learning rate of the dense network; later trainings have a fraction of it"""
-    seeds: Repeats = 3
-    """number of repetitions, each from another seed"""
+    seeds: Seeds = (0, 1, 2)
+    """everything is repeated with each of these seeds"""
     out: Path = Path("runs/deep-compression")
     """folder of the compressed files and the report"""
 
@@ -53,12 +53,12 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     known, test = data.load("train"), data.load("test")
     tables = []
-    for seed in range(config.seeds):
+    for seed in config.seeds:
         stages = compressed(config, known, seed)
         tables.append(table(stages, test, config.out / f"files-{seed}", repeats=1))  # speed is not reported
     rows = [summary(repetitions) for repetitions in zip(*tables)]
     page = genlab.Report(f"Deep Compression: {config.net} on {config.data}")
-    text = f"Mean and standard deviation (sd) over {config.seeds} seeds. Bytes of the file with its header; "
+    text = f"Mean and standard deviation (sd) over {len(config.seeds)} seeds. Bytes of the file with its header; "
     page.text(text + "compression rate: bytes of the dense weights in float32 over those of the file.")
     page.table(list(rows[0]), (row.values() for row in rows))
     finish(config.out, page, rows)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import genlab
 from genlab.cli.main import start
 from genlab.compress.distil import Distillation, DistillationConfig
-from genlab.core.ranges import Length, NonEmpty, Positive, Range, Repeats, Width
+from genlab.core.ranges import Length, NonEmpty, Positive, Range, Repeats, Seeds, Width
 from genlab.data import Augment, Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.metrics.accuracy import predict_logits
@@ -55,8 +55,8 @@ class Config:
     """the class that one student never sees"""
     teachers: Repeats = 3
     """number of teachers whose mean probabilities the last student learns"""
-    seeds: Repeats = 3
-    """number of repetitions, each from another seed"""
+    seeds: Seeds = (0, 1, 2)
+    """everything is repeated with each of these seeds"""
     out: Path = Path("runs/distillation")
     """folder of the report"""
 
@@ -66,10 +66,10 @@ def main(config: Config) -> None:
     known, test = data.load("train"), data.load("test")
     if config.omitted >= len(known.classes):
         raise ValueError(f"--omitted must be a class, from 0 to {len(known.classes) - 1}, got {config.omitted}")
-    repetitions = [errors(Lesson(config, known, seed), test) for seed in range(config.seeds)]
+    repetitions = [errors(Lesson(config, known, seed), test) for seed in config.seeds]
     rows = [[name, *spread(each[name] for each in repetitions)] for name in repetitions[0]]
     page = genlab.Report(f"Distillation: {config.data}")
-    page.text(f"Errors on {len(test)} held-out images; mean and standard deviation (sd) over {config.seeds} seeds.")
+    page.text(f"Errors on {len(test)} test images; mean and standard deviation (sd) over {len(config.seeds)} seeds.")
     finish(config.out, page.table(HEADER, rows), records(HEADER, rows))
 
 

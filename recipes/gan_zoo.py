@@ -4,7 +4,7 @@ The table of Lucic et al. 2018, arXiv:1711.10337, with their networks (those of 
 the lab's own classifier. Beside them: models with one of the two networks only, and the FID of real training images,
 which no generator is expected to fall below.
 
-python recipes/gan_zoo.py --methods nonsaturating wgan-gp --seeds 1          # scikit-learn's digits, minutes
+python recipes/gan_zoo.py --methods nonsaturating wgan-gp --seeds 0          # scikit-learn's digits, minutes
 python recipes/gan_zoo.py --data mnist --data-root DIR --images 400000
 """
 
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Length, NonEmpty, Range, Repeats, Units, Width
+from genlab.core.ranges import Length, NonEmpty, Range, Seeds, Units, Width
 from genlab.core.registry import choose
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -42,7 +42,7 @@ class Config:
     methods: NonEmpty[str] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
     """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention wgan
     wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
-    seeds: Repeats = 3
+    seeds: Seeds = (0, 1, 2)
     """trainings of every method"""
     training: genlab.TrainOptions = genlab.TrainOptions(150_000, 32, schedule="cosine", half_life=10_000)
     """images: those that every discriminator sees, whatever its number of steps; seed plays no part"""
@@ -98,7 +98,7 @@ def main(config: Config) -> None:
     rows = []
     for name, method in methods.items():
         found = []
-        for seed in range(config.seeds):
+        for seed in config.seeds:
             out = config.out / f"{name}-{seed}"
             trained: Any = experiment(method, seed, config).run(out, pictures=1)
             found.append(fid(samples(trained.sample, config.n)))
@@ -106,7 +106,7 @@ def main(config: Config) -> None:
         page.picture(genlab.Run(out).samples()[-1], name)
     floor = fid(shuffled(config.data.load("train"), config.n))
     page.section(f"FID[{features.name}] of {config.n:,} samples")
-    page.text(f"{config.seeds} seeds, {config.training.images:,} images each. Real training images: {floor:.3g}.")
+    page.text(f"{len(config.seeds)} seeds, {config.training.images:,} images each. Real training images: {floor:.3g}.")
     page.table(header, rows)
     finish(
         config.out,

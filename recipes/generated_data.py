@@ -21,7 +21,7 @@ from attacks import PGD, Linf
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, Repeats, Share, Width
+from genlab.core.ranges import Count, Eps, Length, Seeds, Share, Width
 from genlab.data import Images, Stream
 from genlab.data.mixed import Mixed
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -55,7 +55,7 @@ class Config:
     """L-infinity radius of training and attack, in pixels of [0, 1]"""
     attacked: Count = 300
     """held-out images to attack"""
-    seeds: Repeats = 3
+    seeds: Seeds = (0, 1, 2)
     """trainings of everything, each from its own random numbers"""
     out: Path = Path("runs/generated-data")
     """folder of the report"""
@@ -67,7 +67,7 @@ def main(config: Config) -> None:
     test = data.load("test").subset(slice(0, config.attacked))
     page = genlab.Report(f"Generated training data: {config.data}, eps {config.eps:g}")
     measured: dict[str, list[dict[str, float]]] = {}
-    for seed in range(config.seeds):
+    for seed in config.seeds:
         models, generated = train(few, seed, config)
         page.picture(grid_png(generated, 20), f"generated, seed {seed}")
         for name, accuracies in attack(models, test, config).items():

@@ -21,7 +21,7 @@ from torch import nn
 import genlab
 from genlab.cli.main import start
 from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
-from genlab.core.ranges import Length, Repeats
+from genlab.core.ranges import Length, Repeats, Seeds
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.metrics.accuracy import accuracy
@@ -45,7 +45,7 @@ class Config:
     """length of every training"""
     rounds: Repeats = 7
     """rounds of pruning, each of which takes a fifth of the weights; after seven, 21 % are left"""
-    seeds: Repeats = 3
+    seeds: Seeds = (0, 1, 2)
     """searches for a ticket, each from its own random weights"""
     out: Path = Path("runs/lottery-ticket")
     """folder of the report"""
@@ -55,12 +55,12 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train, test = data.load("train"), data.load("test")
     found: dict[tuple[str, float], list[float]] = {}  # (network, share of weights left) -> accuracy of every seed
-    for seed in range(config.seeds):
+    for seed in config.seeds:
         for name, left, measured in search(train, test, seed, config):
             found.setdefault((name, left), []).append(measured)
     rows = [row(name, left, accuracies) for (name, left), accuracies in found.items()]
     page = genlab.Report(f"Lottery tickets on {config.data}")
-    page.section("Test accuracy", f"Mean and spread of {config.seeds} seeds.")
+    page.section("Test accuracy", f"Mean and spread of {len(config.seeds)} seeds.")
     page.picture(curves(lines(rows), x="weights left, %", y="test accuracy"))
     page.table(list(rows[0]), (each.values() for each in rows))
     finish(config.out, page, rows)

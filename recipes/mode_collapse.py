@@ -13,7 +13,7 @@ import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, LearningRate, Repeats, Steps
+from genlab.core.ranges import Count, LearningRate, Repeats, Seeds, Steps
 from genlab.data import points
 from genlab.data.points import Points
 from genlab.methods.gan.gan import GAN, GANConfig
@@ -36,7 +36,7 @@ class Config:
     """batches seen by each method"""
     batch: Count = 128
     """points per batch"""
-    seeds: Repeats = 3
+    seeds: Seeds = (0, 1, 2)
     """trainings of every method"""
     looks: Repeats = 5
     """how often a generator is measured, on 2000 points"""
@@ -76,12 +76,12 @@ def compare(page: genlab.Report, data: Points, extent: float, config: Config) ->
     header = ["method", "modes", "modes ±", "share within 3 std", "share ±"]
     lines, rows, fakes = {}, [], {}
     for name in METHODS:
-        watches = [watch(name, data, seed, config) for seed in range(config.seeds)]
+        watches = [watch(name, data, seed, config) for seed in config.seeds]
         last = [each.coverage[-1] for each in watches]
         rows.append([name, *spread(found.modes for found in last), *spread(found.quality for found in last)])
         lines[name] = modes_over_time(watches)
         fakes |= {(name, f"{seen:,}"): fake for seen, fake in zip(watches[0].images, watches[0].fakes)}
-    page.section(data.name, f"{config.seeds} seeds; bars: lowest and highest; ±: standard deviation over seeds.")
+    page.section(data.name, f"{len(config.seeds)} seeds; bars: lowest and highest; ±: standard deviation over seeds.")
     page.picture(curves(lines, x="points seen", y=f"modes covered, of {len(data.centres)}"))
     page.table(header, rows)
     page.picture(scenes(data.x[:400], fakes, extent=extent), "seed 0; columns: points seen")

@@ -13,7 +13,7 @@ from typing import Any
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Length, NonEmpty, Repeats, Width
+from genlab.core.ranges import Length, NonEmpty, Repeats, Seeds, Width
 from genlab.core.registry import choose
 from genlab.data import Images
 from genlab.experiment import check_all
@@ -54,7 +54,7 @@ class Config:
     """channels of the networks at the finest level"""
     looks: Repeats = 8
     """how often each generator is measured, on 1000 samples"""
-    seeds: Repeats = 3
+    seeds: Seeds = (0, 1, 2)
     """trainings of every method"""
     classifier_images: Length | None = None
     """training length of the classifier that counts the classes; none: 60 epochs, at most 100,000"""
@@ -65,7 +65,7 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     names = [choose(name, METHODS, "remedy") for name in config.remedies]
-    plan = {name: [experiment(name, seed, data, config) for seed in range(config.seeds)] for name in names}
+    plan = {name: [experiment(name, seed, data, config) for seed in config.seeds] for name in names}
     check_all(experiments[0] for experiments in plan.values())
     judge, test = default_features(data, images=config.classifier_images), data.load("test")
     page = genlab.Report(f"Mode collapse on {config.data}")
@@ -76,7 +76,7 @@ def main(config: Config) -> None:
         rows.append({"remedy": name} | over_seeds([watch.rows[-1] for watch in watches]))
         page.section(name).picture(classes_over_time(watches[0], test.classes))
         page.picture(genlab.Run(folder(name, 0, config)).samples()[-1])
-    page.section(f"After training, {config.seeds} seeds").table(list(rows[0]), (row.values() for row in rows))
+    page.section(f"After training, {len(config.seeds)} seeds").table(list(rows[0]), (row.values() for row in rows))
     finish(config.out, page, rows)
 
 

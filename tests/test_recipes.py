@@ -46,12 +46,12 @@ TINY = {
     "quickstart": "--classifier-images 12000 --gan-images 64 --gan-width 4 --attacked 20 --eps 0.1 0.3 --out {out}",
     "benchmark_attacks": "--size 10 --n 4 --repeats 1 --images 640 --out {out}",
     "gan_theory": "--gaps 0.5 2 --steps 40 --frames 2 --out {out}",
-    "mode_collapse": "--steps 2 --batch 8 --seeds 1 --looks 1 --lr 1e-6 --out {out}",
-    "mode_collapse_images": "--remedies plain 'ensemble of 4' --images 128 --looks 2 --seeds 1 --width 4 "
+    "mode_collapse": "--steps 2 --batch 8 --seeds 0 --looks 1 --lr 1e-6 --out {out}",
+    "mode_collapse_images": "--remedies plain 'ensemble of 4' --images 128 --looks 2 --seeds 0 --width 4 "
     "--classifier-images 320 --out {out}",
     "benchmark_training": "--steps 5 --repeats 1 --batch 8 --width 16",
     "benchmark_loader": "--batches 2 --repeats 1",
-    "gan_zoo": "--methods lsgan wgan --seeds 2 --images 64 --width 4 --hidden 8 --n 50 "
+    "gan_zoo": "--methods lsgan wgan --seeds 0 1 --images 64 --width 4 --hidden 8 --n 50 "
     "--classifier-images 320 --out {out}",
     "vae_latent": "--images 1000 --width 4 --components 2 --covariance diag --n 40 --out {out}",
     "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",
@@ -73,22 +73,22 @@ TINY = {
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",
-    "deep_compression": "--images 3000 --rounds 2 --seeds 2 --out {out}",
-    "cheaper_layers": "--images 192 --seeds 1 --timings 1 --out {out}",
+    "deep_compression": "--images 3000 --rounds 2 --seeds 0 1 --out {out}",
+    "cheaper_layers": "--images 192 --seeds 0 --timings 1 --out {out}",
     "robust_compression": "--images 3000 --rounds 1 --attacked 20 --eps 0.2 --out {out}",
-    "distillation": "--images 10000 --teacher 64 --student 16 --temperatures 4 --teachers 2 --seeds 1 --out {out}",
-    "lottery_ticket": "--images 2000 --rounds 1 --seeds 2 --out {out}",
+    "distillation": "--images 10000 --teacher 64 --student 16 --temperatures 4 --teachers 2 --seeds 0 --out {out}",
+    "lottery_ticket": "--images 2000 --rounds 1 --seeds 0 1 --out {out}",
     "data_free": "--images 4000 --gan-images 128 --samples 500 --width 8 --out {out}",
     "early_exit": "--images 3000 --width 4 --thresholds 0 0.5 1.1 --attacked 30 --out {out}",
     "pixelcnn_mnist": "--nets gated row-lstm --images 480 --width 6 --layers 1 --lr 0.02 --out {out}",
     "pixelrnn_sprites": "--images 32 --width 6 --layers 1 --size 8 --colours 4 --out {out}",
-    "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 2 --n 20 --classifier-images 320 --out {out}",
+    "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 0 1 --n 20 --classifier-images 320 --out {out}",
     "smoothing_defence": "--images 2000 --filters median bits:bits=1 resize-pad --attacks fgsm --eps 0.2 --attacked 20 "
     "--out {out}",
     "certify": "--images 1000 --sigma 0.2 --radii 0.1 0.3 --eps 0.02 --n 20 --attacked 10 --out {out}",
     "adversarial_training": "--images 512 --rounds 1 --attacked 10 --looks 1 --out {out}",
     "generated_data": "--images 2000 --gan-images 64 --width 8 --known 300 --attacked 60 --share 0 "
-    "--seeds 1 --out {out}",
+    "--seeds 0 --out {out}",
     "defence_matrix": "--images 192 --filters bits --attacked 16 --queries 5 --out {out}",
     "cyclegan": "--data unpaired:digits,night:digits --size 8 --images 16 --width 4 --classifier-images 64 "
     "--variants cycle 'no cycle' --out {out}",

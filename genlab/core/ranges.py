@@ -74,6 +74,16 @@ class AtLeastOne:
         return str(self)
 
 
+class Distinct(AtLeastOne):
+    """At least one element, each only once."""
+
+    def __contains__(self, values: tuple[Any, ...] | list[Any]) -> bool:
+        return len(values) > 0 and len(set(values)) == len(values)
+
+    def __str__(self) -> str:
+        return "at least one value, each only once"
+
+
 def _plain(bound: float) -> str:
     return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
 
@@ -99,6 +109,7 @@ LearningRate = Annotated[float, Range(0, 1e4, above=True)]
 
 T = TypeVar("T")
 NonEmpty = Annotated[tuple[T, ...], AtLeastOne()]  # NonEmpty[Share]: one or more
+Seeds = Annotated[tuple[Seed, ...], Distinct()]  # of repetitions
 
 
 class OutOfRange(ValueError):
