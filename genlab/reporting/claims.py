@@ -58,7 +58,8 @@ class Figure:
 
     def __post_init__(self) -> None:
         check(self)
-        if not self.claim or (self.expected is None) != (self.tolerance is None):
+        both = (self.expected is None) == (self.tolerance is None)
+        if not both or not self.claim:
             raise ClaimError(f"{self.name!r} needs expected with tolerance, at_least or at_most")
         if not self.read or not isinstance(self.read[0], str):
             raise ClaimError(f"{self.name!r}: read must begin with the name of a file, got {self.read}")
@@ -73,7 +74,7 @@ class Figure:
 
     def holds(self, mean: float) -> bool:
         """Is the mean over the seeds as claimed?"""
-        if self.expected is not None and self.tolerance is not None and abs(mean - self.expected) > self.tolerance:
+        if self.expected is not None and self.tolerance is not None and not abs(mean - self.expected) <= self.tolerance:
             return False
         return (self.at_least is None or mean >= self.at_least) and (self.at_most is None or mean <= self.at_most)
 

@@ -1,0 +1,132 @@
+"""Runs every recipe from its command line with tiny numbers; a new recipe joins TINY."""
+
+import io
+import json
+import runpy
+import shlex
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+import torch
+
+import genlab
+from attacks.evaluation.evaluate import evaluate
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+TINY = {
+    "quickstart": "--classifier-images 12000 --gan-images 64 --gan-width 4 --attacked 20 --eps 0.1 0.3 --out {out}",
+    "benchmark_attacks": "--size 10 --n 4 --repeats 1 --images 640 --out {out}",
+    "gan_theory": "--gaps 0.5 2 --steps 40 --frames 2 --out {out}",
+    "mode_collapse": "--steps 2 --batch 8 --seeds 0 --looks 1 --lr 1e-6 --out {out}",
+    "mode_collapse_images": "--remedies plain 'ensemble of 4' --images 128 --looks 2 --seeds 0 --width 4 "
+    "--classifier-images 320 --out {out}",
+    "benchmark_training": "--steps 5 --repeats 1 --batch 8 --width 16",
+    "benchmark_loader": "--batches 2 --repeats 1",
+    "gan_zoo": "--methods lsgan wgan --seeds 0 1 --images 64 --width 4 --hidden 8 --n 50 "
+    "--classifier-images 320 --out {out}",
+    "vae_latent": "--images 1000 --width 4 --components 2 --covariance diag --n 40 --out {out}",
+    "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",
+    "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
+    "infogan_factors": "--images 128 --starts 2 --values 1 --width 4 --hidden 16 --out {out}",
+    "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
+    "conditional": "--data digits --size 8 --images 64 --classifier-images 320 --width 4 --stack --out {out}",
+    "few_labels": "--images 640 --supervised-images 3200 --labels 1 10 --width 4 --out {out}",
+    "photo_editing": "--images 64 --steps 60 --n 4 --out {out}",
+    "reprogramming": "--classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 --out {out}",
+    "physical_patch": "--classifier-images 5000 --images 2000 --shapes square --out {out}",
+    "why_attacks_work": "--classifier-images 2500 --attacked 20 --eps 0.05 0.3 --out {out}",
+    "explanations": "--images 640 --n 12 --out {out}",
+    "shortcut": "--images 3200 --n 60 --out {out}",
+    "activation_maximisation": "--images 640 --each 1 --out {out}",
+    "wgan_gp": "--nets dcgan --images 1920 --width 4 --lr 0.01 --out {out}",
+    "universal": "--nets mlp shallow --classifier-images 320 --length 64 --known 10 2000 --eps 0.3 --out {out}",
+    "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
+    "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
+    "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
+    "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",
+    "deep_compression": "--images 3000 --rounds 2 --seeds 0 1 --out {out}",
+    "cheaper_layers": "--images 192 --seeds 0 --timings 1 --out {out}",
+    "robust_compression": "--images 3000 --rounds 1 --attacked 20 --eps 0.2 --out {out}",
+    "distillation": "--images 10000 --teacher 64 --student 16 --temperatures 4 --teachers 2 --seeds 0 --out {out}",
+    "lottery_ticket": "--images 2000 --rounds 1 --seeds 0 1 --out {out}",
+    "data_free": "--images 4000 --gan-images 128 --samples 500 --width 8 --out {out}",
+    "early_exit": "--images 3000 --width 4 --thresholds 0 0.5 1.1 --attacked 30 --out {out}",
+    "pixelcnn_mnist": "--nets gated row-lstm --images 480 --width 6 --layers 1 --lr 0.02 --out {out}",
+    "pixelrnn_sprites": "--images 32 --width 6 --layers 1 --size 8 --colours 4 --out {out}",
+    "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 0 1 --n 20 --classifier-images 320 --out {out}",
+    "smoothing_defence": "--images 2000 --filters median bits:bits=1 resize-pad --attacks fgsm --eps 0.2 --attacked 20 "
+    "--out {out}",
+    "certify": "--images 1000 --sigma 0.2 --radii 0.1 0.3 --eps 0.02 --n 20 --attacked 10 --out {out}",
+    "adversarial_training": "--images 512 --rounds 1 --attacked 10 --looks 1 --out {out}",
+    "generated_data": "--images 2000 --gan-images 64 --width 8 --known 300 --attacked 60 --share 0 "
+    "--seeds 0 --out {out}",
+    "defence_matrix": "--images 192 --filters bits --attacked 16 --queries 5 --out {out}",
+    "cyclegan": "--data unpaired:digits,night:digits --size 8 --images 16 --width 4 --classifier-images 64 "
+    "--variants cycle 'no cycle' --out {out}",
+    "pix2pix": "--data digits --size 8 --task super-resolution:2 --images 64 --width 4 --classifier-images 64 "
+    "--out {out}",
+    "super_resolution": "--data digits --size 8 --factors 2 4 --images 16 --classifier-images 64 --width 4 --out {out}",
+    "inpainting": "--data digits --size 8 --hole 4 --images 96 --classifier-images 64 --width 4 --n 40 --out {out}",
+    "unpaired_common_space": "--a grey:digits --b textured:digits --size 8 --images 16 --gan-images 64 --width 4 "
+    "--classifier-images 64 --models independent tied CoGAN --out {out}",
+    "stargan": "--data domains:digits,night:digits --size 8 --images 80 --width 4 --classifier-images 64 --out {out}",
+    "benchmark_adversarial": "--steps 1 --repeats 1 --batch 4 --pgd 1 --size 8",
+    "benchmark_cyclegan": "--steps 1 --repeats 1 --width 4 --size 32",
+    "feature_squeezing": "--images 320 --models VAE flow --outliers sprites --attacks fgsm --steps 1 --tested 16 "
+    "--fpr 0.2 --out {out}",
+    "purify": "--images 400 --models gan auto-encoder pixelcnn --steps 2 --descent 2 --eps 0.1 --attacked 10 "
+    "--out {out}",
+    "reproduce": "--only tiny --results {out} --out {out}/runs",
+    "black_box": "--images 192 --attacked 64 --queries 22 40 --out {out}",
+}
+BENCHMARKS = ["benchmark_training", "benchmark_flow", "benchmark_cyclegan", "benchmark_adversarial"]  # of one kind
+
+
+def run(name, out):
+    """What the recipe prints; in this process, since importing torch for each takes longer than their tiny work."""
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()  # a recipe makes the folder that it is given
+    words = [str(RECIPES / f"{name}.py"), *shlex.split(TINY[name].format(out=out))]
+    printed, complaints = io.StringIO(), io.StringIO()
+    argv, sys.argv = sys.argv, words
+    try:
+        with redirect_stdout(printed), redirect_stderr(complaints), pytest.raises(SystemExit) as done:
+            runpy.run_path(words[0], run_name="__main__")
+    finally:
+        sys.argv = argv
+        torch.set_grad_enabled(True)  # a recipe has its process for itself
+        torch.set_num_threads(1)
+    assert done.value.code == 0, complaints.getvalue()
+    return printed.getvalue()
+
+
+def results(out):
+    return json.loads((out / "results.json").read_text())
+
+
+def by(key, rows):
+    return {row[key]: row for row in rows}
+
+
+def held_out(n, data="digits"):
+    return genlab.DataOptions(data).load("test").subset(slice(0, n))
+
+
+def success(attack, model, test, source=None):
+    """The success rate of one attack, made for `source`, or for the model itself."""
+    models, sources = {"model": model, "source": source or model}, {"model": "source"}
+    found = evaluate(models, {"attack": attack}, test.x, test.labels, sources=sources).rows
+    return next(row.success.value for row in found if (row.model, row.attack) == ("model", "attack"))
+
+
+def cells(printed):
+    """The rows of the tables on a terminal, without their heads."""
+    lines = [line for line in printed.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+def number(text):
+    return float(text.replace(",", ""))

@@ -1,0 +1,67 @@
+"""Recipes about conditional generation, codes and few labels, with tiny numbers: what they claim holds."""
+
+import pytest
+import torch
+from recipe_runs import by, held_out, results, run
+
+import genlab
+
+
+def test_conditional_gans_are_judged_by_a_classifier_that_answers_as_it_was_asked(tmp_path):
+    run("conditional", tmp_path)
+    found = results(tmp_path)
+    assert found["classifier accuracy"] == genlab.Run(tmp_path / "classifier").results()["accuracy"]
+    folders = ["joint-score-mismatched-pairs", "joint-score-no-mismatched-pairs"]
+    folders += ["separate-scores-mismatched-pairs", "separate-scores-no-mismatched-pairs", "StackGAN-mismatched-pairs"]
+    classifier = genlab.load(tmp_path / "classifier")
+    for row, folder in zip(found["models"], folders, strict=True):
+        trained, kind = genlab.load(tmp_path / folder), row["model"].split()[0]
+        if kind != "StackGAN":
+            assert (trained.config.heads, trained.config.mismatched) == (kind, row["mismatched pairs"])
+        torch.manual_seed(0)
+        asked = torch.arange(10).repeat_interleave(100)
+        said = torch.cat([classifier(trained.sample(500, part)).argmax(1) for part in asked.split(500)])
+        assert row["conditional accuracy"] == pytest.approx((said == asked).double().mean().item())
+
+
+def test_infogan_keeps_the_start_whose_category_says_most(tmp_path):
+    run("infogan_factors", tmp_path)
+    rows = results(tmp_path)
+    assert [(row["method"], row["seed"]) for row in rows] == [
+        ("InfoGAN", 0),
+        ("InfoGAN", 1),
+        ("without information", 0),
+        ("without discriminator", 0),
+    ]
+    for row in rows:
+        method = row["method"].replace(" ", "-")
+        figures = genlab.Run(tmp_path / f"{method}-{row['seed']}").results()
+        assert row["category information"] == figures["category_information"]
+        assert row["correlations"] == {name: value for name, value in figures.items() if name.startswith("value1_")}
+        same = [other["category information"] for other in rows if other["method"] == row["method"]]
+        assert row["kept"] == (row["category information"] == max(same))
+
+
+def test_more_labels_make_a_better_supervised_classifier(tmp_path):
+    run("few_labels", tmp_path)
+    rows = by("labels per class", results(tmp_path))
+    assert rows[10]["supervised"] > rows[1]["supervised"] > 0.2
+    for labels in (1, 10):
+        triple = genlab.load(tmp_path / f"triple-{labels}")
+        assert triple.labelled_x[:-1].flatten(1).amax(1).gt(0).all() and len(triple.labelled_y) == 10 * labels
+        assert rows[labels]["Triple GAN"] == triple.evaluate(held_out(360))["accuracy"]
+
+
+def test_descent_improves_an_inversion_and_a_looser_edit_goes_further(tmp_path):
+    run("photo_editing", tmp_path)
+    found = results(tmp_path)
+    errors = {row["latent by"]: row["mean squared error"] for row in found["inversion"]}
+    assert errors["encode, then optimise"] < errors["encode"]
+    model, x = genlab.load(tmp_path / "vae-gan"), genlab.DataOptions("glyphs", 16, 1).load("test").x[:4]
+    error = (model.decoder(model.encode(x)) - x).square().mean()
+    assert errors["encode"] == pytest.approx(float(error), rel=1e-4)
+    assert [row["vectors added"] for row in found["attribute"]] == [-1, -0.5, 0, 0.5, 1]
+    edits = found["edits"]
+    assert [row["edit"] for row in edits] == ["before", "near 0.1", "near 0.03", "near 0.01"]
+    distances, violations = ([row[name] for row in edits] for name in ("distance in z", "violation of the constraint"))
+    assert distances == sorted(distances) and distances[0] == 0 and violations[-1] < violations[0]

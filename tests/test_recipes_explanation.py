@@ -1,0 +1,36 @@
+"""Recipes about explanation, with tiny numbers: what they claim holds."""
+
+import pytest
+from recipe_runs import by, results, run
+
+import genlab
+
+
+def test_true_maps_find_what_matters_and_an_attack_moves_them(tmp_path):
+    run("explanations", tmp_path)
+    found = results(tmp_path)
+    left = {(row["map"], row["share deleted"]): row["probability"] for row in found["deletion"]}
+    for name in ("saliency", "integrated gradients", "occlusion, 1 pixels, black", "LIME"):
+        assert left[name, 0.3] < left["random", 0.3]
+    attacked, noise = found["attack"]
+    assert attacked["prediction kept"] == 1.0
+    assert attacked["important pixels in common"] < noise["important pixels in common"]
+
+
+def test_maximised_images_please_the_classifier_more_than_another_one(tmp_path):
+    run("activation_maximisation", tmp_path)
+    rows = by("optimised over", results(tmp_path))
+    assert list(rows) == ["pixels", "pixels, L1 penalty", "latents of a VAE"]
+    assert rows["pixels, L1 penalty"]["mean pixel"] < 0.5 * rows["pixels"]["mean pixel"]
+    assert rows["pixels"]["classified as intended"] > max(0.1, rows["pixels"]["by the second classifier"])
+    seeds = [genlab.Run(tmp_path / name).experiment["training"]["seed"] for name in ("classifier", "second-classifier")]
+    assert seeds == [0, 1]
+
+
+def test_a_classifier_that_looks_at_the_background_is_found_out(tmp_path):
+    run("shortcut", tmp_path)
+    rows = by("in training the colour told", results(tmp_path))
+    told, nothing = rows["the class"], rows["nothing"]
+    assert told["accuracy"] > 0.9 > 0.2 > told["accuracy, another's colour"]
+    assert nothing["accuracy, another's colour"] == pytest.approx(nothing["accuracy"], abs=0.15)
+    assert told["saliency on the background"] > nothing["saliency on the background"]

@@ -1,0 +1,89 @@
+"""Recipes about GANs, with tiny numbers: what they claim holds."""
+
+import math
+
+import pytest
+import torch
+from recipe_runs import by, held_out, results, run
+
+import genlab
+from genlab.methods.classification.features import default_features
+from genlab.methods.gan.losses import gradient_norms
+from genlab.metrics.comparison import measure
+from genlab.metrics.extract import extract_features, samples, shuffled
+
+
+def test_the_penalty_drives_the_gradient_norms_of_the_critic_to_one(tmp_path):
+    run("wgan_gp", tmp_path)
+    (row,) = results(tmp_path)
+    trained, real = genlab.load(tmp_path / "dcgan"), held_out(500).x
+    torch.manual_seed(0)
+    untrained = trained.config.build((1, 8, 8), 10)
+    before = gradient_norms(untrained.critic, real, trained.sample(len(real))).mean()
+    assert row["net"] == "dcgan" and before < 0.2 and 0.7 < row["gradient norm"] < 1.3
+    with torch.no_grad():
+        distance = trained.critic(real).mean() - trained.critic(trained.sample(len(real))).mean()
+    assert row["distance"] == pytest.approx(float(distance), rel=0.1)  # other samples
+
+
+def test_what_theory_says_of_gans_holds_on_points(tmp_path):
+    run("gan_theory", tmp_path)
+    found = results(tmp_path)
+    for row in found["overlapping"]:  # a discriminator measures a lower bound of the JSD
+        assert row["trained discriminator"] == pytest.approx(row["integral"], abs=0.02)
+    near, far = found["disjoint"]
+    for row in (near, far):
+        assert row["JSD"] == pytest.approx(math.log(2), abs=0.02)
+        assert row["earth mover's distance"] == pytest.approx(row["gap"], abs=0.02)
+        assert row["gradient norm, minimax"] < 0.1 < 1 < row["gradient norm, nonsaturating"]
+    assert far["gradient norm, minimax"] < near["gradient norm, minimax"]
+    fits, weights = by("divergence", found["gaussian fits"]), torch.tensor([0.4, 0.6])
+    mean = float(weights @ torch.tensor([-2.0, 3.0]))
+    second = float(weights @ torch.tensor([0.6**2 + 2**2, 0.9**2 + 3**2]))
+    assert fits["KL"]["mean"] == pytest.approx(mean, abs=0.01)  # its moments are those of the mixture
+    assert fits["KL"]["standard deviation"] == pytest.approx((second - mean**2) ** 0.5, abs=0.01)
+    assert fits["reverse KL"]["mean"] == pytest.approx(3, abs=0.05)
+    critics = by("critic", found["critics"])
+    clipped, unconstrained = critics["weights clipped to 0.1"], critics["unconstrained"]
+    assert clipped["distance at the end"] < unconstrained["distance at the end"] / 3
+
+
+def test_generators_that_begin_at_the_origin_cover_the_middle_of_the_grid_and_none_of_the_ring(tmp_path):
+    run("mode_collapse", tmp_path)
+    ring, grid = (by("method", results(tmp_path)[name]) for name in ("ring", "grid"))
+    assert list(ring) == list(grid) and {"plain", "minibatch", "unrolled", "wgan-gp"} < ring.keys()
+    for name in ring:  # the learning rate of the test is next to nothing
+        assert ring[name]["modes"] == ring[name]["share within 3 std"] == 0
+        assert grid[name]["modes"] == 1 and grid[name]["share within 3 std"] > 0.8
+
+
+def test_the_classes_that_a_generator_draws_are_those_of_its_last_look_also_in_a_finished_run(tmp_path):
+    out = tmp_path / "out"
+    run("mode_collapse_images", out)
+    rows = by("remedy", results(out))
+    assert list(rows) == ["plain", "ensemble of 4"]
+    for name, row in rows.items():
+        looks = [line for line in genlab.Run(out / f"{name.replace(' ', '-')}-0").metrics() if "classes" in str(line)]
+        last = {figure: value for figure, value in looks[-1].items() if figure not in ("images", "step")}
+        assert len(looks) == 2 and {figure: row[figure] for figure in last} == last
+        classes, divergence = (next(v for f, v in last.items() if f.startswith(n)) for n in ("classes", "KL"))
+        assert divergence <= math.log(10) + 1e-6 and (classes > 1 or divergence == pytest.approx(math.log(10)))
+    run("mode_collapse_images", out)
+    assert by("remedy", results(out)) == rows
+
+
+def test_the_zoo_is_ranked_by_the_fid_of_every_seed(tmp_path):
+    run("gan_zoo", tmp_path)
+    found = results(tmp_path)
+    features = default_features(genlab.DataOptions("digits"), images=320)
+    real = extract_features(shuffled(held_out(360)), features)
+    assert found["figure"] == f"FID[{features.name}]" and [row["method"] for row in found["methods"]] == [
+        "lsgan",
+        "wgan",
+    ]
+    for row in found["methods"]:
+        runs = [genlab.load(tmp_path / f"{row['method']}-{seed}") for seed in range(2)]
+        fakes = [extract_features(samples(each.sample, 50), features) for each in runs]
+        fids = sorted(measure("FID", real, fake)[found["figure"]] for fake in fakes)
+        assert [row["best"], row["worst"]] == pytest.approx(fids, rel=1e-4)
+        assert row["median"] == pytest.approx(sum(fids) / 2, rel=1e-4) and found["training images"] < row["best"]

@@ -1,0 +1,163 @@
+"""Claims: what is measured and stored, what a check finds, and that the repository's own results hold."""
+
+import json
+import re
+import runpy
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+
+import pytest
+import test_docs
+from recipe_runs import RECIPES, run
+
+from genlab.reporting.claims import ClaimError, Figure, faults, filled, read_claims, read_result, summary
+
+RESULTS = RECIPES / "results"
+CLAIMS = read_claims(RESULTS / "claims.toml")
+TINY = """
+[[claim]]
+name = "tiny"
+source = "nobody"
+commands = ["genlab train classifier --net shallow --images 64 --seed {seed} --out {out}"]
+seeds = [3]
+minutes = 0.1
+[[claim.figure]]
+name = "accuracy"
+read = ["results.json", "accuracy"]
+at_least = 0.0
+paper = "1.0"
+"""
+
+
+def reproduce(*words):
+    """Status and output of the recipe's command line."""
+    out, argv = StringIO(), sys.argv
+    sys.argv = [str(RECIPES / "reproduce.py"), *map(str, words)]
+    try:
+        with redirect_stdout(out), pytest.raises(SystemExit) as done:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        sys.argv = argv
+    return done.value.code, out.getvalue()
+
+
+def test_the_stored_results_are_as_claimed_and_the_tables_are_made_of_them():
+    status, out = reproduce("--check")
+    assert status == 0 and "as claimed" in out
+
+
+def test_every_stored_result_is_of_a_claim_and_stands_in_a_table():
+    pages = "".join(path.read_text() for path in RESULTS.glob("*.md"))
+    for path in RESULTS.glob("*.json"):
+        assert path.stem in CLAIMS and f"<!-- results: {path.stem} -->" in pages
+
+
+@pytest.mark.parametrize("command", [command for claim in CLAIMS.values() for command in claim.commands])
+def test_the_commands_of_claims_have_options_that_exist(command, monkeypatch):
+    line = re.sub(r"\{(data|out)\}", "DIR", command).replace("{seed}", "0")
+    if line.startswith("genlab"):
+        test_docs.test_the_other_genlab_commands_have_options_that_exist(line, monkeypatch)
+    else:
+        test_docs.test_recipes_that_are_named_exist_and_know_their_options(line, monkeypatch)
+
+
+def test_a_claim_is_measured_once_stored_with_its_origin_and_checked(tmp_path, capfd):
+    (tmp_path / "claims.toml").write_text(TINY)
+    (tmp_path / "page.md").write_text("# Page\n<!-- results: tiny -->\n<!-- end of results -->\nafter\n")
+    assert reproduce("--check", "--results", tmp_path)[0] == 2  # nothing is stored for the table
+    assert "holds" in run("reproduce", tmp_path)
+
+    stored = read_result(tmp_path / "tiny.json")
+    accuracy = json.loads((tmp_path / "runs" / "tiny" / "3" / "results.json").read_text())["accuracy"]
+    assert stored["figures"]["accuracy"] == summary([accuracy])
+    assert stored["runs"][0]["seed"] == 3
+    assert stored["runs"][0].keys() >= {"commit", "date", "torch", "processor", "minutes"}
+
+    assert reproduce("--check", "--results", tmp_path)[0] == 2  # the table is empty
+    assert reproduce("--render", "--results", tmp_path)[0] == 0
+    assert reproduce("--check", "--results", tmp_path)[0] == 0
+    assert f"| accuracy | 1.0 | {accuracy:.4g} | ≥ 0 |" in (tmp_path / "page.md").read_text()
+    assert (tmp_path / "page.md").read_text().endswith("<!-- end of results -->\nafter\n")
+
+    capfd.readouterr()
+    run("reproduce", tmp_path)
+    assert "images/s" not in "".join(capfd.readouterr())  # finished seeds are not trained again
+
+
+@pytest.fixture
+def read(tmp_path):
+    def claims(text):
+        (tmp_path / "claims.toml").write_text(text)
+        return read_claims(tmp_path / "claims.toml")
+
+    return claims
+
+
+def test_a_check_names_what_differs(read):
+    claim = next(iter(read(TINY).values()))
+    result = {"commands": claim.commands, "seeds": [3], "figures": {"accuracy": summary([0.5, 0.7])}, "runs": []}
+    assert faults(claim, result) == []
+    assert "other commands or seeds" in faults(claim, result | {"seeds": [4]})[0]
+    assert "no result is stored" in faults(claim, result | {"figures": {}})[0]
+    forged = {"accuracy": summary([0.5, 0.7]) | {"mean": 0.9}}
+    assert "not those of its values" in faults(claim, result | {"figures": forged})[0]
+    low = {"accuracy": summary([-0.5])}
+    assert "-0.5, claimed is ≥ 0" in faults(claim, result | {"figures": low})[0]
+
+
+def test_a_mean_holds_within_the_tolerance_or_the_bounds():
+    near = Figure("a", ["f"], expected=1.0, tolerance=0.1)
+    assert near.holds(1.05) and near.holds(0.95) and not near.holds(1.2) and not near.holds(0.8)
+    between = Figure("a", ["f"], at_least=1.0, at_most=2.0)
+    assert between.holds(1.0) and between.holds(2.0) and not between.holds(0.9) and not between.holds(2.1)
+    assert not near.holds(float("nan")) and not between.holds(float("nan"))
+
+
+def test_a_figure_is_read_by_keys_indices_and_the_values_of_its_row(tmp_path):
+    rows = [{"net": "a", "error": 1}, {"net": "b", "error": 2}, {"net": "b", "error": 3}]
+    (tmp_path / "f.json").write_text(json.dumps({"rows": rows}))
+
+    def number(*steps):
+        return Figure("x", ["f.json", *steps], at_least=0).measured(tmp_path)
+
+    assert number("rows", {"net": "a"}, "error") == 1 and number("rows", 2, "error") == 3
+    for steps in (("rows", {"net": "b"}, "error"), ("rows", 3, "error"), ("none",), ("rows", 0, "net"), ("rows",)):
+        with pytest.raises(ClaimError, match="'x'"):
+            number(*steps)
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ('name = "tiny"', 'name = "../tiny"', "small letters"),
+        ("seeds = [3]", "seeds = [3, 3]", "each only once"),
+        ("seeds = [3]", "", "no 'seeds'"),
+        ("genlab train", "rm -r", "a command must be of genlab or recipes/NAME.py"),
+        ("genlab train classifier", "recipes/../../x.py", "a command must be"),
+        ("at_least = 0.0", "", "needs expected with tolerance"),
+        ("at_least = 0.0", "expected = 1.0", "needs expected with tolerance"),
+        ("at_least", "at_last", "unknown key 'at_last'"),
+        ("[[claim]]", "[[claim", "not readable as TOML"),
+        ("seeds = [3]", "seeds = 3", "seeds must be"),
+    ],
+)
+def test_a_malformed_claim_is_named(read, old, new, said):
+    with pytest.raises(ClaimError, match=re.escape(said)):
+        read(TINY.replace(old, new))
+
+
+def test_two_claims_of_one_name_are_refused(read):
+    with pytest.raises(ClaimError, match="two claims"):
+        read(TINY + TINY)
+
+
+def test_a_table_of_an_unknown_claim_is_refused(tmp_path):
+    with pytest.raises(ClaimError, match="'nosuch'"):
+        filled("<!-- results: nosuch -->\n<!-- end of results -->", CLAIMS, tmp_path)
+
+
+@pytest.mark.parametrize("words, said", [(["--only", "nosuch"], "unknown claim"), (["--within", "soon"], "--within")])
+def test_bad_options_get_one_sentence(words, said, capfd):
+    assert reproduce(*words)[0] == 2
+    assert said in capfd.readouterr().err

@@ -1,0 +1,41 @@
+"""Recipes about speed, with tiny numbers: what they claim holds."""
+
+import pytest
+from recipe_runs import BENCHMARKS, cells, number, results, run
+
+import genlab
+from attacks import PGD, Linf
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmarks_print_ratios_to_the_floor_of_the_same_run(name, tmp_path):
+    rows = cells(run(name, tmp_path))
+    assert len(rows) == {"benchmark_training": 2, "benchmark_flow": 2}.get(name, 1)
+    for _, floor, lab, ratio in rows:  # of a single round
+        expected = number(lab) / number(floor)
+        expected = 1 / expected if name == "benchmark_adversarial" else expected  # of times, not of speeds
+        assert number(ratio) == pytest.approx(expected, rel=0.05)
+
+
+def test_the_loader_is_measured_per_image(tmp_path):
+    floor, lab, ratio = (line.split() for line in run("benchmark_loader", tmp_path).splitlines())
+    assert number(ratio[-1]) == pytest.approx(number(lab[1]) / number(floor[1]), rel=0.01)
+    assert number(ratio[-1]) > 1
+
+
+def test_cached_sampling_is_compared_with_the_naive_one_on_the_same_images(tmp_path):
+    out = run("benchmark_sampling", tmp_path)
+    assert "the same 8x8 pictures: True" in out
+    for _, naive, cached, ratio in cells(out):
+        assert number(ratio) == pytest.approx(number(naive) / number(cached), abs=0.6)
+
+
+def test_attacks_are_timed_beside_as_many_bare_passes(tmp_path):
+    run("benchmark_attacks", tmp_path)
+    rows = results(tmp_path)["attacks"]
+    assert [row["attack"].split()[0] for row in rows] == ["FGSM-1", "IFGSM-40", "PGD-40", "MIFGSM-40", "PGD-40"]
+    assert all(row["time / floor"] > 0 < row["seconds"] for row in rows) and results(tmp_path)["peers"] == []
+    model, test = genlab.load(tmp_path / "classifier"), genlab.DataOptions("digits", size=10).load("test")
+    test = test.subset(slice(0, 4))
+    fooled = model(PGD(Linf(0.3))(model, test.x, test.labels)).argmax(1) != test.labels
+    assert rows[2]["success"] == fooled.float().mean().item()
