@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from attacks.elastic_net import EAD
     from attacks.evaluation.evaluate import evaluate
     from attacks.evaluation.results import Evaluation
+    from attacks.evaluation.verdict import models_and_sources
     from attacks.fmn import FMN, FMNL1, FMNLinf
     from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
     from attacks.jsma import JSMA
@@ -87,6 +88,7 @@ _HOME = {
     "Victim": "core.model",
     "Views": "views",
     "evaluate": "evaluation.evaluate",
+    "models_and_sources": "evaluation.verdict",
     "victim": "core.model",
 }
 __all__ = [
@@ -136,6 +138,7 @@ __all__ = [
     "Victim",
     "Views",
     "evaluate",
+    "models_and_sources",
     "victim",
 ]
 

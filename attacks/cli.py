@@ -51,10 +51,9 @@ def main(arguments: list[str]) -> None:
     from torch import nn
 
     import genlab
-    from attacks.defences import models_and_sources
-    from attacks.defences.verdict import table, to_json, verdicts
     from attacks.evaluation.evaluate import evaluate
     from attacks.evaluation.report import add_evaluation, progress, triptych
+    from attacks.evaluation.verdict import models_and_sources, table, to_json, verdicts
     from genlab.core.files import write_all, write_atomically
     from genlab.core.text import Console
     from genlab.experiment import data_of, shape_of
@@ -72,10 +71,8 @@ def main(arguments: list[str]) -> None:
     train, test = data.load("train"), data.load("test")
     test = test.subset(slice(0, options.n))
     models, sources = models_and_sources(model, {name: defence(name, model) for name in defences})
-    with progress() as report_progress:
-        found = evaluate(
-            models, chosen, test.x, test.labels, eps=sizes, sources=sources, data=train, progress=report_progress
-        )
+    with progress() as shown:
+        found = evaluate(models, chosen, test.x, test.labels, eps=sizes, sources=sources, data=train, options=shown)
     Console().print(found.table())
     if rows := verdicts(found):
         Console().print(table(rows))

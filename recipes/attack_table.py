@@ -55,8 +55,8 @@ def main(config: Config) -> None:
     experiment = genlab.Experiment(ClassifierConfig(width=config.width), data, images=config.images, seed=config.seed)
     model = experiment.run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.n))
-    with progress() as tell:
-        found = evaluate({config.data: model}, attacks, test.x, test.labels, progress=tell)
+    with progress() as options:
+        found = evaluate({config.data: model}, attacks, test.x, test.labels, options=options)
     finish(config.out, report(config, found), found.to_json())
 
 

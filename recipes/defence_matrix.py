@@ -18,14 +18,13 @@ from torch import nn
 import genlab
 from attacks import FGSM, PGD, AutoPGD, Linf, Square
 from attacks.core.model import Attack
-from attacks.defences import models_and_sources
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.defences.ensemble import ProbabilityEnsemble
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed
-from attacks.defences.verdict import to_json
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation, progress
 from attacks.evaluation.results import Row
+from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.plugin import defence
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, Range, Seed
@@ -67,8 +66,8 @@ def main(config: Config) -> None:
     networks = train(config, data)
     test = data.load("test").subset(slice(0, config.attacked))
     models, sources = models_and_sources(networks["plain"], defences(config, networks))
-    with progress() as tell:
-        found = evaluate(models, attacks(config), test.x, test.labels, sources=sources, progress=tell)
+    with progress() as options:
+        found = evaluate(models, attacks(config), test.x, test.labels, sources=sources, options=options)
 
     page = genlab.Report(f"Defences against attacks: {config.data}, L-infinity {config.eps:g}")
     page.picture(heat_map([row for row in found.rows if row.source != row.model], "oblivious attacks"))

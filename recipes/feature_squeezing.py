@@ -22,10 +22,10 @@ from torch import Tensor, nn
 import genlab
 from attacks import PGD, Linf
 from attacks.defences import scores
-from attacks.defences.comparison import Comparison, Halves, evasion, halves, report, successful_examples
 from attacks.defences.denoising import NonLocalMeans
-from attacks.defences.roc import Costs
 from attacks.defences.smoothing import BitDepth, Filtered
+from attacks.evaluation.detectors import Comparison, Halves, evasion, halves, report, successful_examples
+from attacks.evaluation.roc import Costs
 from attacks.plugin import attack
 from genlab.cli.main import start
 from genlab.core.ranges import Eps, Length, NonEmpty, Range, Seed, Share, Steps

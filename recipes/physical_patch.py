@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import genlab
 from attacks import Patch, Views
-from attacks.evaluation.results import Rate
+from attacks.core.rate import Rate
 from genlab.cli.main import start
 from genlab.core.ranges import Length, Range
 from genlab.data import Images

@@ -19,14 +19,13 @@ from torch import Tensor, nn
 
 import genlab
 from attacks import FGSM, PGD, Linf
-from attacks.defences import models_and_sources
-from attacks.defences.comparison import undetected_rates
 from attacks.defences.purify import DefenseGAN, PixelDefend, Reconstruct, magnet
 from attacks.defences.smoothing import Filter, Filtered
-from attacks.defences.verdict import to_json
+from attacks.evaluation.detectors import undetected_rates
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation
 from attacks.evaluation.results import Evaluation
+from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.latent import LatentAttack
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, Seed, Steps

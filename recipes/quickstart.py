@@ -14,12 +14,11 @@ from torch import nn
 
 import genlab
 from attacks import FGSM, IFGSM, PGD, Linf
-from attacks.defences import models_and_sources
 from attacks.defences.smoothing import BitDepth, Filtered, Gaussian
-from attacks.defences.verdict import to_json
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation, progress
 from attacks.evaluation.results import Evaluation
+from attacks.evaluation.verdict import models_and_sources, to_json
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Positive, Range, Seed, Width
 from genlab.data import Images
@@ -85,8 +84,8 @@ def attack(classifier: nn.Module, test: Images, config: Config) -> Evaluation:
     models, sources = models_and_sources(
         classifier, {name: Filtered(each, classifier) for name, each in filters.items()}
     )
-    with progress() as tell:
-        return evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)
+    with progress() as options:
+        return evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, options=options)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ from typing import Any
 from torch import nn
 
 import genlab
-from attacks.defences import UNDEFENDED, models_and_sources
-from attacks.defences.verdict import to_json
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation, progress
 from attacks.evaluation.results import Evaluation
+from attacks.evaluation.verdict import UNDEFENDED, models_and_sources, to_json
 from attacks.plugin import attack, defence
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seed
@@ -62,8 +61,8 @@ def main(config: Config) -> None:
     test = data.load("test").subset(slice(0, config.attacked))
     filters: dict[str, Any] = {name: defence(name, model) for name in config.filters}
     models, sources = models_and_sources(model, filters)
-    with progress() as tell:
-        found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, progress=tell)
+    with progress() as options:
+        found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, options=options)
     page = genlab.Report(f"Filters as defences: {config.data}")
     show_filters(page, filters, found, config)
     finish(config.out, add_evaluation(page, found), to_json(found))

@@ -59,8 +59,8 @@ def main(config: Config) -> None:
     lines = along_lines(page, model, test, directions, most.eps)
     show_planes(page, model, test, directions, most.eps)
     distances = boundary_distances(page, model, test, attacks["deepfool"])
-    with progress() as tell:
-        found = evaluate({"none": model}, attacks, test.x, test.labels, eps=config.eps, progress=tell)
+    with progress() as options:
+        found = evaluate({"none": model}, attacks, test.x, test.labels, eps=config.eps, options=options)
     add_evaluation(page, found)
     finish(config.out, page, {"lines": lines, "distances": distances, **found.to_json()})
 

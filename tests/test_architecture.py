@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,13 @@ FILES = {
 }
 
 
+@cache
+def syntax(path):
+    return ast.parse(path.read_text())
+
+
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -44,6 +50,12 @@ def needs(tree, known):
         names = (f"{tree.module}.{alias.name}" for alias in tree.names)
         return {name if name in known else tree.module for name in names} & {*known}
     return {name for child in ast.iter_child_nodes(tree) for name in needs(child, known)}
+
+
+@cache
+def file_graph():
+    """file -> the files that it imports."""
+    return {name: needs(syntax(path), FILES) - {name} for name, path in FILES.items()}
 
 
 def circle(graph):
@@ -70,22 +82,28 @@ def test_imports_point_one_way(package):
 
 
 def test_no_file_imports_itself_by_way_of_others():
-    graph = {name: needs(ast.parse(path.read_text()), FILES) - {name} for name, path in FILES.items()}
-    assert graph["genlab.run"] >= {"genlab.core.lock", "genlab.training.checkpoint"}
-    assert not circle(graph)
+    assert file_graph()["genlab.run"] >= {"genlab.core.lock", "genlab.training.checkpoint"}
+    assert not circle(file_graph())
 
 
-def test_no_package_of_genlab_imports_itself_by_way_of_others():
-    def package(name):  # a file beside the packages counts as one, and so does the table of names `METHODS`
+def packages(top):
+    """What the packages of `top` import of each other; a file beside them counts as one."""
+
+    def package(name):  # the table of names `METHODS` also counts as one
         return "METHODS" if name == "genlab.methods" else ".".join(name.split(".")[:2])
 
-    graph = {package(name): set() for name in FILES if name.startswith("genlab.")}
-    for name, path in FILES.items():
-        if name.startswith("genlab."):
-            graph[package(name)] |= {package(each) for each in needs(ast.parse(path.read_text()), FILES)}
-    graph = {name: {each for each in found if each in graph} - {name} for name, found in graph.items()}
-    assert not graph["genlab.core"] and "genlab.metrics" in graph["genlab.methods"]
-    assert not circle(graph)
+    graph = {package(name): set() for name in FILES if name.startswith(f"{top}.")}
+    for name, found in file_graph().items():
+        if name.startswith(f"{top}."):
+            graph[package(name)] |= {package(each) for each in found}
+    return {name: {each for each in found if each in graph} - {name} for name, found in graph.items()}
+
+
+def test_no_package_imports_itself_by_way_of_others():
+    lab, attacks = packages("genlab"), packages("attacks")
+    assert not lab["genlab.core"] and "genlab.metrics" in lab["genlab.methods"]
+    assert not attacks["attacks.core"] and "attacks.defences" in attacks["attacks.evaluation"]
+    assert not circle(lab) and not circle(attacks)
 
 
 def test_circles_are_found_wherever_the_import_stands():

@@ -10,7 +10,7 @@ import genlab
 from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.evaluation.crafting import Counter
-from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.evaluate import EvaluationOptions, evaluate
 from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.pgd import PGD
 from attacks.spsa import NES, SPSA
@@ -155,7 +155,7 @@ def test_what_is_finished_asks_no_more(attack: Attack) -> None:
 def test_the_evaluator_counts_queries_and_gives_the_same_verdicts_in_any_batches() -> None:
     model, x, y = plane(12)
     attacks = {"square": Square(Linf(0.05), queries=60), "nes": NES(Linf(0.05), queries=60, samples=4)}
-    found = [evaluate({"m": model}, attacks, x, y, batch=size).rows for size in (5, 12)]
+    found = [evaluate({"m": model}, attacks, x, y, options=EvaluationOptions(batch=size)).rows for size in (5, 12)]
     assert [(r.success, r.forwards, r.backwards) for r in found[0]] == [
         (r.success, r.forwards, r.backwards) for r in found[1]
     ]

@@ -16,9 +16,8 @@ from toys import images as toy
 from toys import small_classifier as net
 
 from attacks import FGSM, L2, PGD, Linf, plugin
-from attacks.defences import models_and_sources
+from attacks.core.rate import Rate
 from attacks.defences.adversarial_training import AdversarialTrainingConfig, FastFGSM, TradesPGD
-from attacks.defences.comparison import successful_examples
 from attacks.defences.denoising import Bilateral, NonLocalMeans, TotalVariation, divergence, gradient
 from attacks.defences.detection import Detector
 from attacks.defences.ensemble import ProbabilityEnsemble
@@ -34,9 +33,10 @@ from attacks.defences.randomised_smoothing import (
 )
 from attacks.defences.scores import MaxSoftmax
 from attacks.defences.smoothing import JPEG, BitDepth, Composed, Filter, Filtered, Mean, Median
-from attacks.defences.verdict import table, to_json, verdicts
+from attacks.evaluation.detectors import successful_examples
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.results import Evaluation, Rate, Row, Sizes, WorstCase
+from attacks.evaluation.results import Evaluation, Row, Sizes, WorstCase
+from attacks.evaluation.verdict import models_and_sources, table, to_json, verdicts
 from genlab.data import Stream, load
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions

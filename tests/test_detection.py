@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from attacks.carlini import CarliniL2
 from attacks.core.ball import L2, Linf
 from attacks.core.model import Attack
-from attacks.defences.comparison import Comparison, evasion, halves, successful_examples
 from attacks.defences.detection import Detector, GuardedClassifier, undetected
-from attacks.defences.roc import Costs, auc, roc
 from attacks.defences.scores import (
     Entropy,
     JensenShannon,
@@ -31,7 +29,9 @@ from attacks.defences.scores import (
 )
 from attacks.defences.smoothing import BitDepth, Filtered, Mean
 from attacks.detector_aware import DetectorAware
+from attacks.evaluation.detectors import Comparison, evasion, halves, successful_examples
 from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.roc import Costs, auc, roc
 from attacks.pgd import PGD
 
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack
-from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import progress as tell
-from attacks.evaluation.results import Evaluation, Row, wilson
+from attacks.core.rate import wilson
+from attacks.evaluation.evaluate import EvaluationOptions, evaluate
+from attacks.evaluation.report import progress
+from attacks.evaluation.results import Evaluation, Row
 from attacks.noise import RandomNoise
 from attacks.pgd import FGSM, IFGSM, PGD
 from genlab.training.progress import Progress
@@ -49,7 +50,7 @@ def test_passes_are_counted_exactly_for_any_batch_size() -> None:
     net, x, y = batch()
     attacks = {"fgsm": FGSM(Linf(0.1)), "ifgsm": IFGSM(Linf(0.1), steps=7), "bare": PGD(L2(1), 5, keep_best=False)}
     for size in (7, 256):
-        report = evaluate({"net": net}, attacks, x, y, batch=size)
+        report = evaluate({"net": net}, attacks, x, y, options=EvaluationOptions(batch=size))
         passes = {r.attack: (r.forwards, r.backwards) for r in report.rows}
         assert passes == {
             "fgsm": (1, 1), "ifgsm": (8, 7), "bare": (5, 5), "noise-linf": (0, 0), "noise-l2": (0, 0)
@@ -101,7 +102,7 @@ def test_every_eps_is_run_and_each_gets_its_own_control() -> None:
     seen: list[tuple[int, int, str]] = []
     report = evaluate(
         {"net": net, "other": Net()}, {"fgsm": FGSM(Linf(0.9))}, x, y, eps=[0.0, 0.1, 0.2],
-        progress=lambda *a: seen.append(a), examples=3,
+        options=EvaluationOptions(progress=lambda *a: seen.append(a), examples=3),
     )  # fmt: skip
     assert [(r.attack, r.eps) for r in report.rows if r.model == "net"] == [
         ("fgsm", 0.0), ("fgsm", 0.1), ("fgsm", 0.2), ("noise-linf", 0.0), ("noise-linf", 0.1), ("noise-linf", 0.2)
@@ -275,10 +276,12 @@ def test_targeted_attacks_reserved_names_and_no_inputs_are_refused() -> None:
     for attacks, inputs, word in (
         ({"t": FGSM(Linf(0.1), targeted=True)}, x, "untargeted"),
         ({"noise-linf": FGSM(Linf(0.1))}, x, "noise-linf"),
-        ({"fgsm": FGSM(Linf(0.1))}, x[:0], "0 inputs"),
+        ({"fgsm": FGSM(Linf(0.1))}, x[:0], "at least one input"),
     ):
         with pytest.raises(ValueError, match=word):
             evaluate({"net": net}, attacks, inputs, y[: len(inputs)])
+    with pytest.raises(ValueError, match="batch must be at least 1"):
+        EvaluationOptions(batch=0)
 
 
 @pytest.mark.parametrize("k, n", [(0, 10), (3, 10), (10, 10), (500, 1000)])
@@ -290,9 +293,7 @@ def test_intervals_are_wilsons(k: int, n: int) -> None:
 def test_long_evaluations_name_the_attack_that_begins(monkeypatch, capsys):
     monkeypatch.setattr(Progress, "interval", -1.0)  # every line is late
     x, y = torch.full((2, 1, 2, 2), 0.5), torch.zeros(2, dtype=torch.int64)
-    with tell() as progress:
-        evaluate(
-            {"net": nn.Sequential(nn.Flatten(), nn.Linear(4, 2))}, {"one": FGSM(Linf(0.1))}, x, y, progress=progress
-        )
+    with progress() as options:
+        evaluate({"net": nn.Sequential(nn.Flatten(), nn.Linear(4, 2))}, {"one": FGSM(Linf(0.1))}, x, y, options=options)
     lines = capsys.readouterr().err.splitlines()
     assert "0/" in lines[0] and lines[0].endswith("one on net") and "done" in lines[-1]

@@ -28,11 +28,11 @@ from attacks.core.callables import networks
 from attacks.core.model import Attack, NoGradient, victim
 from attacks.core.precision import rounded, widened
 from attacks.defences.purify import DefenseGAN
-from attacks.defences.verdict import verdicts
 from attacks.evaluation.crafting import ball_of
-from attacks.evaluation.evaluate import evaluate
+from attacks.evaluation.evaluate import EvaluationOptions, evaluate
 from attacks.evaluation.report import add_evaluation
 from attacks.evaluation.results import Evaluation, Row
+from attacks.evaluation.verdict import verdicts
 from attacks.explanation import ExplanationAttack
 from attacks.latent import LatentAttack
 from attacks.noise import RandomNoise
@@ -350,7 +350,7 @@ def test_a_flow_that_is_nan_moves_nothing() -> None:
 
 def test_every_attack_is_evaluated_in_half_precision() -> None:
     net, x, y = small()
-    report = evaluate({"net": Seen(net)}, EVERY, x.bfloat16(), y, batch=3)
+    report = evaluate({"net": Seen(net)}, EVERY, x.bfloat16(), y, options=EvaluationOptions(batch=3))
     assert not any(r.error or r.nan for r in report.rows) and not any("depend on" in text for text in report.warnings)
     assert all(r.linf.max <= r.eps + 1e-6 for r in report.rows if r.norm == "linf")  # type: ignore[operator]
 
@@ -387,7 +387,8 @@ def test_answers_that_depend_on_the_batch_are_told_from_random_ones(how: str) ->
     with torch.no_grad():
         y = model(x).argmax(1)
     for size in (5, 256):
-        said = evaluate({"net": model}, {"noise": RandomNoise(Linf(0.01))}, x, y, batch=size).warnings
+        options = EvaluationOptions(batch=size)
+        said = evaluate({"net": model}, {"noise": RandomNoise(Linf(0.01))}, x, y, options=options).warnings
         assert any("depend on the other inputs of the batch" in text for text in said) == (how == "statistics")
         assert any("outputs are random" in text for text in said) == (how == "random")
 

@@ -7,9 +7,9 @@ import genlab
 from attacks import FGSM, PGD, Linf
 from attacks.defences.interval import certified
 from attacks.defences.purify import PixelDefend
-from attacks.defences.roc import auc
 from attacks.defences.scores import MaxSoftmax
 from attacks.defences.smoothing import Filtered
+from attacks.evaluation.roc import auc
 from attacks.plugin import defence
 from genlab.data.resize import resized
 from genlab.metrics.accuracy import accuracy

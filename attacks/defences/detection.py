@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.core.goal import is_adversarial, predicted_classes
-from attacks.evaluation.results import Rate
+from attacks.core.rate import Rate
 from genlab.core.modes import evaluating
 
 

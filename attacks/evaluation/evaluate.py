@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import Tensor
@@ -20,13 +20,31 @@ from torch import Tensor
 from attacks.core.ball import L2, Linf
 from attacks.core.goal import NO_PREDICTION, predicted_classes
 from attacks.core.model import Attack, Model, TrainedAttack, check, victim
+from attacks.core.rate import Rate
 from attacks.evaluation.crafting import Counter, Crafted, ball_of, craft, difference
 from attacks.evaluation.inspection import inspect, one_line
-from attacks.evaluation.results import Evaluation, Example, Rate, Row, Sizes, WorstCase, size_name
+from attacks.evaluation.results import Evaluation, Example, Row, Sizes, WorstCase, size_name
 from attacks.noise import RandomNoise
+from genlab.core.ranges import Count, Range
+from genlab.core.ranges import check as check_options
 
 if TYPE_CHECKING:
     from genlab.data import Images
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How `evaluate` works through its inputs, whatever they are."""
+
+    batch: Count = 256
+    """inputs per batch"""
+    examples: Annotated[int, Range(0, 10**6)] = 8
+    """images kept per row, for pictures"""
+    progress: Callable[[int, int, str], object] = lambda done, total, what: None
+    """called with the number of rows done, of all rows, and a description of the next"""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 def evaluate(
@@ -38,9 +56,7 @@ def evaluate(
     eps: Sequence[float] | None = None,
     sources: Mapping[str, str] | None = None,
     data: Images | None = None,
-    batch: int = 256,
-    examples: int = 8,
-    progress: Callable[[int, int, str], None] | None = None,
+    options: EvaluationOptions = EvaluationOptions(),
 ) -> Evaluation:
     """Run every untargeted attack, at every eps if given, on every model.
 
@@ -48,8 +64,7 @@ def evaluate(
     None: those of the attacks. sources: name of a model -> name of its source model, on which its adversarial examples
     are crafted (transfer, or an oblivious attack on a defence); by default the model itself. data: training images of
     attacks that must be trained (universal perturbations, patches, surrogates), disjoint from x; passes during training
-    are not counted. batch: batch size. examples: images kept per row for pictures. progress: called with (done, total,
-    description).
+    are not counted.
 
     If a model has a true attribute `has_alarm_class`, its last class is the alarm of a detector: predicting it is an
     error on clean inputs, and never a success of an attack.
@@ -60,10 +75,9 @@ def evaluate(
     check(x, y)
     sources = _checked(sources or {}, models)
     plan = _plan(attacks, eps, trainable=data is not None)
-    if batch < 1 or len(x) == 0:
-        raise ValueError(f"evaluate needs inputs and a batch size >= 1, got {len(x)} inputs and batch={batch}.")
-    report_progress = progress or (lambda done, total, what: None)
-    found, done, total = Evaluation(), 0, len(models) * len(plan)
+    if len(x) == 0:
+        raise ValueError(f"evaluate needs at least one input, got x of shape {tuple(x.shape)}.")
+    found, done, total, batch = Evaluation(), 0, len(models) * len(plan), options.batch
     with torch.inference_mode(False):
         x, y = (t.clone() if t.is_inference() else t.detach() for t in (x, y))
         inspections = {name: inspect(name, model, x, y, batch) for name, model in models.items()}
@@ -72,17 +86,17 @@ def evaluate(
             source = sources.get(name, name)
             target = _Target(name, source, model, x, y, inspections[name].predictions == y)
             for i, (label, attack) in enumerate(plan):
-                report_progress(done, total, f"{label} on {name}")
+                options.progress(done, total, f"{label} on {name}")
                 made = crafted.get((source, i)) or craft(label, attack, models[source], x, y, batch, data)
                 if source in sources.values():
                     crafted[source, i] = made
-                target.add(label, attack, made, batch, examples)
+                target.add(label, attack, made, options)
                 done += 1
             found.rows += target.rows
             found.examples += target.examples
             found.worst_case += target.worst_case()
             found.warnings += [*inspections[name].warnings, *target.warnings()]
-    report_progress(total, total, "done")
+    options.progress(total, total, "done")
     return found
 
 
@@ -129,17 +143,17 @@ class _Target:
         self.rows, self.examples, self.made = list[Row](), list[Example](), list[Crafted]()
         self.found: dict[tuple[str | None, float | None], dict[str, _Outcome]] = {}  # (norm, eps) -> attack -> outcome
 
-    def add(self, label: str, attack: Attack, made: Crafted | str, batch: int, examples: int) -> None:
+    def add(self, label: str, attack: Attack, made: Crafted | str, options: EvaluationOptions) -> None:
         """Add the row of an attack, and its example images."""
         row = self._unmeasured(label, attack)
-        logits = made if isinstance(made, str) else self._logits(made.x, batch)
+        logits = made if isinstance(made, str) else self._logits(made.x, options.batch)
         if isinstance(made, str) or isinstance(logits, str):
             return self.rows.append(replace(row, error=str(logits)))
         outcome = self._outcome(logits)
         self.found.setdefault((row.norm, row.eps), {})[label] = outcome
         self.rows.append(self._measured(row, made, outcome))
         self.made.append(made)
-        show = torch.argsort(outcome.fooled.int(), descending=True, stable=True)[:examples]
+        show = torch.argsort(outcome.fooled.int(), descending=True, stable=True)[: options.examples]
         pick = [t[show].detach().cpu() for t in (self.x, made.x, self.y, outcome.prediction)]
         self.examples.append(Example(self.name, label, row.eps, *pick))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import genlab.reporting.report
-from attacks.defences.verdict import HEAD, table, verdicts
+from attacks.evaluation.evaluate import EvaluationOptions
+from attacks.evaluation.verdict import HEAD, table, verdicts
 from genlab.reporting.grid import grid_png
 from genlab.reporting.plots import Band, curves
 from genlab.training.progress import Progress
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A `progress` callback for `evaluate`: a progress bar, or log lines."""
+def progress() -> Iterator[EvaluationOptions]:
+    """Options of `evaluate` that show a progress bar, or log lines where the output is no terminal."""
     with Progress("attacking", 1, unit="attacks") as bar:
-        yield lambda done, total, what: bar.log(done, what, total)
+        yield EvaluationOptions(progress=lambda done, total, what: bar.log(done, what, total))
 
 
 def add_evaluation(page: genlab.reporting.report.Report, found: Evaluation) -> genlab.reporting.report.Report:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from attacks.core.goal import is_adversarial, predicted_classes
 from attacks.core.model import Attack
 from attacks.defences.detection import Detector, GuardedClassifier, undetected
-from attacks.defences.roc import Costs, auc, roc
 from attacks.detector_aware import DetectorAware
+from attacks.evaluation.roc import Costs, auc, roc
 from genlab.core.modes import evaluating
 from genlab.reporting.plots import curves
 from genlab.reporting.report import Report

@@ -6,16 +6,36 @@ A gain against oblivious attacks only is not robustness: Athalye, Carlini, Wagne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from attacks.defences import ADAPTIVE, UNDEFENDED
-from attacks.evaluation.results import Evaluation, Rate, WorstCase, size_name
+from attacks.core.rate import Rate
+from attacks.evaluation.results import Evaluation, WorstCase, size_name
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from torch import nn
 
+UNDEFENDED, ADAPTIVE = "none", "{}, adaptive"
 HEAD = ["defence", "eps", "clean", "undefended", "oblivious", "adaptive", "verdict"]
+
+
+def models_and_sources(
+    model: nn.Module, defended: Mapping[str, nn.Module]
+) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """(models, sources) for `evaluate`, which attack each defended model obliviously and adaptively.
+
+    models: "none": the undefended model; NAME: the defended model, attacked obliviously (its source model is "none");
+    "NAME, adaptive": the defended model, attacked directly, as `defended.adaptive()` if it has that method (which gives
+    the same predictions with useful gradients).
+    """
+    models: dict[str, nn.Module] = {UNDEFENDED: model}
+    for name, one in defended.items():
+        if one is not model:
+            adaptive = one.adaptive() if hasattr(one, "adaptive") else one  # type: ignore[operator]
+            models |= {name: one, ADAPTIVE.format(name): adaptive}
+    return models, {name: UNDEFENDED for name in defended if name in models and name != UNDEFENDED}
 
 
 @dataclass(frozen=True)
