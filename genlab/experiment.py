@@ -23,9 +23,9 @@ from genlab.core.text import one_line
 from genlab.data import Augment, Pair, Stream
 from genlab.data import load as load_data
 from genlab.plugins import methods
-from genlab.reporting.grid import save_grid
+from genlab.reporting.labelled import save_picture
 from genlab.reporting.report import Report
-from genlab.run import Run, RunError
+from genlab.run import REAL, Run, RunError
 from genlab.training.checkpoint import CheckpointError, restore_module
 from genlab.training.hooks import EarlyStopping
 from genlab.training.loop import fit
@@ -127,11 +127,14 @@ class Experiment:
             ):
                 run = distributed.broadcast_object(Run.create(out, about) if first else None)
 
+                if first and hasattr(method, "sample") and not isinstance(test, Pair):
+                    save_picture(test.subset(slice(0, 64)).x, run.file(REAL))
+
                 def picture(images: int, method: Method) -> None:
                     with torch.random.fork_rng():
                         torch.manual_seed(training.seed)  # the same latents at every call
-                        for name, batch in method.pictures(test).items():
-                            save_grid(batch, run.file("samples", f"{name}-{images:09d}.png"))
+                        for name, shown in method.pictures(test).items():
+                            save_picture(shown, run.file("samples", f"{name}-{images:09d}.png"))
 
                 hooks = [(max(1, training.images // max(1, pictures)), picture), *hooks]
                 if best:

@@ -4,6 +4,7 @@ config.json     all options, versions, seed, git commit, command
 metrics.jsonl   training metrics, one JSON object per line
 checkpoints/    the last two checkpoints of the whole training state
 samples/        sample images, named by the number of training images seen
+real.png        test images, to compare the samples with
 results.json    final metrics
 report.html     all of it on one self-contained page
 """
@@ -27,9 +28,11 @@ from typing import Annotated, Any
 from genlab.core.files import FileError, Schema, leftovers, naming, parse, read, read_json, write_atomically
 from genlab.core.lock import locked
 from genlab.core.ranges import Range, short
+from genlab.core.text import escaped
 from genlab.training.checkpoint import COUNTS, Checkpoints
 
 MAY_CHANGE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
+REAL = "real.png"
 CONFIG: Schema = {
     "experiment": dict,
     "command": list[str] | None,
@@ -172,6 +175,12 @@ class Run:
         """Merges values into results.json; safe against concurrent writers."""
         with self.results_lock():
             write_atomically(self.path / "results.json", json.dumps(self.results() | results, indent=2).encode())
+
+    def _repr_html_(self) -> str:  # for notebooks
+        page = self.path / "report.html"
+        if not page.is_file():
+            return f"run {escaped(self.path)}, without a report yet"
+        return f'<iframe srcdoc="{escaped(read(page).decode())}" style="width:100%;height:600px;border:0"></iframe>'
 
     def samples(self) -> list[Path]:
         """The sample images of this run, sorted by name and number."""

@@ -121,7 +121,7 @@ def content_and_ink(page: genlab.Report, config: Config) -> list[dict[str, Any]]
         genlab.fit(method, Stream(train, 64), options, title=f"{name} adversary")
         rows.append({"adversary": name, **method.evaluate(test)})
         page.section(f"Content and ink, {name} the adversary").table(["figure", "value"], rows[-1].items())
-        page.picture(grid_png(method.pictures(test)["exchanged"], 8), "a row per content, a column per ink")
+        page.picture(grid_png(method.pictures(test)["exchanged"].images, 8), "a row per content, a column per ink")
     return rows
 
 

@@ -128,10 +128,11 @@ def test_recipes_leave_descending_to_the_lab():
 
 def test_recipes_print_what_they_measured_before_they_write_it():
     for path in (ROOT / "recipes").glob("*.py"):
-        lines = path.read_text().splitlines()
-        writes = [n for n, line in enumerate(lines) if line.startswith("    write_atomically(") or ".html" in line]
-        late = [line for line in lines[min(writes, default=len(lines)) + 1 :] if "print(" in line]
-        assert all(line.startswith('    print(f"report ') for line in late), f"{path}: {late}"
+        for function in [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]:
+            lines = [ast.unparse(statement) for statement in function.body]
+            writes = [n for n, line in enumerate(lines) if line.startswith("write_atomically(") or ".html" in line]
+            late = [line for line in lines[min(writes, default=len(lines)) + 1 :] if "print(" in line]
+            assert all(line.startswith("print(f'report ") for line in late), f"{path}: {late}"
 
 
 def test_nothing_else_stands_at_the_top():

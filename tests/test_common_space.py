@@ -102,8 +102,9 @@ def test_pictures_show_original_reconstruction_translation_and_the_partner_of_al
     plain, aligned = (Pair(images(), images(seed=2), aligned=aligned) for aligned in (False, True))
     for data, kinds in ((plain, 3), (aligned, 4)):
         shown = method.pictures(data)["to_first"]
-        assert len(shown) == 16 * kinds and torch.equal(shown[0], data.b.x[0])
-        torch.testing.assert_close(shown[2], method.translate(data.b.x[:1], 0)[0])
+        rows = dict(zip(shown.rows, shown.images.split(shown.columns), strict=True))
+        assert len(rows) == kinds and torch.equal(rows["original"][0], data.b.x[0])
+        torch.testing.assert_close(rows["translated"][0], method.translate(data.b.x[:1], 0)[0])
     assert "to_first partner error" in method.evaluate(aligned) and "to_first reconstruction error" in method.evaluate(
         plain
     )

@@ -79,7 +79,7 @@ def test_codes_are_uniform_and_pictures_have_a_row_per_category():
     method = build(InfoGANConfig(latent=4, width=4, hidden=16, categories=5, values=3)).eval()
     category, values = method.sample_codes(2000)
     assert category.bincount(minlength=5).min() > 300 and values.abs().max() <= 1 and values.std() > 0.5
-    assert {name: len(x) for name, x in method.pictures(images()).items() if name != "samples"} == {
+    assert {name: len(x.images) for name, x in method.pictures(images()).items() if name != "samples"} == {
         f"value{i}": 25 for i in (1, 2, 3)
     }
 

@@ -9,6 +9,7 @@ from PIL import Image
 from toys import LEARNS, METHODS, SHAPE, UNPAIRED, make, source, stream
 
 from genlab.core.batch import batch_sizes, check_batch
+from genlab.core.picture import as_picture
 from genlab.data import Folder, Pair, Stream
 from genlab.data.decode import ImageDecoder
 from genlab.run import Run
@@ -91,7 +92,7 @@ def test_learns_the_toy(name):
 def test_pictures_are_images_and_figures_are_numbers(name):
     method = make(name).eval()
     before = state(method)
-    for batch in method.pictures(source(name)).values():
+    for batch in (as_picture(shown).images for shown in method.pictures(source(name)).values()):
         assert batch.ndim == 4 and batch.min() >= 0 and batch.max() <= 1
     assert all(isinstance(value, float) for value in method.evaluate(source(name)).values())
     if hasattr(method, "sample"):
@@ -123,7 +124,7 @@ def test_twelve_images_on_disk_suffice_and_any_number_of_held_out_ones(name, on_
     for n in (1, 5):
         test = Pair(data.a.subset(slice(n)), data.b.subset(slice(n))) if name in UNPAIRED else data.subset(slice(n))
         pictures = method.pictures(test)
-        for batch in pictures.values():
+        for batch in (as_picture(shown).images for shown in pictures.values()):
             assert batch.ndim == 4 and len(batch) and batch.min() >= 0 and batch.max() <= 1
         found = method.evaluate(test)
         assert all(isinstance(value, float) and math.isfinite(value) for value in found.values()), found

@@ -3,15 +3,18 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from toys import METHODS
 
 import genlab
+from genlab.core.picture import as_picture, in_rows
 from genlab.experiment import DataOptions, Experiment, config_of, data_of, load
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid, save_grid
+from genlab.reporting.labelled import labelled_grid, save_picture
 from genlab.reporting.report import Report, spread
 from genlab.run import Run, RunError
 from genlab.training.method import TrainOptions
@@ -160,6 +163,47 @@ def test_the_report_escapes_what_it_is_given(tmp_path):
     page = Report("<a>").section("<b>").table(["<c>"], [["<d>", 0.123456, True]]).warnings(["<e>"])
     text = page.save(tmp_path / "deep" / "r.html").read_text()
     assert not re.search(r"<[acde]>", text) and "&lt;d&gt;" in text and "0.1235" in text
+
+
+def test_a_run_shows_real_images_and_samples_over_the_training(trained):
+    _, out, _ = trained
+    page = (out / "report.html").read_text()
+    assert "real images, held out" in page and re.search(r"samples after [\d,]+ images", page)
+    assert 'name="viewport"' in page and "git " in page and '<div class="table">' in page
+    assert Run(out)._repr_html_().startswith("<iframe srcdoc=")
+    assert "without a report" in Run.create(out.parent / "empty", {})._repr_html_()
+
+
+def test_sample_grids_are_spread_over_the_training(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    for images in range(100, 1100, 100):
+        save_picture(torch.zeros(1, 1, 2, 2), run.file("samples", f"samples-{images:09d}.png"))
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", Report("r").run(run).html())
+    assert captions == [f"samples after {n} images" for n in ("100", "400", "700", "1,000")]
+
+
+def test_a_labelled_grid_has_its_labels_and_the_images_unchanged():
+    x = torch.rand(4, 1, 16, 16)
+    bare = labelled_grid(x, 2, tile=16)
+    assert bare.size == (2 * (24 + 4), 2 * (16 + 4))
+    pixels = torch.tensor(np.asarray(bare.convert("L")), dtype=torch.int64)
+    assert torch.equal(pixels[:16, 4:20], x[0, 0].mul(255).round().long())
+    named = labelled_grid(x, 2, tile=16, rows=["original", "adversarial"], heads=["a"], captions=["7", "→ 3\n0.98"])
+    assert named.width > bare.width and named.height == bare.height + 16 + 2 * 2 * 16
+    assert labelled_grid(x, 2, tile=16, captions=["much too long to fit"]).width == bare.width
+
+
+def test_a_picture_of_rows_has_as_many_columns_as_images():
+    x = torch.full((20, 1, 4, 4), 2.0)
+    picture = in_rows({"a": x, "b": x[:16]})
+    assert picture.columns == 16 and picture.rows == ("a", "b") and len(picture.images) == 32
+    assert picture.images.max() == 1 and as_picture(x).images is x
+
+
+def test_reports_and_images_show_themselves_in_notebooks():
+    assert "<h1>a</h1>" in Report("a").facts(clean_accuracy="99 %")._repr_html_()
+    assert "clean accuracy <b>99 %</b>" in Report("a").facts(clean_accuracy="99 %").html()
+    assert genlab.DataOptions("digits").load("test")._repr_png_()[:4] == b"\x89PNG"
 
 
 def test_the_end_of_a_recipe_shows_tables_and_writes_results_and_report(tmp_path, capsys):

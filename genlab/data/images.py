@@ -127,6 +127,11 @@ class Images:
         rows = self.pixels.permute(0, 2, 3, 1).reshape(len(self), -1).index_select(0, index)
         return rows.view(-1, h, w, c).permute(0, 3, 1, 2), self.labels.index_select(0, index)
 
+    def _repr_png_(self) -> bytes:  # for notebooks: the first 64 images
+        from genlab.reporting.grid import grid_png
+
+        return grid_png(self.subset(slice(0, 64)).x)
+
     def subset(self, index: Index) -> Images:
         where = positions(index, len(self), self.device)
         pixels, labels = self.gather(where)

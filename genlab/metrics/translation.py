@@ -17,6 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from genlab.core.picture import MOST, Picture, in_rows
 from genlab.data import Folder, Images, Pair, batches
 from genlab.data.jpeg import jpeg
 from genlab.metrics import checks
@@ -110,12 +111,11 @@ def translation(there: Map, back: Map, pair: Pair, judge: ClassifierFeatures) ->
 
 
 @torch.no_grad()
-def side_by_side(there: Map, back: Map, pair: Pair) -> Tensor:
-    """Images for a square grid: x, there(x), back(there(x)) and, for aligned pairs, the true partner, in turn."""
-    kinds = 4 if pair.aligned else 3
-    x = next(batches(pair.a, 4 * kinds))[0]
-    columns = [x, there(x), back(there(x))] + ([next(batches(pair.b, len(x)))[0]] if pair.aligned else [])
-    return torch.stack(columns, 1).flatten(0, 1)
+def side_by_side(there: Map, back: Map, pair: Pair) -> Picture:
+    """Rows: x, there(x), back(there(x)) and, for aligned pairs, the true partners."""
+    x = next(batches(pair.a, MOST))[0]
+    rows = {"original": x, "translated": there(x), "and back": back(there(x))}
+    return in_rows(rows | ({"true partner": next(batches(pair.b, MOST))[0]} if pair.aligned else {}))
 
 
 def _both(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:

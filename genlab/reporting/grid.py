@@ -48,10 +48,11 @@ def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int 
 
 def grid_png(images: Tensor, columns: int | None = None, **how: int) -> bytes:
     """`grid(images, columns)` as PNG."""
-    return _encoded(grid(images, columns, **how), "PNG")
+    return encoded(grid(images, columns, **how), "PNG")
 
 
-def _encoded(picture: Image.Image, kind: str) -> bytes:
+def encoded(picture: Image.Image, kind: str) -> bytes:
+    """The bytes of `picture` as a file of a format of Pillow's."""
     buffer = io.BytesIO()
     picture.save(buffer, format=kind, quality=95)  # quality: for JPEG and WebP
     return buffer.getvalue()
@@ -72,7 +73,7 @@ def image_format(path: str | Path) -> str:
 def save_grid(images: Tensor, path: str | Path, columns: int | None = None, **how: int) -> Path:
     """Writes `grid(images, columns)` to `path`, in the format given by its suffix (one of FORMATS)."""
     path = Path(path)
-    write_atomically(path, _encoded(grid(images, columns, **how), image_format(path)))
+    write_atomically(path, encoded(grid(images, columns, **how), image_format(path)))
     return path
 
 

@@ -22,7 +22,7 @@ def curves(
     log: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> bytes:
-    """A PNG of named curves (x, y), or with error bars (x, y, low, high).
+    """A PNG of named curves (x, y), or with a band (x, y, low, high); more than one have a legend beside them.
 
     Args:
         x, y: axis labels, with units.
@@ -32,22 +32,23 @@ def curves(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+    beside = 0.4 + 0.075 * min(max(map(len, lines)), 40) if len(lines) > 1 else 0.0  # inches for the legend
+    figure = Figure(figsize=(4.6 + beside, max(3.1, 0.19 * len(lines) + 0.3)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     x, y, title = map(_text, (x, y, title))
     for name, line in zip(map(_text, lines), lines.values()):
         marker = "o" if len(line[0]) <= 12 else ""
-        if len(line) == 4:
-            low, high = ([abs(b - m) for b, m in zip(bound, line[1])] for bound in line[2:])
-            axes.errorbar(line[0], line[1], [low, high], label=name, marker=marker, markersize=3, capsize=2, lw=1.3)
-        else:
-            axes.plot(line[0], line[1], label=name, marker=marker, markersize=3, lw=1.3)
+        (drawn,) = axes.plot(line[0], line[1], label=name, marker=marker, markersize=3, lw=1.3)
+        if len(line) == 4 and len(line[0]) == 1:
+            axes.vlines(line[0], line[2], line[3], color=drawn.get_color(), lw=1.3)
+        elif len(line) == 4:
+            axes.fill_between(line[0], line[2], line[3], color=drawn.get_color(), alpha=0.15, lw=0)
     axes.set(xlabel=x, ylabel=y, title=title, **({"yscale": "log"} if log else {}))
     axes.set_ylim(limits)
     axes.grid(alpha=0.3)
     if len(lines) > 1:
-        axes.legend(fontsize=8)
+        figure.legend(loc="outside right upper", fontsize=8)
     return png(figure)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import shlex
+import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +15,19 @@ from typing import Any
 from genlab.core.files import read, write_atomically
 from genlab.core.text import escaped
 from genlab.reporting.plots import metric_curves
-from genlab.run import Run, flatten
+from genlab.run import REAL, Run, flatten, git_commit
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
 h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ddd}
-table{border-collapse:collapse;font-size:.9em;margin:.7em 0}td,th{padding:.25em .7em;border-bottom:1px solid #e5e5e5}
+.table{overflow-x:auto}table{border-collapse:collapse;font-size:.9em;margin:.7em 0}
+td,th{padding:.25em .7em;border-bottom:1px solid #e5e5e5}
 th{text-align:left;background:#f6f6f6}td.n{text-align:right;font-variant-numeric:tabular-nums}
-figure{display:inline-block;margin:.5em 1em .5em 0;vertical-align:top}figcaption{font-size:.85em;color:#666}
-img{max-width:100%}.warning{background:#fff4d6;padding:.4em .8em;margin:.4em 0}"""
+figure{display:inline-block;margin:.5em 1em .5em 0;vertical-align:top;max-width:100%}
+figcaption,.facts{font-size:.85em;color:#666}.facts b{color:#222;font-weight:600}.facts span{margin-right:1.2em}
+img{max-width:100%;cursor:zoom-in}img.large{position:fixed;inset:0;margin:auto;width:100vw;height:100vh;max-width:none;
+object-fit:contain;background:#fffe;cursor:zoom-out;image-rendering:pixelated;z-index:1}
+.warning{background:#fff4d6;padding:.4em .8em;margin:.4em 0}"""
+ENLARGE = "onclick=\"this.classList.toggle('large')\""  # of an image: to the size of the window, and back
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,19 @@ class Report:
     """Collects sections and writes them as one page; methods return the report, for chaining."""
 
     def __init__(self, title: str):
-        self.title, self.parts = title, [f"<h1>{escaped(title)}</h1>"]
+        self.title = title
+        self.parts: list[str] = []
         self.tables: list[Table] = []
         self.warned: list[str] = []
         self.heading = ""  # of the current section
+
+    def facts(self, **facts: object) -> Report:
+        """A line of names and values, such as model, data set and clean accuracy."""
+        spans = "".join(
+            f"<span>{escaped(name.replace('_', ' '))} <b>{escaped(each)}</b></span>" for name, each in facts.items()
+        )
+        self.parts.append(f'<p class="facts">{spans}</p>')
+        return self
 
     def section(self, title: str, text: str = "") -> Report:
         self.heading = title
@@ -65,7 +82,7 @@ class Report:
         self.tables.append(Table(self.heading, header, cells, terminal))
         body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in cells)
         head = "".join(f"<th>{escaped(name)}</th>" for name in header)
-        self.parts.append(f"<table><tr>{head}</tr>{body}</table>")
+        self.parts.append(f'<div class="table"><table><tr>{head}</tr>{body}</table></div>')
         return self
 
     def picture(self, png: bytes | str | Path, caption: str = "") -> Report:
@@ -74,7 +91,7 @@ class Report:
         kind = "gif" if content[:3] == b"GIF" else "png"
         data = base64.b64encode(content).decode()
         self.parts.append(
-            f'<figure><img src="data:image/{kind};base64,{data}" alt="{escaped(caption)}">'
+            f'<figure><img {ENLARGE} src="data:image/{kind};base64,{data}" alt="{escaped(caption)}">'
             f"<figcaption>{escaped(caption)}</figcaption></figure>"
         )
         return self
@@ -86,11 +103,10 @@ class Report:
         }
         if figures:
             self.section("Results").table(["metric", "value"], figures.items())
-        samples = run.samples()
-        if samples:
-            self.section("Pictures")
-            for path in {name.stem.rstrip("0123456789-"): name for name in samples}.values():
-                self.picture(path, path.stem)
+        if grids := _grids(run):
+            self.section("Pictures", "By the number of training images seen.")
+            for path in grids:
+                self.picture(path, _caption(path))
         curves = metric_curves(run.metrics())
         if curves:
             self.section("Training")
@@ -103,15 +119,46 @@ class Report:
             f"{' '.join(run.config.get('command') or [])}"
         )
 
+    def html(self) -> str:
+        """Title and sections, without the page around them."""
+        return f"<h1>{escaped(self.title)}</h1>" + "".join(self.parts)
+
+    def _repr_html_(self) -> str:  # for notebooks
+        return f"<style>{STYLE}</style>{self.html()}"
+
     def save(self, path: str | Path) -> Path:
+        """Writes the page, with the date, the command and the commit at its end."""
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        origin = f"{time.strftime('%Y-%m-%d %H:%M')} · git {git_commit()} · {command}"
         page = (
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escaped(self.title)}</title>'
-            f"<style>{STYLE}</style><body>{''.join(self.parts)}</body></html>"
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f'<style>{STYLE}</style><body>{self.html()}<p class="facts">{escaped(origin)}</p></body></html>'
         )
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode())
         return path
+
+
+def _grids(run: Run, most: int = 4) -> list[Path]:
+    """The sample grids to show: of every kind the last; of the samples, up to `most` over the training."""
+    kinds: dict[str, list[Path]] = {}
+    for path in run.samples():
+        kinds.setdefault(path.stem.rstrip("0123456789-"), []).append(path)
+    found = [real] if (real := run.path / REAL).is_file() else []
+    for kind, paths in kinds.items():
+        several = min(most, len(paths)) if kind == "samples" else 1
+        found += [paths[-1 - i * (len(paths) - 1) // max(1, several - 1)] for i in reversed(range(several))]
+    return found
+
+
+def _caption(grid: Path) -> str:
+    """samples-000064000 is "samples after 64,000 images"."""
+    if grid.name == REAL:
+        return "real images, held out"
+    kind, _, images = grid.stem.rpartition("-")
+    return f"{kind} after {int(images):,} images" if kind and images.isdigit() else grid.stem
 
 
 def spread(values: Iterable[float]) -> tuple[float, float]:

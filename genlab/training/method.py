@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import Count, Length, Positive, Range, Seed, Steps, check
 from genlab.training.schedules import SCHEDULES, ScheduleName, warm_up
 from genlab.training.update import Update
@@ -130,20 +131,20 @@ class Method(nn.Module):
         return {}
 
     @torch.no_grad()
-    def pictures(self, data: Any) -> dict[str, Tensor]:
-        """Image batches (N, C, H, W) in [0, 1] for the report, by name; `data` (Images or Pair) is held out.
+    def pictures(self, data: Any) -> Pictures:
+        """Images in [0, 1] for the report, by name: tensors (N, C, H, W), or a Picture with labels; `data` (Images or
+        Pair) is held out.
 
-        By default 64 images of `sample`, and 32 held-out images each followed by its `reconstruct`, if the method has
-        these.
+        By default 64 images of `sample`, and held-out images above their `reconstruct`, if the method has these.
         """
         self.eval()
-        found: dict[str, Tensor] = {}
+        found: Pictures = {}
         sample, reconstruct = (getattr(self, name, None) for name in ("sample", "reconstruct"))
         if sample:
             found["samples"] = sample(64)
         if reconstruct:
-            x = data.subset(slice(0, 32)).x
-            found["reconstructions"] = torch.stack([x, reconstruct(x)], dim=1).flatten(0, 1)
+            x = data.subset(slice(0, MOST)).x
+            found["reconstructions"] = in_rows({"held out": x, "reconstructed": reconstruct(x)})
         return found
 
     @property

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from genlab.core.labels import Labels, check_labels
+from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import Units, Width
 from genlab.nets.dcgan import Discriminator, Generator, Norm
 from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
@@ -121,6 +122,7 @@ class ConditionalAdversarial(Method):
         return torch.arange(self.classes, device=self.device).repeat_interleave(self.classes)
 
     @torch.no_grad()
-    def pictures(self, data: Any) -> dict[str, Tensor]:
+    def pictures(self, data: Any) -> Pictures:
         """samples: a row per class."""
-        return {"samples": self.eval().draw(self.a_row_per_class())}
+        images = self.eval().draw(self.a_row_per_class())
+        return {"samples": Picture(images, self.classes, data.classes)}

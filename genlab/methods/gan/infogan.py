@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from genlab.core.batch import with_min_batch
 from genlab.core.labels import Labels, check_labels
+from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import LearningRate, Range, Units, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.gan.adversarial import GeneratorConfig
@@ -177,17 +178,18 @@ class InfoGAN(Method):
         return found
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
+    def pictures(self, data: Images) -> Pictures:
         """samples; value<i>: rows are categories, the i-th value increases from left to right."""
         self.eval()
         k = self.categories
         category, column = torch.arange(k, device=self.device).repeat_interleave(k), torch.linspace(-1, 1, k).repeat(k)
         z = self.noise(1).expand(k * k, -1)
-        pictures = {"samples": self.sample(64)}
+        pictures: Pictures = {"samples": self.sample(64)}
         for i in range(self.values):
             values = torch.zeros(k * k, self.values, device=self.device)
             values[:, i] = column.to(values)
-            pictures[f"value{i + 1}"] = self.draw(category, values, z)
+            rows = [f"category {j}" for j in range(k)]
+            pictures[f"value{i + 1}"] = Picture(self.draw(category, values, z), k, rows, ["-1", *[""] * (k - 2), "1"])
         return pictures
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, mse_loss, one_hot
 
 from genlab.core.labels import check_classes
+from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.data import Images
 from genlab.methods.gan.adversarial import ConditionalAdversarial, GeneratorConfig
@@ -155,7 +156,7 @@ class StackGAN(ConditionalAdversarial):
         }
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
+    def pictures(self, data: Images) -> Pictures:
         """small, samples: the images of both stages, a row per class."""
         small, large = self.eval().stages(self.a_row_per_class())
-        return {"small": small, "samples": large}
+        return {name: Picture(x, self.classes, data.classes) for name, x in {"small": small, "samples": large}.items()}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.labels import Labels, check_labels
+from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import Layers, LearningRate, Range, Share
 from genlab.data import Images
 from genlab.likelihood import sampling
@@ -224,14 +225,14 @@ class Autoregressive(Method):
         return likelihood(self.log_prob, data, 100)
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        """samples; completed: held-out images whose lower half is redrawn, each after its original."""
+    def pictures(self, data: Images) -> Pictures:
+        """samples; completed: held-out images, and below them the same with the lower half redrawn."""
         self.eval()
-        x = data.subset(slice(0, 32)).x
+        x = data.subset(slice(0, MOST)).x
         known = torch.arange(self.shape[1], device=x.device)[None, :, None] < self.shape[1] // 2
-        labels = data.subset(slice(0, 32)).labels if self.classes else None
+        labels = data.subset(slice(0, MOST)).labels if self.classes else None
         completed = self.complete(x, known.expand(1, *self.shape[1:]), labels)
-        return {"samples": self.sample(64), "completed": torch.stack([x, completed], dim=1).flatten(0, 1)}
+        return {"samples": self.sample(64), "completed": in_rows({"held out": x, "lower half redrawn": completed})}
 
 
 def with_more(x: Tensor, data: BatchStream) -> Tensor:

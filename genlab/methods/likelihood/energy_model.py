@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import Count, LearningRate, Share, Steps, Weight
 from genlab.methods.gan.adversarial import Critic, DiscriminatorConfig
 from genlab.training.method import BatchStream, Method, Metrics, TrainOptions
@@ -106,7 +107,7 @@ class EnergyModel(Method):
         return self.langevin(self.pool[chosen], self.config.steps)
 
     @torch.no_grad()
-    def pictures(self, data: Any) -> dict[str, Tensor]:
+    def pictures(self, data: Any) -> Pictures:
         """Besides samples, eight chains from noise: a row of eight images each, the number of steps between them
         doubling."""
         found = super().pictures(data)
@@ -115,4 +116,5 @@ class EnergyModel(Method):
         for doublings in range(7):
             x = self.langevin(x, self.config.steps * 2**doublings // 4)
             rows.append(x)
-        return found | {"chains": torch.stack(rows, 1).flatten(0, 1)}
+        heads = ["noise", *[""] * (len(rows) - 2), "last"]
+        return found | {"chains": Picture(torch.stack(rows, 1).flatten(0, 1), len(rows), heads=heads)}

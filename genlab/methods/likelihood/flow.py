@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
+from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import Fraction, Layers, LearningRate, Range, Width
 from genlab.data import Images
 from genlab.latent.walks import interpolate
@@ -117,12 +118,12 @@ class Flow(Method):
         return likelihood(self.eval().log_prob, data)
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
+    def pictures(self, data: Images) -> Pictures:
         """samples at temperature 1 and 0.7, reconstructions, and interpolations between pairs of held-out images, one a
         row; with a single image there are none."""
         found = {**super().pictures(data), "samples-at-0.7": self.sample(64, 0.7)}
         x = data.subset(slice(0, 16)).x
         with if_defined("interpolations"):
             half = len(points(x.flatten(1), "pictures")) // 2
-            found["interpolations"] = self.interpolate(x[:half], x[half : 2 * half], 8)
+            found["interpolations"] = Picture(self.interpolate(x[:half], x[half : 2 * half], 8), 8)
         return found

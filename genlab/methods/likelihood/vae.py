@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from genlab.core.picture import Pictures
 from genlab.core.ranges import LearningRate, Positive, Steps, Units, Weight, Width
 from genlab.data import Images, batches
 from genlab.latent.walks import quantiles
@@ -186,7 +187,7 @@ class VAE(Method):
         return found
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
+    def pictures(self, data: Images) -> Pictures:
         """samples, reconstructions, and of a two-dimensional z its plane, at quantiles of the prior."""
         plane = {"plane": self.decode(quantiles(20).to(self.device))} if self.latent == 2 else {}
         return {**super().pictures(data), **plane}

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import Fraction, LearningRate, Weight, Width, check
 from genlab.data import Images
 from genlab.latent.codes import apply_batched, squared_error
@@ -184,11 +185,11 @@ class PlainAutoEncoder(Method):
         return {"error": squared_error(self.reconstruct, data)}
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        """reconstructions, each after its original; for two-dimensional codes the plane: decoded codes of the square
+    def pictures(self, data: Images) -> Pictures:
+        """reconstructions below their originals; for two-dimensional codes the plane: decoded codes of the square
         around 0 that holds 95 % of the codes."""
         x = data.subset(slice(0, 32)).x
-        found = {name: images.clamp(0, 1) for name, images in super().pictures(data).items()}
+        found = super().pictures(data)
         if self.code(x).shape[1] == 2 and getattr(self.net, "unpool", "copy") == "copy":
             found["plane"] = self.decode(self.square(apply_batched(self.code, data))).clamp(0, 1)
         return found
@@ -237,11 +238,12 @@ class AutoEncoder(PlainAutoEncoder):
         return found
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        """Besides those of every auto-encoder, of a denoiser denoised: each after its original and corrupted image."""
+    def pictures(self, data: Images) -> Pictures:
+        """Besides those of every auto-encoder, of a denoiser denoised: originals, corrupted, denoised."""
         found = super().pictures(data)
         if self.corruption:
-            x = data.subset(slice(0, 32)).x
+            x = data.subset(slice(0, MOST)).x
             corrupted = self.corruption(x)
-            found["denoised"] = torch.stack([x, corrupted, self.reconstruct(corrupted)], 1).flatten(0, 1).clamp(0, 1)
+            rows = {"held out": x, "corrupted": corrupted, "denoised": self.reconstruct(corrupted)}
+            found["denoised"] = in_rows(rows)
         return found

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlab.core.labels import check_classes
+from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import LearningRate, Steps, Weight, Width
 from genlab.data import Images
 from genlab.latent.codes import apply_batched, linear_probe, squared_error
@@ -143,7 +144,7 @@ class Disentangle(Method):
         return found
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
+    def pictures(self, data: Images) -> Pictures:
         """exchanged: a row per content, a column per style; the first column shows the images that give the content,
         the first row those that give the style."""
         self.eval()
@@ -152,4 +153,4 @@ class Disentangle(Method):
         n = len(x)
         mixed = self.combine(content.repeat_interleave(n, 0), style.repeat(n, 1)).unflatten(0, (n, n))
         table = torch.cat([torch.cat([torch.ones_like(x[:1]), x])[None], torch.cat([x[:, None], mixed], 1)])
-        return {"exchanged": table.flatten(0, 1)}
+        return {"exchanged": Picture(table.flatten(0, 1), n + 1, ["style", *["content"] * n])}

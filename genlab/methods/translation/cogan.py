@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import LearningRate, Width
 from genlab.data import Pair
 from genlab.data.pairs import sides
@@ -92,9 +93,10 @@ class CoGAN(Method):
         return {"discriminators": discriminators, "generators": generators}
 
     @torch.no_grad()
-    def pictures(self, data: Pair) -> dict[str, Tensor]:
-        """pairs: each image of the first domain, followed by its partner in the second."""
-        return {"pairs": torch.stack(self.eval().pairs(32), 1).flatten(0, 1)}
+    def pictures(self, data: Pair) -> Pictures:
+        """pairs: images of the first domain above their partners in the second."""
+        first, second = self.eval().pairs(MOST)
+        return {"pairs": in_rows({"first": first, "second": second})}
 
 
 @torch.no_grad()

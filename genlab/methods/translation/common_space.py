@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
+from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.data import Pair, batches
 from genlab.data.pairs import sides
@@ -178,14 +179,14 @@ class CommonSpace(Method):
         return found
 
     @torch.no_grad()
-    def pictures(self, data: Pair) -> dict[str, Tensor]:
-        """Each original, its reconstruction, its translation and, of aligned data, the partner."""
+    def pictures(self, data: Pair) -> Pictures:
+        """Rows: originals, reconstructions, translations and, of aligned data, the partners."""
         self.eval()
-        found = {}
+        found: Pictures = {}
         for to, way, pair in ((1, "to_second", data), (0, "to_first", data.swapped())):
-            x, y = (next(batches(side, 16))[0] for side in (pair.a, pair.b))
-            shown = [x, self.recode(x, 1 - to, 1 - to), self.translate(x, to), *([y] if pair.aligned else [])]
-            found[way] = torch.stack(shown, 1).flatten(0, 1)
+            x, y = (next(batches(side, MOST))[0] for side in (pair.a, pair.b))
+            rows = {"original": x, "reconstructed": self.recode(x, 1 - to, 1 - to), "translated": self.translate(x, to)}
+            found[way] = in_rows(rows | ({"true partner": y} if pair.aligned else {}))
         return found
 
 

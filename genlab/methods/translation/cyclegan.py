@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
+from genlab.core.picture import Pictures
 from genlab.core.ranges import Count, Halvings, Layers, LearningRate, Weight, Width
 from genlab.data import Pair
 from genlab.methods.gan.gan import BETAS
@@ -169,7 +170,7 @@ class CycleGAN(Method):
         return {f"{way} {name}": value for way, found in ways.items() for name, value in found.items()}
 
     @torch.no_grad()
-    def pictures(self, data: Pair) -> dict[str, Tensor]:
+    def pictures(self, data: Pair) -> Pictures:
         """Each original, its translation, that translated back and, of aligned data, the true partner."""
         self.eval()
         there, back = (lambda x: self.translate(x, 1)), (lambda x: self.translate(x, 0))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
+from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import Fraction, Halvings, LearningRate, Range, Weight, Width
 from genlab.data import Images, batches
 from genlab.data.pairs import single, task
@@ -116,7 +117,7 @@ class Pix2Pix(Method):
         return {name: float(sum(e) / pixels) for name, e in zip((PARTNER_ERROR, "input error"), zip(*errors))}
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
-        """translations: input, output and target of 27 held-out images."""
-        x, y = self.task(data.subset(slice(0, 27)).x)
-        return {"translations": torch.stack([x, self.eval().translate(x), y], 1).flatten(0, 1)}
+    def pictures(self, data: Images) -> Pictures:
+        """translations: input, output and target of held-out images."""
+        x, y = self.task(data.subset(slice(0, MOST)).x)
+        return {"translations": in_rows({"input": x, "translated": self.eval().translate(x), "true": y})}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, l1_loss, one_hot
 
+from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import Halvings, Layers, LearningRate, Steps, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.gan.gan import BETAS
@@ -127,10 +128,10 @@ class StarGAN(Method):
         return {name: count / len(data) for name, count in right.items()}
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> dict[str, Tensor]:
+    def pictures(self, data: Images) -> Pictures:
         """A row per original, from all over `data`: itself, then its translation to every domain."""
         self.eval()
         x = data.subset(torch.linspace(0, len(data) - 1, self.domains + 1, dtype=torch.int64)).x
         to = torch.arange(self.domains, device=x.device)
         rows = [torch.cat([one[None], self.translate(one.expand(self.domains, -1, -1, -1), to)]) for one in x]
-        return {"translations": torch.cat(rows)}
+        return {"translations": Picture(torch.cat(rows), self.domains + 1, heads=["input", *data.classes])}
