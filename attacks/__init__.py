@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from attacks.evaluation.evaluate import evaluate
     from attacks.evaluation.results import Evaluation
     from attacks.evaluation.verdict import models_and_sources
+    from attacks.external.wrap import wrap
     from attacks.fmn import FMN, FMNL1, FMNLinf
     from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
     from attacks.jsma import JSMA
@@ -90,6 +91,7 @@ _HOME = {
     "evaluate": "evaluation.evaluate",
     "models_and_sources": "evaluation.verdict",
     "victim": "core.model",
+    "wrap": "external.wrap",
 }
 __all__ = [
     "EAD",
@@ -140,6 +142,7 @@ __all__ = [
     "evaluate",
     "models_and_sources",
     "victim",
+    "wrap",
 ]
 
 __getattr__ = lazy_attributes(__name__, _HOME)

@@ -1,104 +1,293 @@
-"""`genlab attack RUN`: attack success rates on a trained classifier, with and without defences."""
+"""`genlab attack`: attack success rates on a classifier, with and without defences."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from attacks.plugin import BALLS, attack, defence, parse_defences
-from genlab.core.ranges import Count, OutOfRange
+from genlab.core.ranges import Count, OutOfRange, Seed, Side
 from genlab.core.registry import resolve
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from attacks.evaluation.results import Evaluation
+    from attacks.evaluation.store import Store
+    from attacks.external.subject import Subject
 
 
 @dataclass(frozen=True)
 class Options:
-    """Attacks the classifier of a run on its held-out images.
+    """Attacks a classifier: the one of a run on its held-out images, or any other (--model) on any images (--data).
 
-    Prints a table; writes attack.json, attack.html and attack.png (originals, adversarial examples, difference x 50)
-    into the run. Each defence is evaluated twice: NAME, under the oblivious attack (crafted on the undefended model),
-    and `NAME, adaptive`, under the adaptive attack (crafted on the defended model).
+    Prints a table; writes attack.json, attack.html and attack.png (originals, adversarial examples, difference x 50).
+    Each defence is evaluated twice: NAME, under the oblivious attack (crafted on the undefended model), and
+    `NAME, adaptive`, under the adaptive attack (crafted on the defended model). The same command resumes an interrupted
+    evaluation.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: tyro.conf.Positional[Path | None] = None
     """run directory of a classifier"""
+    model: str | None = None
+    """in place of a run: file.py:function, package.module:function, torchvision:NAME, timm:NAME, or a file of
+    torch.jit.save or torch.export.save; options follow, as in torchvision:resnet18:num_classes=10"""
+    weights: str | None = None
+    """weights of the model: a .pt, .pth or .safetensors file, or `pretrained` for the published ones (downloaded)"""
+    data: str | None = None
+    """folder of images with a folder per class, or a name of `genlab list`; none: the data of the run"""
+    split: Literal["test", "all", "train"] = "test"
+    """test: held-out images (of a folder without test/: a tenth); all: all images"""
+    size: Side | None = None
+    """the shorter side of the images is resized to this many pixels; none: as the model or the data have it"""
+    crop: Side | None = None
+    """pixels of the centre that is cut out of the resized images"""
+    channels: Literal[1, 3] | None = None
+    """1 (grey) or 3 (colour); none: as the model or the data have it"""
+    mean: str | None = None
+    """the model receives (x - mean) / std of pixels x in [0, 1]: a number or one per channel, as in 0.485,0.456,0.406;
+    none: as published with a torchvision or timm model, else 0"""
+    std: str | None = None
+    """see mean; for a model of pixels in [0, 255] 1/255; none: as published, else 1"""
+    classes: Path | None = None
+    """text file with the names of the model's classes, one per line in their order; matched with those of the data"""
     attacks: str = "fgsm,ifgsm,pgd"
     """comma-separated names (see `genlab list`), with options as in pgd:steps=100:restarts=10"""
     eps: str = "0.05,0.1,0.2"
     """comma-separated perturbation sizes, in pixels of [0, 1], as in 0.1 or 8/255"""
     norm: Literal["linf", "l2"] = "linf"
     """norm of the perturbation"""
+    target: str | None = None
+    """targeted attacks: next (the class after the true one), random, least-likely, or the number of a class"""
     defence: str = "none"
     """comma-separated names (see `genlab list`), with options as in median:k=5; median+bits: median, then bits"""
     n: Count = 1000
-    """number of held-out images to attack"""
+    """number of images to attack, drawn at random"""
+    seed: Seed = 0
+    """random seed: which images are attacked, random targets, random weights"""
+    batch: Count | None = None
+    """images per batch; none: 256, fewer for large images"""
+    device: str | None = None
+    """cpu, cuda, cuda:1, mps; none: a GPU if there is one"""
+    out: Path | None = None
+    """folder of the results; none: the run, or runs/attack-MODEL"""
+    overwrite: bool = False
+    """replace an evaluation that is there"""
+    save_images: Path | None = None
+    """folder for the adversarial examples as 8-bit PNG files; the table then also has their success rate"""
+    data_root: Path | None = None
+    """folder of the downloaded data sets"""
+
+
+TARGETS = ("next", "random", "least-likely")
+PIXELS = 256 * 3 * 64 * 64  # of a batch, at most, if its size is not given
+UNFINISHED = "attack-unfinished"  # folder of an evaluation that can be resumed
+FREE = ("device", "batch", "overwrite", "data_root")  # options that may change when it is
 
 
 def main(arguments: list[str]) -> None:
     from genlab.cli.options import parse
 
-    options = parse(Options, "attack", arguments)
+    options: Options = parse(Options, "attack", arguments)
+    if (options.run is None) == (options.model is None):
+        raise ValueError("genlab attack needs either the directory of a run or --model")
+    if options.model is None and options.weights is not None:
+        raise ValueError(f"{options.run} has its own weights; --weights is for --model")
     names = comma_separated("--attacks", options.attacks)
     defences = comma_separated("--defence", options.defence)
     for name in defences:
         parse_defences(name)
     sizes = sorted(parse_eps(word, options.norm) for word in comma_separated("--eps", options.eps))
+    mean, std = parse_channels("--mean", options.mean), parse_channels("--std", options.std)
+    target = parse_target(options.target)
+    chosen = {name: chosen_attack(name, sizes[0], options.norm, target is not None) for name in names}
 
     from torch import nn
 
-    import genlab
+    from attacks.core.model import Attack
     from attacks.evaluation.evaluate import evaluate
-    from attacks.evaluation.report import add_evaluation, progress, triptych
-    from attacks.evaluation.verdict import models_and_sources, table, to_json, verdicts
-    from genlab.core.files import write_all, write_atomically
+    from attacks.evaluation.report import progress
+    from attacks.evaluation.saving import SavedImages
+    from attacks.evaluation.verdict import models_and_sources
+    from attacks.external.labels import read_classes
+    from attacks.external.subject import Choice, subject
+    from attacks.external.wrap import wrap
     from genlab.core.text import Console
-    from genlab.experiment import data_of, shape_of
 
-    chosen = {name: attack(name, sizes[0], options.norm) for name in names}
     for name in defences:
         defence(name, nn.Identity())  # checks its options before the model is loaded
-    run = genlab.Run(options.run)
-    for name in defences:
-        check_shape(name, shape_of(run))
-    model = genlab.load(run)
-    if type(model).forward is nn.Module.forward:  # the method does not map images to logits
-        raise ValueError(f"{options.run} holds a {type(model).__name__}, not a classifier")
-    data = data_of(run)
-    train, test = data.load("train"), data.load("test")
-    test = test.subset(slice(0, options.n))
-    models, sources = models_and_sources(model, {name: defence(name, model) for name in defences})
-    with progress() as shown:
-        found = evaluate(models, chosen, test.x, test.labels, eps=sizes, sources=sources, data=train, options=shown)
-    Console().print(found.table())
-    if rows := verdicts(found):
+    out = options.out or options.run or Path("runs") / f"attack-{_plain(options.model or '')}"
+    check_out(options, out)
+    try:
+        wrap(nn.Identity(), mean=mean or 0.0, std=std or 1.0)
+    except OutOfRange as error:
+        raise ValueError(f"--{error.option} {error.text}") from None
+    own = {field.name: getattr(options, field.name) for field in fields(Choice) if hasattr(options, field.name)}
+    listed = read_classes(options.classes) if options.classes else ()
+    choice = Choice(**own | {"mean": mean, "std": std, "names": listed, "device": parse_device(options.device)})
+    trained = any(type(each).prepare is not Attack.prepare for each in chosen.values())
+    found = subject(choice, partial(check_shapes, defences), training=trained)
+    Console().print(found.text)
+    models, sources = models_and_sources(found.model, {name: defence(name, found.model) for name in defences})
+    targets = None if target is None else targets_of(target, found, options.seed)
+    images = options.save_images and SavedImages(options.save_images, found.x, found.y, found.names)
+    batch = options.batch or min(256, max(1, PIXELS // found.x[0].numel()))
+    with resumable(options, out, found.identity) as store, progress() as shown:
+        result = evaluate(
+            models,
+            chosen,
+            found.x,
+            found.y,
+            eps=sizes,
+            sources=sources,
+            data=found.rest,
+            targets=targets,
+            options=replace(shown, batch=batch, store=store, save=images or None),
+        )
+        result.warnings += chance(result, found)
+        show_and_write(result, found, options, out)
+        if images and images.error:
+            raise images.error
+
+
+def show_and_write(result: Evaluation, found: Subject, options: Options, out: Path) -> None:
+    """Prints the tables, then writes attack.json, attack.html and attack.png."""
+    import genlab
+    from attacks.evaluation.report import add_evaluation, triptych
+    from attacks.evaluation.verdict import table, to_json, verdicts
+    from genlab.core.files import write_all, write_atomically
+    from genlab.core.lock import locked
+    from genlab.core.text import Console
+
+    Console().print(result.table())
+    if rows := verdicts(result):
         Console().print(table(rows))
-    for warning in found.warnings:
+    for warning in result.warnings:
         Console().print(f"warning: {warning}")
-    page = add_evaluation(genlab.Report(f"{run.path.name} under attack"), found)
+    about = {"about": found.text, "options": plain_options(options)}
+    page = add_evaluation(genlab.Report(f"{out.name} under attack").text(found.text), result)
     files: dict[Path, Callable[[Path], object]] = {
-        run.path / "attack.json": lambda path: write_atomically(path, json.dumps(to_json(found), indent=1).encode()),
-        run.path / "attack.html": page.save,
+        out / "attack.json": lambda path: write_atomically(
+            path, json.dumps(about | to_json(result), indent=1).encode()
+        ),
+        out / "attack.html": page.save,
     }
-    if found.examples:  # none if every attack failed
-        example = found.examples[min(len(sizes) - 1, len(found.examples) - 1) // 2]
+    if result.examples:  # none if every attack failed
+        sizes = {example.eps for example in result.examples}
+        example = result.examples[min(len(sizes) - 1, len(result.examples) - 1) // 2]
         picture = lambda path: genlab.save_grid(triptych(example), path, columns=len(example.x))
-        files[run.path / "attack.png"] = picture
-    with run.results_lock():
+        files[out / "attack.png"] = picture
+    with genlab.Run(out).results_lock() if out == options.run else locked(out, wait=True):
         write_all(files)
 
 
-def check_shape(name: str, shape: tuple[int, int, int]) -> None:
-    """Raises ValueError if defence `name` does not support images of `shape` (C, H, W)."""
+def check_out(options: Options, out: Path) -> None:
+    """Raises ValueError if results are already there, or cannot be written; also for the folder of the images."""
+    from genlab.core.outputs import check_folder
+
+    if out != options.run:
+        check_folder(out)
+    if options.overwrite:
+        return
+    if (out / "attack.json").exists():
+        raise ValueError(f"{out} holds an evaluation (attack.json): choose another --out, or give --overwrite")
+    saved = options.save_images
+    if saved and saved.exists() and not (out / UNFINISHED).exists() and (not saved.is_dir() or any(saved.iterdir())):
+        raise ValueError(f"--save-images {saved} exists and is not empty: choose another folder, or give --overwrite")
+
+
+@contextmanager
+def resumable(options: Options, out: Path, identity: str) -> Iterator[Store]:
+    """Keeps the results of an evaluation in a folder, which is removed when the block succeeds.
+
+    Raises:
+        ValueError: the folder holds those of another evaluation, or another process uses it.
+    """
+    from attacks.evaluation.store import Store
+    from genlab.core.files import read_json
+    from genlab.core.lock import locked
+    from genlab.core.outputs import removed_on_failure
+
+    folder = out / UNFINISHED
+    new = {"identity": identity, **{k: v for k, v in plain_options(options).items() if k not in FREE}}
+    with removed_on_failure(folder, lambda folder, error: any(folder.glob("*.pt"))), locked(folder):
+        if options.overwrite:
+            for file in folder.iterdir():
+                file.unlink()
+        if (folder / "options.json").exists():
+            old = read_json(folder / "options.json", {})
+            if other := next((name for name in new if old.get(name) != new[name]), ""):
+                what = "the model" if other == "identity" else f"--{other.replace('_', '-')}"
+                raise ValueError(
+                    f"{out} holds an unfinished evaluation that differs in {what}: choose another --out, or replace it "
+                    "with --overwrite"
+                )
+        try:
+            yield Store(folder, new)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("stopped; the same command resumes the evaluation") from None
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def plain_options(options: Options) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(options), default=str))
+
+
+def chosen_attack(name: str, eps: float, norm: str, targeted: bool) -> Any:
+    found = attack(name, eps, norm)
+    if targeted and not hasattr(found, "targeted"):
+        raise ValueError(f"--target: the attack {name} has no targeted form")
+    return attack(name, eps, norm, targeted=True) if targeted else found
+
+
+def targets_of(target: str | int, found: Subject, seed: int) -> Tensor:
+    """(N,) int64: a target class for each image."""
     import torch
 
-    try:
-        defence(name, torch.nn.Identity())(torch.zeros(1, *shape))
-    except ValueError as error:
-        raise ValueError(f"--defence {name!r}: {error}") from None
+    from attacks.core.model import victim
+
+    k = found.k
+    if isinstance(target, int):
+        if target >= k:
+            raise ValueError(f"--target must be a class of the model, from 0 to {k - 1}, got {target}")
+        return torch.full_like(found.y, target)
+    if target == "next":
+        return (found.y + 1) % k
+    if target == "random":
+        draw = torch.randint(1, k, (len(found.y),), generator=torch.Generator().manual_seed(seed))
+        return (found.y + draw.to(found.y.device)) % k
+    with victim(found.model, found.x, found.y) as f:
+        return torch.cat([f.query(part).argmin(1) for part in found.x.split(64)])
+
+
+def chance(result: Evaluation, found: Subject) -> list[str]:
+    """A warning if the model does not know its images."""
+    clean = result.rows[0].clean_accuracy
+    if clean > 1 / found.k:
+        return []
+    hint = "check --weights, --mean, --std, --size, --channels and --classes"
+    return [f"the clean accuracy of {100 * clean:.1f} % is no better than chance for {found.k} classes: {hint}."]
+
+
+def check_shapes(defences: list[str], shape: tuple[int, int, int]) -> None:
+    """Raises ValueError if one of `defences` does not support images of `shape` (C, H, W)."""
+    import torch
+
+    for name in defences:
+        try:
+            defence(name, torch.nn.Identity())(torch.zeros(1, *shape))
+        except ValueError as error:
+            raise ValueError(f"--defence {name!r}: {error}") from None
 
 
 def comma_separated(option: str, text: str) -> list[str]:
@@ -109,14 +298,56 @@ def comma_separated(option: str, text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def parse_eps(word: str, norm: str) -> float:
-    """eps from text such as 0.1 or 8/255. Raises ValueError if it is no number or out of the range of the norm."""
+def parse_number(option: str, word: str) -> float:
+    """A number from text such as 0.1 or 8/255. Raises ValueError if it is none."""
     top, slash, bottom = word.partition("/")
     try:
-        eps = float(top) / float(bottom) if slash else float(top)
+        return float(top) / float(bottom) if slash else float(top)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"--eps must be numbers as in 0.1 or 8/255, got {word!r}") from None
+        raise ValueError(f"{option} must be numbers as in 0.1 or 8/255, got {word!r}") from None
+
+
+def parse_eps(word: str, norm: str) -> float:
+    """eps from text such as 0.1 or 8/255. Raises ValueError if it is no number or out of the range of the norm."""
+    eps = parse_number("--eps", word)
     try:
         return resolve(BALLS[norm][0])(eps).eps
     except OutOfRange as error:
         raise ValueError(f"--eps {error.text}") from None
+
+
+def parse_channels(option: str, text: str | None) -> tuple[float, ...] | None:
+    """--mean or --std: one number, or one per channel."""
+    if text is None:
+        return None
+    return tuple(parse_number(option, word.strip()) for word in text.split(","))
+
+
+def parse_target(text: str | None) -> str | int | None:
+    if text is None or text in TARGETS:
+        return text
+    if not text.isdecimal():
+        raise ValueError(f"--target must be {', '.join(TARGETS)} or the number of a class, got {text!r}")
+    return int(text)
+
+
+def parse_device(text: str | None) -> torch.device:
+    """Raises ValueError if there is no such device here."""
+    import torch
+
+    from genlab.core import distributed
+
+    if text is None:
+        return distributed.device()
+    try:
+        device = torch.device(text)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(
+            f"--device must be a device of this machine, such as cpu, cuda:0 or mps, got {text!r}"
+        ) from None
+    return device
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W+", "-", name).strip("-")[-60:]

@@ -1,4 +1,4 @@
-"""The plugin of `genlab`: the `attack` command, lists of attacks, defences and methods, and builders by name.
+"""The plugin of `genlab`: the `attack` command, tables of attacks, defences and methods, and builders by name.
 
 Importing this file does not import torch.
 """
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from genlab.core.ranges import OutOfRange, short
 from genlab.core.registry import choose, resolve
-from genlab.plugins import methods
+from genlab.plugins import Table, gather, methods
 
 if TYPE_CHECKING:
     from torch import nn
 
     from attacks.core.model import Attack
 
-COMMANDS = {"attack": ("attacks.cli:main", "attack a trained classifier: success rates, with and without defences")}
+COMMANDS = {"attack": ("attacks.cli:main", "attack a classifier: success rates, with and without defences")}
 
 # name -> ("module:attribute", description). An attack is a dataclass; a defence is called as defence(model, **options).
-ATTACKS: dict[str, tuple[str, str]] = {
+ATTACKS: Table = {
     "fgsm": ("attacks.pgd:FGSM", "one signed-gradient step of length eps"),
     "ifgsm": ("attacks.pgd:IFGSM", "iterative FGSM from the clean image (BIM)"),
     "mifgsm": ("attacks.pgd:MIFGSM", "I-FGSM with momentum"),
@@ -78,7 +78,7 @@ BALLS: dict[str, tuple[str, str]] = {
     "linf": ("attacks.core.ball:Linf", "every pixel changes by at most eps"),
     "l2": ("attacks.core.ball:L2", "the Euclidean norm of the perturbation is at most eps"),
 }
-DEFENCES: dict[str, tuple[str, str]] = {
+DEFENCES: Table = {
     "none": ("attacks.plugin:undefended", "no defence"),
     "mean": ("attacks.defences.smoothing:Mean.defend", "k x k mean filter, k=3"),
     "gaussian": ("attacks.defences.smoothing:Gaussian.defend", "Gaussian blur, sigma=1"),
@@ -94,7 +94,7 @@ DEFENCES: dict[str, tuple[str, str]] = {
         "randomised smoothing with Gaussian noise, sigma=0.25",
     ),
 }
-METHODS: dict[str, tuple[str, str]] = {
+METHODS: Table = {
     "adversarial-training": (
         "attacks.defences.adversarial_training:AdversarialTrainingConfig",
         "classifier trained on adversarial examples: PGD, FGSM, fast, free, TRADES",
@@ -109,11 +109,6 @@ METHODS: dict[str, tuple[str, str]] = {
     ),
 }
 
-LISTS = {
-    "attacks": {k: text for k, (_, text) in ATTACKS.items()},
-    "defences": {k: text for k, (_, text) in DEFENCES.items()},
-}
-
 
 def attack(name: str, eps: float, norm: str = "linf", **options: Any) -> Attack:
     """Attack `name` with a ball of `norm` and radius eps, in pixels of [0, 1].
@@ -121,8 +116,12 @@ def attack(name: str, eps: float, norm: str = "linf", **options: Any) -> Attack:
     options: fields of its dataclass, which may also be part of the name, as in pgd:steps=100. Attacks without a ball
     ignore eps. Raises ValueError for an unknown name, norm or option, or a value that is not allowed.
     """
-    word, (name, more) = name, parse_options(name, ATTACKS, "attack")
-    build, options = resolve(ATTACKS[name][0]), options | more
+    known = gather("ATTACKS", ATTACKS)
+    word, (name, more) = name, parse_options(name, known, "attack")
+    build: Any = resolve(known[name][0])
+    options |= more
+    if not hasattr(build, "__dataclass_fields__"):
+        raise ValueError(f"the attack {name} must be a dataclass, got {short(build)}")
     ball = resolve(BALLS[choose(norm, BALLS, "norm")][0])(eps)
     fields = {f.name for f in dataclasses.fields(build) if f.init}
     own = ("net", "lr") if "build" in fields else ()  # options of the surrogate classifier
@@ -142,8 +141,8 @@ def defence(name: str, model: nn.Module, **options: Any) -> nn.Module:
     median:k=5+bits composes filters; the first is applied first. Raises ValueError for an unknown name or option, a
     value that is not allowed, or a composition of defences that are not filters.
     """
-    parts = parse_defences(name)
-    defended = [_build(name, resolve(DEFENCES[part][0]), model, **(options | more)) for part, more in parts]
+    parts, known = parse_defences(name), gather("DEFENCES", DEFENCES)
+    defended = [_build(name, resolve(known[part][0]), model, **(options | more)) for part, more in parts]
     if len(defended) == 1:
         return defended[0]
     from attacks.defences.smoothing import Composed, Filtered
@@ -156,14 +155,15 @@ def defence(name: str, model: nn.Module, **options: Any) -> nn.Module:
 
 def parse_defences(word: str) -> list[tuple[str, dict[str, Any]]]:
     """median:k=5+bits -> [("median", {"k": 5}), ("bits", {})]."""
-    return [parse_options(part, DEFENCES, "defence") for part in re.split(r"\+(?=[a-z])", word)]
+    known = gather("DEFENCES", DEFENCES)
+    return [parse_options(part, known, "defence") for part in re.split(r"\+(?=[a-z])", word)]
 
 
 def undefended(model: nn.Module) -> nn.Module:
     return model
 
 
-def parse_options(word: str, known: dict[str, tuple[str, str]], kind: str) -> tuple[str, dict[str, Any]]:
+def parse_options(word: str, known: Table, kind: str) -> tuple[str, dict[str, Any]]:
     """name:option=value:... -> the name, one of `known`, and its options. Raises ValueError otherwise."""
     name, *options = word.split(":")
     found = {}
@@ -171,11 +171,16 @@ def parse_options(word: str, known: dict[str, tuple[str, str]], kind: str) -> tu
         key, equals, value = option.partition("=")
         if not key or not equals:
             raise ValueError(f"an option of {name} is written {name}:option=value, got {option!r}")
-        try:
-            found[key] = literal_eval(value)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            found[key] = value  # a string
+        found[key] = read_value(value)
     return choose(name, known, kind), found
+
+
+def read_value(text: str) -> Any:
+    """The number, True, None, ... that is written there, or the text itself."""
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
 
 
 def _build(word: str, builder: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

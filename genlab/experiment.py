@@ -244,11 +244,11 @@ def config_of(run: Run) -> Config:
     imported: a config.json cannot import or run anything else.
     """
     name = _about(run, "method")
-    kind = resolve(name) if name in {path for path, _ in methods().values()} else find_imported(name)
+    kind = resolve(name) if name in [path for path, _ in methods().values()] else find_imported(name)
     if not (isinstance(kind, type) and issubclass(kind, Config) and kind.build is not Config.build):
         raise RunError(
             f"{run.path / 'config.json'} names {short(name)} as its method, which is neither in `genlab list` nor a "
-            "Config class that this program has imported"
+            "Config class that this program has imported; --plugin FILE adds those of a file"
         )
     return _rebuilt(run, kind, "options")
 

@@ -209,7 +209,8 @@ def test_attack_prints_a_table_and_leaves_json_picture_and_page(runs, capsys):
 def test_options_of_attacks_and_defences_stand_behind_their_names(runs, capsys, words, sentence):
     run = str(runs / "classifier")
     assert main(["attack", run, "--n", "5", *words]) == 2 and sentence in capsys.readouterr().err
-    assert main(["attack", run, "--n", "5", "--attacks", "pgd:steps=2:restarts=2", "--defence", "median:k=5"]) == 0
+    few = ["--n", "5", "--overwrite", "--attacks", "pgd:steps=2:restarts=2", "--defence", "median:k=5"]
+    assert main(["attack", run, *few]) == 0
     assert "verdict" in capsys.readouterr().out
     found = json.loads((runs / "classifier" / "attack.json").read_text())
     assert "steps=2" in found["rows"][0]["config"] and found["verdicts"][0]["defence"] == "median:k=5"
@@ -229,7 +230,8 @@ def test_what_an_attack_or_a_defence_may_not_be_is_said_before_the_model_is_load
     runs, capsys, words, sentence, monkeypatch
 ):
     monkeypatch.setattr("genlab.load", lambda run: pytest.fail("the model was loaded"))
-    assert main(["attack", str(runs / "classifier"), *words]) == 2 and sentence in capsys.readouterr().err
+    run = str(runs / "classifier")
+    assert main(["attack", run, "--overwrite", *words]) == 2 and sentence in capsys.readouterr().err
 
 
 def test_report_is_made_again_from_the_files(runs):

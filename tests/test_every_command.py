@@ -121,14 +121,14 @@ def test_twelve_pictures_in_one_folder_suffice_from_training_to_evaluation(pictu
 def test_an_attack_by_its_name(name, classifier):
     own = {field.name: field.default for field in dataclasses.fields(resolve(ATTACKS[name][0]))}
     options = [f"{key}={most}" for key, most in CHEAP.items() if isinstance(own.get(key), int) and own[key] > most]
-    assert name in genlab(f"attack {classifier} --attacks {':'.join([name, *options])} --eps 0.1 --n 4")
+    assert name in genlab(f"attack {classifier} --attacks {':'.join([name, *options])} --eps 0.1 --n 4 --overwrite")
     rows = json.loads((classifier / "attack.json").read_text())["rows"]
     assert any(row["attack"].startswith(name) for row in rows)
 
 
 @pytest.mark.parametrize("name", DEFENCES)
 def test_a_defence_by_its_name(name, classifier):
-    genlab(f"attack {classifier} --attacks fgsm --eps 0.1 --n 4 --defence {name}")
+    genlab(f"attack {classifier} --attacks fgsm --eps 0.1 --n 4 --overwrite --defence {name}")
     rows = json.loads((classifier / "attack.json").read_text())["rows"]
     assert any(row["model"] == name for row in rows)
 

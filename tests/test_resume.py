@@ -157,7 +157,7 @@ def test_a_second_process_is_refused_in_a_sentence_until_the_first_ends_however_
     with elsewhere(tmp_path / "r"):
         assert main(words) == 2
         out, error = capsys.readouterr()
-        assert "another process is training in" in error and error.count("\n") == 1 and not out
+        assert "another process uses " in error and error.count("\n") == 1 and not out
         assert (tmp_path / "r" / "config.json").read_bytes() == config
         with pytest.raises(Locked):
             fit(make("classifier mlp"), stream(8), LENGTH, run=Run(tmp_path / "r"))

@@ -55,22 +55,28 @@ class Counter(nn.Module):
 
 
 @dataclass(frozen=True)
+class Passes:
+    """All passes of all images, training (`prepare`) included, and how many had NaN logits or a gradient that was not
+    finite."""
+
+    forwards: int
+    nan_logits: int
+    backwards: int
+    nonfinite_gradients: int
+
+
+@dataclass(frozen=True)
 class Crafted:
     """Checked adversarial examples x (N, ...), and the cost of crafting them.
 
-    forwards, backwards: passes per image, without training (`prepare`). total_forwards, total_backwards: all passes of
-    all images, training included; nan_logits, nonfinite_gradients: how many of these had NaN logits or a gradient that
-    was not finite.
+    forwards, backwards: passes per image, without training.
     """
 
     x: Tensor
     forwards: float
     backwards: float
     seconds: float
-    total_forwards: int
-    nan_logits: int
-    total_backwards: int
-    nonfinite_gradients: int
+    passes: Passes
 
 
 def ball_of(attack: Attack) -> Ball | None:
@@ -100,10 +106,12 @@ def craft(
         counter.forwards / n,
         counter.backwards / n,
         seconds,
-        total_forwards=sum(c.forwards for c in both),
-        nan_logits=sum(int(c.nan_logits) for c in both),
-        total_backwards=sum(c.backwards for c in both),
-        nonfinite_gradients=sum(int(c.nonfinite_gradients) for c in both),
+        Passes(
+            forwards=sum(c.forwards for c in both),
+            nan_logits=sum(int(c.nan_logits) for c in both),
+            backwards=sum(c.backwards for c in both),
+            nonfinite_gradients=sum(int(c.nonfinite_gradients) for c in both),
+        ),
     )
 
 

@@ -21,9 +21,10 @@ from attacks.core.ball import L2, Linf
 from attacks.core.goal import NO_PREDICTION, predicted_classes
 from attacks.core.model import Attack, Model, TrainedAttack, check, victim
 from attacks.core.rate import Rate
-from attacks.evaluation.crafting import Counter, Crafted, ball_of, craft, difference
+from attacks.evaluation.crafting import Counter, Crafted, Passes, ball_of, craft, difference
 from attacks.evaluation.inspection import inspect, one_line
 from attacks.evaluation.results import Evaluation, Example, Row, Sizes, WorstCase, size_name
+from attacks.evaluation.store import Cell, Outcome, Store
 from attacks.noise import RandomNoise
 from genlab.core.ranges import Count, Range
 from genlab.core.ranges import check as check_options
@@ -42,6 +43,10 @@ class EvaluationOptions:
     """images kept per row, for pictures"""
     progress: Callable[[int, int, str], object] = lambda done, total, what: None
     """called with the number of rows done, of all rows, and a description of the next"""
+    store: Store | None = None
+    """where the results of each attack on each model are kept; those that it has already are not measured again"""
+    save: Callable[[Row, Tensor, Tensor], object] | None = None
+    """called with each row, the adversarial examples (N, ...) rounded to 8 bits, and their predicted classes (N,)"""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -56,15 +61,19 @@ def evaluate(
     eps: Sequence[float] | None = None,
     sources: Mapping[str, str] | None = None,
     data: Images | None = None,
+    targets: Tensor | None = None,
     options: EvaluationOptions = EvaluationOptions(),
 ) -> Evaluation:
-    """Run every untargeted attack, at every eps if given, on every model.
+    """Run every attack, at every eps if given, on every model.
 
     models, attacks: by name. x (N, ...) in [0, 1] and y (N,) int64, on the device of the models. eps: radii, in pixels;
     None: those of the attacks. sources: name of a model -> name of its source model, on which its adversarial examples
     are crafted (transfer, or an oblivious attack on a defence); by default the model itself. data: training images of
     attacks that must be trained (universal perturbations, patches, surrogates), disjoint from x; passes during training
     are not counted.
+
+    targets (N,) int64: target classes, for attacks that are targeted; without, all must be untargeted. An attack then
+    succeeds if the target is predicted; images of their target class are left out.
 
     If a model has a true attribute `has_alarm_class`, its last class is the alarm of a detector: predicting it is an
     error on clean inputs, and never a success of an attack.
@@ -73,24 +82,32 @@ def evaluate(
     raised by an attack becomes the `error` of its row.
     """
     check(x, y)
+    if targets is not None:
+        check(x, targets)
     sources = _checked(sources or {}, models)
-    plan = _plan(attacks, eps, trainable=data is not None)
+    plan = _plan(attacks, eps, trainable=data is not None, targeted=targets is not None)
     if len(x) == 0:
         raise ValueError(f"evaluate needs at least one input, got x of shape {tuple(x.shape)}.")
     found, done, total, batch = Evaluation(), 0, len(models) * len(plan), options.batch
     with torch.inference_mode(False):
         x, y = (t.clone() if t.is_inference() else t.detach() for t in (x, y))
+        goal = y if targets is None else targets
         inspections = {name: inspect(name, model, x, y, batch) for name, model in models.items()}
         crafted: dict[tuple[str, int], Crafted | str] = {}  # on the source models of others
         for name, model in models.items():
             source = sources.get(name, name)
-            target = _Target(name, source, model, x, y, inspections[name].predictions == y)
+            target = _Target(name, source, model, x, y, inspections[name].predictions == y, targets)
             for i, (label, attack) in enumerate(plan):
                 options.progress(done, total, f"{label} on {name}")
-                made = crafted.get((source, i)) or craft(label, attack, models[source], x, y, batch, data)
-                if source in sources.values():
-                    crafted[source, i] = made
-                target.add(label, attack, made, options)
+                cell = options.store and options.store.get(name, label, attack)
+                if cell is None:
+                    made = crafted.get((source, i)) or craft(label, attack, models[source], x, goal, batch, data)
+                    if source in sources.values():
+                        crafted[source, i] = made
+                    cell = target.measure(label, attack, made, options)
+                    if options.store:
+                        options.store.add(name, label, attack, cell)
+                target.add(label, cell)
                 done += 1
             found.rows += target.rows
             found.examples += target.examples
@@ -107,12 +124,15 @@ def _checked(sources: Mapping[str, str], models: Mapping[str, Model]) -> Mapping
     return sources
 
 
-def _plan(attacks: Mapping[str, Attack], eps: Sequence[float] | None, trainable: bool) -> list[tuple[str, Attack]]:
+def _plan(
+    attacks: Mapping[str, Attack], eps: Sequence[float] | None, trainable: bool, targeted: bool
+) -> list[tuple[str, Attack]]:
     """(name, attack) at every eps, then a noise baseline per ball; an attack without a ball appears once."""
     plan: list[tuple[str, Attack]] = []
     for name, attack in attacks.items():
-        if getattr(attack, "targeted", False):
-            raise ValueError(f"evaluate measures untargeted attacks, got {attack!r} as {name!r}.")
+        if getattr(attack, "targeted", False) != targeted:
+            given, kind = ("with", "targeted") if targeted else ("without", "untargeted")
+            raise ValueError(f"{given} targets, evaluate measures {kind} attacks, got {attack!r} as {name!r}.")
         if name.startswith("noise-"):
             raise ValueError(
                 f"attack names beginning with 'noise-' are reserved for the noise baselines, got {name!r}."
@@ -125,37 +145,47 @@ def _plan(attacks: Mapping[str, Attack], eps: Sequence[float] | None, trainable:
     return plan + [(f"noise-{ball.name}", RandomNoise(ball)) for ball in balls]
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """prediction (N,): classes of the adversarial examples; fooled (N,) bool: of the correct ones; nan (N,) bool."""
-
-    prediction: Tensor
-    fooled: Tensor
-    nan: Tensor
-
-
 class _Target:
-    """One model and the results of all attacks on it; correct (N,) bool: whether x is classified correctly."""
+    """One model and the results of all attacks on it; correct (N,) bool: whether x is classified correctly.
 
-    def __init__(self, name: str, source: str, model: Model, x: Tensor, y: Tensor, correct: Tensor) -> None:
+    attacked (N,) bool: the images that count, which are classified correctly and not of their target class.
+    """
+
+    def __init__(
+        self, name: str, source: str, model: Model, x: Tensor, y: Tensor, correct: Tensor, targets: Tensor | None
+    ) -> None:
         self.name, self.source, self.model, self.x, self.y, self.correct = name, source, model, x, y, correct
-        self.n_correct = int(correct.sum())
-        self.rows, self.examples, self.made = list[Row](), list[Example](), list[Crafted]()
-        self.found: dict[tuple[str | None, float | None], dict[str, _Outcome]] = {}  # (norm, eps) -> attack -> outcome
+        self.targets, self.attacked = targets, correct if targets is None else correct & (targets != y)
+        self.n_attacked = int(self.attacked.sum())
+        self.rows, self.examples, self.passes = list[Row](), list[Example](), list[Passes]()
+        self.found: dict[tuple[str | None, float | None], dict[str, Outcome]] = {}  # (norm, eps) -> attack -> outcome
 
-    def add(self, label: str, attack: Attack, made: Crafted | str, options: EvaluationOptions) -> None:
+    def add(self, label: str, cell: Cell) -> None:
         """Add the row of an attack, and its example images."""
+        self.rows.append(cell.row)
+        if cell.outcome and cell.passes and cell.example:
+            self.found.setdefault((cell.row.norm, cell.row.eps), {})[label] = cell.outcome.to(self.y.device)
+            self.passes.append(cell.passes)
+            self.examples.append(cell.example)
+
+    def measure(self, label: str, attack: Attack, made: Crafted | str, options: EvaluationOptions) -> Cell:
+        """Classify the adversarial examples `made` by an attack; a text is the message of its error."""
         row = self._unmeasured(label, attack)
         logits = made if isinstance(made, str) else self._logits(made.x, options.batch)
         if isinstance(made, str) or isinstance(logits, str):
-            return self.rows.append(replace(row, error=str(logits)))
+            return Cell(replace(row, error=str(logits)))
         outcome = self._outcome(logits)
-        self.found.setdefault((row.norm, row.eps), {})[label] = outcome
-        self.rows.append(self._measured(row, made, outcome))
-        self.made.append(made)
+        row = self._measured(row, made, outcome)
+        if options.save:
+            rounded = made.x.mul(255).round().div(255)
+            logits = self._logits(rounded, options.batch)
+            if not isinstance(logits, str):
+                after = self._outcome(logits)
+                row = replace(row, rounded=Rate(int(after.fooled.sum()), self.n_attacked))
+                options.save(row, rounded, after.prediction)
         show = torch.argsort(outcome.fooled.int(), descending=True, stable=True)[: options.examples]
         pick = [t[show].detach().cpu() for t in (self.x, made.x, self.y, outcome.prediction)]
-        self.examples.append(Example(self.name, label, row.eps, *pick))
+        return Cell(row, outcome, Example(self.name, label, row.eps, *pick), made.passes)
 
     def _unmeasured(self, label: str, attack: Attack) -> Row:
         """The row of an attack without measurements."""
@@ -169,7 +199,7 @@ class _Target:
             eps=None if ball is None else ball.eps,
             n=len(self.x),
             success=Rate(0, 0),
-            clean_accuracy=self.n_correct / len(self.x),
+            clean_accuracy=int(self.correct.sum()) / len(self.x),
             robust_accuracy=None,
             linf=none,
             l2=none,
@@ -188,22 +218,22 @@ class _Target:
         except Exception as error:
             return one_line(error)
 
-    def _outcome(self, logits: Tensor) -> _Outcome:
+    def _outcome(self, logits: Tensor) -> Outcome:
         prediction = predicted_classes(logits)
         nan = prediction == NO_PREDICTION
-        fooled = self.correct & (prediction != self.y) & ~nan
+        fooled = self.attacked & ~nan & (prediction != self.y if self.targets is None else prediction == self.targets)
         if getattr(self.model, "has_alarm_class", False):
             fooled &= prediction != logits.shape[1] - 1
-        return _Outcome(prediction, fooled, nan)
+        return Outcome(prediction, fooled, nan)
 
-    def _measured(self, row: Row, made: Crafted, outcome: _Outcome) -> Row:
+    def _measured(self, row: Row, made: Crafted, outcome: Outcome) -> Row:
         d, l2 = difference(made.x, self.x), L2(0).size
         moved = (
-            outcome.fooled if row.norm is None else self.correct
+            outcome.fooled if row.norm is None else self.attacked
         )  # an attack without a ball returns the original where it fails
         return replace(
             row,
-            success=Rate(int(outcome.fooled.sum()), self.n_correct),
+            success=Rate(int(outcome.fooled.sum()), self.n_attacked),
             robust_accuracy=self._robust(outcome.fooled, outcome.nan),
             linf=Sizes.of(Linf(0).size(d)[moved]),
             l2=Sizes.of(l2(d)[moved]),
@@ -212,7 +242,7 @@ class _Target:
             backwards=made.backwards,
             seconds=made.seconds,
             nan=int(outcome.nan.sum()),
-            nonfinite_gradients=made.nonfinite_gradients / max(1, made.total_backwards),
+            nonfinite_gradients=made.passes.nonfinite_gradients / max(1, made.passes.backwards),
         )
 
     def _robust(self, fooled: Tensor, nan: Tensor) -> float:
@@ -225,7 +255,7 @@ class _Target:
             fooled, nan = (
                 torch.stack([getattr(outcome, what) for outcome in each.values()]).any(0) for what in ("fooled", "nan")
             )
-            rate, robust = Rate(int(fooled.sum()), self.n_correct), self._robust(fooled, nan)
+            rate, robust = Rate(int(fooled.sum()), self.n_attacked), self._robust(fooled, nan)
             cases.append(WorstCase(self.name, self.source, norm, radius, tuple(each), rate, robust, int(nan.sum())))
         return cases
 
@@ -236,11 +266,11 @@ class _Target:
             found.append(f"the logits are NaN on adversarial images, {', '.join(nan)}: neither fooled nor robust.")
         if self.source == self.name:
             for kind, bad, passes in (
-                ("logits are NaN", sum(m.nan_logits for m in self.made), sum(m.total_forwards for m in self.made)),
+                ("logits are NaN", sum(p.nan_logits for p in self.passes), sum(p.forwards for p in self.passes)),
                 (
                     "gradient is NaN or infinite",
-                    sum(m.nonfinite_gradients for m in self.made),
-                    sum(m.total_backwards for m in self.made),
+                    sum(p.nonfinite_gradients for p in self.passes),
+                    sum(p.backwards for p in self.passes),
                 ),
             ):
                 if bad:

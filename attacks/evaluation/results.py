@@ -38,8 +38,8 @@ class Row:
     linf, l2: norms of the perturbations. relative: L2 norm relative to that of the input (rho of the DeepFool paper).
     forwards, backwards: passes through the source model per input. nan: number of adversarial examples with NaN logits,
     which are neither fooled nor robust. nonfinite_gradients: share of the backward passes, training included, whose
-    gradient was NaN or infinite; if it is high, robustness is overestimated. error: message of an attack that failed;
-    then only clean_accuracy is measured.
+    gradient was NaN or infinite; if it is high, robustness is overestimated. rounded: success rate after rounding to 8
+    bits, if images are saved. error: message of an attack that failed; then only clean_accuracy is measured.
     """
 
     model: str
@@ -61,6 +61,7 @@ class Row:
     steps: int | None = None
     nan: int = 0
     nonfinite_gradients: float = 0.0
+    rounded: Rate | None = None
     error: str = ""
 
 
@@ -153,11 +154,15 @@ class Evaluation:
 
         entries: list[Row | WorstCase] = [*self.rows, *self.worst_case]
         sizes = list(dict.fromkeys(size_name(row) for row in self.rows))
-        title = "attack success rate, % of the correctly classified images"
+        n = self.rows[0].n if self.rows else 0
+        title = f"attack success rate, % of the correctly classified images; n = {n:,}"
+        minimal = any(row.norm is None and row.l2.median is not None for row in self.rows)
         words = (Column(name, overflow="fold") for name in ("model", "clean", "attack"))
         table = Table(*words, title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for size in sizes:
             table.add_column(size.replace(" ", "\n"), justify="right", no_wrap=True)
+        if minimal:
+            table.add_column("median\nL2; L∞", justify="right", no_wrap=True)
         table.add_column("passes", justify="right", overflow="fold")
         for model, accuracy in {row.model: f"{100 * row.clean_accuracy:.1f}" for row in self.rows}.items():
             mine = [entry for entry in entries if entry.model == model]
@@ -168,7 +173,8 @@ class Evaluation:
                 passes = [
                     f"{r.forwards:.0f}+{r.backwards:.0f}" for r in found[:1] if isinstance(r, Row) and not r.error
                 ]
-                cells = [attack, *(rates.get(size, "") for size in sizes), *passes]
+                medians = [_medians(found[0])] if minimal else []
+                cells = [attack, *(rates.get(size, "") for size in sizes), *medians, *passes]
                 table.add_row(*((model, accuracy) if n == 0 else ("", "")), *cells,
                               style="bold" if attack == WORST else None)  # fmt: skip
         return table
@@ -185,7 +191,18 @@ def _name(entry: Row | WorstCase) -> str:
 
 
 def _percent(entry: Row | WorstCase) -> str:
-    return "failed" if isinstance(entry, Row) and entry.error else entry.success.percent + _nan_counts(entry)
+    if not isinstance(entry, Row):
+        return entry.success.percent + _nan_counts(entry)
+    if entry.error:
+        return "failed"
+    return entry.success.percent + _nan_counts(entry) + (f"\n8 bits: {entry.rounded.percent}" if entry.rounded else "")
+
+
+def _medians(entry: Row | WorstCase) -> str:
+    """Median norms of the perturbations of an attack without ball."""
+    if not isinstance(entry, Row) or entry.norm is not None or entry.l2.median is None or entry.linf.median is None:
+        return ""
+    return f"{entry.l2.median:.3g}; {entry.linf.median:.3g}"
 
 
 def _success(entry: Row | WorstCase) -> str:

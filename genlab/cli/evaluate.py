@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from rich.table import Table
 
 from genlab.core.ranges import Range, Seed
+from genlab.core.registry import choose, resolve
 from genlab.core.text import Console
+from genlab.plugins import gather
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Evaluate:
     """run directory of a generative model"""
     n: Annotated[int, Range(2, 10**6)] = 5000
     """number of samples"""
-    features: Literal["classifier", "pixels"] = "classifier"
-    """feature space of the metrics; the classifier is trained at its first use and cached"""
+    features: str = "classifier"
+    """feature space of the metrics: classifier (trained at its first use and cached), pixels, or that of a plugin"""
     data_root: Path | None = None
     """folder of the downloaded data sets; none: as in training"""
     seed: Seed = 0
@@ -38,6 +41,8 @@ def main(arguments: list[str]) -> None:
     from genlab.cli.options import parse
 
     options: Evaluate = parse(Evaluate, "evaluate", arguments)
+    more = gather("FEATURES", {})
+    choose(options.features, ["classifier", "pixels", *more], "features")
     from dataclasses import replace
 
     import torch
@@ -48,7 +53,7 @@ def main(arguments: list[str]) -> None:
     from genlab.methods.classification.features import default_features
     from genlab.metrics.evaluate import evaluate
     from genlab.metrics.extract import one_set, sampler
-    from genlab.metrics.features import ClassifierFeatures, Features, PixelFeatures
+    from genlab.metrics.features import ClassifierFeatures, Features, NamedFeatures, PixelFeatures
     from genlab.metrics.translation import content_preservation
     from genlab.reporting.report import Report
     from genlab.run import Run
@@ -60,7 +65,9 @@ def main(arguments: list[str]) -> None:
     data = data_of(run)
     data = data if options.data_root is None else replace(data, data_root=options.data_root)
     train, test = (one_set(data.load(split)) for split in ("train", "test"))
-    features: Features = PixelFeatures() if options.features == "pixels" else default_features(data)
+    own: dict[str, Callable[[], Features]] = {"pixels": PixelFeatures, "classifier": lambda: default_features(data)}
+    named = lambda: NamedFeatures(options.features, resolve(more[options.features][0]))
+    features = own[options.features]() if options.features in own else named()
     d = features(torch.zeros(1, *shape, device=method.device)).shape[1]
     require(2 * options.n * d * FLOAT, f"{options.n:,} samples of {d:,} features each", "--n", method.device)
     table = evaluate(draw, test, features, train, options.n, seed=options.seed)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from genlab.core.registry import choose, resolve
-from genlab.plugins import gather
+from genlab.plugins import Table, gather, plugin_files
 
-COMMANDS: dict[str, tuple[str, str]] = {
+COMMANDS: Table = {
     "train": ("genlab.cli.train:train", "train a method, or resume a run"),
     "sample": ("genlab.cli.sample:sample", "sample images from a trained run into one grid"),
     "translate": ("genlab.cli.translate:main", "translate a folder of images with a trained run"),
@@ -29,7 +29,7 @@ MEMORY_OPTIONS = {  # the options of each command that determine its memory use
     "train": "--batch, --width or --size",
     "sample": "--n",
     "evaluate": "--n",
-    "attack": "--n",
+    "attack": "--batch or --n",
 }
 MEMORY_FIELDS = ("batch", "width", "hidden", "size", "n", "attacked", "samples")  # the same for recipes
 ANY_MEMORY_OPTION = "--batch, --width, --size or --n"
@@ -44,24 +44,45 @@ NO_MEMORY = (
 )
 
 
-def usage(commands: dict[str, tuple[str, str]]) -> str:
+def usage(commands: Table) -> str:
     width = max(map(len, commands))
     lines = "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in commands.items())
-    return f"usage: genlab COMMAND ...\n\n{lines}\n\n`genlab COMMAND --help` shows its options."
+    plugin = "`--plugin FILE` adds the methods, data, features, attacks and defences of a Python file."
+    return f"usage: genlab COMMAND ...\n\n{lines}\n\n`genlab COMMAND --help` shows its options.\n{plugin}"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0, 2 for bad input, 128 + signal when stopped."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    commands = gather("COMMANDS", COMMANDS)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        return guarded(lambda: print(usage(commands)))
-    if arguments[0] == "--version":
-        from genlab import __version__
+    words, files = without_plugins(sys.argv[1:] if arguments is None else arguments)
+    large = MEMORY_OPTIONS.get(words[0], ANY_MEMORY_OPTION) if words else ANY_MEMORY_OPTION
+    return guarded(lambda: command(words, files), large)
 
-        return guarded(lambda: print(f"genlab {__version__}"))
-    work = lambda: resolve(commands[choose(arguments[0], commands, "command")][0])(arguments[1:])
-    return guarded(work, MEMORY_OPTIONS.get(arguments[0], ANY_MEMORY_OPTION))
+
+def command(words: list[str], files: list[str]) -> None:
+    """Runs the command `words`, with the plugins `files`."""
+    with plugin_files(files):
+        commands = gather("COMMANDS", COMMANDS)
+        if not words or words[0] in ("-h", "--help", "help"):
+            print(usage(commands))
+        elif words[0] == "--version":
+            from genlab import __version__
+
+            print(f"genlab {__version__}")
+        else:
+            resolve(commands[choose(words[0], commands, "command")][0])(words[1:])
+
+
+def without_plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments without `--plugin FILE`, wherever it is, and the files."""
+    words, files = list[str](), list[str]()
+    rest = iter(arguments)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name == "--plugin":
+            files.append(value if equals else next(rest, ""))
+        else:
+            words.append(word)
+    return words, files
 
 
 def guarded(work: Callable[[], object], large: str = ANY_MEMORY_OPTION) -> int:

@@ -40,7 +40,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise Locked(f"another process is training in {folder}: wait for it, or choose another --out") from None
+            raise Locked(f"another process uses {folder}: wait for it, or choose another --out") from None
         except OSError:
             pass  # a file system without locks
         _held.add(key)

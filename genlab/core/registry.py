@@ -10,8 +10,10 @@ from operator import attrgetter
 from typing import Any
 
 
-def resolve(path: str) -> Any:
-    """ "package.module:name" -> the object, imported now."""
+def resolve(path: Any) -> Any:
+    """ "package.module:name" -> the object, imported now; what is no text is returned as it is."""
+    if not isinstance(path, str):
+        return path
     module, _, name = path.partition(":")
     return attrgetter(name)(import_module(module))
 

@@ -94,6 +94,8 @@ def open_folder(
 ) -> Images | Folder:
     """The images in PATH as found by `genlab.data.listing`; without test folder, a tenth is the test split.
 
+    split: "train", "test" or "all".
+
     Sets of at most `resident` decoded bytes are held in memory. `only`: the name of the only class to load. Classes are
     interleaved in proportion to their sizes, so that the first n images cover all classes.
 
@@ -105,7 +107,7 @@ def open_folder(
     if not base.is_dir():
         raise DataError(f"{name}: {str(base)!r} is not a folder")
     listing = listed(base, name, only)
-    classes, groups = listing.classes, listing.test if split == "test" else listing.train
+    classes, groups = listing.classes, listing.split(split)
     if only and only not in classes:
         raise DataError(unknown(only, classes, f"class of folder:{path}"))
     turns = sorted((i / len(group), k, f) for k, group in enumerate(groups) for i, f in enumerate(group))

@@ -35,6 +35,12 @@ class Listing:
     test: Groups
     notes: str
 
+    def split(self, name: str) -> Groups:
+        """The images of each class in the split "train", "test" or "all"."""
+        if name == "all":
+            return [sorted({*train, *test}) for train, test in zip(self.train, self.test, strict=True)]
+        return self.test if name == "test" else self.train
+
     @property
     def files(self) -> list[Path]:
         """The images of both splits."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from genlab.core.registry import unknown
+from genlab.core.registry import resolve, unknown
 from genlab.data.catalogue import SOURCES, DataError
 from genlab.data.digits import digits
 from genlab.data.domains import (
@@ -31,6 +31,7 @@ from genlab.data.seeds import generator
 from genlab.data.sprites import SIDE, sprites
 from genlab.data.styles import OF_GREY, STYLES
 from genlab.data.vision import vision
+from genlab.plugins import gather
 
 NATIVE = {  # size, channels
     "digits": (8, 1),
@@ -60,7 +61,7 @@ def load(
 
     Args:
         name: of the set.
-        split: "train", "validation" (a fixed tenth of the training images) or "test".
+        split: "train", "validation" (a fixed tenth of the training images), "test" or "all", training and test images.
         size, channels: of the images; none: the set's own.
         root: the folder of downloaded sets.
         seed: of the rendered sets.
@@ -70,18 +71,20 @@ def load(
     Raises:
         DataError: no such set or split, or it cannot be read.
     """
-    if split not in ("train", "validation", "test"):
-        raise DataError(f"split must be 'train', 'validation' or 'test', not {split!r}")
+    if split not in ("train", "validation", "test", "all"):
+        raise DataError(f"split must be 'train', 'validation', 'test' or 'all', not {split!r}")
     if size is not None and size < 1:
         raise DataError(f"size must be at least 1 pixel, not {size}")
     if channels not in (None, 1, 3):
         raise DataError(f"channels must be 1 or 3, not {channels}")
     where = {"root": root, "device": device, "seed": seed, "resident": resident}
-    half = "test" if split == "test" else "train"  # the validation images are among those of training
+    half = split if split in ("test", "all") else "train"  # the validation images are among those of training
     share = partial(_share, split=split, hold_out=hold_out)
     kind, _, rest = name.partition(":")
     if kind not in ("unpaired", "domains"):
         return share(_single(name, half, size, channels, **where))
+    if split == "all":
+        raise DataError(f"{kind} data is divided into training and test images; there is no split 'all'")
     sides = parts(rest)
     if kind == "unpaired" and len(sides) == 1 and (path := _path(rest)):
         size, channels = size or FOLDER[0], channels or FOLDER[1]
@@ -103,7 +106,7 @@ def load(
 
 def _share(images: Images | Folder, split: str, hold_out: bool) -> Images | Folder:
     """The images of `split`; the validation images are a tenth of the training images (at least 1, not all)."""
-    if split == "test" or (split == "train" and not hold_out):
+    if split in ("test", "all") or (split == "train" and not hold_out):
         return images
     n = len(images)
     order = torch.randperm(n, generator=generator("validation", n))
@@ -116,6 +119,9 @@ def _share(images: Images | Folder, split: str, hold_out: bool) -> Images | Fold
 def native(name: str) -> tuple[int, int]:
     """The original size and number of channels of a single data set."""
     kind, _, rest = name.partition(":")
+    if kind in gather("DATA", {}):
+        channels, size, _ = _plugin(kind, "test").shape
+        return size, channels
     if kind in SAME:
         size, channels = native(rest)
         return size, {"grey": 1, "textured": 3}.get(kind, channels)
@@ -131,7 +137,7 @@ def _single(name: str, split: str, size: int | None, channels: int | None, **whe
     if kind in STYLES:
         plain = _single(rest, split, size, 1 if kind in OF_GREY else channels, **where)
         return resized(in_style(kind, plain), channels=channels)
-    if kind in NATIVE and rest:
+    if rest and (kind in NATIVE or kind in gather("DATA", {})):
         whole = _single(kind, split, size, channels, **where)
         assert isinstance(whole, Images)
         return of_class(whole, rest)
@@ -148,6 +154,9 @@ def _plain(
     seed: int,
     resident: int,
 ) -> Images | Folder:
+    if split == "all" and not _path(name):
+        halves = (_plain(name, half, size, channels, root, device, seed, resident) for half in ("train", "test"))
+        return joined(*halves)
     if name == "digits":
         images = digits(split)
     elif name in ("glyphs", "letters"):
@@ -156,12 +165,34 @@ def _plain(
         images = sprites(split, size=size, seed=seed)
     elif name in ("mnist", "fashion", "cifar10"):
         images = vision(name, split, root)
+    elif name in gather("DATA", {}):
+        images = _plugin(name, split)
     elif path := _path(name):
         path, only = _class_of(path)
         return open_folder(path, split, size=size, channels=channels, device=device, resident=resident, only=only)
     else:
-        raise DataError(unknown(name, SOURCES, "data"))
+        raise DataError(unknown(name, SOURCES | gather("DATA", {}), "data"))
     return resized(images, size, channels).to(device)
+
+
+def _plugin(name: str, split: str) -> Images:
+    """A data set of a plugin.
+
+    Raises:
+        DataError: its function returns something else.
+    """
+    images = resolve(gather("DATA", {})[name][0])(split)
+    if not isinstance(images, Images):
+        raise DataError(f"the data {name} of a plugin must be Images, got {type(images).__name__}")
+    return images
+
+
+def joined(a: Images | Folder, b: Images | Folder) -> Images:
+    """The images of two parts of one rendered or downloaded set."""
+    assert isinstance(a, Images) and isinstance(b, Images)
+    factors = {name: torch.cat([value, b.factors[name]]) for name, value in a.factors.items()}
+    pixels, labels = torch.cat([a.pixels, b.pixels]), torch.cat([a.labels, b.labels])
+    return replace(a, pixels=pixels, labels=labels, factors=factors)
 
 
 def binarised(images: Images | Folder, g: torch.Generator) -> Images:

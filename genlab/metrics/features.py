@@ -6,6 +6,7 @@ a `name` can be used.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -27,6 +28,20 @@ class PixelFeatures:
 
     def __call__(self, x: Tensor) -> Tensor:
         return x.flatten(1)
+
+
+class NamedFeatures:
+    """A function of images, x (N, C, H, W) -> (N, d), with a name."""
+
+    def __init__(self, name: str, function: Callable[[Tensor], Tensor]):
+        self.name, self.function = name, function
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found = self.function(x)
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"the features {self.name} must be ({len(x)}, d) for {len(x)} images, got {got}")
+        return found
 
 
 class ClassifierFeatures:

@@ -1,0 +1,1 @@
+"""Models, weights and class names that come from outside the lab, adapted to its conventions."""

@@ -1,0 +1,224 @@
+"""What `genlab attack` attacks: a classifier, and images with the classes they have for it."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import genlab
+import genlab.data
+from attacks.core.model import check_logits
+from attacks.external.labels import match
+from attacks.external.models import External, load_model, split_options
+from attacks.external.wrap import wrap
+from genlab.cli.main import out_of_memory
+from genlab.core.files import read
+from genlab.core.memory import FLOAT, require
+from genlab.core.modes import evaluating
+from genlab.core.resolve import fingerprint, is_reference
+from genlab.core.text import one_line
+from genlab.data import Folder, Images, Pair
+from genlab.data.images import to_float
+from genlab.data.styles import STYLES
+from genlab.experiment import data_of, shape_of
+
+PROBED = 8  # images that the model classifies first, to see whether it does
+TRAINING = 10_000  # images of a folder for attacks that must be trained, at most
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The options of the command: which model, which images; see `attacks.cli.Options`. mean, std: parsed."""
+
+    run: Path | None
+    model: str | None
+    weights: str | None
+    data: str | None
+    data_root: Path | None
+    split: str
+    size: int | None
+    crop: int | None
+    channels: int | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    names: tuple[str, ...]
+    n: int
+    seed: int
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Subject:
+    """model: x (N, C, H, W) in [0, 1] -> logits (N, k). y (N,): classes. names: of all k classes; (): unknown.
+
+    rest: other images, for attacks that must be trained; None if there are none. text: the model, the images and the
+    preprocessing, in a sentence. identity: hash of the model.
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    k: int
+    names: tuple[str, ...]
+    rest: Images | None
+    text: str
+    identity: str
+
+
+def subject(choice: Choice, check_shape: Callable[[tuple[int, int, int]], None], training: bool) -> Subject:
+    """The model and the images of `choice`, on its device.
+
+    check_shape: called with (C, H, W) of the images; may raise a ValueError. training: whether `rest` is needed.
+
+    Raises:
+        ValueError: the model or the images cannot be loaded, or do not fit.
+    """
+    if training and choice.split == "train":
+        raise ValueError("attacks that are trained need other images than those attacked: --split test or all")
+    name, found, data = _run(choice, check_shape) if choice.run is not None else _external(choice)
+    if getattr(type(found.model), "forward", None) is nn.Module.forward:  # it does not map images to logits
+        raise ValueError(f"{name} holds a {type(found.model).__name__}, not a classifier")
+    if not found.trained:
+        warnings.warn(f"{name} has random weights: give --weights FILE or --weights pretrained", stacklevel=2)
+    size, crop = (choice.size or found.size, choice.crop) if choice.size or choice.crop else (found.size, found.crop)
+    data |= {"size": size, "channels": choice.channels or found.channels}
+    images = _labelled(data, choice.split)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(choice.seed))
+    pixels, labels = _gathered(images, order[: choice.n], crop)
+    c, h, w = pixels.shape[1:]
+    check_shape((c, h, w))
+    x = to_float(pixels.to(choice.device))
+
+    mean, std = choice.mean or found.mean or (0.0,), choice.std or found.std or (1.0,)
+    plain = mean == (0.0,) and std == (1.0,)
+    unchanged = choice.run is not None and plain
+    model: Any = found.model if unchanged else wrap(found.model, mean=mean, std=std)
+    model = model.to(choice.device)
+    k = number_of_classes(model, name, x)
+    names = choice.names or (found.classes if len(found.classes) == k else ())
+    own = choice.run is not None and choice.data is None
+    classes = torch.arange(len(images.classes)) if own else torch.tensor(match(images.classes, k, names))
+    names = names or (images.classes if len(images.classes) == k else ())
+    rest = None
+    if training:
+        others, index = images, order[choice.n :]
+        if choice.split != "all":
+            others = _labelled(data, "train")
+            index = torch.arange(len(others))
+        rest = _training(others, index, crop, classes, names or tuple(map(str, range(k)))).to(choice.device)
+    text = (
+        f"{name} ({k} classes) on {len(x):,} of {len(images):,} images of {data['name']} ({choice.split}), "
+        f"{h}x{w} {'grey' if c == 1 else 'colour'}"
+        f"{'' if plain else f', normalised by mean {_words(mean)} and std {_words(std)}'}"
+    )
+    identity = _identity(name, choice.weights)
+    return Subject(model, x, classes[labels].to(choice.device), k, names, rest, text, identity)
+
+
+def _run(choice: Choice, check_shape: Callable[[tuple[int, int, int]], None]) -> tuple[str, External, dict[str, Any]]:
+    """Name, model and arguments for `genlab.data.load` of a run."""
+    assert choice.run is not None
+    run = genlab.Run(choice.run)
+    channels, size, _ = shape_of(run)
+    check_shape((channels, size, size))
+    found = External(genlab.load(run, "cpu"), channels=channels, size=size, trained=True)
+    own = data_of(run)
+    root, hold_out = choice.data_root or own.data_root, own.hold_out
+    return str(choice.run), found, {"name": choice.data or own.data, "root": root, "hold_out": hold_out}
+
+
+def _external(choice: Choice) -> tuple[str, External, dict[str, Any]]:
+    """Name, model and arguments for `genlab.data.load` of --model and --data."""
+    assert choice.model is not None
+    if choice.data is None:
+        raise ValueError("--model needs --data: a folder of images, or a name of `genlab list`")
+    torch.manual_seed(choice.seed)  # of random weights
+    return choice.model, load_model(choice.model, choice.weights), {"name": choice.data, "root": choice.data_root}
+
+
+def number_of_classes(model: nn.Module, name: str, x: Tensor) -> int:
+    """K of model `name`, by its logits of the first images x (N, C, H, W).
+
+    Raises:
+        ValueError: it fails, or does not return logits (N, K).
+    """
+    logits = None
+    for n in dict.fromkeys((1, min(PROBED, len(x)))):
+        try:
+            with evaluating(model), torch.no_grad():
+                logits = model(x[:n].clone())
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            why = f"{type(error).__name__}: {one_line(error, 300)}"
+            if logits is not None:
+                raise ValueError(f"{name} takes one image, but fails on {n}, as attacks need it ({why})") from error
+            shape = " x ".join(map(str, x.shape[1:]))
+            raise ValueError(
+                f"{name} fails on images of {shape} ({why}); --size, --crop and --channels change the images"
+            ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the evaluation gives these warnings
+            check_logits(logits, n, torch.zeros(n, dtype=torch.int64))
+    assert logits is not None
+    if logits.shape[1] == 2 and bool((logits[:, 0] == 0).all() & ((0 <= logits) & (logits <= 1)).all()):
+        text = f"the outputs of {name} are all in [0, 1]: attacks need the logit, not a probability"
+        warnings.warn(text, stacklevel=2)
+    return logits.shape[1]
+
+
+def _labelled(data: dict[str, Any], split: str) -> Images | Folder:
+    """The images; those of a folder are read when they are needed, unless the whole set must be changed."""
+    name = data["name"]
+    lazily: dict[str, Any] = {} if name.partition(":")[0] in ("binary", *STYLES) else {"resident": 0}
+    images = genlab.data.load(split=split, **data, **lazily)
+    if isinstance(images, Pair):
+        raise ValueError(f"--data {name} is two domains, not images with classes")
+    if images.classes == ("images",):
+        raise ValueError(f"--data {name} has no classes: put the images of each class into a folder of its name")
+    return images
+
+
+def _gathered(images: Images | Folder, index: Tensor, crop: int | None) -> tuple[Tensor, Tensor]:
+    """pixels uint8 (n, C, H, W), their centre of `crop` pixels, and labels."""
+    c, h, w = images.shape
+    if crop and crop > min(h, w):
+        raise ValueError(f"--crop must be at most the size of the images, {min(h, w)} pixels (--size), got {crop}")
+    require(3 * len(index) * c * h * w * FLOAT, f"{len(index):,} images {(c, h, w)}", "--n")
+    pixels, labels = images.gather(index)
+    if crop:
+        top, left = (h - crop) // 2, (w - crop) // 2
+        pixels = pixels[..., top : top + crop, left : left + crop]
+    return pixels, labels
+
+
+def _training(
+    images: Images | Folder, index: Tensor, crop: int | None, classes: Tensor, names: tuple[str, ...]
+) -> Images:
+    if not len(index):
+        raise ValueError("no image is left to train an attack with: make --n smaller")
+    pixels, labels = _gathered(images, index[:TRAINING] if isinstance(images, Folder) else index, crop)
+    return Images(pixels, classes[labels], names, images.name)
+
+
+def _words(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in numbers)
+
+
+def _identity(name: str, weights: str | None) -> str:
+    """Hash of the files that the model consists of, as far as they are known."""
+    code, _ = split_options(name)
+    files = [path for path in map(Path, filter(None, (name, weights))) if path.is_file()]
+    found = [read(path) for path in files]
+    if Path(name).is_dir():
+        found += [read(path) for path in sorted(Path(name).glob("checkpoints/*.sha256"))]
+    elif is_reference(code) and not Path(name).exists():
+        found.append(fingerprint(code).encode())
+    return hashlib.sha256(b"".join(found)).hexdigest()
