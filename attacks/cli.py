@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Options:
     """Attacks a classifier: the one of a run on its held-out images, or any other (--model) on any images (--data).
 
-    Prints a table; writes attack.json, attack.html and attack.png (originals, adversarial examples, difference x 50).
+    Prints a table; writes attack.json, attack.html and attack.png (originals, adversarial examples, differences).
     Each defence is evaluated twice: NAME, under the oblivious attack (crafted on the undefended model), and
     `NAME, adaptive`, under the adaptive attack (crafted on the defended model). The same command resumes an interrupted
     evaluation.
@@ -163,7 +163,7 @@ def main(arguments: list[str]) -> None:
 def show_and_write(result: Evaluation, found: Subject, options: Options, out: Path) -> None:
     """Prints the tables, then writes attack.json, attack.html and attack.png."""
     import genlab
-    from attacks.evaluation.report import add_evaluation, triptych
+    from attacks.evaluation.report import add_evaluation, attack_picture
     from attacks.evaluation.verdict import table, to_json, verdicts
     from genlab.core.files import write_all, write_atomically
     from genlab.core.lock import locked
@@ -175,7 +175,7 @@ def show_and_write(result: Evaluation, found: Subject, options: Options, out: Pa
     for warning in result.warnings:
         Console().print(f"warning: {warning}")
     about = {"about": found.text, "options": plain_options(options)}
-    page = add_evaluation(genlab.Report(f"{out.name} under attack").text(found.text), result)
+    page = add_evaluation(genlab.Report(f"{out.name} under attack").text(found.text), result, found.names)
     files: dict[Path, Callable[[Path], object]] = {
         out / "attack.json": lambda path: write_atomically(
             path, json.dumps(about | to_json(result), indent=1).encode()
@@ -185,8 +185,7 @@ def show_and_write(result: Evaluation, found: Subject, options: Options, out: Pa
     if result.examples:  # none if every attack failed
         sizes = {example.eps for example in result.examples}
         example = result.examples[min(len(sizes) - 1, len(result.examples) - 1) // 2]
-        picture = lambda path: genlab.save_grid(triptych(example), path, columns=len(example.x))
-        files[out / "attack.png"] = picture
+        files[out / "attack.png"] = lambda path: write_atomically(path, attack_picture(example, found.names))
     with genlab.Run(out).results_lock() if out == options.run else locked(out, wait=True):
         write_all(files)
 

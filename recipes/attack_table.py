@@ -12,7 +12,7 @@ from pathlib import Path
 import genlab
 from attacks.core.model import Attack, TrainedAttack
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import progress, triptych
+from attacks.evaluation.report import attack_picture, progress
 from attacks.evaluation.results import Evaluation
 from attacks.noise import RandomNoise
 from attacks.plugin import ATTACKS, attack
@@ -20,7 +20,6 @@ from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, Seed, Width
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
-from genlab.reporting.grid import grid_png
 
 HEADER = ["attack", "success %", "L2 mean", "median", "relative", "L∞ median", "forward", "backward", "s per 1000"]
 
@@ -74,9 +73,9 @@ def report(config: Config, found: Evaluation) -> genlab.Report:
     page.section("Success and cost", text).table(HEADER, costs(found))
     page.section("Settings").table(["attack", "all its options"], ([row.attack, row.config] for row in found.rows))
     page.warnings(found.warnings)
-    page.section("Pictures", "Rows: original, adversarial, difference x 50 around grey.")
+    page.section("Pictures", "Under each image its class: the true one, and the predicted one with its probability.")
     for example in found.examples:
-        page.picture(grid_png(triptych(example), columns=len(example.x)), example.attack)
+        page.picture(attack_picture(example), example.attack)
     return page
 
 

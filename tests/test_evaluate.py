@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.core.rate import wilson
+from attacks.evaluation import report as pages
 from attacks.evaluation.evaluate import EvaluationOptions, evaluate
 from attacks.evaluation.report import progress
 from attacks.evaluation.results import Evaluation, Row
 from attacks.noise import RandomNoise
 from attacks.pgd import FGSM, IFGSM, PGD
+from genlab.reporting.report import Report
 from genlab.training.progress import Progress
 
 
@@ -117,6 +119,26 @@ def test_every_eps_is_run_and_each_gets_its_own_control() -> None:
     assert all(len(e.x) == 3 and e.adversarial.shape == e.x.shape for e in report.examples)
     shown = next(e for e in report.examples if (e.attack, e.eps) == ("fgsm", 0.2))
     assert (shown.prediction != shown.y).all()
+    probabilities = net.eval()(shown.adversarial).softmax(1)
+    torch.testing.assert_close(shown.probability, probabilities.amax(1))
+
+
+def test_the_page_names_model_and_images_and_the_pictures_true_and_predicted_classes(monkeypatch) -> None:
+    net, x, y = batch()
+    found = evaluate({"net": net}, {"fgsm": FGSM(Linf(0.3))}, x, y, options=EvaluationOptions(examples=4))
+    drawn: list[dict] = []
+    monkeypatch.setattr(pages, "labelled_grid_png", lambda images, n, **how: drawn.append(how) or b"\x89PNG")
+    page = pages.add_evaluation(Report("page"), found, classes=["zero", "one"]).html()
+    assert "model <b>net</b>" in page and f"images <b>{len(x)}</b>" in page and "clean accuracy <b>" in page
+    example, how = next(e for e in found.examples if e.attack == "fgsm"), drawn[0]
+    assert how["rows"][:2] == ["original", "adversarial"] and how["rows"][2] == "difference, ± 0.3"
+
+    def name(k):
+        return ["zero", "one"][k] if k < 2 else str(k)
+
+    assert how["captions"][:4] == [name(int(k)) for k in example.y]
+    for text, true, k, p in zip(how["captions"][4:], example.y, example.prediction, example.probability):
+        assert text == ("→ " if k != true else "") + f"{name(int(k))} ({float(p):.2f})"
 
 
 def test_the_report_is_plain_data_readable_and_a_table() -> None:

@@ -99,7 +99,7 @@ def evaluate(
             target = _Target(name, source, model, x, y, inspections[name].predictions == y, targets)
             for i, (label, attack) in enumerate(plan):
                 options.progress(done, total, f"{label} on {name}")
-                cell = options.store and options.store.get(name, label, attack)
+                cell = options.store.get(name, label, attack) if options.store else None
                 if cell is None:
                     made = crafted.get((source, i)) or craft(label, attack, models[source], x, goal, batch, data)
                     if source in sources.values():
@@ -174,7 +174,7 @@ class _Target:
         logits = made if isinstance(made, str) else self._logits(made.x, options.batch)
         if isinstance(made, str) or isinstance(logits, str):
             return Cell(replace(row, error=str(logits)))
-        outcome = self._outcome(logits)
+        outcome, probability = self._outcome(logits), logits.float().softmax(1).amax(1)
         row = self._measured(row, made, outcome)
         if options.save:
             rounded = made.x.mul(255).round().div(255)
@@ -184,7 +184,7 @@ class _Target:
                 row = replace(row, rounded=Rate(int(after.fooled.sum()), self.n_attacked))
                 options.save(row, rounded, after.prediction)
         show = torch.argsort(outcome.fooled.int(), descending=True, stable=True)[: options.examples]
-        pick = [t[show].detach().cpu() for t in (self.x, made.x, self.y, outcome.prediction)]
+        pick = [t[show].detach().cpu() for t in (self.x, made.x, self.y, outcome.prediction, probability)]
         return Cell(row, outcome, Example(self.name, label, row.eps, *pick), made.passes)
 
     def _unmeasured(self, label: str, attack: Attack) -> Row:

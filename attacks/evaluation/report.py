@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 import genlab.reporting.report
 from attacks.evaluation.evaluate import EvaluationOptions
 from attacks.evaluation.verdict import HEAD, table, verdicts
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import Band, curves
 from genlab.training.progress import Progress
 
@@ -27,8 +26,12 @@ def progress() -> Iterator[EvaluationOptions]:
         yield EvaluationOptions(progress=lambda done, total, what: bar.log(done, what, total))
 
 
-def add_evaluation(page: genlab.reporting.report.Report, found: Evaluation) -> genlab.reporting.report.Report:
-    """Appends the sections of `found` to `page`, and returns it."""
+def add_evaluation(
+    page: genlab.reporting.report.Report, found: Evaluation, classes: Sequence[str] = ()
+) -> genlab.reporting.report.Report:
+    """Appends the sections of `found` to `page`, and returns it. classes: names for the pictures; none: numbers."""
+    first = found.rows[0]
+    page.facts(model=first.model, images=first.n, clean_accuracy=f"{100 * first.clean_accuracy:.1f} %")
     page.section(
         "Attack success", "Share of the correctly classified images that are fooled, with 95 % confidence intervals."
     )
@@ -44,12 +47,12 @@ def add_evaluation(page: genlab.reporting.report.Report, found: Evaluation) -> g
             "Defences", "Worst-case success rate over the attacks of a ball, %, of oblivious and adaptive attacks."
         )
         page.table(HEAD, [verdict.cells for verdict in judged], terminal=table(judged))
-    page.section("Examples", "Rows: original, adversarial, 0.5 + 50 x difference.")
+    page.section("Examples", "Under each image its class: the true one, and the predicted one with its probability.")
     shown = {(e.model, e.attack): e for e in found.examples if e.eps in (None, _middle(found))}
     for (model, attack), example in shown.items():
         if model == found.rows[0].model:
             page.picture(
-                grid_png(triptych(example), columns=len(example.x)),
+                attack_picture(example, classes),
                 attack if example.eps is None else f"{attack}, eps {example.eps:g}",
             )
     return page
@@ -66,10 +69,21 @@ def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
     return curves  # type: ignore[return-value]
 
 
-def triptych(example: Example) -> Tensor:
-    """Images (3 n, C, H, W): n originals, n adversarial examples, and 0.5 + 50 times their difference, clipped."""
-    difference = (0.5 + 50 * (example.adversarial - example.x)).clamp(0, 1)
-    return torch.cat([example.x, example.adversarial, difference])
+def attack_picture(example: Example, classes: Sequence[str] = ()) -> bytes:
+    """A PNG with three rows: originals with their classes, adversarial examples with the predicted class and its
+    probability, and the differences around grey, scaled to the largest of all."""
+    difference = example.adversarial - example.x
+    largest = max(float(difference.abs().max()), 1e-9)
+
+    def name(label: int) -> str:
+        return "?" if label < 0 else classes[label] if label < len(classes) else str(label)
+
+    true, predicted = example.y.tolist(), example.prediction.tolist()
+    arrows = ["→ " if a != b else "" for a, b in zip(true, predicted)]
+    found = [f"{arrow}{name(k)} ({p:.2f})" for arrow, k, p in zip(arrows, predicted, example.probability.tolist())]
+    images = torch.cat([example.x, example.adversarial, 0.5 + difference / (2 * largest)])
+    rows = ["original", "adversarial", f"difference, ± {largest:.2g}"]
+    return labelled_grid_png(images, len(example.x), rows=rows, captions=[*map(name, true), *found])
 
 
 def _middle(found: Evaluation) -> float | None:

@@ -84,7 +84,8 @@ class WorstCase:
 
 @dataclass(frozen=True)
 class Example:
-    """A few inputs (n, ...) for pictures, on the CPU, fooled ones first. prediction: -1 where a logit is NaN."""
+    """A few inputs (n, ...) for pictures, on the CPU, fooled ones first. prediction: of the adversarial examples, -1
+    where a logit is NaN; probability: of that class, by the softmax of the logits."""
 
     model: str
     attack: str
@@ -93,6 +94,7 @@ class Example:
     adversarial: Tensor
     y: Tensor
     prediction: Tensor
+    probability: Tensor
 
 
 @dataclass
