@@ -146,6 +146,12 @@ class Evaluation:
         for w in self.worst_case:
             yield [w.model, w.source, WORST, size_name(w), _success(w), _robust(w), *[""] * 5]
 
+    def _repr_html_(self) -> str:  # for notebooks
+        from genlab.reporting.report import Report
+
+        head, *rows = self.cells()
+        return Report("Attack success").table(head, rows).warnings(self.warnings)._repr_html_()
+
     def table(self) -> Table:
         """Success rates in percent, ± half the width of the 95 % interval: a row per attack, a column per eps.
 

@@ -34,7 +34,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         Progress.shown += 1
-        if self.console.is_terminal and not self.silent:
+        if (self.console.is_terminal or self.console.is_jupyter) and not self.silent:
             self.bar = Bar(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
