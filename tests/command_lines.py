@@ -56,4 +56,4 @@ def every_option():
     kinds = [*COMMANDS.values(), TrainOptions, DataOptions, Augment, *(resolve(path) for path, _ in methods().values())]
     kinds += [options_of(path.relative_to(ROOT)) for path in (ROOT / "recipes").glob("*.py")]
     names = {field.name.replace("_", "-") for kind in kinds for field in fields(kind)}
-    return {"--help", *(f"--{name}" for name in names), *(f"--no-{name}" for name in names)}
+    return {"--help", "--plugin", *(f"--{name}" for name in names), *(f"--no-{name}" for name in names)}
