@@ -338,12 +338,12 @@ def files(n: int, seed: int, folder: Path) -> Iterator[tuple[str, str]]:
         yield f"{words[0]} {name} with {path.name} changed ({how}): {what}", wrong
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("what", choices=("commands", "files"))
     parser.add_argument("--n", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     import matplotlib.pyplot  # noqa: F401  # an import that Ctrl-C cuts short cannot be taken up again
     import torch
 

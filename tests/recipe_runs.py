@@ -60,7 +60,7 @@ TINY = {
     "smoothing_defence": "--images 2000 --filters median bits:bits=1 resize-pad --attacks fgsm --eps 0.2 --attacked 20 "
     "--out {out}",
     "certify": "--images 1000 --sigma 0.2 --radii 0.1 0.3 --eps 0.02 --n 20 --attacked 10 --out {out}",
-    "adversarial_training": "--images 512 --rounds 1 --attacked 10 --looks 1 --out {out}",
+    "adversarial_training": "--images 256 --rounds 1 --attacked 10 --looks 1 --out {out}",
     "generated_data": "--images 2000 --gan-images 64 --width 8 --known 300 --attacked 60 --share 0 "
     "--seeds 0 --out {out}",
     "defence_matrix": "--images 192 --filters bits --attacked 16 --queries 5 --out {out}",
@@ -77,7 +77,7 @@ TINY = {
     "benchmark_cyclegan": "--steps 1 --repeats 1 --width 4 --size 32",
     "feature_squeezing": "--images 320 --models VAE flow --outliers sprites --attacks fgsm --steps 1 --tested 16 "
     "--fpr 0.2 --out {out}",
-    "purify": "--images 400 --models gan auto-encoder pixelcnn --steps 2 --descent 2 --eps 0.1 --attacked 10 "
+    "purify": "--images 400 --models gan auto-encoder pixelcnn --steps 2 --descent 2 --eps 0.1 --attacked 6 "
     "--out {out}",
     "reproduce": "--only tiny --results {out} --out {out}/runs",
     "black_box": "--images 192 --attacked 64 --queries 22 40 --out {out}",
@@ -85,11 +85,9 @@ TINY = {
 BENCHMARKS = ["benchmark_training", "benchmark_flow", "benchmark_cyclegan", "benchmark_adversarial"]  # of one kind
 
 
-def run(name, out):
-    """What the recipe prints; in this process, since importing torch for each takes longer than their tiny work."""
-    if out.is_dir() and not any(out.iterdir()):
-        out.rmdir()  # a recipe makes the folder that it is given
-    words = [str(RECIPES / f"{name}.py"), *shlex.split(TINY[name].format(out=out))]
+def start(name, words):
+    """Exit status, output and complaints of a recipe; in this process, since importing torch takes longer than it."""
+    words = [str(RECIPES / f"{name}.py"), *words]
     printed, complaints = io.StringIO(), io.StringIO()
     argv, sys.argv = sys.argv, words
     try:
@@ -99,8 +97,16 @@ def run(name, out):
         sys.argv = argv
         torch.set_grad_enabled(True)  # a recipe has its process for itself
         torch.set_num_threads(1)
-    assert done.value.code == 0, complaints.getvalue()
-    return printed.getvalue()
+    return done.value.code, printed.getvalue(), complaints.getvalue()
+
+
+def run(name, out):
+    """What the recipe prints with its tiny command line."""
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()  # a recipe makes the folder that it is given
+    status, printed, complaints = start(name, shlex.split(TINY[name].format(out=out)))
+    assert status == 0, complaints
+    return printed
 
 
 def results(out):

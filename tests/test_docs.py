@@ -1,24 +1,21 @@
 """The documentation tells the truth: its commands and examples run, its links and paths lead somewhere."""
 
-import io
+import ast
 import re
-import runpy
 import shlex
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
+from command_lines import check_line, every_option
 
-from attacks import plugin
 from genlab.cli.main import main
-from genlab.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
 FILES = [*ROOT.glob("*.md"), *(path for top in ("genlab", "attacks", "recipes") for path in (ROOT / top).rglob("*.md"))]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(FILES)}
 README = PAGES["README.md"]
+DOCSTRINGS = [ast.get_docstring(ast.parse(path.read_text())) or "" for path in (ROOT / "recipes").glob("*.py")]
 PLACEHOLDER = re.compile(r"\b(DIR|PATH|FOLDER|CIFAR|RUN)\b")  # stands for something that the reader has
 
 
@@ -26,22 +23,15 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.S | re.M)
 
 
-def commands(page, program):
-    """The command lines of the bash blocks of `page` that start with `program`, continuation lines joined."""
-    text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
+def commands(texts, program):
+    """The command lines of `texts` that start with `program`, continuation lines joined."""
+    text = "\n".join(texts).replace("\\\n", " ")
     return [line.split("  #")[0].strip() for line in text.splitlines() if line.startswith(program)]
 
 
 def runs(page, line):
     """Is this command run? Measured figures took hours: their commands are only held against the options."""
     return "results/" not in page and not PLACEHOLDER.search(line)
-
-
-def printed(work):
-    out = io.StringIO()
-    with redirect_stdout(out):
-        work()
-    return out.getvalue()
 
 
 def anchors(text):
@@ -61,7 +51,7 @@ def test_the_first_two_blocks_install_and_run_and_install_and_test():
 @pytest.mark.parametrize("page", [p for p in PAGES if any(runs(p, line) for line in commands(p, "genlab "))])
 def test_the_genlab_commands_run_in_their_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for line in commands(page, "genlab "):
+    for line in commands(blocks(page, "bash"), "genlab "):
         words = shlex.split(line)[1:]
         if not runs(page, line):
             continue
@@ -74,35 +64,32 @@ def test_the_genlab_commands_run_in_their_order(page, tmp_path, monkeypatch):
         assert main(words) == 0, line
 
 
-ONLY_READ = sorted({line for page in PAGES for line in commands(page, "genlab ") if not runs(page, line)})
+ONLY_READ = sorted(
+    {line for page in PAGES for line in commands(blocks(page, "bash"), "genlab ") if not runs(page, line)}
+)
 
 
 @pytest.mark.parametrize("line", ONLY_READ)
 def test_the_other_genlab_commands_have_options_that_exist(line, monkeypatch):
-    words = shlex.split(line)[1:]
-    if words[0] == "train":
-        monkeypatch.setattr(Experiment, "run", lambda experiment, out: None)
-        assert main(words) == 0
-        return
-    told = printed(lambda: pytest.raises(SystemExit, main, [words[0], "--help"]))
-    for word, value in zip(words[1:], [*words[2:], ""]):
-        assert not word.startswith("--") or re.search(rf"{word}[ ,]", told), word
-        if word == "--attacks":
-            assert all(plugin.attack(name, eps=0.1) for name in value.split(","))
-        if word == "--defence":
-            assert all(plugin.parse_defences(name) for name in value.split(","))
+    check_line(line, monkeypatch)
 
 
-RECIPES = sorted({line for page in PAGES for line in commands(page, "python recipes/")})
+RECIPES = sorted(
+    {line for page in PAGES for line in commands(blocks(page, "bash"), "python recipes/")}
+    | {line for text in DOCSTRINGS for line in commands([text], "python recipes/")}
+)
 
 
 @pytest.mark.parametrize("line", RECIPES)
 def test_recipes_that_are_named_exist_and_know_their_options(line, monkeypatch):
-    path = re.search(r"recipes/\w+\.py", line).group()
-    monkeypatch.setattr(sys, "argv", [path, "--help"])
-    told = printed(lambda: pytest.raises(SystemExit, runpy.run_path, str(ROOT / path), run_name="__main__"))
-    for option in re.findall(r"--[a-z-]+", line.split(path)[1]):
-        assert re.search(rf"{option}[ ,]", told), option  # a flag is followed by its --no-
+    check_line(line, monkeypatch)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_options_that_are_named_exist(page):
+    text = re.sub(r"^```.*?^```", "", PAGES[page], flags=re.S | re.M)
+    code = " ".join(re.findall(r"`((?:--|genlab |python recipes/)[^`]*)`", text))
+    assert [name for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*", code) if name not in every_option()] == []
 
 
 def test_every_command_is_of_a_kind_that_is_tested():

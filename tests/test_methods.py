@@ -26,16 +26,22 @@ def same(a, b):
     return [name for name in a if not torch.equal(a[name], b[name])] == [] and a.keys() == b.keys()
 
 
-@pytest.mark.parametrize(("precision", "half_life"), [("float32", None), ("bfloat16", 50.0)])
-@pytest.mark.parametrize("name", METHODS)
+# A method's own state does not depend on precision and EMA: all in bfloat16 with EMA, one of each family without.
+PLAIN = ("classifier cnn", "gan lsgan replay", "pixelcnn gated", "vae", "cyclegan", "pretraining")
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "half_life"),
+    [*((name, "bfloat16", 50.0) for name in METHODS), *((name, "float32", None) for name in PLAIN)],
+)
 def test_resuming_is_the_same_as_never_stopping(name, precision, half_life, tmp_path):
-    how = dict(precision=precision, half_life=half_life, schedule="constant", clip=5.0, log_every=1000)
+    how = TrainOptions(96, precision=precision, half_life=half_life, schedule="constant", clip=5.0, log_every=1000)
     whole, part, rest = make(name), make(name), make(name)
-    a = fit(whole, stream(name=name), TrainOptions(images=160, **how), run=Run.create(tmp_path / "a", {}))
-    half = [(80, lambda images, method: True)]  # stops there
-    fit(part, stream(name=name), TrainOptions(images=160, **how), run=Run.create(tmp_path / "b", {}), hooks=half)
+    a = fit(whole, stream(name=name), how, run=Run.create(tmp_path / "a", {}))
+    half = [(48, lambda images, method: True)]  # stops there, when image pools of 40 are full
+    fit(part, stream(name=name), how, run=Run.create(tmp_path / "b", {}), hooks=half)
     torch.manual_seed(99)
-    b = fit(rest, stream(name=name), TrainOptions(images=160, **how), run=Run(tmp_path / "b"))
+    b = fit(rest, stream(name=name), how, run=Run(tmp_path / "b"))
     assert same(state(whole), state(rest)) and same(state(a), state(b))
     assert not same(state(whole), state(part))
     saved = [Run(tmp_path / run).checkpoints.load() for run in "ab"]
@@ -83,7 +89,7 @@ def test_learns_the_toy(name):
         torch.manual_seed(step)
         seen.append(method.step(data, update)[metric].item())
         first, last = (sum(part) / len(part) for part in (seen[:10], seen[-10:]))
-        if step >= 29 and step % 10 == 9 and last < factor * first:
+        if step >= 19 and step % 10 == 9 and last < factor * first:
             break  # learnt
     assert last < factor * first, (first, last)
 

@@ -247,8 +247,8 @@ QUICK = [
 def test_examples_that_finish_early_change_nothing_for_the_others(attack: Attack) -> None:
     model, x, y = bent()
     whole = attack(model, x, y)
-    alone = torch.cat([attack(model, x[i : i + 1], y[i : i + 1]) for i in range(4)])
-    assert torch.allclose(alone, whole[:4], atol=1e-6)
+    alone = torch.cat([attack(model, x[i : i + 1], y[i : i + 1]) for i in range(2)])
+    assert torch.allclose(alone, whole[:2], atol=1e-6)
     assert (model(whole).argmax(1) != y).all()
     wrong = (y + 1) % CLASSES  # already misclassified: nothing to do, one pass
     model.passes = 0

@@ -67,7 +67,7 @@ def test_every_scheme_of_adversarial_training_is_attacked_during_training_and_af
         assert rows[name]["clean accuracy"] == accuracy(model, test)
         assert rows[name]["PGD success"] == (success(PGD(Linf(0.15), steps=40), model, test) or 0.0)
     for scheme, curve in found["curves"].items():
-        assert curve["images"] == [512] and curve["robust accuracy"] == [1 - rows[scheme]["PGD success"]]
+        assert curve["images"] == [256] and curve["robust accuracy"] == [1 - rows[scheme]["PGD success"]]
 
 
 def test_filters_are_attacked_by_who_knows_of_them_and_by_who_does_not(tmp_path):
@@ -96,7 +96,7 @@ def test_generated_data_changes_nothing_where_its_share_is_none(tmp_path):
 
 def test_purifiers_are_attacked_obliviously_and_adaptively(tmp_path):
     run("purify", tmp_path)
-    found, model, test = results(tmp_path), genlab.load(tmp_path / "classifier"), held_out(10)
+    found, model, test = results(tmp_path), genlab.load(tmp_path / "classifier"), held_out(6)
     rates = {(row["model"], row["attack"]): row["success"]["value"] for row in found["rows"]}
     fgsm, pixelcnn = FGSM(Linf(0.1)), genlab.load(tmp_path / "pixelcnn")
     purified = Filtered(PixelDefend(pixelcnn.net, pixelcnn.head, 0.1), model)

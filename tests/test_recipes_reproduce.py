@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 
 import pytest
-import test_docs
+from command_lines import check_line
 from recipe_runs import RECIPES, run
 
 from genlab.reporting.claims import ClaimError, Figure, faults, filled, read_claims, read_result, summary
@@ -56,10 +56,7 @@ def test_every_stored_result_is_of_a_claim_and_stands_in_a_table():
 @pytest.mark.parametrize("command", [command for claim in CLAIMS.values() for command in claim.commands])
 def test_the_commands_of_claims_have_options_that_exist(command, monkeypatch):
     line = re.sub(r"\{(data|out)\}", "DIR", command).replace("{seed}", "0")
-    if line.startswith("genlab"):
-        test_docs.test_the_other_genlab_commands_have_options_that_exist(line, monkeypatch)
-    else:
-        test_docs.test_recipes_that_are_named_exist_and_know_their_options(line, monkeypatch)
+    check_line(line, monkeypatch)
 
 
 def test_a_claim_is_measured_once_stored_with_its_origin_and_checked(tmp_path, capfd):

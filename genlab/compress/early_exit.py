@@ -76,6 +76,8 @@ class EarlyExitNet(nn.Module):
 
 
 class UpToExit(nn.Module):
+    """x (N, C, H, W) -> logits (N, classes) of the exits up to number `last`, in order."""
+
     def __init__(self, net: EarlyExitNet, last: int):
         super().__init__()
         self.stages, self.heads = net.stages[: last + 1], net.heads[: last + 1]

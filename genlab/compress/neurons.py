@@ -104,6 +104,7 @@ def slice_layer(layer: Layer, outputs: Tensor | None = None, inputs: Tensor | No
 
 
 def slice_norm(norm: nn.BatchNorm2d, kept: Tensor) -> nn.BatchNorm2d:
+    """BatchNorm of the channels `kept`, (C,) bool, with their weights and statistics."""
     small = nn.BatchNorm2d(int(kept.sum()), norm.eps, norm.momentum).to(kept.device).train(norm.training)
     state = {name: value[kept] if value.ndim else value for name, value in norm.state_dict().items()}
     small.load_state_dict(state)

@@ -17,10 +17,12 @@ from torch import Tensor
 
 
 def rank() -> int:
+    """Number of this process among all, from 0; 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
+    """Number of processes; 1 without a process group."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 

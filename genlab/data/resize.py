@@ -31,6 +31,7 @@ def resized(images: Images, size: int | None = None, channels: int | None = None
 
 
 def recoloured(pixels: Tensor) -> Tensor:
+    """uint8 grey (N, 1, H, W) -> colour (N, 3, H, W), or colour -> grey by luma."""
     if pixels.shape[1] == 1:
         return pixels.expand(-1, 3, -1, -1)
     return torch.cat([luma(part).round_().to(torch.uint8) for part in pixels.split(1024)])

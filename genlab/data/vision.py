@@ -16,6 +16,7 @@ KINDS = {"mnist": "MNIST", "fashion": "FashionMNIST", "cifar10": "CIFAR10"}
 
 
 def default_root() -> Path:
+    """$GENLAB_DATA, else ~/.cache/genlab."""
     return Path(os.path.expanduser(os.environ.get("GENLAB_DATA") or "~/.cache/genlab"))
 
 

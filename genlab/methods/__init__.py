@@ -20,7 +20,10 @@ METHODS: dict[str, tuple[str, str]] = {
         "energy-based model: a discriminator sampled by Langevin dynamics",
     ),
     "infogan": ("genlab.methods.gan.infogan:InfoGANConfig", "GAN with interpretable codes, learnt without labels"),
-    "conditional-gan": ("genlab.methods.gan.conditional_gan:ConditionalGANConfig", "conditional GAN, mismatched pairs"),
+    "conditional-gan": (
+        "genlab.methods.gan.conditional_gan:ConditionalGANConfig",
+        "conditional GAN, mismatched pairs",
+    ),
     "stack-gan": ("genlab.methods.gan.stack_gan:StackGANConfig", "conditional GAN in two stages, small and large"),
     "vae-gan": ("genlab.methods.gan.vae_gan:VAEGANConfig", "variational auto-encoder with an adversarial loss"),
     "bigan": ("genlab.methods.gan.bigan:BiGANConfig", "bidirectional GAN (ALI): a generator and its encoder"),

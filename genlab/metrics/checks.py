@@ -25,6 +25,7 @@ def if_defined(*figures: str) -> Iterator[None]:
 
 
 def left_out(figures: Iterable[str], reason: str) -> None:
+    """Logs a warning that `figures` are left out."""
     log.warning("%s left out: %s", ", ".join(figures), reason)
 
 

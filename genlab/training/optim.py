@@ -7,10 +7,12 @@ from torch.optim import SGD, Adam
 
 
 def parameters(*modules: nn.Module) -> list[nn.Parameter]:
+    """Those that require gradients."""
     return [p for module in modules for p in module.parameters() if p.requires_grad]
 
 
 def adam(*modules: nn.Module, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> Adam:
+    """Fused Adam (Kingma & Ba 2015, arXiv:1412.6980)."""
     return Adam(parameters(*modules), lr, betas, fused=True)
 
 

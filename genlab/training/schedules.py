@@ -11,6 +11,7 @@ ScheduleName = Literal["constant", "cosine", "linear"]
 
 
 def constant(progress: float) -> float:
+    """progress: the share of the training that is done, in [0, 1]. Returns a factor of the learning rate."""
     return 1.0
 
 
@@ -20,6 +21,7 @@ def cosine(progress: float) -> float:
 
 
 def linear(progress: float) -> float:
+    """From 1 to 0."""
     return 1.0 - progress
 
 

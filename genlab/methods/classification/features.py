@@ -90,6 +90,7 @@ def _trained(experiment: Experiment, path: Path, device: torch.device | str | No
 
 
 def cache() -> Path:
+    """Folder of trained features: $GENLAB_CACHE, else ~/.cache/genlab."""
     return Path(os.environ.get("GENLAB_CACHE") or "~/.cache/genlab").expanduser()
 
 

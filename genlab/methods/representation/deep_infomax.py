@@ -80,11 +80,13 @@ class MutualInformationCritic(nn.Module):
 
 
 def global_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> MutualInformationCritic:
+    """places: shape (K, h, w) of the features. Features (N, K, h, w) and codes (N, code) -> logits (N,)."""
     layers = nn.Linear(prod(places), hidden), nn.ReLU(), nn.Linear(hidden, code)
     return MutualInformationCritic(nn.Sequential(nn.Flatten(), *layers))
 
 
 def local_discriminator(places: tuple[int, int, int], code: int, hidden: int) -> MutualInformationCritic:
+    """The same, with a logit for each position: (N, h, w)."""
     return MutualInformationCritic(
         nn.Sequential(nn.Conv2d(places[0], hidden, 1), nn.ReLU(), nn.Conv2d(hidden, code, 1))
     )
