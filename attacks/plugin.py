@@ -171,6 +171,8 @@ def parse_options(word: str, known: Table, kind: str) -> tuple[str, dict[str, An
         key, equals, value = option.partition("=")
         if not key or not equals:
             raise ValueError(f"an option of {name} is written {name}:option=value, got {option!r}")
+        if key in found:
+            raise ValueError(f"{word!r} has the option {key} twice")
         found[key] = read_value(value)
     return choose(name, known, kind), found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from torch import nn
 
 from genlab.core import distributed, memory
 from genlab.core.batch import check_batch
@@ -20,7 +21,7 @@ from genlab.core.ranges import Range, Side, check, short
 from genlab.core.rebuild import rebuild
 from genlab.core.registry import find_imported, resolve
 from genlab.core.text import one_line
-from genlab.data import Augment, Pair, Stream
+from genlab.data import Augment, DataError, Pair, Stream
 from genlab.data import load as load_data
 from genlab.plugins import methods
 from genlab.reporting.labelled import save_picture
@@ -53,17 +54,22 @@ class DataOptions:
     def __post_init__(self) -> None:
         check(self)
 
-    def load(self, split: str = "train", device: torch.device | str | None = None) -> Any:
+    def load(self, split: str = "train", device: torch.device | str | None = None, option: str = "data") -> Any:
         """The images of a split, "train", "validation" or "test", on `device`; none: the device of this process.
 
+        option: the name of the option that `data` comes from, for errors.
+
         Raises:
-            ValueError: "validation" without `hold_out`, or the data cannot be loaded.
+            ValueError: "validation" without `hold_out`, or the data cannot be loaded; names the option and its value.
         """
         if split == "validation" and not self.hold_out:
             raise ValueError("the validation images are part of the training images: exclude them with --hold-out")
         where: dict[str, Any] = {"root": self.data_root, "hold_out": self.hold_out}
         where["device"] = device or distributed.device()
-        return load_data(self.data, split, size=self.size, channels=self.channels, **where)
+        try:
+            return load_data(self.data, split, size=self.size, channels=self.channels, **where)
+        except DataError as error:
+            raise DataError(f"--{option} {self.data}: {str(error).removeprefix(f'{self.data}: ')}") from error
 
 
 class Experiment:
@@ -235,6 +241,31 @@ def load(run: str | Path | Run, device: torch.device | str | None = None) -> Met
         weights = {str(name).removeprefix("method."): value for name, value in weights.items()}
     restore_module(method, weights, f"{part} in {state['file']}")
     return method.to(device or distributed.device()).eval().requires_grad_(False)
+
+
+def load_classifier(option: str, run: Path, shape: tuple[int, int, int], classes: int | None = None) -> Method:
+    """The classifier trained in `run`, which is the value of `option` of another method.
+
+    shape, classes: of that method's images; classes: none: any.
+
+    Raises:
+        RunError: it holds no classifier of such images; names the option, the value and what is allowed.
+    """
+    try:
+        found = Run(run)
+        method, there = load(found), (shape_of(found), _about(found, "classes"))
+        fault = ""
+        if type(method).forward is nn.Module.forward:
+            fault = f"it holds a {type(method).__name__}"
+        elif there[0] != shape or classes not in (None, there[1]):
+            fault = f"it was trained on images {there[0]} in {there[1]} classes"
+    except (RunError, CheckpointError) as error:
+        fault = str(error)
+    if fault:
+        among = "" if classes is None else f" in {classes} classes"
+        wanted = f"the run directory of a classifier of images {shape}{among}"
+        raise RunError(f"--{option} must name {wanted}, got {str(run)!r}: {fault}")
+    return method
 
 
 def config_of(run: Run) -> Config:

@@ -160,7 +160,7 @@ def load_outliers(config: Config, shape: tuple[int, int, int]) -> dict[str, Tens
     found = {}
     for name in config.outliers:
         data = genlab.DataOptions(name, channels=channels, data_root=config.data_root)
-        found[name] = resized(data.load("test"), size).x[: config.tested]
+        found[name] = resized(data.load("test", option="outliers"), size).x[: config.tested]
     return found
 
 

@@ -60,11 +60,13 @@ def main(config: Config) -> None:
     pretraining = genlab.Experiment(pretraining_config(config), data, **training)
     infomax = genlab.Experiment(DeepInfoMaxConfig(), data, **training)
     check_all([pretraining, infomax])
+    grey = genlab.DataOptions(config.ink, size=SIZE, channels=1, data_root=config.data_root)
+    images = [in_ink(grey.load(split, option="ink")) for split in ("train", "test")]
     page = genlab.Report("Representations")
     results = {
         "few labels": few_labels(page, pretraining, config),
         "infomax": linear_probes(page, infomax, config),
-        "disentangling": content_and_ink(page, config),
+        "disentangling": content_and_ink(page, config, *images),
     }
     finish(config.out, page, results)
 
@@ -109,10 +111,8 @@ def linear_probes(page: genlab.Report, infomax: genlab.Experiment, config: Confi
     return figures
 
 
-def content_and_ink(page: genlab.Report, config: Config) -> list[dict[str, Any]]:
+def content_and_ink(page: genlab.Report, config: Config, train: Images, test: Images) -> list[dict[str, Any]]:
     """What linear probes read of ink and digit from the content code and the style code."""
-    grey = genlab.DataOptions(config.ink, size=SIZE, channels=1, data_root=config.data_root)
-    train, test = in_ink(grey.load("train")), in_ink(grey.load("test"))
     options = genlab.TrainOptions(config.images, seed=config.seed)
     rows: list[dict[str, Any]] = []
     for name, weight in {"with": 0.05, "without": 0.0}.items():

@@ -76,11 +76,13 @@ class Config:
 
 
 def main(config: Config) -> None:
-    plan = experiments(config)
-    check_all(plan.values())
     domains = [
         genlab.DataOptions(name, config.size, config.channels, config.data_root) for name in (config.a, config.b)
     ]
+    for domain, option in zip(domains, ("a", "b")):
+        domain.load("test", option=option)  # raises for data that cannot be loaded
+    plan = experiments(config)
+    check_all(plan.values())
     judges = [default_features(domain, images=config.classifier_images) for domain in domains]
     page = genlab.Report(f"A common latent space for {config.a} and {config.b}")
     rows = []

@@ -179,6 +179,7 @@ def test_attacks_and_defences_work_at_the_ends_of_their_ranges(kind: str, name: 
         ("one-pixel:pixels=1000", "pixels must be at least 1 and at most 100, got 1000"),
         ("pgd:=3", "written pgd:option=value, got '=3'"),
         ("pgd:steps", "written pgd:option=value, got 'steps'"),
+        ("pgd:steps=2:steps=3", "has the option steps twice"),
         ("pgd:steps=", "steps must be a whole number"),
         ("pgd:steps=" + 9999 * "(", "steps must be a whole number"),
         ("deepfool:norm=l1", "norm must be one of 'l2', 'linf', got 'l1'"),

@@ -49,6 +49,42 @@ def test_methods_that_build_on_another_run_train_load_and_continue(words, runs, 
     assert load(tmp_path / "run") and str(runs / "classifier") in (tmp_path / "run" / "config.json").read_text()
 
 
+@pytest.mark.parametrize(
+    ("option", "command"),
+    [
+        ("--teachers", "distillation --teachers"),
+        ("--others", "adversarial-training --others"),
+        (
+            "--classifier",
+            "cyclegan --data unpaired:grey:digits,night:grey:digits --channels 1 --perceptual 1 --classifier",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    ("run", "fault"),
+    [
+        ("nosuch", "nosuch is not a run: it has no config.json"),
+        ("", ". is not a run"),
+        ("RUNS/gan", "it holds a GAN"),
+        ("RUNS/classifier --size 12", "it was trained on images (1, 8, 8) in 10 classes"),
+    ],
+)
+def test_an_option_that_names_a_run_says_what_it_takes(option, command, run, fault, runs, tmp_path, capsys):
+    value, *more = run.replace("RUNS", str(runs)).split(" ")
+    assert main(["train", *command.split(), value, *more, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"genlab: {option} must name the run directory of a classifier of images (1, "), error
+    assert f"got {value or '.'!r}: " in error and fault in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_student_without_teachers_and_a_perceptual_loss_without_classifier_are_refused_by_name(capsys):
+    assert main(["train", "distillation"]) == 2
+    assert "--teachers must name at least one run directory of a classifier, got none" in capsys.readouterr().err
+    assert main(["train", "cyclegan", "--data", "unpaired:digits,night:digits", "--perceptual", "1"]) == 2
+    assert "--perceptual above 0 and --classifier, the run directory of a classifier" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["train", "sample", "attack", "report"])
 def test_help_of_a_command_does_not_import_torch(command):
     code = (

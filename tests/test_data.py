@@ -362,14 +362,16 @@ def test_a_set_neither_present_nor_downloadable_names_root_and_option(name, tmp_
     from torchvision import datasets
 
     def no_network(self):
+        Path(self.root, "raw").mkdir(parents=True)
         raise OSError("no network")
 
     for kind in (datasets.MNIST, datasets.CIFAR10):
         monkeypatch.setattr(kind, "download", no_network)
     with pytest.raises(DataError) as caught:
-        load(name, root=tmp_path)
-    assert all(part in str(caught.value) for part in (name, str(tmp_path), "--data-root"))
+        load(name, root=tmp_path / "new")
+    assert all(part in str(caught.value) for part in (name, str(tmp_path / "new"), "--data-root"))
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_mnist_is_read_from_its_usual_files(tmp_path, monkeypatch):

@@ -537,6 +537,7 @@ def test_the_way_back_and_the_names_of_domains(runs, pictures, tmp_path, capsys)
         ("cycle", ["--images", "nothing"], "--images nothing is not a folder of images"),
         ("cycle", ["--images", "."], "--images . holds no images"),
         ("cycle", ["--out", "PICTURES"], "must be a separate folder"),
+        ("cycle", ["--out", "/proc/x"], "--out /proc/x cannot be written: /proc is not writable"),
     ],
 )
 def test_bad_requests_get_one_sentence_and_leave_nothing(runs, pictures, run, more, words, capsys):

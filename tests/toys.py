@@ -85,7 +85,7 @@ class TaughtConfig(DistillationConfig):
 class PerceptualConfig(CycleGANConfig):
     """With the perceptual loss of an untrained network."""
 
-    def frozen(self):
+    def frozen(self, shape):
         return Frozen(cnn(SHAPE, CLASSES, 4))
 
 

@@ -126,9 +126,10 @@ class AdversarialTrainingConfig(RobustTrainingConfig):
             return Free(net, self)
         if self.scheme == "trades":
             return Trades(net, self)
-        from genlab.experiment import load
+        from genlab.experiment import load_classifier
 
-        return AdversarialTraining(net, self, others=[load(run) for run in self.others])
+        others = [load_classifier("others", run, shape, classes) for run in self.others]
+        return AdversarialTraining(net, self, others=others)
 
 
 class AdversarialTraining(RobustTraining):

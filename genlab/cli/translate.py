@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> None:
     import torch
 
     from genlab.core.files import write_atomically
+    from genlab.core.outputs import check_folder
     from genlab.core.text import one_line
     from genlab.data.decode import ImageDecoder, Unreadable
     from genlab.data.domains import names
@@ -62,8 +63,9 @@ def main(arguments: list[str]) -> None:
 
     if not options.images.is_dir():
         raise ValueError(f"--images {options.images} is not a folder of images")
-    if options.out.exists() and (not options.out.is_dir() or options.out.samefile(options.images)):
-        raise ValueError(f"--out {options.out} must be a separate folder, not a file or the folder of the images")
+    check_folder(options.out)
+    if options.out.exists() and options.out.samefile(options.images):
+        raise ValueError(f"--out {options.out} must be a separate folder, not the folder of the images")
     passed = Skipped(options.images)
     files, folders = scan(options.images, passed)
     passed.add("folders", *folders)

@@ -54,9 +54,12 @@ class DistillationConfig(ClassifierConfig):
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", clip=1.0)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Distillation:
-        from genlab.experiment import load
+        from genlab.experiment import load_classifier
 
-        return Distillation(super().build(shape, classes).net, [load(run) for run in self.teachers], self)
+        if not self.teachers:
+            raise ValueError("--teachers must name at least one run directory of a classifier, got none")
+        teachers = [load_classifier("teachers", run, shape, classes) for run in self.teachers]
+        return Distillation(super().build(shape, classes).net, teachers, self)
 
 
 class Distillation(Classifier):

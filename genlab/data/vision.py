@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from genlab.core.outputs import removed_on_failure
 from genlab.data.catalogue import DataError
 from genlab.data.images import Images
 
@@ -46,7 +47,8 @@ def _find(name: str, train: bool, folder: Path) -> Any:
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)
     try:
-        return kind(str(folder), train=train, download=True)
+        with removed_on_failure(folder, lambda made, error: any(map(Path.is_file, made.rglob("*")))):
+            return kind(str(folder), train=train, download=True)
     except Exception as error:
         raise DataError(
             f"{name} was not found complete in {str(folder)!r} and could not be downloaded ({type(error).__name__}): "

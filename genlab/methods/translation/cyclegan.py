@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -82,23 +82,26 @@ class CycleGANConfig(Config):
 
     training: ClassVar[TrainOptions] = TrainOptions(images=200_000, batch=1, schedule="linear")
 
-    def frozen(self) -> Frozen | None:
-        """The features of the perceptual loss."""
+    def frozen(self, shape: tuple[int, int, int]) -> Frozen | None:
+        """The features of the perceptual loss, for images of `shape`."""
         if (self.perceptual > 0) != (self.classifier is not None):
             raise ValueError(
-                f"perceptual needs a classifier and a classifier needs perceptual > 0, got {self.perceptual} and "
-                f"{self.classifier}"
+                "--perceptual above 0 and --classifier, the run directory of a classifier, need each other, got "
+                f"{self.perceptual} and {self.classifier}"
             )
         if self.classifier is None:
             return None
-        from genlab.experiment import load
+        from genlab.experiment import load_classifier
 
-        return Frozen(cast(nn.Sequential, load(self.classifier).net))
+        net = getattr(load_classifier("classifier", self.classifier, shape), "net", None)
+        if not isinstance(net, nn.Sequential):
+            raise ValueError(f"--classifier {self.classifier} holds a classifier of no single network with features")
+        return Frozen(net)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CycleGAN:
         if classes:
             raise ValueError(f"CycleGAN learns from two sets, as in --data unpaired:A,B, got one of {classes} classes")
-        features, layers = self.frozen(), deepest(shape) if self.layers is None else self.layers
+        features, layers = self.frozen(shape), deepest(shape) if self.layers is None else self.layers
         G, F = (Translator(shape, self.width, self.blocks, self.levels) for _ in range(2))
         D_X, D_Y = (PatchDiscriminator(shape, self.width, layers) for _ in range(2))
         return CycleGAN(G, F, D_X, D_Y, shape, self, features)
