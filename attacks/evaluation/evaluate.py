@@ -99,7 +99,7 @@ def evaluate(
             target = _Target(name, source, model, x, y, inspections[name].predictions == y, targets)
             for i, (label, attack) in enumerate(plan):
                 options.progress(done, total, f"{label} on {name}")
-                cell = options.store and options.store.get(name, label, attack)
+                cell = options.store.get(name, label, attack) if options.store else None
                 if cell is None:
                     made = crafted.get((source, i)) or craft(label, attack, models[source], x, goal, batch, data)
                     if source in sources.values():
