@@ -13,7 +13,11 @@ import torch
 from toys import METHODS
 
 from genlab.cli.main import main
+from genlab.core.registry import OTHER_NAMES
+from genlab.data import SOURCES
 from genlab.experiment import DataOptions, Experiment, load
+from genlab.methods import METHODS as METHODS_OF_GENLAB
+from genlab.plugins import gather
 
 
 @pytest.fixture(scope="module")
@@ -295,3 +299,66 @@ def test_an_interrupted_command_says_how_to_go_on_and_exits_with_the_signal(tmp_
     error = (tmp_path / "stderr").read_text()
     assert "the same command resumes" in error and "Traceback" not in error
     assert list((tmp_path / "r" / "checkpoints").glob("*.sha256"))
+
+
+@pytest.mark.parametrize(
+    "name, what, found",
+    [
+        ("PGD", "attacks", "pgd"),
+        ("MI-FGSM", "attacks", "mifgsm"),
+        ("BIM", "attacks", "ifgsm"),
+        ("AutoAttack", "attacks", "auto"),
+        ("C&W", "attacks", "cw-l2"),
+        ("dcgan", "methods", "gan"),
+        ("WGAN_GP", "methods", "wgan-gp"),
+        ("realnvp", "methods", "flow"),
+        ("fgms", "attacks", "fgsm"),
+    ],
+)
+def test_other_spellings_and_names_of_the_literature_are_understood(name, what, found, capsys):
+    words = ["train", name] if what == "methods" else ["attack", "x", "--attacks", name]
+    assert main(words) == 2 and f"did you mean {found!r}?" in capsys.readouterr().err
+
+
+def test_other_names_lead_to_names_that_exist():
+    known = {*SOURCES, *gather("METHODS", METHODS_OF_GENLAB), *gather("ATTACKS", {}), *gather("DEFENCES", {})}
+    assert {*OTHER_NAMES.values()} <= known and not {*OTHER_NAMES} & known
+
+
+def test_augmentations_have_a_help_text(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "gan", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert all(
+        word in out for word in ("random horizontal flip", "random crop", "random rotation", "random translation")
+    )
+
+
+def test_samples_go_into_a_folder_one_by_one(runs, capsys):
+    from PIL import Image
+
+    assert main(["sample", str(runs / "gan"), "--n", "11", "--out", "out/"]) == 0
+    files = sorted(Path("out").iterdir())
+    assert [file.name for file in files] == [f"{i:02d}.png" for i in range(11)]
+    assert {Image.open(file).size for file in files} == {(8, 8)}
+    assert main(["sample", str(runs / "gan"), "--out", "out/"]) == 2
+    assert "--out out/ is not empty" in capsys.readouterr().err
+
+
+def test_the_shell_completes_commands_methods_and_options(capsys):
+    assert main(["completion"]) == 0
+    Path("completion.bash").write_text(capsys.readouterr().out)
+    Path("genlab").write_text(f'#!/bin/sh\nexec {sys.executable} -m genlab "$@"\n')
+    Path("genlab").chmod(0o755)
+
+    def completed(*words):
+        code = 'source completion.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _genlab; echo "${COMPREPLY[@]}"'
+        env = os.environ | {"PATH": f".:{os.environ['PATH']}"}
+        return subprocess.run(
+            ["bash", "-c", code, "bash", *words], capture_output=True, text=True, env=env
+        ).stdout.split()
+
+    assert completed("genlab", "tra") == ["train", "translate"]
+    assert completed("genlab", "train", "wg") == ["wgan", "wgan-gp"]
+    assert completed("genlab", "attack", "--sa") == ["--save-images"]
+    assert main(["completion", "fish"]) == 2

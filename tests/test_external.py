@@ -401,7 +401,7 @@ def test_saved_images_are_8_bit_and_their_success_rate_is_told(own, capsys):
     )
     y = torch.tensor([int("light" in f.name.split("-")[1]) for f in files])
     fooled = (wrap(load_model("mynet.py:build").model)(x).argmax(1) != y).sum()
-    assert len(files) == 12 and row["rounded"]["fooled"] == fooled and "8 bits: " in capsys.readouterr().out
+    assert len(files) == 12 and row["rounded"]["fooled"] == fooled and "  8 bits" in capsys.readouterr().out
     listed = Path("png/none/deepfool/images.csv").read_text().splitlines()
     assert listed[0] == "file,class,predicted class" and len(listed) == 13
     again = main(["attack", *line.split(), "--eps", "0.2", "--out", "b"])

@@ -199,3 +199,16 @@ def test_magnet_refuses_what_is_far_from_its_images_and_keeps_its_promise_on_oth
 def test_bad_settings_are_refused_in_one_sentence(make: Callable[[], object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_reconstruction_in_a_tuple_is_found_and_images_outside_the_range_are_named():
+    x = torch.rand(4, 1, 3, 3).round()
+    assert torch.equal(Reconstruct(lambda x: (x / 2, x, x))(x), x / 2)
+    signed = nn.Sequential(nn.Linear(2, 9), nn.Hardtanh(), nn.Unflatten(1, (1, 3, 3)))
+    with torch.no_grad():
+        signed[0].weight.fill_(9)
+    for defence in (Reconstruct(lambda x: 2 * x - 1), DefenseGAN(signed, latent=2, steps=1, restarts=2)):
+        with pytest.raises(ValueError, match=r"images must be in \[0, 1\], but a model returned -1 to 1: bring it to"):
+            defence(x)
+    with pytest.raises(ValueError, match="must return images, got dict"):
+        Reconstruct(lambda x: {"x": x})(x)

@@ -1,4 +1,4 @@
-"""A callable as a module."""
+"""A callable as a module; one that returns images."""
 
 from __future__ import annotations
 
@@ -19,3 +19,26 @@ class CallableModule(nn.Module):
 
     def forward(self, *args: Any) -> Tensor:
         return self.call(*args)
+
+
+class ImageMap(CallableModule):
+    """A callable that returns images (N, C, H, W) in [0, 1], or a tuple that begins with them, as a module.
+
+    Its first output is checked: ValueError unless it is a tensor, within [-0.5, 1.5] (a last layer without sigmoid may
+    overshoot a little).
+    """
+
+    checked = False
+
+    def forward(self, *args: Any) -> Tensor:
+        found = super().forward(*args)
+        found = found[0] if isinstance(found, tuple | list) and found else found
+        if not self.checked:
+            if not isinstance(found, Tensor):
+                raise ValueError(f"a generator or auto-encoder must return images, got {type(found).__name__}.")
+            low, high = (value.item() for value in found.detach().aminmax())
+            if low < -0.5 or high > 1.5:
+                hint = "bring it to [0, 1], as lambda x: (model(x) + 1) / 2 does from [-1, 1]"
+                raise ValueError(f"images must be in [0, 1], but a model returned {low:.3g} to {high:.3g}: {hint}.")
+            self.checked = True
+        return found

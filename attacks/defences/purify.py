@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from attacks.defences.callable_module import CallableModule
+from attacks.defences.callable_module import ImageMap
 from attacks.defences.detection import Detector, GuardedClassifier
 from attacks.defences.scores import JensenShannon, ReconstructionError
 from attacks.defences.smoothing import Filter, Filtered
@@ -34,11 +34,14 @@ Map = Callable[[Tensor], Tensor]
 
 
 class Reconstruct(Filter):
-    """autoencode(x), clipped to [0, 1]; autoencode: x (N, C, H, W) -> reconstruction of the same shape."""
+    """autoencode(x), clipped to [0, 1]; autoencode: x (N, C, H, W) -> reconstruction of the same shape, in [0, 1].
+
+    It may return a tuple that begins with the reconstruction (VAEs). ValueError for images in [-1, 1].
+    """
 
     def __init__(self, autoencode: Map) -> None:
         super().__init__()
-        self.autoencode = CallableModule(autoencode)
+        self.autoencode = ImageMap(autoencode)
 
     def forward(self, x: Tensor) -> Tensor:
         with evaluating(self.autoencode):
@@ -66,7 +69,7 @@ class DefenseGAN(Filter):
         seed: Seed = 0,
     ) -> None:
         super().__init__()
-        self.generator, self.steps, self.lr = generator, steps, lr
+        self.generator, self.steps, self.lr = ImageMap(generator), steps, lr
         self.register_buffer("starts", torch.randn(restarts, latent, generator=seeded("defense-gan", seed)))
 
     def extra_repr(self) -> str:

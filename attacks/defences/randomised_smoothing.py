@@ -52,14 +52,14 @@ class Smoothed(nn.Module):
 
     @checked
     def __init__(
-        self, model: nn.Module, sigma: Sigma, samples: Annotated[int, Range(1, 10_000)] = 16, batch: Count = 1000
+        self, model: nn.Module, sigma: Sigma = 0.25, samples: Annotated[int, Range(1, 10_000)] = 16, batch: Count = 1000
     ) -> None:
         super().__init__()
         self.model, self.sigma, self.samples, self.batch = model, sigma, samples, batch
 
     @classmethod
-    def defend(cls, model: nn.Module, sigma: Sigma = 0.25, **options: Any) -> Smoothed:
-        return cls(model, sigma, **options)
+    def defend(cls, model: nn.Module, **options: Any) -> Smoothed:
+        return cls(model, **options)
 
     def extra_repr(self) -> str:
         return f"sigma={self.sigma}, samples={self.samples}"

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from attacks.core.model import Model
-from attacks.defences.callable_module import CallableModule
+from attacks.defences.callable_module import CallableModule, ImageMap
 from attacks.defences.smoothing import Filtered
 from genlab.core.modes import evaluating
 from genlab.core.ranges import Positive, Share, checked
@@ -138,7 +138,7 @@ class ReconstructionError(nn.Module):
     @checked
     def __init__(self, autoencode: Map, p: Positive = 2.0) -> None:
         super().__init__()
-        self.autoencode, self.p = CallableModule(autoencode), p
+        self.autoencode, self.p = ImageMap(autoencode), p
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.autoencode(x)).abs().pow(self.p).flatten(1).mean(1)
@@ -150,7 +150,7 @@ class JensenShannon(nn.Module):
     @checked
     def __init__(self, model: Model, autoencode: Map, temperature: Positive = 10.0) -> None:
         super().__init__()
-        self.model, self.autoencode, self.temperature = CallableModule(model), CallableModule(autoencode), temperature
+        self.model, self.autoencode, self.temperature = CallableModule(model), ImageMap(autoencode), temperature
 
     def forward(self, x: Tensor) -> Tensor:
         p, q = ((self.model(v) / self.temperature).log_softmax(1) for v in (x, self.autoencode(x)))

@@ -155,6 +155,9 @@ class Evaluation:
     def table(self) -> Table:
         """Success rates in percent, ± half the width of the 95 % interval: a row per attack, a column per eps.
 
+        If images were saved, a second row per attack has the rates after rounding to 8 bits; if there are attacks
+        without eps, a column has the median norms of their perturbations.
+
         Error messages of failed attacks are in `warnings`.
         """
         from rich.box import SIMPLE_HEAD
@@ -185,6 +188,9 @@ class Evaluation:
                 cells = [attack, *(rates.get(size, "") for size in sizes), *medians, *passes]
                 table.add_row(*((model, accuracy) if n == 0 else ("", "")), *cells,
                               style="bold" if attack == WORST else None)  # fmt: skip
+                rounded = {size_name(r): r.rounded.percent for r in found if isinstance(r, Row) and r.rounded}
+                if rounded:
+                    table.add_row("", "", "  8 bits", *(rounded.get(size, "") for size in sizes))
         return table
 
     def __repr__(self) -> str:
@@ -199,11 +205,7 @@ def _name(entry: Row | WorstCase) -> str:
 
 
 def _percent(entry: Row | WorstCase) -> str:
-    if not isinstance(entry, Row):
-        return entry.success.percent + _nan_counts(entry)
-    if entry.error:
-        return "failed"
-    return entry.success.percent + _nan_counts(entry) + (f"\n8 bits: {entry.rounded.percent}" if entry.rounded else "")
+    return "failed" if isinstance(entry, Row) and entry.error else entry.success.percent + _nan_counts(entry)
 
 
 def _medians(entry: Row | WorstCase) -> str:

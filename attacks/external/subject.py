@@ -19,7 +19,6 @@ from attacks.external.labels import match
 from attacks.external.models import External, load_model, split_options
 from attacks.external.wrap import wrap
 from genlab.cli.main import out_of_memory
-from genlab.core.files import read
 from genlab.core.memory import FLOAT, require
 from genlab.core.modes import evaluating
 from genlab.core.resolve import fingerprint, is_reference
@@ -216,9 +215,9 @@ def _identity(name: str, weights: str | None) -> str:
     """Hash of the files that the model consists of, as far as they are known."""
     code, _ = split_options(name)
     files = [path for path in map(Path, filter(None, (name, weights))) if path.is_file()]
-    found = [read(path) for path in files]
-    if Path(name).is_dir():
-        found += [read(path) for path in sorted(Path(name).glob("checkpoints/*.sha256"))]
-    elif is_reference(code) and not Path(name).exists():
-        found.append(fingerprint(code).encode())
-    return hashlib.sha256(b"".join(found)).hexdigest()
+    parts = [*sorted(Path(name).glob("checkpoints/*.sha256"))] if Path(name).is_dir() else files
+    found = hashlib.sha256(fingerprint(code).encode() if is_reference(code) and not Path(name).exists() else b"")
+    for path in parts:
+        with open(path, "rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()

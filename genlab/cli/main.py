@@ -24,6 +24,7 @@ COMMANDS: Table = {
     "evaluate": ("genlab.cli.evaluate:main", "evaluate the samples of a trained run: FID, precision, recall, ..."),
     "report": ("genlab.cli.report:report", "write the HTML report of a run again"),
     "list": ("genlab.cli.list:listing", "list methods, data sets, attacks and defences"),
+    "completion": ("genlab.cli.completion:main", "print the shell completion of this command, for bash and zsh"),
 }
 MEMORY_OPTIONS = {  # the options of each command that determine its memory use
     "train": "--batch, --width or --size",

@@ -1,4 +1,4 @@
-"""`genlab sample RUN`: samples images from a trained run into one grid."""
+"""`genlab sample RUN`: samples images from a trained run, into one grid or one file each."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import Annotated, Any
 import tyro
 
 from genlab.cli.options import parse
-from genlab.core.outputs import check_file
+from genlab.core.outputs import check_file, check_folder
 from genlab.core.ranges import Positive, Range, Seed
 from genlab.core.text import one_line
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Samples images from a trained run into one grid."""
+    """Samples images from a trained run, into one grid or one file each."""
 
     run: tyro.conf.Positional[Path]
     """run directory"""
     n: Annotated[int, Range(1, 10_000)] = 64
     """number of images"""
-    out: Path = Path("grid.png")
-    """image file of the grid; the suffix determines the format: .png, .jpg, .webp, ..."""
+    out: str = "grid.png"
+    """image file of the grid; the suffix determines the format: .png, .jpg, .webp, ...; DIR/, with a slash at its end:
+    a folder for one PNG file per image"""
     seed: Seed = 0
     """random seed"""
     temperature: Positive | None = None
@@ -35,7 +36,8 @@ class Sample:
 
 def sample(arguments: list[str]) -> None:
     options = parse(Sample, "sample", arguments)
-    check_file(options.out)
+    out, single = Path(options.out), options.out.endswith("/")
+    check_folder(out) if single else check_file(out)
     import torch
 
     from genlab.core.memory import FLOAT, require
@@ -44,9 +46,11 @@ def sample(arguments: list[str]) -> None:
     from genlab.run import Run
 
     try:
-        image_format(options.out)
+        image_format(out / "0.png" if single else out)
     except ValueError as error:
         raise ValueError(f"--out {error}") from None
+    if single and out.exists() and any(out.iterdir()):
+        raise ValueError(f"--out {options.out} is not empty: choose another folder")
     method = load(options.run)
     draw: Any = getattr(method, "sample", None)
     if draw is None:
@@ -60,4 +64,8 @@ def sample(arguments: list[str]) -> None:
     torch.manual_seed(options.seed)
     with torch.no_grad():
         images = torch.cat([draw(min(256, options.n - i)) for i in range(0, options.n, 256)])
-    print(one_line(save_grid(images, options.out)))
+    if single:
+        width = len(str(options.n - 1))
+        for i, image in enumerate(images):
+            save_grid(image[None], out / f"{i:0{width}d}.png", gap=0, tile=1)
+    print(one_line(out if single else save_grid(images, out)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
@@ -27,11 +28,37 @@ def find_imported(path: str) -> Any:
     return found
 
 
+OTHER_NAMES = {  # other names in the literature -> names here
+    **{"aa": "auto", "autoattack": "auto", "autopgd": "apgd", "bim": "ifgsm", "cw": "cw-l2", "carliniwagner": "cw-l2"},
+    **{"stadv": "spatial", "uap": "universal", "hsja": "hopskipjump", "boundary": "hopskipjump", "dcgan": "gan"},
+    **{"cgan": "conditional-gan", "acgan": "conditional-gan", "lsgan": "gan", "sngan": "gan", "wgangp": "wgan-gp"},
+    **{
+        "nice": "flow",
+        "realnvp": "flow",
+        "glow": "flow",
+        "ae": "autoencoder",
+        "vqvae": "vq-vae",
+        "dim": "deep-infomax",
+    },
+    **{"trades": "adversarial-training", "ibp": "interval-training", "fashionmnist": "fashion", "cifar": "cifar10"},
+    **{"cnn": "classifier", "resnet": "classifier", "blur": "gaussian", "randomizedsmoothing": "smoothed"},
+}
+
+
 def unknown(name: str, known: Iterable[str], what: str) -> str:
     """The error message for a name that is not in `known`, with the closest match."""
-    near = get_close_matches(name, known := list(known), 1)
-    hint = f": did you mean {near[0]!r}?" if near else ";"
+    known = list(known)
+    plain = {_plain(each): each for each in known}
+    near = get_close_matches(_plain(name), plain, 1)
+    other = OTHER_NAMES.get(_plain(name), "")
+    found = plain.get(_plain(name)) or (other if other in known else plain[near[0]] if near else "")
+    hint = f": did you mean {found!r}?" if found else ";"
     return f"unknown {what} {name!r}{hint} known: {', '.join(known)}"
+
+
+def _plain(name: str) -> str:
+    """Without capitals and punctuation."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def choose(name: str, known: Iterable[str], what: str) -> str:
