@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 
@@ -22,6 +22,8 @@ from genlab.core.registry import find_imported, resolve
 from genlab.core.text import one_line
 from genlab.data import Augment, Pair, Stream
 from genlab.data import load as load_data
+from genlab.data.iterated import Iterated
+from genlab.data.own import OwnData, batch_size
 from genlab.plugins import methods
 from genlab.reporting.labelled import save_picture
 from genlab.reporting.report import Report
@@ -50,6 +52,8 @@ class DataOptions:
     augment: Augment = field(default_factory=Augment)
     """random augmentation of the training images"""
 
+    shuffle: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         check(self)
 
@@ -73,8 +77,12 @@ class Experiment:
     method, `GANConfig.training`, except for the number of images.
     """
 
-    def __init__(self, method: Config, data: DataOptions = DataOptions(), **training: Any):
-        """training: fields of TrainOptions; the others default to `method.training`.
+    def __init__(self, method: Config, data: DataOptions | Any = DataOptions(), test: Any = None, **training: Any):
+        """
+        Args:
+            data: options, or the training data themselves: a Dataset, a DataLoader or an iterable of (x, y).
+            test: the test data, if `data` are no options; none: a fixed tenth of `data`, which is not trained on.
+            training: fields of TrainOptions; the others default to `method.training`.
 
         Raises:
             TypeError: TrainOptions has no such field.
@@ -83,12 +91,20 @@ class Experiment:
         known = [field.name for field in fields(TrainOptions)]
         if unknown := [name for name in training if name not in known]:
             raise TypeError(f"{unknown[0]!r} is no option of training; those are {', '.join(known)}")
+        if not isinstance(data, DataOptions):
+            own = batch_size(data)
+            if own is not None and training.setdefault("batch", own) != own:
+                raise ValueError(f"batch is {training['batch']}, but the batch size of the DataLoader {own}")
+            data = OwnData(data, test, hold_out="best_by" in training)
+        elif test is not None:
+            raise ValueError("test data can be given with training data alone; DataOptions name both")
         self.method, self.data, self.training = method, data, replace(method.training, **training)
 
     def options(self) -> dict[str, Any]:
         """All options as JSON values; paths are strings."""
         kind = type(self.method)
-        values = {"options": asdict(self.method), "data": asdict(self.data), "training": asdict(self.training)}
+        data = self.data if isinstance(self.data, DataOptions) else DataOptions(data=self.data.data)
+        values = {"options": asdict(self.method), "data": asdict(data), "training": asdict(self.training)}
         return {"method": f"{kind.__module__}:{kind.__qualname__}", **json.loads(json.dumps(values, default=str))}
 
     def run(self, out: str | Path, hooks: Sequence[tuple[int, Hook]] = (), pictures: int = 8) -> Method:
@@ -165,11 +181,15 @@ class Experiment:
             raise ValueError(f"--best-by: {name!r} is not a metric of this method; its metrics: {known_names}")
         return EarlyStopping(lambda m: m.evaluate(validation)[name], self.training.patience, direction == "max")
 
-    def _stream(self, data: Any) -> Stream:
+    def _stream(self, data: Any) -> Any:
         """The batches of this process, from the start of training."""
-        rank, world = distributed.rank(), distributed.world_size()
+        where = {"rank": distributed.rank(), "world": distributed.world_size()}
         training = self.training
-        return Stream(data, training.batch, seed=training.seed, augment=self.data.augment, rank=rank, world=world)
+        if isinstance(data, Iterated):
+            data.world = where["world"]
+            return data
+        how: dict[str, Any] = {"augment": self.data.augment, "shuffle": self.data.shuffle, **where}
+        return Stream(data, training.batch, seed=training.seed, **how)
 
     def _finish(self, run: Run, method: Method, test: Any) -> None:
         with torch.random.fork_rng():
@@ -199,7 +219,7 @@ def check_all(experiments: Iterable[Experiment]) -> None:
     Raises:
         ValueError: as `Experiment.run`.
     """
-    sets: dict[DataOptions, Any] = {}
+    sets: dict[DataOptions | OwnData, Any] = {}
     for each in experiments:
         data = sets[each.data] = sets.get(each.data) or each.data.load()
         classes = len(getattr(data, "classes", ()))

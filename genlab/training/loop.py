@@ -15,6 +15,7 @@ import torch
 
 from genlab.core import distributed
 from genlab.core.lock import locked
+from genlab.data.own import as_stream
 from genlab.training.ema import EMA
 from genlab.training.interrupt import Interrupt
 from genlab.training.method import BatchStream, Hook, Method, TrainOptions
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def fit(
     method: Method,
-    data: BatchStream,
+    data: BatchStream | Any,
     options: TrainOptions | None = None,
     *,
     run: Run | None = None,
@@ -40,7 +41,8 @@ def fit(
 
     Args:
         method: on its device; trained in place.
-        data: the batches; its `images` counts the images drawn so far and is set on resume.
+        data: the batches: a DataLoader, a Dataset, an iterable of (x, y), or one of the lab's data sets or streams; see
+            `genlab.data.own.as_stream`. A stream's `images` counts the images drawn so far and is set on resume.
         options: none: the defaults of the method, `method.config.training`.
         run: the run for checkpoints and metrics.jsonl; none: nothing is written.
         hooks: pairs (every, hook): `hook(images, method)` is called on rank 0 after every `every` images and at the
@@ -52,11 +54,15 @@ def fit(
 
     Raises:
         NonFinite: a loss, a gradient or the state to be saved is NaN or infinite; the last checkpoint is kept.
+        ValueError: the data are not as the lab needs them; names what and how.
         CheckpointError: there are checkpoints, but none from which this training can be resumed.
         Locked: another process trains in the directory of `run`.
         Interrupted: SIGTERM or SIGINT was received; the current step was finished and saved.
     """
-    training = Training(method, data, options or method.config.training, run, hooks)
+    options = options or method.config.training
+    where = distributed.rank(), distributed.world_size()
+    data = as_stream(data, options.batch, options.seed, method.device, *where)
+    training = Training(method, data, options, run, hooks)
     with (
         locked(run.path) if run and training.first else nullcontext(),
         Interrupt() as interrupt,
