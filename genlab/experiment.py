@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from torch import nn
 
 from genlab.core import distributed, memory
 from genlab.core.batch import check_batch
@@ -19,15 +21,17 @@ from genlab.core.outputs import removed_on_failure
 from genlab.core.ranges import Range, Side, check, short
 from genlab.core.rebuild import rebuild
 from genlab.core.registry import find_imported, resolve
+from genlab.core.resolve import fingerprint, is_reference
 from genlab.core.text import one_line
 from genlab.data import Augment, Pair, Stream
 from genlab.data import load as load_data
 from genlab.data.iterated import Iterated
 from genlab.data.own import OwnData, batch_size
+from genlab.nets.build import network
 from genlab.plugins import methods
 from genlab.reporting.labelled import save_picture
 from genlab.reporting.report import Report
-from genlab.run import REAL, Run, RunError
+from genlab.run import CHANGED_CODE, REAL, Run, RunError
 from genlab.training.checkpoint import CheckpointError, restore_module
 from genlab.training.hooks import EarlyStopping
 from genlab.training.loop import fit
@@ -105,6 +109,8 @@ class Experiment:
         kind = type(self.method)
         data = self.data if isinstance(self.data, DataOptions) else DataOptions(data=self.data.data)
         values = {"options": asdict(self.method), "data": asdict(data), "training": asdict(self.training)}
+        if code := self.method.own_code():
+            values["code"] = {text: fingerprint(text) for text in code}
         return {"method": f"{kind.__module__}:{kind.__qualname__}", **json.loads(json.dumps(values, default=str))}
 
     def run(self, out: str | Path, hooks: Sequence[tuple[int, Hook]] = (), pictures: int = 8) -> Method:
@@ -257,11 +263,27 @@ def load(run: str | Path | Run, device: torch.device | str | None = None) -> Met
     return method.to(device or distributed.device()).eval().requires_grad_(False)
 
 
+def load_model(source: str | Path, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """A trained classifier in eval mode: of the run directory `source`, or what file.py:function returns for (shape,
+    classes).
+
+    Raises:
+        RunError, CheckpointError, ValueError: as `load` and `genlab.nets.build.network`.
+    """
+    if not is_reference(str(source)):
+        return load(source)
+    return network(str(source), shape, classes).to(distributed.device()).eval().requires_grad_(False)
+
+
 def config_of(run: Run) -> Config:
     """The options of the method of `run`.
 
     For safety, the class is only looked up among the methods of `genlab list` and the modules that are already
-    imported: a config.json cannot import or run anything else.
+    imported, and the user's own code must be that whose hash was stored when the run was made: a config.json cannot
+    import or run anything else.
+
+    Raises:
+        RunError: there is no such class, the options are invalid, or the user's own code has changed since.
     """
     name = _about(run, "method")
     kind = resolve(name) if name in [path for path, _ in methods().values()] else find_imported(name)
@@ -270,7 +292,23 @@ def config_of(run: Run) -> Config:
             f"{run.path / 'config.json'} names {short(name)} as its method, which is neither in `genlab list` nor a "
             "Config class that this program has imported; --plugin FILE adds those of a file"
         )
-    return _rebuilt(run, kind, "options")
+    config = _rebuilt(run, kind, "options")
+    _check_code(run, config)
+    return config
+
+
+def _check_code(run: Run, config: Config) -> None:
+    stored = run.experiment.get("code") or {}
+    for text in config.own_code():
+        try:
+            changed = stored.get(text) != fingerprint(text)
+        except ValueError as error:
+            raise RunError(f"{run.path / 'config.json'} names code that is missing: {error}") from None
+        if changed and not os.environ.get(CHANGED_CODE):
+            raise RunError(
+                f"{text} is not the code that {run.path} was trained with: its file has changed; restore it, or set "
+                f"{CHANGED_CODE}=1 to use it as it is now"
+            )
 
 
 def data_of(run: Run) -> DataOptions:

@@ -18,6 +18,7 @@ from genlab.core.lock import locked
 from genlab.data.own import as_stream
 from genlab.training.ema import EMA
 from genlab.training.interrupt import Interrupt
+from genlab.training.layout import lay_out
 from genlab.training.method import BatchStream, Hook, Method, TrainOptions
 from genlab.training.progress import Progress
 from genlab.training.running_mean import RunningMean
@@ -98,7 +99,7 @@ class Training:
         self.method, self.data, self.options, self.run, self.hooks = method, data, options, run, hooks
         self.rank, self.world, self.first = distributed.rank(), distributed.world_size(), distributed.rank() == 0
         self.before = 0  # images seen before the last step
-        method.train().to(memory_format=torch.channels_last)
+        lay_out(method.train(), options.channels_last)
         distributed.broadcast(method.state_dict().values())
         self.optimizers = method.optimizers()
         self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
