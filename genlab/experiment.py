@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -81,11 +83,19 @@ class Experiment:
     method, `GANConfig.training`, except for the number of images.
     """
 
-    def __init__(self, method: Config, data: DataOptions | Any = DataOptions(), test: Any = None, **training: Any):
+    def __init__(
+        self,
+        method: Config,
+        data: DataOptions | Any = DataOptions(),
+        test: Any = None,
+        epochs: float | None = None,
+        **training: Any,
+    ):
         """
         Args:
             data: options, or the training data themselves: a Dataset, a DataLoader or an iterable of (x, y).
             test: the test data, if `data` are no options; none: a fixed tenth of `data`, which is not trained on.
+            epochs: the length of training in passes over the training data, instead of `images`.
             training: fields of TrainOptions; the others default to `method.training`.
 
         Raises:
@@ -102,7 +112,49 @@ class Experiment:
             data = OwnData(data, test, hold_out="best_by" in training)
         elif test is not None:
             raise ValueError("test data can be given with training data alone; DataOptions name both")
-        self.method, self.data, self.training = method, data, replace(method.training, **training)
+        self.data: Any = data
+        self.method, self.training = method, replace(method.training, **training)
+        if epochs is not None:
+            self.training = replace(self.training, images=self._length(epochs))
+
+    def _length(self, epochs: float) -> int:
+        """`epochs` passes over the training data, in images."""
+        if not 0 < epochs < 1e9:
+            raise ValueError(f"epochs must be above 0 and below 1,000,000,000, got {epochs}")
+        data = self.data.load("train", "cpu")
+        if isinstance(data, Iterated):
+            raise ValueError(f"epochs needs data of a known length; {data.name} has none: give images")
+        return max(1, round(epochs * len(data)))
+
+    @classmethod
+    def of(cls, config: str | Path | Run, **training: Any) -> Experiment:
+        """The experiment of a run, or of a saved config.json; `training` changes its TrainOptions.
+
+        Raises:
+            RunError: there is none, or an option is invalid.
+        """
+        if not isinstance(config, Run):
+            path = Path(config)
+            config = Run(path.parent, path.name) if path.is_file() else Run(path)
+        method = config_of(config)
+        saved = _rebuilt(config, type(method.training), "training")
+        return cls(method, data_of(config), **{**vars(saved), **training})
+
+    def dry_run(self) -> None:
+        """Two steps of everything, in a temporary directory: training, sample images, checkpoint, resuming, metrics of
+        a few test images, report.
+
+        Raises:
+            The same as `run`.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            out, images = Path(folder) / "dry-run", 1  # every training takes at least one step
+            for _ in range(2):
+                part = copy.copy(self)
+                part.data = _Few(self.data, max(FEW, 2 * self.training.batch))
+                part.training = replace(self.training, images=images)
+                part.run(out)
+                images = seen(Run(out)) + 1
 
     def options(self) -> dict[str, Any]:
         """All options as JSON values; paths are strings."""
@@ -211,6 +263,26 @@ class Experiment:
             Report(title).run(run).save(run.file("report.html"))
 
 
+class _Few:
+    """Data options of which the test and validation sets have at most `n` images."""
+
+    def __init__(self, data: Any, n: int) -> None:
+        self.whole, self.n = data, n
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
+
+    def load(self, split: str = "train", device: torch.device | str | None = None) -> Any:
+        found = self.whole.load(split, device)
+        return found if split == "train" else found.subset(slice(0, self.n))
+
+
+def seen(run: Run) -> int:
+    """The training images that the newest checkpoint of `run` has seen; 0 without a checkpoint."""
+    return (run.checkpoints.load() or {"images": 0})["images"]
+
+
+FEW = 64  # test images of a dry run
 MEASUREMENTS = 20  # of the validation metric during training
 
 
@@ -289,7 +361,7 @@ def config_of(run: Run) -> Config:
     kind = resolve(name) if name in [path for path, _ in methods().values()] else find_imported(name)
     if not (isinstance(kind, type) and issubclass(kind, Config) and kind.build is not Config.build):
         raise RunError(
-            f"{run.path / 'config.json'} names {short(name)} as its method, which is neither in `genlab list` nor a "
+            f"{run.config_file} names {short(name)} as its method, which is neither in `genlab list` nor a "
             "Config class that this program has imported; --plugin FILE adds those of a file"
         )
     config = _rebuilt(run, kind, "options")
@@ -303,7 +375,7 @@ def _check_code(run: Run, config: Config) -> None:
         try:
             changed = stored.get(text) != fingerprint(text)
         except ValueError as error:
-            raise RunError(f"{run.path / 'config.json'} names code that is missing: {error}") from None
+            raise RunError(f"{run.config_file} names code that is missing: {error}") from None
         if changed and not os.environ.get(CHANGED_CODE):
             raise RunError(
                 f"{text} is not the code that {run.path} was trained with: its file has changed; restore it, or set "
@@ -326,6 +398,7 @@ ABOUT: Schema = {  # the experiment in a config.json
     "method": str,
     "options": dict,
     "data": dict,
+    "training": dict,
     "shape": tuple[Annotated[int, Range(1, 4)], Side, Side],
     "classes": Annotated[int, Range(0, 10**6)],
 }
@@ -334,13 +407,13 @@ _building: set[Path] = set()  # runs whose methods are being built; a method may
 
 def _about(run: Run, name: str) -> Any:
     if fault := mismatch(run.experiment, {name: ABOUT[name]}):
-        raise RunError(f"the experiment in {run.path / 'config.json'} {fault}")
+        raise RunError(f"the experiment in {run.config_file} {fault}")
     return run.experiment[name]
 
 
 def _rebuilt(run: Run, kind: type[Any], field: str) -> Any:
     try:
-        return rebuild(kind, _about(run, field), f"{field} in {run.path / 'config.json'}")
+        return rebuild(kind, _about(run, field), f"{field} in {run.config_file}")
     except FileError as error:
         raise RunError(str(error)) from None
 
@@ -349,13 +422,13 @@ def _built(run: Run) -> Method:
     """The method of `run`, untrained."""
     config, path = config_of(run), run.path.resolve()
     if path in _building:
-        raise RunError(f"{run.path / 'config.json'} names a run that depends on this one")
+        raise RunError(f"{run.config_file} names a run that depends on this one")
     _building.add(path)
     try:
         return config.build(shape_of(run), _about(run, "classes"))
     except (RunError, CheckpointError):  # of a run that this one loads
         raise
     except Exception as error:
-        raise RunError(f"cannot build the method of {run.path / 'config.json'}: {one_line(error, 300)}") from error
+        raise RunError(f"cannot build the method of {run.config_file}: {one_line(error, 300)}") from error
     finally:
         _building.discard(path)

@@ -50,13 +50,16 @@ class RunError(ValueError):
 
 
 class Run:
-    """The directory `path`; `create` starts or continues one, `Run(path)` opens an existing one."""
+    """The directory `path`; `create` starts or continues one, `Run(path)` opens an existing one.
 
-    def __init__(self, path: str | Path):
+    config_name: of the configuration file.
+    """
+
+    def __init__(self, path: str | Path, config_name: str = "config.json"):
         self.path = Path(path)
-        config = self.path / "config.json"
+        self.config_file = config = self.path / config_name
         if not os.path.lexists(config):
-            raise RunError(f"{self.path} is not a run: it has no config.json")
+            raise RunError(f"{self.path} is not a run: it has no {config_name}")
         try:
             self.config: dict[str, Any] = read_json(config, CONFIG)
         except FileError as error:

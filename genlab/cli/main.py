@@ -19,6 +19,7 @@ from genlab.plugins import Table, gather, plugin_files
 
 COMMANDS: Table = {
     "train": ("genlab.cli.train:train", "train a method, or resume a run"),
+    "resume": ("genlab.cli.resume:resume", "go on with the training of a run"),
     "sample": ("genlab.cli.sample:sample", "sample images from a trained run into one grid"),
     "translate": ("genlab.cli.translate:main", "translate a folder of images with a trained run"),
     "evaluate": ("genlab.cli.evaluate:main", "evaluate the samples of a trained run: FID, precision, recall, ..."),

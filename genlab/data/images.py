@@ -194,6 +194,10 @@ class Pair:
     def to(self, device: torch.device | str) -> Pair:
         return replace(self, a=self.a.to(device), b=self.b.to(device))
 
+    def subset(self, index: slice) -> Pair:
+        """The images of the slice on both sides; partners stay partners."""
+        return replace(self, a=self.a.subset(index), b=self.b.subset(index))
+
     def swapped(self) -> Pair:
         """The pair (b, a)."""
         return replace(self, a=self.b, b=self.a)
