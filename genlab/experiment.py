@@ -27,6 +27,7 @@ from genlab.core.resolve import fingerprint, is_reference
 from genlab.core.text import one_line
 from genlab.data import Augment, Pair, Stream
 from genlab.data import load as load_data
+from genlab.data.aligned import Aligned
 from genlab.data.iterated import Iterated
 from genlab.data.own import OwnData, batch_size
 from genlab.nets.build import network
@@ -185,7 +186,7 @@ class Experiment:
             with distributed.first_rank_first():  # it may have to download
                 data, test = (self.data.load(split, device) for split in ("train", "test"))
             classes = len(getattr(data, "classes", ()))
-            memory.check_training(self.method, data.shape, classes, training, device, isinstance(data, Pair))
+            memory.check_training(self.method, data.shape, classes, training, device, isinstance(data, Pair | Aligned))
             self.method.check_data(self._stream(data))
             torch.manual_seed(training.seed)
             method = self.method.build(data.shape, classes).to(device)
@@ -301,7 +302,7 @@ def check_all(experiments: Iterable[Experiment]) -> None:
     for each in experiments:
         data = sets[each.data] = sets.get(each.data) or each.data.load()
         classes = len(getattr(data, "classes", ()))
-        pair = isinstance(data, Pair)
+        pair = isinstance(data, Pair | Aligned)
         memory.check_training(each.method, data.shape, classes, each.training, distributed.device(), pair)
         each.method.check_data(each._stream(data))
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from genlab.core.registry import resolve, unknown
+from genlab.data.aligned import Aligned
 from genlab.data.catalogue import SOURCES, DataError
 from genlab.data.digits import digits
 from genlab.data.domains import (
@@ -26,6 +27,7 @@ from genlab.data.domains import (
 from genlab.data.folder import RESIDENT, Folder, open_folder
 from genlab.data.glyphs import glyphs
 from genlab.data.images import Images, Pair
+from genlab.data.paired_folder import open_pairs
 from genlab.data.resize import resized
 from genlab.data.seeds import generator
 from genlab.data.sprites import SIDE, sprites
@@ -57,7 +59,7 @@ def load(
     seed: int = 0,
     resident: int = RESIDENT,
     hold_out: bool = False,
-) -> Images | Pair | Folder:
+) -> Images | Pair | Folder | Aligned:
     """One of SOURCES.
 
     Args:
@@ -82,10 +84,13 @@ def load(
     half = split if split in ("test", "all") else "train"  # the validation images are among those of training
     part = partial(share, split=split, hold_out=hold_out)
     kind, _, rest = name.partition(":")
-    if kind not in ("unpaired", "domains"):
+    if kind not in ("unpaired", "domains", "pairs"):
         return part(_single(name, half, size, channels, **where))
     if split == "all":
         raise DataError(f"{kind} data is divided into training and test images; there is no split 'all'")
+    if kind == "pairs":
+        size, channels = size or FOLDER[0], channels or FOLDER[1]
+        return part(open_pairs(rest, half, size=size, channels=channels, device=device, resident=resident))
     sides = parts(rest)
     if kind == "unpaired" and len(sides) == 1 and (path := _path(rest)):
         size, channels = size or FOLDER[0], channels or FOLDER[1]
