@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from PIL import Image
 from torch import nn
 
 from genlab.core import distributed, memory
@@ -33,6 +34,7 @@ from genlab.data.own import OwnData, batch_size
 from genlab.nets.build import network
 from genlab.plugins import methods
 from genlab.reporting.labelled import save_picture
+from genlab.reporting.loggers import Logger, check_loggers, open_loggers
 from genlab.reporting.report import Report
 from genlab.run import CHANGED_CODE, REAL, Run, RunError
 from genlab.training.checkpoint import CheckpointError, restore_module
@@ -166,7 +168,13 @@ class Experiment:
             values["code"] = {text: fingerprint(text) for text in code}
         return {"method": f"{kind.__module__}:{kind.__qualname__}", **json.loads(json.dumps(values, default=str))}
 
-    def run(self, out: str | Path, hooks: Sequence[tuple[int, Hook]] = (), pictures: int = 8) -> Method:
+    def run(
+        self,
+        out: str | Path,
+        hooks: Sequence[tuple[int, Hook]] = (),
+        pictures: int = 8,
+        log: Sequence[str | Logger] = (),
+    ) -> Method:
         """Trains in the run directory `out`, or resumes the training there; returns the trained method in eval mode.
 
         Metrics on the test images go to results.json, sample images to samples/, and report.html shows both. Under
@@ -175,12 +183,15 @@ class Experiment:
         Args:
             hooks: as those of `fit`.
             pictures: how often sample images are saved, evenly over the training.
+            log: logs beside the files of the run: tensorboard, wandb, trackio, or objects as in
+                genlab.reporting.loggers.
 
         Raises:
             ValueError: the data, the options or the batch size do not fit the method or the memory.
             RunError: `out` holds another run.
             NonFinite, CheckpointError, Locked, Interrupted: as `fit`.
         """
+        check_loggers(log)
         with distributed.group() as device:
             training = self.training
             with distributed.first_rank_first():  # it may have to download
@@ -201,6 +212,7 @@ class Experiment:
                 locked(out) if first else nullcontext(),
             ):
                 run = distributed.broadcast_object(Run.create(out, about) if first else None)
+                loggers = open_loggers(log, run, seen(run)) if first else []
 
                 if first and hasattr(method, "sample") and not isinstance(test, Pair):
                     save_picture(test.subset(slice(0, 64)).x, run.file(REAL))
@@ -209,18 +221,26 @@ class Experiment:
                     with torch.random.fork_rng():
                         torch.manual_seed(training.seed)  # the same latents at every call
                         for name, shown in method.pictures(test).items():
-                            save_picture(shown, run.file("samples", f"{name}-{images:09d}.png"))
+                            file = run.file("samples", f"{name}-{images:09d}.png")
+                            save_picture(shown, file)
+                            for logger in loggers:
+                                logger.picture(images, name, Image.open(file))
 
                 hooks = [(max(1, training.images // max(1, pictures)), picture), *hooks]
                 if best:
                     hooks.append((max(1, training.images // MEASUREMENTS), best))
-                method = fit(method, stream, training, run=run, hooks=hooks, title=f"training {run.path}")
+                method = fit(
+                    method, stream, training, run=run, hooks=hooks, loggers=loggers, title=f"training {run.path}"
+                )
                 if best:
                     if first:
                         best.restore(method)
                     distributed.broadcast(method.state_dict().values())
                 if first:
-                    self._finish(run, method, test)
+                    figures = self._finish(run, method, test)
+                    for logger in loggers:
+                        logger.scalars(stream.images, {f"test {name}": value for name, value in figures.items()})
+                        logger.close()
             return method
 
     def _best(self, method: Method, device: torch.device) -> EarlyStopping | None:
@@ -250,7 +270,7 @@ class Experiment:
         how: dict[str, Any] = {"augment": self.data.augment, "shuffle": self.data.shuffle, **where}
         return Stream(data, training.batch, seed=training.seed, **how)
 
-    def _finish(self, run: Run, method: Method, test: Any) -> None:
+    def _finish(self, run: Run, method: Method, test: Any) -> dict[str, float]:
         with torch.random.fork_rng():
             torch.manual_seed(self.training.seed)
             figures = method.evaluate(test)
@@ -262,6 +282,7 @@ class Experiment:
                 measured = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
                 raise OSError(f"{error}; the unsaved results: {measured}") from error
             Report(title).run(run).save(run.file("report.html"))
+        return figures
 
 
 class _Few:

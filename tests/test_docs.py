@@ -83,7 +83,7 @@ ONLY_READ = sorted({line for page in PAGES for line in commands(page, "genlab ")
 def test_the_other_genlab_commands_have_options_that_exist(line, monkeypatch):
     words = shlex.split(line)[1:]
     if words[0] == "train":
-        monkeypatch.setattr(Experiment, "run", lambda experiment, out: None)
+        monkeypatch.setattr(Experiment, "run", lambda experiment, out, **how: None)
         assert main(words) == 0
         return
     told = printed(lambda: pytest.raises(SystemExit, main, [words[0], "--help"]))

@@ -68,8 +68,8 @@ def test_a_dry_run_takes_two_steps_of_everything_and_keeps_nothing(words, tmp_pa
     steps, reports = [], []
     run = Experiment.run
 
-    def watched(experiment, out):
-        method = run(experiment, out)
+    def watched(experiment, out, **how):
+        method = run(experiment, out, **how)
         steps.append(seen(Run(out)))
         reports.append(sorted(path.name for path in out.iterdir()))
         return method

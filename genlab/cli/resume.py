@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from genlab.cli.options import parse
-from genlab.cli.train import Device, Epochs, check_length
+from genlab.cli.train import Device, Epochs, Log, check_length
 from genlab.core.ranges import Length
 from genlab.core.text import one_line
 
@@ -26,6 +26,7 @@ class Resume:
     """new length of training, in images, from its start; none: that of the run"""
     epochs: Epochs = None
     device: Device = None
+    log: Log = ()
 
 
 def resume(arguments: list[str]) -> None:
@@ -43,5 +44,5 @@ def resume(arguments: list[str]) -> None:
         if so_far >= length:
             told = f"{run.path} has seen {so_far:,} images, and the length of its training is {length:,}"
             raise ValueError(f"{told}: give --images above that")
-        experiment.run(run.path)
+        experiment.run(run.path, log=options.log)
     print(f"done: {one_line(run.path / 'report.html')}")

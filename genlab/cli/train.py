@@ -16,6 +16,7 @@ from genlab.core.text import Console, one_line
 from genlab.plugins import methods
 
 Device = Annotated[str | None, tyro.conf.arg(help="cpu, cuda, cuda:1, mps; none: a GPU if there is one")]
+Log = Annotated[tuple[str, ...], tyro.conf.arg(help="logs beside the run's files: tensorboard, wandb, trackio")]
 Epochs = Annotated[Positive | None, tyro.conf.arg(help="length of training in epochs, instead of --images")]
 
 
@@ -43,6 +44,7 @@ def train(arguments: list[str]) -> None:
         ("config", Annotated[Path | None, tyro.conf.arg(help="start from the options in a run's config.json")], None),
         ("epochs", Epochs, None),
         ("device", Device, None),
+        ("log", Log, ()),
         ("dry_run", Annotated[bool, tyro.conf.arg(help="take two steps of everything, and keep nothing")], False),
     ]
     kind = make_dataclass("Train", fields)
@@ -59,7 +61,7 @@ def train(arguments: list[str]) -> None:
             experiment.dry_run()
             print("dry run: two steps of training, samples, checkpoint, metrics and report work; nothing was kept")
             return
-        experiment.run(out)
+        experiment.run(out, log=options.log)
     print(f"done: {one_line(out / 'report.html')}")
 
 

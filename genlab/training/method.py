@@ -17,7 +17,8 @@ from genlab.training.schedules import SCHEDULES, ScheduleName, warm_up
 from genlab.training.update import Update
 
 Metrics = dict[str, Tensor]  # name -> scalar, on the device until it is logged
-Hook = Callable[[int, "Method"], object]  # (images so far, method in eval mode) -> True to stop training
+# (images so far, method in eval mode), or with the metrics of the last step as a third -> True to stop training
+Hook = Callable[[int, "Method"], object] | Callable[[int, "Method", dict[str, float]], object]
 
 
 class BatchStream(Protocol):
