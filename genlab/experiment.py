@@ -25,6 +25,7 @@ from genlab.core.ranges import Range, Side, check, short
 from genlab.core.rebuild import rebuild
 from genlab.core.registry import find_imported, resolve
 from genlab.core.resolve import fingerprint, is_reference
+from genlab.core.safetensors import read_safetensors
 from genlab.core.text import one_line
 from genlab.data import Augment, Pair, Stream
 from genlab.data import load as load_data
@@ -304,6 +305,7 @@ def seen(run: Run) -> int:
     return (run.checkpoints.load() or {"images": 0})["images"]
 
 
+WEIGHTS = "model.safetensors"  # of an exported run
 FEW = 64  # test images of a dry run
 MEASUREMENTS = 20  # of the validation metric during training
 
@@ -329,7 +331,7 @@ def check_all(experiments: Iterable[Experiment]) -> None:
 
 
 def load(run: str | Path | Run, device: torch.device | str | None = None) -> Method:
-    """The method that was trained in `run`, in eval mode, with requires_grad off.
+    """The method that was trained in `run`, or exported to that folder, in eval mode, with requires_grad off.
 
     Its weights are the best ones of `best_by` if the run has them, else the EMA, else the last ones.
 
@@ -343,6 +345,8 @@ def load(run: str | Path | Run, device: torch.device | str | None = None) -> Met
     with torch.device("cpu"):  # also inside a caller's `with torch.device(...)`
         method = _built(run)
     state = run.checkpoints.load()
+    if state is None and (exported := run.path / WEIGHTS).is_file():
+        state = {"method": read_safetensors(exported), "file": exported}
     if state is None:
         raise RunError(f"{run.path} has no checkpoint yet: train it first")
     best = state.get("best")
