@@ -115,7 +115,7 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path, capsys):
         ([*folders, "--features", "inseption"], "--features: unknown features 'inseption'"),
         ([*folders, "--features", "inception:nothing.pth"], "there is no file 'nothing.pth'"),
         ([*folders, "--features", f"inception:{tmp_path}/own.py"], "holds no weights of torchvision's inception_v3"),
-        ([*folders, "--features", f"{tmp_path}/own.py:wrong"], "must return features (N, d), got (12, 3, 16, 16)"),
+        ([*folders, "--features", f"{tmp_path}/own.py:wrong"], "must be (12, d) for 12 images, got (12, 3, 16, 16)"),
         ([*folders[:3], *pixels], "evaluate takes a run directory, or two folders"),
         (["evaluate", *pixels], "evaluate takes a run directory, or two folders"),
         ([*folders[:3], "--fake", str(tmp_path / "none"), *pixels], "is not a folder of images"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from genlab.core.registry import resolve
 from genlab.data.levels import Levels, ValueRange
 from genlab.data.skipped import warn_once
 
@@ -128,7 +129,7 @@ class Images:
         return rows.view(-1, h, w, c).permute(0, 3, 1, 2), self.labels.index_select(0, index)
 
     def _repr_png_(self) -> bytes:  # for notebooks: the first 64 images
-        from genlab.reporting.grid import grid_png
+        grid_png = resolve("genlab.reporting.grid:grid_png")  # by name: reporting builds on data
 
         return grid_png(self.subset(slice(0, 64)).x)
 

@@ -51,23 +51,21 @@ def check_features(name: str) -> None:
         raise ValueError(f"--features: {unknown(name, kinds, 'features')}")
 
 
-class OwnFeatures:
+class OwnFeatures(NamedFeatures):
     """The user's own function; its name carries a hash of its file."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.function = text, resolve(text)
         place, _, function = text.rpartition(":")
-        self.name = f"{Path(place).stem}-{function}-{fingerprint(text)[:8]}"
+        super().__init__(f"{Path(place).stem}-{function}-{fingerprint(text)[:8]}", resolve(text))
+        self.text = text
 
     def __call__(self, x: Tensor) -> Tensor:
         try:
-            found = self.function(x)
+            return super().__call__(x)
+        except ValueError:
+            raise
         except Exception as error:
             raise ValueError(f"{self.text} fails: {type(error).__name__}: {one_line(error, 300)}") from error
-        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
-            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(f"{self.text} must return features (N, d), got {got} for {len(x)} images")
-        return found
 
 
 class Inception:
