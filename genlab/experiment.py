@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from PIL import Image
 from torch import nn
 
 from genlab.core import distributed, memory
@@ -20,13 +24,20 @@ from genlab.core.outputs import removed_on_failure
 from genlab.core.ranges import Range, Side, check, short
 from genlab.core.rebuild import rebuild
 from genlab.core.registry import find_imported, resolve
+from genlab.core.resolve import fingerprint, is_reference
+from genlab.core.safetensors import read_safetensors
 from genlab.core.text import one_line
 from genlab.data import Augment, DataError, Pair, Stream
 from genlab.data import load as load_data
+from genlab.data.aligned import Aligned
+from genlab.data.iterated import Iterated
+from genlab.data.own import OwnData, batch_size
+from genlab.nets.build import network
 from genlab.plugins import methods
 from genlab.reporting.labelled import save_picture
+from genlab.reporting.loggers import Logger, check_loggers, open_loggers
 from genlab.reporting.report import Report
-from genlab.run import REAL, Run, RunError
+from genlab.run import CHANGED_CODE, REAL, Run, RunError
 from genlab.training.checkpoint import CheckpointError, restore_module
 from genlab.training.hooks import EarlyStopping
 from genlab.training.loop import fit
@@ -50,6 +61,8 @@ class DataOptions:
     """exclude a fixed tenth of the training images from training and use it as validation set"""
     augment: Augment = field(default_factory=Augment)
     """random augmentation of the training images"""
+
+    shuffle: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
@@ -79,8 +92,20 @@ class Experiment:
     method, `GANConfig.training`, except for the number of images.
     """
 
-    def __init__(self, method: Config, data: DataOptions = DataOptions(), **training: Any):
-        """training: fields of TrainOptions; the others default to `method.training`.
+    def __init__(
+        self,
+        method: Config,
+        data: DataOptions | Any = DataOptions(),
+        test: Any = None,
+        epochs: float | None = None,
+        **training: Any,
+    ):
+        """
+        Args:
+            data: options, or the training data themselves: a Dataset, a DataLoader or an iterable of (x, y).
+            test: the test data, if `data` are no options; none: a fixed tenth of `data`, which is not trained on.
+            epochs: the length of training in passes over the training data, instead of `images`.
+            training: fields of TrainOptions; the others default to `method.training`.
 
         Raises:
             TypeError: TrainOptions has no such field.
@@ -89,15 +114,73 @@ class Experiment:
         known = [field.name for field in fields(TrainOptions)]
         if unknown := [name for name in training if name not in known]:
             raise TypeError(f"{unknown[0]!r} is no option of training; those are {', '.join(known)}")
-        self.method, self.data, self.training = method, data, replace(method.training, **training)
+        if not isinstance(data, DataOptions):
+            own = batch_size(data)
+            if own is not None and training.setdefault("batch", own) != own:
+                raise ValueError(f"batch is {training['batch']}, but the batch size of the DataLoader {own}")
+            data = OwnData(data, test, hold_out="best_by" in training)
+        elif test is not None:
+            raise ValueError("test data can be given with training data alone; DataOptions name both")
+        self.data: Any = data
+        self.method, self.training = method, replace(method.training, **training)
+        if epochs is not None:
+            self.training = replace(self.training, images=self._length(epochs))
+
+    def _length(self, epochs: float) -> int:
+        """`epochs` passes over the training data, in images."""
+        if not 0 < epochs < 1e9:
+            raise ValueError(f"epochs must be above 0 and below 1,000,000,000, got {epochs}")
+        data = self.data.load("train", "cpu")
+        if isinstance(data, Iterated):
+            raise ValueError(f"epochs needs data of a known length; {data.name} has none: give images")
+        return max(1, round(epochs * len(data)))
+
+    @classmethod
+    def of(cls, config: str | Path | Run, **training: Any) -> Experiment:
+        """The experiment of a run, or of a saved config.json; `training` changes its TrainOptions.
+
+        Raises:
+            RunError: there is none, or an option is invalid.
+        """
+        if not isinstance(config, Run):
+            path = Path(config)
+            config = Run(path.parent, path.name) if path.is_file() else Run(path)
+        method = config_of(config)
+        saved = _rebuilt(config, type(method.training), "training")
+        return cls(method, data_of(config), **{**vars(saved), **training})
+
+    def dry_run(self) -> None:
+        """Two steps of everything, in a temporary directory: training, sample images, checkpoint, resuming, metrics of
+        a few test images, report.
+
+        Raises:
+            The same as `run`.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            out, images = Path(folder) / "dry-run", 1  # every training takes at least one step
+            for _ in range(2):
+                part = copy.copy(self)
+                part.data = _Few(self.data, max(FEW, 2 * self.training.batch))
+                part.training = replace(self.training, images=images)
+                part.run(out)
+                images = seen(Run(out)) + 1
 
     def options(self) -> dict[str, Any]:
         """All options as JSON values; paths are strings."""
         kind = type(self.method)
-        values = {"options": asdict(self.method), "data": asdict(self.data), "training": asdict(self.training)}
+        data = self.data if isinstance(self.data, DataOptions) else DataOptions(data=self.data.data)
+        values = {"options": asdict(self.method), "data": asdict(data), "training": asdict(self.training)}
+        if code := self.method.own_code():
+            values["code"] = {text: fingerprint(text) for text in code}
         return {"method": f"{kind.__module__}:{kind.__qualname__}", **json.loads(json.dumps(values, default=str))}
 
-    def run(self, out: str | Path, hooks: Sequence[tuple[int, Hook]] = (), pictures: int = 8) -> Method:
+    def run(
+        self,
+        out: str | Path,
+        hooks: Sequence[tuple[int, Hook]] = (),
+        pictures: int = 8,
+        log: Sequence[str | Logger] = (),
+    ) -> Method:
         """Trains in the run directory `out`, or resumes the training there; returns the trained method in eval mode.
 
         Metrics on the test images go to results.json, sample images to samples/, and report.html shows both. Under
@@ -106,18 +189,21 @@ class Experiment:
         Args:
             hooks: as those of `fit`.
             pictures: how often sample images are saved, evenly over the training.
+            log: logs beside the files of the run: tensorboard, wandb, trackio, or objects as in
+                genlab.reporting.loggers.
 
         Raises:
             ValueError: the data, the options or the batch size do not fit the method or the memory.
             RunError: `out` holds another run.
             NonFinite, CheckpointError, Locked, Interrupted: as `fit`.
         """
+        check_loggers(log)
         with distributed.group() as device:
             training = self.training
             with distributed.first_rank_first():  # it may have to download
                 data, test = (self.data.load(split, device) for split in ("train", "test"))
             classes = len(getattr(data, "classes", ()))
-            memory.check_training(self.method, data.shape, classes, training, device, isinstance(data, Pair))
+            memory.check_training(self.method, data.shape, classes, training, device, isinstance(data, Pair | Aligned))
             self.method.check_data(self._stream(data))
             torch.manual_seed(training.seed)
             method = self.method.build(data.shape, classes).to(device)
@@ -132,6 +218,7 @@ class Experiment:
                 locked(out) if first else nullcontext(),
             ):
                 run = distributed.broadcast_object(Run.create(out, about) if first else None)
+                loggers = open_loggers(log, run, seen(run)) if first else []
 
                 if first and hasattr(method, "sample") and not isinstance(test, Pair):
                     save_picture(test.subset(slice(0, 64)).x, run.file(REAL))
@@ -140,18 +227,26 @@ class Experiment:
                     with torch.random.fork_rng():
                         torch.manual_seed(training.seed)  # the same latents at every call
                         for name, shown in method.pictures(test).items():
-                            save_picture(shown, run.file("samples", f"{name}-{images:09d}.png"))
+                            file = run.file("samples", f"{name}-{images:09d}.png")
+                            save_picture(shown, file)
+                            for logger in loggers:
+                                logger.picture(images, name, Image.open(file))
 
                 hooks = [(max(1, training.images // max(1, pictures)), picture), *hooks]
                 if best:
                     hooks.append((max(1, training.images // MEASUREMENTS), best))
-                method = fit(method, stream, training, run=run, hooks=hooks, title=f"training {run.path}")
+                method = fit(
+                    method, stream, training, run=run, hooks=hooks, loggers=loggers, title=f"training {run.path}"
+                )
                 if best:
                     if first:
                         best.restore(method)
                     distributed.broadcast(method.state_dict().values())
                 if first:
-                    self._finish(run, method, test)
+                    figures = self._finish(run, method, test)
+                    for logger in loggers:
+                        logger.scalars(stream.images, {f"test {name}": value for name, value in figures.items()})
+                        logger.close()
             return method
 
     def _best(self, method: Method, device: torch.device) -> EarlyStopping | None:
@@ -171,13 +266,17 @@ class Experiment:
             raise ValueError(f"--best-by: {name!r} is not a metric of this method; its metrics: {known_names}")
         return EarlyStopping(lambda m: m.evaluate(validation)[name], self.training.patience, direction == "max")
 
-    def _stream(self, data: Any) -> Stream:
+    def _stream(self, data: Any) -> Any:
         """The batches of this process, from the start of training."""
-        rank, world = distributed.rank(), distributed.world_size()
+        where = {"rank": distributed.rank(), "world": distributed.world_size()}
         training = self.training
-        return Stream(data, training.batch, seed=training.seed, augment=self.data.augment, rank=rank, world=world)
+        if isinstance(data, Iterated):
+            data.world = where["world"]
+            return data
+        how: dict[str, Any] = {"augment": self.data.augment, "shuffle": self.data.shuffle, **where}
+        return Stream(data, training.batch, seed=training.seed, **how)
 
-    def _finish(self, run: Run, method: Method, test: Any) -> None:
+    def _finish(self, run: Run, method: Method, test: Any) -> dict[str, float]:
         with torch.random.fork_rng():
             torch.manual_seed(self.training.seed)
             figures = method.evaluate(test)
@@ -189,8 +288,30 @@ class Experiment:
                 measured = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
                 raise OSError(f"{error}; the unsaved results: {measured}") from error
             Report(title).run(run).save(run.file("report.html"))
+        return figures
 
 
+class _Few:
+    """Data options of which the test and validation sets have at most `n` images."""
+
+    def __init__(self, data: Any, n: int) -> None:
+        self.whole, self.n = data, n
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
+
+    def load(self, split: str = "train", device: torch.device | str | None = None) -> Any:
+        found = self.whole.load(split, device)
+        return found if split == "train" else found.subset(slice(0, self.n))
+
+
+def seen(run: Run) -> int:
+    """The training images that the newest checkpoint of `run` has seen; 0 without a checkpoint."""
+    return (run.checkpoints.load() or {"images": 0})["images"]
+
+
+WEIGHTS = "model.safetensors"  # of an exported run
+FEW = 64  # test images of a dry run
 MEASUREMENTS = 20  # of the validation metric during training
 
 
@@ -205,17 +326,17 @@ def check_all(experiments: Iterable[Experiment]) -> None:
     Raises:
         ValueError: as `Experiment.run`.
     """
-    sets: dict[DataOptions, Any] = {}
+    sets: dict[DataOptions | OwnData, Any] = {}
     for each in experiments:
         data = sets[each.data] = sets.get(each.data) or each.data.load()
         classes = len(getattr(data, "classes", ()))
-        pair = isinstance(data, Pair)
+        pair = isinstance(data, Pair | Aligned)
         memory.check_training(each.method, data.shape, classes, each.training, distributed.device(), pair)
         each.method.check_data(each._stream(data))
 
 
 def load(run: str | Path | Run, device: torch.device | str | None = None) -> Method:
-    """The method that was trained in `run`, in eval mode, with requires_grad off.
+    """The method that was trained in `run`, or exported to that folder, in eval mode, with requires_grad off.
 
     Its weights are the best ones of `best_by` if the run has them, else the EMA, else the last ones.
 
@@ -229,6 +350,8 @@ def load(run: str | Path | Run, device: torch.device | str | None = None) -> Met
     with torch.device("cpu"):  # also inside a caller's `with torch.device(...)`
         method = _built(run)
     state = run.checkpoints.load()
+    if state is None and (exported := run.path / WEIGHTS).is_file():
+        state = {"method": read_safetensors(exported), "file": exported}
     if state is None:
         raise RunError(f"{run.path} has no checkpoint yet: train it first")
     best = state.get("best")
@@ -243,16 +366,22 @@ def load(run: str | Path | Run, device: torch.device | str | None = None) -> Met
     return method.to(device or distributed.device()).eval().requires_grad_(False)
 
 
-def load_classifier(option: str, run: Path, shape: tuple[int, int, int], classes: int | None = None) -> Method:
-    """The classifier trained in `run`, which is the value of `option` of another method.
+def load_classifier(
+    option: str, source: str | Path, shape: tuple[int, int, int], classes: int | None = None
+) -> nn.Module:
+    """A trained classifier in eval mode, which is the value of `option` of another method: of the run directory
+    `source`, or what file.py:function returns for (shape, classes).
 
-    shape, classes: of that method's images; classes: none: any.
+    shape, classes: of that method's images; classes: none: any, and `source` must be a run.
 
     Raises:
         RunError: it holds no classifier of such images; names the option, the value and what is allowed.
+        ValueError: the code fails.
     """
+    if classes is not None and is_reference(str(source)):
+        return network(str(source), shape, classes).to(distributed.device()).eval().requires_grad_(False)
     try:
-        found = Run(run)
+        found = Run(Path(source))
         method, there = load(found), (shape_of(found), _about(found, "classes"))
         fault = ""
         if type(method).forward is nn.Module.forward:
@@ -264,7 +393,7 @@ def load_classifier(option: str, run: Path, shape: tuple[int, int, int], classes
     if fault:
         among = "" if classes is None else f" in {classes} classes"
         wanted = f"the run directory of a classifier of images {shape}{among}"
-        raise RunError(f"--{option} must name {wanted}, got {str(run)!r}: {fault}")
+        raise RunError(f"--{option} must name {wanted}, got {str(source)!r}: {fault}")
     return method
 
 
@@ -272,16 +401,36 @@ def config_of(run: Run) -> Config:
     """The options of the method of `run`.
 
     For safety, the class is only looked up among the methods of `genlab list` and the modules that are already
-    imported: a config.json cannot import or run anything else.
+    imported, and the user's own code must be that whose hash was stored when the run was made: a config.json cannot
+    import or run anything else.
+
+    Raises:
+        RunError: there is no such class, the options are invalid, or the user's own code has changed since.
     """
     name = _about(run, "method")
     kind = resolve(name) if name in [path for path, _ in methods().values()] else find_imported(name)
     if not (isinstance(kind, type) and issubclass(kind, Config) and kind.build is not Config.build):
         raise RunError(
-            f"{run.path / 'config.json'} names {short(name)} as its method, which is neither in `genlab list` nor a "
+            f"{run.config_file} names {short(name)} as its method, which is neither in `genlab list` nor a "
             "Config class that this program has imported; --plugin FILE adds those of a file"
         )
-    return _rebuilt(run, kind, "options")
+    config = _rebuilt(run, kind, "options")
+    _check_code(run, config)
+    return config
+
+
+def _check_code(run: Run, config: Config) -> None:
+    stored = run.experiment.get("code") or {}
+    for text in config.own_code():
+        try:
+            changed = stored.get(text) != fingerprint(text)
+        except ValueError as error:
+            raise RunError(f"{run.config_file} names code that is missing: {error}") from None
+        if changed and not os.environ.get(CHANGED_CODE):
+            raise RunError(
+                f"{text} is not the code that {run.path} was trained with: its file has changed; restore it, or set "
+                f"{CHANGED_CODE}=1 to use it as it is now"
+            )
 
 
 def data_of(run: Run) -> DataOptions:
@@ -299,6 +448,7 @@ ABOUT: Schema = {  # the experiment in a config.json
     "method": str,
     "options": dict,
     "data": dict,
+    "training": dict,
     "shape": tuple[Annotated[int, Range(1, 4)], Side, Side],
     "classes": Annotated[int, Range(0, 10**6)],
 }
@@ -307,13 +457,13 @@ _building: set[Path] = set()  # runs whose methods are being built; a method may
 
 def _about(run: Run, name: str) -> Any:
     if fault := mismatch(run.experiment, {name: ABOUT[name]}):
-        raise RunError(f"the experiment in {run.path / 'config.json'} {fault}")
+        raise RunError(f"the experiment in {run.config_file} {fault}")
     return run.experiment[name]
 
 
 def _rebuilt(run: Run, kind: type[Any], field: str) -> Any:
     try:
-        return rebuild(kind, _about(run, field), f"{field} in {run.path / 'config.json'}")
+        return rebuild(kind, _about(run, field), f"{field} in {run.config_file}")
     except FileError as error:
         raise RunError(str(error)) from None
 
@@ -322,13 +472,13 @@ def _built(run: Run) -> Method:
     """The method of `run`, untrained."""
     config, path = config_of(run), run.path.resolve()
     if path in _building:
-        raise RunError(f"{run.path / 'config.json'} names a run that depends on this one")
+        raise RunError(f"{run.config_file} names a run that depends on this one")
     _building.add(path)
     try:
         return config.build(shape_of(run), _about(run, "classes"))
     except (RunError, CheckpointError):  # of a run that this one loads
         raise
     except Exception as error:
-        raise RunError(f"cannot build the method of {run.path / 'config.json'}: {one_line(error, 300)}") from error
+        raise RunError(f"cannot build the method of {run.config_file}: {one_line(error, 300)}") from error
     finally:
         _building.discard(path)

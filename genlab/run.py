@@ -33,6 +33,8 @@ from genlab.training.checkpoint import COUNTS, Checkpoints
 
 MAY_CHANGE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
 REAL = "real.png"
+CODE = "code."  # the hashes of the user's own code
+CHANGED_CODE = "GENLAB_CHANGED_CODE"  # environment variable: use code that has changed since
 CONFIG: Schema = {
     "experiment": dict,
     "command": list[str] | None,
@@ -48,13 +50,16 @@ class RunError(ValueError):
 
 
 class Run:
-    """The directory `path`; `create` starts or continues one, `Run(path)` opens an existing one."""
+    """The directory `path`; `create` starts or continues one, `Run(path)` opens an existing one.
 
-    def __init__(self, path: str | Path):
+    config_name: of the configuration file.
+    """
+
+    def __init__(self, path: str | Path, config_name: str = "config.json"):
         self.path = Path(path)
-        config = self.path / "config.json"
+        self.config_file = config = self.path / config_name
         if not os.path.lexists(config):
-            raise RunError(f"{self.path} is not a run: it has no config.json")
+            raise RunError(f"{self.path} is not a run: it has no {config_name}")
         try:
             self.config: dict[str, Any] = read_json(config, CONFIG)
         except FileError as error:
@@ -77,7 +82,13 @@ class Run:
         if os.path.lexists(path / "config.json"):
             old, new = flatten(cls(path).experiment), flatten(experiment)
             keys = sorted(old.keys() | new.keys(), key=lambda k: (k in DERIVED, k))
-            other = next((k for k in keys if k not in MAY_CHANGE and old.get(k) != new.get(k)), None)
+            other = next((k for k in keys if not may_change(k) and old.get(k) != new.get(k)), None)
+            if other and other.startswith(CODE):
+                changed = other.removeprefix(CODE)
+                raise RunError(
+                    f"{path} was begun with other code: the file of {changed} has changed; restore it, "
+                    f"choose another --out, or set {CHANGED_CODE}=1 to go on with it as it is now"
+                )
             if other:
                 option = f"--{other.rpartition('.')[2].replace('_', '-')}"
                 again = f", or resume it with the old {option}" if "." in other else ""
@@ -102,8 +113,12 @@ class Run:
 
     @property
     def identity(self) -> str:
-        """A hash of the experiment: of all options except those in MAY_CHANGE."""
-        fixed = {k: v for k, v in flatten(self.experiment).items() if k not in MAY_CHANGE and v is not None}
+        """A hash of the experiment: of all options except those in MAY_CHANGE, and without the user's own code."""
+        fixed = {
+            k: v
+            for k, v in flatten(self.experiment).items()
+            if k not in MAY_CHANGE and not k.startswith(CODE) and v is not None
+        }
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     def file(self, *names: str) -> Path:
@@ -193,6 +208,11 @@ class Run:
 
 
 DERIVED = ("classes", "shape")  # follow from the data: reported as the difference only if no option differs
+
+
+def may_change(option: str) -> bool:
+    """Whether `option` may differ when a run is resumed."""
+    return option in MAY_CHANGE or (option.startswith(CODE) and bool(os.environ.get(CHANGED_CODE)))
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

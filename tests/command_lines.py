@@ -11,9 +11,11 @@ from attacks import plugin
 from attacks.cli import Options as Attack
 from attacks.cli import comma_separated
 from genlab.cli.evaluate import Evaluate
+from genlab.cli.export import Export
 from genlab.cli.main import main
 from genlab.cli.options import parse
 from genlab.cli.report import MakeReport
+from genlab.cli.resume import Resume
 from genlab.cli.sample import Sample
 from genlab.cli.translate import Translate
 from genlab.core.registry import resolve
@@ -23,7 +25,15 @@ from genlab.plugins import methods
 from genlab.training.method import TrainOptions
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = {"sample": Sample, "evaluate": Evaluate, "translate": Translate, "report": MakeReport, "attack": Attack}
+COMMANDS = {
+    "sample": Sample,
+    "evaluate": Evaluate,
+    "translate": Translate,
+    "report": MakeReport,
+    "resume": Resume,
+    "export": Export,
+    "attack": Attack,
+}
 
 
 @cache
@@ -41,7 +51,7 @@ def check_line(line, monkeypatch):
     if program == "python":
         parse(options_of(words[0]), None, words[1:])
     elif words[0] == "train":
-        monkeypatch.setattr(Experiment, "run", lambda experiment, out: None)
+        monkeypatch.setattr(Experiment, "run", lambda experiment, out, **how: None)
         assert main(words) == 0
     else:
         options = parse(COMMANDS[words[0]], words[0], words[1:])

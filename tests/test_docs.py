@@ -57,6 +57,8 @@ def test_the_genlab_commands_run_in_their_order(page, tmp_path, monkeypatch):
             continue
         if words[0] == "train":
             words += ["--images", "640"]
+        if words[0] == "resume":
+            words[words.index("--images") + 1] = "1280"
         if words[0] == "attack":
             words += ["--n", "10"]
         if words[0] == "evaluate":

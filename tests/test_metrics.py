@@ -392,7 +392,7 @@ def test_few_images_leave_out_what_they_do_not_determine_and_say_so(n, held_out,
     left = {record.args[0]: record.args[1] for record in caplog.records}
     whole = {"Parzen"} if held_out < 4 else set()
     if held_out == 1:
-        whole |= {"FID", "KID", "precision-recall", "density-coverage", "support"}
+        whole |= {"FID", "KID", "CMMD", "precision-recall", "density-coverage", "support"}
     assert set(left) == whole and all("images are needed, got" in reason for reason in left.values())
     for column in table.values():
         assert {"images", "IS[digits-cnn]", "classes[digits-cnn]", "nearest[pixels]"} <= set(column)

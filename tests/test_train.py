@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from toys import images, make, stream
 
+from genlab.methods.classification.classifier import Classifier
 from genlab.run import Run
 from genlab.training.ema import EMA
 from genlab.training.hooks import EarlyStopping
@@ -227,9 +228,37 @@ def test_resuming_with_other_parts_is_refused_by_name(tmp_path):
         fit(Scalar(), stream(8), TrainOptions(images=32, half_life=10), run=run)
 
 
-def test_networks_are_trained_channels_last():
-    method = fit(make("classifier cnn"), stream(8), TrainOptions(images=8))
-    assert method.net[4].weight.is_contiguous(memory_format=torch.channels_last)
+class Viewing(nn.Module):
+    """A network of the user, which needs contiguous tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(256, 3)
+
+    def forward(self, x):
+        return self.last(self.first(x.view(-1).view(x.shape)).view(len(x), -1))
+
+
+def test_networks_are_trained_in_the_format_that_suits_them():
+    is_last = lambda weight: weight.is_contiguous(memory_format=torch.channels_last)
+    how = lambda **options: TrainOptions(images=8, **options)
+    assert is_last(fit(make("classifier cnn"), stream(8), how()).net[4].weight)
+    assert not is_last(fit(make("classifier cnn"), stream(8), how(channels_last=False)).net[4].weight)
+    own = fit(Classifier(Viewing()), stream(8), how(half_life=10.0))
+    assert own(images(8).x).shape == (8, 3)  # also after training, on images that are channels last
+    with pytest.raises(RuntimeError, match="view size"):
+        fit(Classifier(Viewing()), stream(8), how(channels_last=True))
+
+
+def test_networks_with_instance_normalisation_never_leave_the_contiguous_format():
+    method = make("cyclegan")
+    fit(method, stream(8, "cyclegan"), TrainOptions(images=8))
+    found = []
+    for part in method.modules():
+        if isinstance(part, nn.InstanceNorm2d):
+            part.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].is_contiguous()))
+    method.translate(images(4).x)
+    assert found and all(found)
 
 
 def test_evaluation_counts_what_is_right():

@@ -28,7 +28,7 @@ from genlab.core.modes import evaluating
 from genlab.core.ranges import LearningRate, Range, Share, Steps, Weight, Width
 from genlab.data import Images, batches
 from genlab.metrics.accuracy import accuracy
-from genlab.nets.classifiers import NETWORKS
+from genlab.nets.build import NetName, NetOptions
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
@@ -42,18 +42,15 @@ def warmed_up(progress: float, warmup: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustTrainingConfig(Config):
+class RobustTrainingConfig(NetOptions, Config):
     """The network of a classifier, and its optimiser."""
 
-    net: Literal["cnn", "resnet", "mlp", "shallow", "vgg"] = "cnn"
-    """architecture"""
+    net: NetName = "cnn"
+    """architecture: cnn, resnet, mlp, shallow, vgg, lenet-300-100, lenet-5, or your own as file.py:function"""
     width: Width | None = None
     """channels of the first level, or hidden units; None: the default of the architecture"""
     lr: LearningRate = 2e-3
     """learning rate of Adam"""
-
-    def make_net(self, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-        return NETWORKS[self.net](shape, classes, **({} if self.width is None else {"width": self.width}))
 
 
 class RobustTraining(Method):
@@ -104,8 +101,10 @@ class AdversarialTrainingConfig(RobustTrainingConfig):
     eps_warmup: Share = 0.0
     """share of training over which eps rises from 0"""
     others: tuple[Path, ...] = ()
-    """run directories of pre-trained classifiers that are attacked as well (ensemble training); pgd, fgsm and fast"""
+    """pre-trained classifiers that are attacked as well (ensemble training), run directories or file.py:function; for
+    pgd, fgsm and fast"""
 
+    code_fields: ClassVar[tuple[str, ...]] = ("net", "others")
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", warmup=0.05)
 
     def check_relations(self) -> None:

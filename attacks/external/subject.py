@@ -24,6 +24,7 @@ from genlab.core.modes import evaluating
 from genlab.core.resolve import fingerprint, is_reference
 from genlab.core.text import one_line
 from genlab.data import Folder, Images, Pair
+from genlab.data.aligned import Aligned
 from genlab.data.images import to_float
 from genlab.data.styles import STYLES
 from genlab.experiment import data_of, shape_of
@@ -178,8 +179,8 @@ def _labelled(data: dict[str, Any], split: str) -> Images | Folder:
     name = data["name"]
     lazily: dict[str, Any] = {} if name.partition(":")[0] in ("binary", *STYLES) else {"resident": 0}
     images = genlab.data.load(split=split, **data, **lazily)
-    if isinstance(images, Pair):
-        raise ValueError(f"--data {name} is two domains, not images with classes")
+    if isinstance(images, Pair | Aligned):
+        raise ValueError(f"--data {name} is two sets of images, not images with classes")
     if images.classes == ("images",):
         raise ValueError(f"--data {name} has no classes: put the images of each class into a folder of its name")
     return images

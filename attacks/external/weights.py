@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.files import refuse_irregular
+from genlab.core.safetensors import read_safetensors
 from genlab.core.text import one_line
 
 KEYS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params", "ema")
@@ -41,7 +42,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.exists():
         raise ValueError(f"there is no file {str(path)!r} with weights")
     refuse_irregular(path)
-    content = _safetensors(path) if path.suffix == ".safetensors" else _saved(path)
+    content = read_safetensors(path) if path.suffix == ".safetensors" else _saved(path)
     for _ in range(2):  # {"model": {"state_dict": ...}}
         if isinstance(content, Mapping) and (key := next((k for k in KEYS if isinstance(content.get(k), Mapping)), "")):
             content = content[key]
@@ -66,17 +67,6 @@ def _saved(path: Path) -> Any:
                 "model.state_dict() instead of the model"
             ) from None
         raise ValueError(f"{path} is not a file of torch.save: {one_line(error, 200)}") from None
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError:
-        raise ValueError(f"{path}: safetensors files need the package safetensors: pip install safetensors") from None
-    try:
-        return load_file(path)
-    except Exception as error:
-        raise ValueError(f"{path} is not a safetensors file: {one_line(error, 200)}") from None
 
 
 def _under_prefix(state: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +9,8 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
-from genlab.core.ranges import Range, Seed
-from genlab.core.registry import choose, resolve
+from genlab.core.ranges import Range, Seed, Side
 from genlab.core.text import Console
-from genlab.plugins import gather
 
 
 @dataclass(frozen=True)
@@ -23,26 +20,48 @@ class Evaluate:
     Results go to results.json and report.html. The second column is a reference: real training images, measured in the
     same way. For a method that reconstructs images, also content preservation: the accuracy of a classifier on the
     reconstructed test images.
+
+    With --real and --fake, two folders of images are compared instead: all images in them and in their subfolders.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: tyro.conf.Positional[Path | None] = None
     """run directory of a generative model"""
+    real: Path | None = None
+    """folder of real images"""
+    fake: Path | None = None
+    """folder of images to be compared with them"""
+    size: Side = 64
+    """of two folders: height and width to which their images are resized"""
     n: Annotated[int, Range(2, 10**6)] = 5000
     """number of samples"""
     features: str = "classifier"
-    """feature space of the metrics: classifier (trained at its first use and cached), pixels, or that of a plugin"""
+    """feature space of the metrics: pixels, inception:FILE (weights of torchvision's inception_v3), file.py:function
+    (images -> features), that of a plugin, or, of a run, classifier, which is trained at its first use and cached"""
     data_root: Path | None = None
     """folder of the downloaded data sets; none: as in training"""
     seed: Seed = 0
     """random seed of the samples"""
 
+    def check_relations(self) -> None:
+        if (self.real is None) != (self.fake is None) or (self.run is None) == (self.real is None):
+            raise ValueError("evaluate takes a run directory, or two folders, --real and --fake")
+        if self.real is not None and self.features == "classifier":
+            raise ValueError(
+                "two folders have no classifier: give --features pixels, inception:FILE or file.py:function"
+            )
+
 
 def main(arguments: list[str]) -> None:
     from genlab.cli.options import parse
+    from genlab.metrics.own_features import check_features, named_features
 
     options: Evaluate = parse(Evaluate, "evaluate", arguments)
-    more = gather("FEATURES", {})
-    choose(options.features, ["classifier", "pixels", *more], "features")
+    if options.features != "classifier":
+        check_features(options.features)
+    if options.real is not None and options.fake is not None:
+        two_folders(options, options.real, options.fake)
+        return
+    assert options.run is not None
     from dataclasses import replace
 
     import torch
@@ -53,7 +72,7 @@ def main(arguments: list[str]) -> None:
     from genlab.methods.classification.features import default_features
     from genlab.metrics.evaluate import evaluate
     from genlab.metrics.extract import one_set, sampler
-    from genlab.metrics.features import ClassifierFeatures, Features, NamedFeatures, PixelFeatures
+    from genlab.metrics.features import ClassifierFeatures, Features
     from genlab.metrics.translation import content_preservation
     from genlab.reporting.report import Report
     from genlab.run import Run
@@ -65,9 +84,11 @@ def main(arguments: list[str]) -> None:
     data = data_of(run)
     data = data if options.data_root is None else replace(data, data_root=options.data_root)
     train, test = (one_set(data.load(split)) for split in ("train", "test"))
-    own: dict[str, Callable[[], Features]] = {"pixels": PixelFeatures, "classifier": lambda: default_features(data)}
-    named = lambda: NamedFeatures(options.features, resolve(more[options.features][0]))
-    features = own[options.features]() if options.features in own else named()
+    features: Features
+    if options.features == "classifier":
+        features = default_features(data)
+    else:
+        features = named_features(options.features, method.device)
     d = features(torch.zeros(1, *shape, device=method.device)).shape[1]
     require(2 * options.n * d * FLOAT, f"{options.n:,} samples of {d:,} features each", "--n", method.device)
     table = evaluate(draw, test, features, train, options.n, seed=options.seed)
@@ -82,6 +103,20 @@ def main(arguments: list[str]) -> None:
                 run.path / "report.html": lambda path: Report(run.path.name).run(run).save(path),
             }
         )
+
+
+def two_folders(options: Evaluate, real: Path, fake: Path) -> None:
+    """Prints the metrics of the images in `fake` against those in `real`."""
+    from genlab.core import distributed
+    from genlab.data.whole_folder import whole_folder
+    from genlab.metrics.evaluate import compare
+    from genlab.metrics.own_features import named_features
+
+    device = distributed.device()
+    features = named_features(options.features, device)
+    there, here = (whole_folder(each, size=options.size, device=device) for each in (real, fake))
+    title = f"{fake} against {len(there):,} images in {real}, all of {options.size}x{options.size} pixels"
+    Console().print(as_table({"samples": compare(there, here, features)}, title))
 
 
 def as_table(table: dict[str, dict[str, float]], title: str) -> Table:

@@ -19,9 +19,11 @@ from genlab.plugins import Table, gather, plugin_files
 
 COMMANDS: Table = {
     "train": ("genlab.cli.train:train", "train a method, or resume a run"),
+    "resume": ("genlab.cli.resume:resume", "go on with the training of a run"),
     "sample": ("genlab.cli.sample:sample", "sample images from a trained run into one grid"),
     "translate": ("genlab.cli.translate:main", "translate a folder of images with a trained run"),
     "evaluate": ("genlab.cli.evaluate:main", "evaluate the samples of a trained run: FID, precision, recall, ..."),
+    "export": ("genlab.cli.export:export", "write a trained network as a file for other programs, with a model card"),
     "report": ("genlab.cli.report:report", "write the HTML report of a run again"),
     "list": ("genlab.cli.list:listing", "list methods, data sets, attacks and defences"),
     "completion": ("genlab.cli.completion:main", "print the shell completion of this command, for bash and zsh"),

@@ -62,6 +62,16 @@ def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
     return options
 
 
+def value_of(option: str, arguments: list[str]) -> str | None:
+    """The value of `option` in `arguments`, as in `--images 5` or `--images=5`; None if it is not there."""
+    for word, following in zip(arguments, [*arguments[1:], ""]):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return None
+
+
 def names(title: str, entries: dict[str, str]) -> Table:
     """A table of names and descriptions, one per line."""
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))

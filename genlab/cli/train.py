@@ -8,11 +8,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from genlab.cli.options import names, parse
+from genlab.cli.options import names, parse, value_of
 from genlab.core.outputs import check_folder
+from genlab.core.ranges import Positive
 from genlab.core.registry import choose, resolve
 from genlab.core.text import Console, one_line
 from genlab.plugins import methods
+
+Device = Annotated[str | None, tyro.conf.arg(help="cpu, cuda, cuda:1, mps; none: a GPU if there is one")]
+Log = Annotated[tuple[str, ...], tyro.conf.arg(help="logs beside the run's files: tensorboard, wandb, trackio")]
+Epochs = Annotated[Positive | None, tyro.conf.arg(help="length of training in epochs, instead of --images")]
 
 
 def train(arguments: list[str]) -> None:
@@ -22,20 +27,48 @@ def train(arguments: list[str]) -> None:
         return
     name = choose(arguments[0], known, "method")
     method = resolve(known[name][0])
+    from genlab.core import distributed
     from genlab.experiment import DataOptions, Experiment
 
+    config, data, training = method(), DataOptions(), method.training
+    if saved := value_of("--config", arguments):
+        experiment = Experiment.of(saved)
+        if type(experiment.method) is not method:
+            raise ValueError(f"--config {saved} is not of the method {name}")
+        config, data, training = experiment.method, experiment.data, experiment.training
     fields: list[Any] = [
-        ("method", method, field(default_factory=method)),
-        ("data", DataOptions, field(default_factory=DataOptions)),
-        ("training", type(method.training), field(default_factory=lambda: method.training)),
+        ("method", method, field(default=config)),
+        ("data", DataOptions, field(default=data)),
+        ("training", type(method.training), field(default=training)),
         ("out", Annotated[Path | None, tyro.conf.arg(help="run directory; none: runs/METHOD-DATA")], None),
+        ("config", Annotated[Path | None, tyro.conf.arg(help="start from the options in a run's config.json")], None),
+        ("epochs", Epochs, None),
+        ("device", Device, None),
+        ("log", Log, ()),
+        ("dry_run", Annotated[bool, tyro.conf.arg(help="take two steps of everything, and keep nothing")], False),
     ]
     kind = make_dataclass("Train", fields)
     kind.__doc__ = method.__doc__
     options = parse(kind, f"train {name}", arguments[1:])
+    check_length(options.epochs, arguments)
     if options.out is not None:
         check_folder(options.out)
     plain = "".join(c if c.isalnum() else "-" for c in options.data.data)
     out = options.out or Path("runs") / f"{name}-{plain}"
-    Experiment(options.method, options.data, **vars(options.training)).run(out)
+    with distributed.on(options.device):
+        experiment = Experiment(options.method, options.data, epochs=options.epochs, **vars(options.training))
+        if options.dry_run:
+            experiment.dry_run()
+            print("dry run: two steps of training, samples, checkpoint, metrics and report work; nothing was kept")
+            return
+        experiment.run(out, log=options.log)
     print(f"done: {one_line(out / 'report.html')}")
+
+
+def check_length(epochs: float | None, arguments: list[str]) -> None:
+    """
+    Raises:
+        ValueError: both lengths are given.
+    """
+    if epochs is not None and value_of("--images", arguments) is not None:
+        raise ValueError("--epochs and --images are both the length of training: give one of them")

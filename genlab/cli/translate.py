@@ -99,6 +99,8 @@ def main(arguments: list[str]) -> None:
                 if (room := SHOWN - sum(map(len, shown))) > 0:
                     shown.append(torch.stack([x[:room], y[:room], *again(translate, y[:room], to)], 1))
             progress.advance(min(start + BATCH, len(files)))
+    if decode.wide:
+        print("images are centre-cropped to squares, and some lose more than a third by it")
     if len(passed):
         print(one_line(f"not used: {passed}"))
     if not shown:

@@ -45,12 +45,13 @@ class DistillationConfig(ClassifierConfig):
     """Knowledge distillation: a classifier learns from trained classifiers."""
 
     teachers: tuple[Path, ...] = ()
-    """run directories of the teachers"""
+    """the teachers: run directories, or trained networks as file.py:function"""
     temperature: Positive = 4.0
     """temperature T, by which the logits of student and teachers are divided"""
     weight: Share = 0.9
     """weight of the distillation loss; that of the cross-entropy with the labels is 1 - weight"""
 
+    code_fields: ClassVar[tuple[str, ...]] = ("net", "teachers")
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", clip=1.0)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Distillation:

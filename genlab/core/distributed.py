@@ -26,8 +26,38 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+_chosen: torch.device | None = None
+
+
+@contextmanager
+def on(name: str | None) -> Iterator[None]:
+    """Makes `device()` return the device `name` within the block: cpu, cuda, cuda:1, mps; none: no change.
+
+    Raises:
+        ValueError: this machine has no such device.
+    """
+    global _chosen
+    before, _chosen = _chosen, _chosen if name is None else _known_device(name)
+    try:
+        yield
+    finally:
+        _chosen = before
+
+
+def _known_device(name: str) -> torch.device:
+    kind, _, number = name.partition(":")
+    known = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if known.get(kind, 0) and (not number or (number.isdecimal() and int(number) < known[kind])):
+        return torch.device(name)
+    here = [f"{kind}:{i}" if kind == "cuda" else kind for kind, count in known.items() for i in range(count)]
+    raise ValueError(f"--device must be one of those of this machine, {', '.join(here)}, got {name!r}")
+
+
 def device() -> torch.device:
-    """The device of this process: a GPU (shared if there are fewer GPUs than processes), else the CPU."""
+    """The device of this process: that of `on`, else a GPU (shared if there are fewer GPUs than processes), else the
+    CPU."""
+    if _chosen is not None and (_chosen.type != "cuda" or _chosen.index is not None):
+        return _chosen
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())

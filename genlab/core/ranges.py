@@ -11,11 +11,14 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
 from functools import cache, wraps
 from inspect import Parameter, signature
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from genlab.core.resolve import is_reference
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,6 +85,24 @@ class Distinct(AtLeastOne):
 
     def __str__(self) -> str:
         return "at least one value, each only once"
+
+
+@dataclass(frozen=True)
+class NameOrCode:
+    """One of `names`, or the user's own code as file.py:function."""
+
+    names: tuple[str, ...]
+
+    def __contains__(self, value: str) -> bool:
+        return value in self.names or is_reference(value)
+
+    def described(self, value: object) -> str:
+        near = get_close_matches(str(value), self.names, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        return f"one of {', '.join(self.names)}, or file.py:function{hint}"
+
+    def __str__(self) -> str:
+        return self.described("")
 
 
 def _plain(bound: float) -> str:
@@ -190,7 +211,7 @@ def should_be(value: Any, hint: Any) -> str:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         wrong = should_be(value, parts[0])
-        allowed = next((part for part in parts[1:] if isinstance(part, Range | AtLeastOne)), None)
+        allowed = next((part for part in parts[1:] if isinstance(part, Range | AtLeastOne | NameOrCode)), None)
         if allowed is None or (not wrong and value in allowed):
             return wrong
         return f"{wrong}, {allowed}" if wrong else allowed.described(value)

@@ -25,5 +25,6 @@ SOURCES: dict[str, str] = {
     "unpaired:A,B": "two data sets as domains for unpaired translation, resized alike; of A and night:A, for example, "
     "the test images are aligned and the training images disjoint",
     "unpaired:FOLDER": "two domains in the folders trainA, trainB, testA and testB in FOLDER",
+    "pairs:FOLDER": "pairs of images for pix2pix: A|B side by side, or the same names in the folders A and B",
     "domains:A,B,...": "several data sets as one, labelled by domain",
 }

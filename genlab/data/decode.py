@@ -70,12 +70,14 @@ class ImageDecoder:
 
     Attributes:
         name, base: name of the folder in warnings, and its path.
-        wide: whether there was an image with an aspect ratio above WIDE.
+        wide: whether there was an image with an aspect ratio above WIDE; double: whether one was twice as wide as high.
+        half: "left" or "right": only that half of every image is read; empty: the whole.
     """
 
-    def __init__(self, name: str, base: Path, files: Sequence[Path], size: int, channels: int) -> None:
+    def __init__(self, name: str, base: Path, files: Sequence[Path], size: int, channels: int, half: str = "") -> None:
         self.name, self.base, self.files, self.size, self.channels = name, base, files, size, channels
-        self.wide = False
+        self.half = half
+        self.wide = self.double = False
         self._levels: dict[str, Levels] | None = None
         self._lock = Lock()
 
@@ -102,9 +104,9 @@ class ImageDecoder:
             kind = _kind(picture)
             ImageOps.exif_transpose(picture, in_place=True)
             if kind in ("", "16-bit colour"):
-                small = ImageOps.fit(_smooth(picture), square, Image.Resampling.BICUBIC)
+                small = ImageOps.fit(self._halved(_smooth(picture)), square, Image.Resampling.BICUBIC)
             else:
-                numbers = _numbers(picture)
+                numbers = _numbers(self._halved(picture))
                 ValueRange.of(numbers)
                 deep = Image.fromarray(numbers.astype(np.float32))
                 small = ImageOps.fit(deep, square, Image.Resampling.BICUBIC)
@@ -116,7 +118,16 @@ class ImageDecoder:
         return torch.frombuffer(pixels, dtype=torch.uint8).view(*square, self.channels)
 
     def _measure(self, picture: Picture) -> None:
-        self.wide |= max(picture.size) > WIDE * min(picture.size)
+        width, height = picture.width // 2 if self.half else picture.width, picture.height
+        if self.half and picture.width <= picture.height:
+            raise Unreadable("not wider than high, so not two images side by side")
+        self.wide |= max(width, height) > WIDE * min(width, height)
+        self.double |= width == 2 * height
+
+    def _halved(self, picture: Picture) -> Picture:
+        middle = picture.width // 2
+        left = {"": 0, "left": 0, "right": picture.width - middle}[self.half]
+        return picture.crop((left, 0, left + middle, picture.height)) if self.half else picture
 
     def _white(self, kind: str) -> Levels:
         with self._lock:

@@ -63,7 +63,7 @@ class Folder:
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """index int64 (n,) -> pixels uint8 (n, C, H, W) channels last, labels (n,), both on `device`."""
-        found = list(_pool().map(self._read, index.tolist()))
+        found = list(pool().map(self._read, index.tolist()))
         pixels = torch.stack([pixels for _, pixels in found]).permute(0, 3, 1, 2)
         labels = self.labels[[where for where, _ in found]]
         return pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
@@ -134,8 +134,8 @@ def opened(
     small = len(files) * decoder.size**2 * decoder.channels <= resident
     task: Callable[[Path], Tensor | None] = decoder if small else decoder.check
     results: list[Tensor | None | Unreadable] = []
-    with _quiet():
-        results.extend(_pool().map(_caught(task), files))
+    with quiet():
+        results.extend(pool().map(_caught(task), files))
     good = [i for i, r in enumerate(results) if not isinstance(r, Unreadable)]
     bad = Skipped(decoder.base)
     for file, result in zip(files, results, strict=True):
@@ -144,7 +144,8 @@ def opened(
     if len(bad):
         warn_once(f"{decoder.name}: skipped {len(bad)} of {len(files)} images: {bad}")
     if decoder.wide:
-        warn_once(f"{decoder.name}: images are centre-cropped to squares, and some lose more than a third by it")
+        hint = "; for two images side by side there is pairs:FOLDER" if decoder.double else ""
+        warn_once(f"{decoder.name}: images are centre-cropped to squares, and some lose more than a third by it{hint}")
     if not good:
         return None
     y = torch.tensor(labels)[good]
@@ -155,7 +156,7 @@ def opened(
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
     """Threads suffice, since Pillow releases the GIL while decoding."""
     return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
 
@@ -171,7 +172,7 @@ def _caught(task: Callable[[Path], T]) -> Callable[[Path], T | Unreadable]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppresses Pillow's warnings (entered in the main thread: warning filters are per process)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

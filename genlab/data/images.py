@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from genlab.core.registry import resolve
 from genlab.data.levels import Levels, ValueRange
 from genlab.data.skipped import warn_once
 
@@ -128,7 +129,7 @@ class Images:
         return rows.view(-1, h, w, c).permute(0, 3, 1, 2), self.labels.index_select(0, index)
 
     def _repr_png_(self) -> bytes:  # for notebooks: the first 64 images
-        from genlab.reporting.grid import grid_png
+        grid_png = resolve("genlab.reporting.grid:grid_png")  # by name: reporting builds on data
 
         return grid_png(self.subset(slice(0, 64)).x)
 
@@ -193,6 +194,10 @@ class Pair:
 
     def to(self, device: torch.device | str) -> Pair:
         return replace(self, a=self.a.to(device), b=self.b.to(device))
+
+    def subset(self, index: slice) -> Pair:
+        """The images of the slice on both sides; partners stay partners."""
+        return replace(self, a=self.a.subset(index), b=self.b.subset(index))
 
     def swapped(self) -> Pair:
         """The pair (b, a)."""

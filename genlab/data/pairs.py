@@ -150,18 +150,6 @@ def sides(data: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def single(data: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
-    """The next batch (n, C, H, W) of a stream of one image set.
-
-    Raises:
-        ValueError: the stream yields two image sets.
-    """
-    x, y = next(data)
-    if y.ndim == 4:
-        raise ValueError("this method needs one set of images, as in --data glyphs; the data are two sets")
-    return x
-
-
 def paired(task: Task, images: Images, seed: int = 0) -> Pair:
     """An aligned Pair of inputs (rounded to 8 bits) and targets; `seed`: of the random parts of the task."""
     with torch.random.fork_rng():

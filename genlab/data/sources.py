@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from genlab.core.registry import resolve, unknown
+from genlab.data.aligned import Aligned
 from genlab.data.catalogue import SOURCES, DataError
 from genlab.data.digits import digits
 from genlab.data.domains import (
@@ -26,6 +27,7 @@ from genlab.data.domains import (
 from genlab.data.folder import RESIDENT, Folder, open_folder
 from genlab.data.glyphs import glyphs
 from genlab.data.images import Images, Pair
+from genlab.data.paired_folder import open_pairs
 from genlab.data.resize import resized
 from genlab.data.seeds import generator
 from genlab.data.sprites import SIDE, sprites
@@ -43,6 +45,7 @@ NATIVE = {  # size, channels
     "cifar10": (32, 3),
 }
 FOLDER = (32, 3)
+S = TypeVar("S", bound=Any)
 
 
 def load(
@@ -56,7 +59,7 @@ def load(
     seed: int = 0,
     resident: int = RESIDENT,
     hold_out: bool = False,
-) -> Images | Pair | Folder:
+) -> Images | Pair | Folder | Aligned:
     """One of SOURCES.
 
     Args:
@@ -79,24 +82,27 @@ def load(
         raise DataError(f"channels must be 1 or 3, not {channels}")
     where = {"root": root, "device": device, "seed": seed, "resident": resident}
     half = split if split in ("test", "all") else "train"  # the validation images are among those of training
-    share = partial(_share, split=split, hold_out=hold_out)
+    part = partial(share, split=split, hold_out=hold_out)
     kind, _, rest = name.partition(":")
-    if kind not in ("unpaired", "domains"):
-        return share(_single(name, half, size, channels, **where))
+    if kind not in ("unpaired", "domains", "pairs"):
+        return part(_single(name, half, size, channels, **where))
     if split == "all":
         raise DataError(f"{kind} data is divided into training and test images; there is no split 'all'")
+    if kind == "pairs":
+        size, channels = size or FOLDER[0], channels or FOLDER[1]
+        return part(open_pairs(rest, half, size=size, channels=channels, device=device, resident=resident))
     sides = parts(rest)
     if kind == "unpaired" and len(sides) == 1 and (path := _path(rest)):
         size, channels = size or FOLDER[0], channels or FOLDER[1]
         pair = open_sides(path, half, size=size, channels=channels, device=device, resident=resident)
-        return replace(pair, a=share(pair.a), b=share(pair.b))
+        return replace(pair, a=part(pair.a), b=part(pair.b))
     if len(sides) < 2 or not all(sides) or (kind == "unpaired" and len(sides) > 2):
         raise DataError(
             f"{kind} data needs sets as in 'unpaired:A,B', 'unpaired:FOLDER' or 'domains:A,B,C', not {name!r}"
         )
     own = [native(side) for side in sides]
     size, channels = size or max(s for s, _ in own), channels or max(c for _, c in own)
-    sets = [share(_single(side, half, size, channels, **where)) for side in sides]
+    sets = [part(_single(side, half, size, channels, **where)) for side in sides]
     if split == "train":
         sets = disjoint(sets, sides)
     if kind == "domains":
@@ -104,7 +110,7 @@ def load(
     return Pair(sets[0], sets[1], aligned=split != "train" and original(sides[0]) == original(sides[1]))
 
 
-def _share(images: Images | Folder, split: str, hold_out: bool) -> Images | Folder:
+def share(images: S, split: str, hold_out: bool) -> S:
     """The images of `split`; the validation images are a tenth of the training images (at least 1, not all)."""
     if split in ("test", "all") or (split == "train" and not hold_out):
         return images
@@ -170,6 +176,8 @@ def _plain(
     elif path := _path(name):
         path, only = _class_of(path)
         return open_folder(path, split, size=size, channels=channels, device=device, resident=resident, only=only)
+    elif name.startswith("python:"):
+        raise DataError(f"the images of {name} were given in Python, so they cannot be loaded by name")
     else:
         raise DataError(unknown(name, SOURCES | gather("DATA", {}), "data"))
     return resized(images, size, channels).to(device)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from genlab.data.aligned import Aligned
 from genlab.data.augment import Augment
 from genlab.data.folder import Folder
 from genlab.data.images import Images, Pair, to_float
+from genlab.data.mapped import Mapped
 from genlab.data.points import Points
 from genlab.data.prefetch import Prefetcher
 from genlab.data.seeds import generator
 
 
 class Stream:
-    """Endless iterator of batches (x, y): x float32 (n, C, H, W) in [0, 1], channels last, y int64 (n,). For a Pair,
-    (x_a, x_b); for Points, x is float32 (n, D), unbounded.
+    """Endless iterator of batches (x, y): x float32 (n, C, H, W) in [0, 1], channels last, y int64 (n,). For a Pair or
+    Aligned images, (x_a, x_b); for Points, x is float32 (n, D), unbounded.
 
-    Every epoch has a new order; a batch may span two epochs, so no image is left out. The batch at position `images`
-    is a function of (seed, images): set `images` to resume anywhere. `batch` is the global batch size; rank r of
-    `world` gets the r-th part, n = batch / world.
+    Every epoch has a new order, unless `shuffle` is false; a batch may span two epochs, so no image is left out. The
+    batch at position `images` is a function of (seed, images): set `images` to resume anywhere. `batch` is the global
+    batch size; rank r of `world` gets the r-th part, n = batch / world.
 
     Raises:
         ValueError: the batch does not divide among the ranks, or the source is empty.
@@ -29,13 +32,14 @@ class Stream:
 
     def __init__(
         self,
-        source: Images | Folder | Points | Pair,
+        source: Images | Folder | Points | Pair | Aligned | Mapped,
         batch: int,
         *,
         seed: int = 0,
         augment: Augment | None = None,
         rank: int = 0,
         world: int = 1,
+        shuffle: bool = True,
     ) -> None:
         if batch < 1 or world < 1 or batch % world:
             raise ValueError(f"batch {batch} does not divide among {world} ranks")
@@ -45,7 +49,7 @@ class Stream:
         self.rank, self.world = rank, world
         self.images = 0
         sets = (source.a, source.b) if isinstance(source, Pair) else (source,)
-        self._sides = [_Shuffled(images, batch, batch // world, seed, side) for side, images in enumerate(sets)]
+        self._sides = [_Order(images, batch, batch // world, seed, side, shuffle) for side, images in enumerate(sets)]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self
@@ -56,7 +60,10 @@ class Stream:
         drawn = [side.take(position + self.rank * share) for side in self._sides]
         x = [self._finish(pixels, position, side) for side, (pixels, _) in enumerate(drawn)]
         self.images = position + self.batch
-        return (x[0], x[1]) if len(x) == 2 else (x[0], drawn[0][1])
+        if len(x) == 2:
+            return x[0], x[1]
+        y = drawn[0][1]
+        return x[0], self._finish(y, position, 0) if y.ndim == 4 else y  # a target gets the augmentation of its input
 
     def _finish(self, pixels: Tensor, position: int, side: int) -> Tensor:
         if self.augment is not None:
@@ -66,19 +73,31 @@ class Stream:
         return channels_last(pixels)
 
 
-class _Shuffled:
-    """One data set in shuffled order; a set on disk is prefetched."""
+class _Order:
+    """The order of one data set, shuffled in every epoch or not; a set that is not in memory is read ahead."""
 
-    def __init__(self, images: Images | Folder | Points, step: int, n: int, seed: int, side: int) -> None:
+    def __init__(
+        self,
+        images: Images | Folder | Points | Aligned | Mapped,
+        step: int,
+        n: int,
+        seed: int,
+        side: int,
+        shuffle: bool,
+    ) -> None:
         if not len(images):
             raise ValueError(f"{images.name} is empty: it holds 0 images")
-        self.images, self.n, self.seed, self.side = images, n, seed, side
+        self.images, self.n, self.seed, self.side, self.shuffle = images, n, seed, side, shuffle
         self.epoch = -1
         self.order = torch.empty(0, dtype=torch.int64)
-        self.prefetcher = Prefetcher(self.index, images.gather, step) if isinstance(images, Folder) else None
+        self.reader: Callable[[int], tuple[Tensor, Tensor]] | None = None
+        if isinstance(images, Mapped):
+            self.reader = images.reader(self.index, step, seed)
+        elif on_disk(images):
+            self.reader = Prefetcher(self.index, images.gather, step)
 
     def take(self, start: int) -> tuple[Tensor, Tensor]:
-        return self.prefetcher(start) if self.prefetcher else self.images.gather(self.index(start))
+        return self.reader(start) if self.reader else self.images.gather(self.index(start))
 
     def index(self, start: int) -> Tensor:
         """The indices of images start .. start + n - 1 in the sequence of shuffled epochs."""
@@ -92,8 +111,9 @@ class _Shuffled:
 
     def permutation(self, epoch: int) -> Tensor:
         if epoch != self.epoch:
-            order = torch.randperm(len(self.images), generator=generator("epoch", self.seed, epoch, self.side))
-            self.order = order if isinstance(self.images, Folder) else order.to(self.images.device)
+            g = generator("epoch", self.seed, epoch, self.side)
+            order = torch.randperm(len(self.images), generator=g) if self.shuffle else torch.arange(len(self.images))
+            self.order = order if on_disk(self.images) else order.to(self.images.device)
             self.epoch = epoch
         return self.order
 
@@ -104,11 +124,16 @@ def channels_last(pixels: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
-def batches(images: Images | Folder | Points, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def on_disk(images: Any) -> bool:
+    """Whether positions in `images` are given on the CPU, since it is not held on a device."""
+    return isinstance(images.a if isinstance(images, Aligned) else images, Folder | Mapped)
+
+
+def batches(images: Images | Folder | Points | Aligned | Mapped, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """One pass in order, for evaluation: batches (x, y) as of Stream; the last one may be smaller."""
     if batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")
-    where = "cpu" if isinstance(images, Folder) else images.device
+    where = "cpu" if on_disk(images) else images.device
     for start in range(0, len(images), batch):
         pixels, labels = images.gather(torch.arange(start, min(start + batch, len(images)), device=where))
-        yield channels_last(pixels), labels
+        yield channels_last(pixels), channels_last(labels) if labels.ndim == 4 else labels

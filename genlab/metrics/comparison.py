@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from genlab.metrics.cmmd import cmmd
 from genlab.metrics.diversity import birthday, class_histogram, kl_to_uniform, smallest_distance
 from genlab.metrics.extract import FeatureSet
 from genlab.metrics.fid import frechet_distance
@@ -24,6 +25,10 @@ def _fid(real: FeatureSet, fake: FeatureSet) -> Values:
 
 def _kid(real: FeatureSet, fake: FeatureSet) -> Values:
     return dict(zip(("KID", "KID ±"), kid(real.features, fake.features)))
+
+
+def _cmmd(real: FeatureSet, fake: FeatureSet) -> Values:
+    return {"CMMD": cmmd(real.features, fake.features)}
 
 
 def _precision_recall(real: FeatureSet, fake: FeatureSet) -> Values:
@@ -61,6 +66,7 @@ def _support(real: FeatureSet, fake: FeatureSet) -> Values:
 METRICS: dict[str, Callable[[FeatureSet, FeatureSet], Values]] = {
     "FID": _fid,
     "KID": _kid,
+    "CMMD": _cmmd,
     "precision-recall": _precision_recall,
     "density-coverage": _density_coverage,
     "IS": _inception_score,

@@ -81,6 +81,22 @@ def evaluate(
     return table
 
 
+@torch.no_grad()
+def compare(real: Images | Folder, fake: Images | Folder, features: Features, batch: int = 256) -> Values:
+    """All METRICS of two sets of images by name, such as FID[pixels]; those that are undefined are left out with a
+    warning.
+
+    Raises:
+        ValueError: a set has fewer than two images, or the features do not take them.
+    """
+    sides = [extract_features(shuffled(images, batch=batch), features, batch) for images in (real, fake)]
+    found: Values = {"images": len(sides[1])}
+    for name in METRICS:
+        with checks.if_defined(name):
+            found |= measure(name, *sides)
+    return found
+
+
 def _add(table: Table, found: Table) -> None:
     for title, values in found.items():
         table[title] |= values

@@ -7,56 +7,68 @@ checkpoints and logs, for any method. All durations are in images.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from genlab.core import distributed
 from genlab.core.lock import locked
+from genlab.data.own import as_stream
 from genlab.training.ema import EMA
 from genlab.training.interrupt import Interrupt
-from genlab.training.method import BatchStream, Hook, Method, TrainOptions
+from genlab.training.layout import lay_out
+from genlab.training.method import BatchStream, Hook, Method, Metrics, TrainOptions
 from genlab.training.progress import Progress
 from genlab.training.running_mean import RunningMean
 from genlab.training.state import State
 from genlab.training.update import Update
 
 if TYPE_CHECKING:
+    from genlab.reporting.loggers import Logger
     from genlab.run import Run
 
 
 def fit(
     method: Method,
-    data: BatchStream,
+    data: BatchStream | Any,
     options: TrainOptions | None = None,
     *,
     run: Run | None = None,
     hooks: Sequence[tuple[int, Hook]] = (),
+    loggers: Sequence[Logger] = (),
     title: str = "training",
 ) -> Method:
     """Trains for `options.images` images; resumes from the newest checkpoint of `run` if there is one.
 
     Args:
         method: on its device; trained in place.
-        data: the batches; its `images` counts the images drawn so far and is set on resume.
+        data: the batches: a DataLoader, a Dataset, an iterable of (x, y), or one of the lab's data sets or streams; see
+            `genlab.data.own.as_stream`. A stream's `images` counts the images drawn so far and is set on resume.
         options: none: the defaults of the method, `method.config.training`.
         run: the run for checkpoints and metrics.jsonl; none: nothing is written.
         hooks: pairs (every, hook): `hook(images, method)` is called on rank 0 after every `every` images and at the
-            end, with the EMA if there is one; if it returns True, training stops. A hook with `state_dict` and
+            end, with the EMA if there is one; a hook with three parameters is also given the metrics of the last step,
+            {name: number}. If it returns True, training stops. A hook with `state_dict` and
             `load_state_dict` is saved in the checkpoint, under the name `part` if it has one.
+        loggers: receive the means of the metrics that metrics.jsonl gets; see genlab.reporting.loggers.
         title: of the progress bar.
 
     Returns the EMA of the method if `options.half_life` is given, else the method itself, in eval mode.
 
     Raises:
         NonFinite: a loss, a gradient or the state to be saved is NaN or infinite; the last checkpoint is kept.
+        ValueError: the data are not as the lab needs them; names what and how.
         CheckpointError: there are checkpoints, but none from which this training can be resumed.
         Locked: another process trains in the directory of `run`.
         Interrupted: SIGTERM or SIGINT was received; the current step was finished and saved.
     """
-    training = Training(method, data, options or method.config.training, run, hooks)
+    options = options or method.config.training
+    where = distributed.rank(), distributed.world_size()
+    data = as_stream(data, options.batch, options.seed, method.device, *where)
+    training = Training(method, data, options, run, hooks, loggers)
     with (
         locked(run.path) if run and training.first else nullcontext(),
         Interrupt() as interrupt,
@@ -88,11 +100,13 @@ class Training:
         options: TrainOptions,
         run: Run | None,
         hooks: Sequence[tuple[int, Hook]],
+        loggers: Sequence[Logger],
     ):
+        self.loggers, self.metrics = loggers, Metrics()
         self.method, self.data, self.options, self.run, self.hooks = method, data, options, run, hooks
         self.rank, self.world, self.first = distributed.rank(), distributed.world_size(), distributed.rank() == 0
         self.before = 0  # images seen before the last step
-        method.train().to(memory_format=torch.channels_last)
+        lay_out(method.train(), options.channels_last)
         distributed.broadcast(method.state_dict().values())
         self.optimizers = method.optimizers()
         self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
@@ -140,6 +154,7 @@ class Training:
         if self.state.step == 0 and (suspicion := method.sanity_check(metrics)):
             warnings.warn(suspicion, stacklevel=3)
         self.state.step += 1
+        self.metrics = metrics
         self.means.add(metrics)
 
     def _set_learning_rates(self) -> None:
@@ -155,11 +170,17 @@ class Training:
         progress.log(images, "  ".join(f"{name} {value:.4g}" for name, value in means.items()))
         if self.run and self.first:
             self.run.log({"step": self.state.step, "images": images, **means})
+        for logger in self.loggers if self.first else ():
+            logger.scalars(images, means)
 
     def call_hooks(self) -> bool:
         """Calls the due hooks on rank 0; returns whether one of them stops training."""
         due = [hook for every, hook in self.hooks if self.due(every)] if self.first else []
-        return any([hook(self.data.images, self.current()) is True for hook in due])
+        return any([self._called(hook) is True for hook in due])
+
+    def _called(self, hook: Callable[..., object]) -> object:
+        known = (self.data.images, self.current())
+        return hook(*known, {k: float(v) for k, v in self.metrics.items()}) if takes_metrics(hook) else hook(*known)
 
     def save(self) -> None:
         self.update.check()
@@ -169,6 +190,12 @@ class Training:
     def current(self) -> Method:
         """The EMA if there is one, else the method, in eval mode."""
         return self.average.current(self.method) if self.average else self.method.eval()
+
+
+def takes_metrics(hook: Callable[..., object]) -> bool:
+    """Whether `hook` has a third parameter without a default."""
+    plain = [p for p in signature(hook).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return sum(p.default is p.empty for p in plain) == 3
 
 
 def reseed(seed: int, step: int, rank: int, world: int, device: torch.device) -> None:

@@ -17,7 +17,8 @@ from genlab.training.schedules import SCHEDULES, ScheduleName, warm_up
 from genlab.training.update import Update
 
 Metrics = dict[str, Tensor]  # name -> scalar, on the device until it is logged
-Hook = Callable[[int, "Method"], object]  # (images so far, method in eval mode) -> True to stop training
+# (images so far, method in eval mode), or with the metrics of the last step as a third -> True to stop training
+Hook = Callable[[int, "Method"], object] | Callable[[int, "Method", dict[str, float]], object]
 
 
 class BatchStream(Protocol):
@@ -41,6 +42,8 @@ class TrainOptions:
     """random seed of weights, data order and noise"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """precision of the forward passes (autocast); bfloat16 is slow on CPUs without AMX or AVX-512 BF16"""
+    channels_last: bool | None = None
+    """memory format of the networks; none: channels last, but for instance normalisation and your own networks"""
     schedule: ScheduleName = "constant"
     """learning-rate schedule"""
     warmup: Annotated[float, Range(0, 1, below=True)] = 0.0
@@ -89,6 +92,10 @@ class Config:
             ValueError: the options do not fit the images; names the option and what is allowed.
         """
         raise NotImplementedError
+
+    def own_code(self) -> list[str]:
+        """The user's own code that `build` calls, as file.py:function; its hash is stored in config.json."""
+        return []
 
     def check_data(self, data: Any) -> None:
         """Checks the training data before a run is created; does nothing by default.

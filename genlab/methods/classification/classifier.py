@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -13,20 +13,18 @@ from genlab.core.labels import check_classes
 from genlab.core.ranges import Fraction, LearningRate, Weight, Width
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
-from genlab.nets.classifiers import LENETS, NETWORKS
+from genlab.nets.build import NetName, NetOptions
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import sgd
 from genlab.training.update import Update
 
-NetName = Literal["cnn", "resnet", "mlp", "shallow", "vgg", "lenet-300-100", "lenet-5"]
-
 
 @dataclass(frozen=True)
-class ClassifierConfig(Config):
+class ClassifierConfig(NetOptions, Config):
     """Supervised classification."""
 
     net: NetName = "cnn"
-    """architecture"""
+    """architecture: cnn, resnet, mlp, shallow, vgg, lenet-300-100, lenet-5, or your own as file.py:function"""
     width: Width | None = None
     """channels of the first level, or hidden units; none: the architecture's own"""
     lr: LearningRate = 0.05
@@ -42,9 +40,10 @@ class ClassifierConfig(Config):
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Classifier:
         check_classes(classes, "a classifier")
-        width = {} if self.width is None else {"width": self.width}
-        net = (NETWORKS | LENETS)[self.net](shape, classes, **width)
+        net = self.make_net(shape, classes)
         if self.dropout:
+            if not isinstance(net, nn.Sequential):
+                raise ValueError(f"dropout needs a network that is an nn.Sequential, got {type(net).__name__}")
             net = nn.Sequential(*net[:-1], nn.Dropout(self.dropout), net[-1])
         return Classifier(net, self)
 

@@ -1,13 +1,13 @@
 """pix2pix: image-to-image translation from pairs; Isola et al. 2017, arXiv:1611.07004, eq. 4: a conditional GAN whose
 discriminator sees input and output together, patch by patch, plus the L1 distance from the true output.
 
-Departure: the pairs are made from single images by a task, such as hiding a part of each.
+Departure: the pairs may also be made from single images by a task, such as hiding a part of each.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,9 @@ from torch.nn.functional import l1_loss
 
 from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import Fraction, Halvings, LearningRate, Range, Weight, Width
-from genlab.data import Images, batches
-from genlab.data.pairs import single, task
+from genlab.data import Images, Pair, batches
+from genlab.data.aligned import Aligned
+from genlab.data.pairs import task
 from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.partner import PARTNER_ERROR
@@ -35,7 +36,10 @@ class Pix2PixConfig(Config):
     """pix2pix: from inputs to outputs by pairs, with a U-Net, a patch discriminator and the L1 distance."""
 
     task: str = "inpainting:8"
-    """what the pairs are: super-resolution:FACTOR, inpainting:SIDE, edges:PERCENT, partner:STYLE or colour"""
+    """what pairs are made of single images: super-resolution:FACTOR, inpainting:SIDE, edges:PERCENT, partner:STYLE or
+    colour; of the data pairs:FOLDER, which bring their own pairs, nothing"""
+    reverse: bool = False
+    """with the data pairs:FOLDER: learn from B to A"""
     gan: Weight = 1.0
     """weight of the adversarial loss; 0: no discriminator"""
     l1: Weight = 100.0
@@ -59,6 +63,13 @@ class Pix2PixConfig(Config):
         if self.gan == self.l1 == 0:
             raise ValueError("the weights gan and l1 must not both be 0")
 
+    def check_data(self, data: Any) -> None:
+        single = next(data)[1].ndim != 4
+        if single and self.reverse:
+            raise ValueError("--reverse needs pairs, as in --data pairs:FOLDER; the data are single images")
+        if not single and self.task != type(self).task:
+            raise ValueError(f"--task makes pairs of single images, but the data are pairs; got {self.task!r}")
+
     def build(self, shape: tuple[int, int, int], classes: int) -> Pix2Pix:
         task(self.task)(torch.zeros(1, *shape))  # a task that these images do not allow is refused before training
         layers = deepest(shape) if self.layers is None else self.layers
@@ -73,7 +84,7 @@ class Pix2Pix(Method):
     """generator: input (N, C, H, W) in [0, 1] -> output of that shape and range;
     discriminator: (input, image) (N, 2 C, H, W) -> (N, 1, h, w), a logit per patch; none if `gan` is 0.
 
-    `task` makes input and target (both (N, C, H, W) in [0, 1]) from an image.
+    Data with targets are the pairs; else `task` makes input and target (both (N, C, H, W) in [0, 1]) from an image.
     """
 
     config: Pix2PixConfig
@@ -87,6 +98,12 @@ class Pix2Pix(Method):
         nets = {"generator": self.generator, "discriminator": self.discriminator}
         return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in nets.items() if net}
 
+    def pair(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a batch: images (N, C, H, W) and their targets of that shape, or their labels (N,)."""
+        if y.ndim == 4:
+            return (y, x) if self.config.reverse else (x, y)
+        return self.task(x)
+
     def translate(self, x: Tensor, to: int = 1) -> Tensor:
         """Inputs (N, C, H, W) in [0, 1] -> outputs, of that shape and range; one direction only."""
         if to != 1:
@@ -94,7 +111,11 @@ class Pix2Pix(Method):
         return self.generator(x)
 
     def step(self, data: BatchStream, update: Update) -> Metrics:
-        x, y = self.task(single(data))
+        if isinstance(getattr(data, "source", None), Pair):
+            raise ValueError(
+                "pix2pix needs one set of images, or pairs as in --data pairs:FOLDER; the data are two sets"
+            )
+        x, y = self.pair(*next(data))
         fake = self.translate(x)
         found = {"l1": l1_loss(fake, y)}
         loss = self.config.l1 * found["l1"]
@@ -108,16 +129,16 @@ class Pix2Pix(Method):
         return found
 
     @torch.no_grad()
-    def evaluate(self, data: Images) -> dict[str, float]:
+    def evaluate(self, data: Images | Aligned) -> dict[str, float]:
         """partner error: mean |output - target|; input error: the same of the inputs themselves."""
         self.eval()
-        pairs = [self.task(x) for x, _ in batches(data, 250)]  # all before the first dropout: the same for every net
+        pairs = [self.pair(x, y) for x, y in batches(data, 250)]  # all before the first dropout: the same for every net
         errors = [((self.translate(a) - b).abs().sum(), (a - b).abs().sum()) for a, b in pairs]
         pixels = sum(b.numel() for _, b in pairs)
         return {name: float(sum(e) / pixels) for name, e in zip((PARTNER_ERROR, "input error"), zip(*errors))}
 
     @torch.no_grad()
-    def pictures(self, data: Images) -> Pictures:
+    def pictures(self, data: Images | Aligned) -> Pictures:
         """translations: input, output and target of held-out images."""
-        x, y = self.task(data.subset(slice(0, MOST)).x)
+        x, y = self.pair(*next(batches(data.subset(slice(0, MOST)), MOST)))
         return {"translations": in_rows({"input": x, "translated": self.eval().translate(x), "true": y})}
