@@ -26,9 +26,6 @@ from genlab.training.method import TrainOptions
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
-    **{"sample": Sample, "evaluate": Evaluate, "translate": Translate, "report": MakeReport, "resume": Resume},
-    **{"export": Export, "attack": Attack},
-}
     "sample": Sample,
     "evaluate": Evaluate,
     "translate": Translate,
