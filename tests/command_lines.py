@@ -17,6 +17,7 @@ from genlab.cli.options import parse
 from genlab.cli.report import MakeReport
 from genlab.cli.resume import Resume
 from genlab.cli.sample import Sample
+from genlab.cli.train import OPTIONS
 from genlab.cli.translate import Translate
 from genlab.core.registry import resolve
 from genlab.data.augment import Augment
@@ -65,5 +66,6 @@ def every_option():
     """The options of all commands, methods and recipes."""
     kinds = [*COMMANDS.values(), TrainOptions, DataOptions, Augment, *(resolve(path) for path, _ in methods().values())]
     kinds += [options_of(path.relative_to(ROOT)) for path in (ROOT / "recipes").glob("*.py")]
-    names = {field.name.replace("_", "-") for kind in kinds for field in fields(kind)}
+    found = [field.name for kind in kinds for field in fields(kind)] + [name for name, _, _ in OPTIONS]
+    names = {name.replace("_", "-") for name in found}
     return {"--help", "--plugin", *(f"--{name}" for name in names), *(f"--no-{name}" for name in names)}

@@ -485,7 +485,7 @@ def test_an_interrupted_evaluation_resumes_and_a_finished_one_is_kept(own, monke
         ("--model mynet.py:build --classes mynet.py", "but --classes names"),
         ("--model mynet.py:build --data photos/dark", "has no classes: put the images of each class into a folder"),
         ("--model mynet.py:build --data nowhere", "unknown data 'nowhere'"),
-        ("--model mynet.py:build --data unpaired:digits,night:digits --split test", "two domains"),
+        ("--model mynet.py:build --data unpaired:digits,night:digits --split test", "two sets of images"),
         ("--model mynet.py:build --batch 0", "--batch must be at least 1"),
         ("--model mynet.py:build --out mynet.py", "--out mynet.py must be a folder"),
         ("--model mynet.py:build --split train --attacks universal", "--split test or all"),

@@ -18,6 +18,14 @@ from genlab.plugins import methods
 Device = Annotated[str | None, tyro.conf.arg(help="cpu, cuda, cuda:1, mps; none: a GPU if there is one")]
 Log = Annotated[tuple[str, ...], tyro.conf.arg(help="logs beside the run's files: tensorboard, wandb, trackio")]
 Epochs = Annotated[Positive | None, tyro.conf.arg(help="length of training in epochs, instead of --images")]
+OPTIONS: list[Any] = [  # name, type, default; besides those of the method, the data and the training
+    ("out", Annotated[Path | None, tyro.conf.arg(help="run directory; none: runs/METHOD-DATA")], None),
+    ("config", Annotated[Path | None, tyro.conf.arg(help="start from the options in a run's config.json")], None),
+    ("epochs", Epochs, None),
+    ("device", Device, None),
+    ("log", Log, ()),
+    ("dry_run", Annotated[bool, tyro.conf.arg(help="take two steps of everything, and keep nothing")], False),
+]
 
 
 def train(arguments: list[str]) -> None:
@@ -40,12 +48,7 @@ def train(arguments: list[str]) -> None:
         ("method", method, field(default=config)),
         ("data", DataOptions, field(default=data)),
         ("training", type(method.training), field(default=training)),
-        ("out", Annotated[Path | None, tyro.conf.arg(help="run directory; none: runs/METHOD-DATA")], None),
-        ("config", Annotated[Path | None, tyro.conf.arg(help="start from the options in a run's config.json")], None),
-        ("epochs", Epochs, None),
-        ("device", Device, None),
-        ("log", Log, ()),
-        ("dry_run", Annotated[bool, tyro.conf.arg(help="take two steps of everything, and keep nothing")], False),
+        *OPTIONS,
     ]
     kind = make_dataclass("Train", fields)
     kind.__doc__ = method.__doc__
