@@ -72,6 +72,11 @@ ATTACKS: Table = {
     "fmn": ("attacks.fmn:FMN", "fast minimum-norm attack in L2; no eps"),
     "fmn-linf": ("attacks.fmn:FMNLinf", "fast minimum-norm attack in L-infinity; no eps"),
     "fmn-l1": ("attacks.fmn:FMNL1", "fast minimum-norm attack in L1; no eps"),
+    "fmn-l0": ("attacks.fmn:FMNL0", "fast minimum-norm attack in L0; no eps"),
+    "ddn": ("attacks.ddn:DDN", "decoupled direction and norm: minimal L2 perturbation; no eps"),
+    "pdgd": ("attacks.pdgd:PDGD", "primal-dual gradient descent: minimal L2 perturbation; no eps"),
+    "pdpgd": ("attacks.pdgd:PDPGD", "proximal primal-dual: minimal L1 perturbation, or norm=l0, l2, linf; no eps"),
+    "sigma-zero": ("attacks.sigma_zero:SigmaZero", "fewest changed entries (L0) by a smooth count; no eps"),
     "noise": ("attacks.noise:RandomNoise", "baseline: random noise of norm eps"),
 }
 BALLS: dict[str, tuple[str, str]] = {

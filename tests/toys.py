@@ -18,18 +18,21 @@ from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
 from attacks.core.ball import L2, Linf
 from attacks.core.model import Attack
+from attacks.ddn import DDN
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.defences.interval import IntervalTrainingConfig
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig
 from attacks.elastic_net import EAD
-from attacks.fmn import FMN, FMNL1, FMNLinf
+from attacks.fmn import FMN, FMNL0, FMNL1, FMNLinf
 from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.jsma import JSMA
 from attacks.lbfgs import LBFGS
 from attacks.noise import RandomNoise
 from attacks.one_pixel import OnePixel
+from attacks.pdgd import PDGD, PDPGD
 from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
+from attacks.sigma_zero import SigmaZero
 from attacks.spatial import Spatial
 from attacks.spsa import NES, SPSA
 from attacks.square import Square
@@ -308,6 +311,12 @@ ATTACKS: list[Attack] = [
     FMN(steps=12),
     FMNLinf(steps=12),
     FMNL1(steps=12),
+    FMNL0(steps=12),
+    DDN(steps=12),
+    PDGD(steps=12),
+    PDPGD(steps=12, norm="linf"),
+    PDPGD(steps=12, norm="l0"),
+    SigmaZero(steps=12),
     RandomNoise(Linf(0.1)),
     RandomNoise(L2(1.0)),
 ]
