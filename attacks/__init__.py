@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
     from attacks.jsma import JSMA
     from attacks.lbfgs import LBFGS
+    from attacks.minimal import Minimal
     from attacks.noise import RandomNoise
     from attacks.one_pixel import OnePixel
     from attacks.patch import Patch, TrainedPatch
@@ -72,6 +73,7 @@ _HOME = {
     "LBFGS": "lbfgs",
     "Linf": "core.ball",
     "MIFGSM": "pgd",
+    "Minimal": "minimal",
     "NES": "spsa",
     "RandomNoise": "noise",
     "OnePixel": "one_pixel",
@@ -113,6 +115,7 @@ __all__ = [
     "L2",
     "LBFGS",
     "MIFGSM",
+    "Minimal",
     "NES",
     "PDGD",
     "PDPGD",

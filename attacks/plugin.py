@@ -76,6 +76,10 @@ ATTACKS: Table = {
     "ddn": ("attacks.ddn:DDN", "decoupled direction and norm: minimal L2 perturbation; no eps"),
     "pdgd": ("attacks.pdgd:PDGD", "primal-dual gradient descent: minimal L2 perturbation; no eps"),
     "pdpgd": ("attacks.pdgd:PDPGD", "proximal primal-dual: minimal L1 perturbation, or norm=l0, l2, linf; no eps"),
+    "minimal-l0": ("attacks.minimal:MinimalL0", "the fewest changed entries that 2000 passes can find; no eps"),
+    "minimal-l1": ("attacks.minimal:MinimalL1", "the smallest L1 perturbation that 2000 passes can find; no eps"),
+    "minimal-l2": ("attacks.minimal:Minimal", "the smallest L2 perturbation that 2000 passes can find; no eps"),
+    "minimal-linf": ("attacks.minimal:MinimalLinf", "the smallest L-infinity one that 2000 passes can find; no eps"),
     "sigma-zero": ("attacks.sigma_zero:SigmaZero", "fewest changed entries (L0) by a smooth count; no eps"),
     "noise": ("attacks.noise:RandomNoise", "baseline: random noise of norm eps"),
 }

@@ -28,6 +28,7 @@ from attacks.fmn import FMN, FMNL0, FMNL1, FMNLinf
 from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.jsma import JSMA
 from attacks.lbfgs import LBFGS
+from attacks.minimal import Minimal
 from attacks.noise import RandomNoise
 from attacks.one_pixel import OnePixel
 from attacks.pdgd import PDGD, PDPGD
@@ -317,6 +318,8 @@ ATTACKS: list[Attack] = [
     PDPGD(steps=12, norm="linf"),
     PDPGD(steps=12, norm="l0"),
     SigmaZero(steps=12),
+    Minimal(passes=100, classes=1),
+    Minimal(norm="l0", passes=100, classes=1),
     RandomNoise(Linf(0.1)),
     RandomNoise(L2(1.0)),
 ]
