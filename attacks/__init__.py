@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from attacks.evaluation.results import Evaluation
     from attacks.evaluation.verdict import models_and_sources
     from attacks.external.wrap import wrap
+    from attacks.fab import FABT
     from attacks.fmn import FMN, FMNL0, FMNL1, FMNLinf
     from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
     from attacks.jsma import JSMA
@@ -59,6 +60,7 @@ _HOME = {
     "DeepFool": "deepfool",
     "DeepFoolLinf": "deepfool",
     "EAD": "elastic_net",
+    "FABT": "fab",
     "FGSM": "pgd",
     "FMN": "fmn",
     "FMNL0": "fmn",
@@ -106,6 +108,7 @@ _HOME = {
 __all__ = [
     "DDN",
     "EAD",
+    "FABT",
     "FGSM",
     "FMN",
     "FMNL0",

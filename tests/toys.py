@@ -24,6 +24,7 @@ from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.defences.interval import IntervalTrainingConfig
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig
 from attacks.elastic_net import EAD
+from attacks.fab import FABT
 from attacks.fmn import FMN, FMNL0, FMNL1, FMNLinf
 from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.jsma import JSMA
@@ -285,6 +286,8 @@ ATTACKS: list[Attack] = [
     AutoPGD(Linf(0.1), steps=6),
     AutoPGD(L2(1.0), steps=6, loss="dlr", restarts=2, early_stop=False),
     AutoPGDT(Linf(0.1), steps=4, classes=2),
+    FABT(Linf(0.1), steps=4, classes=2),
+    FABT(L2(1.0), steps=4, classes=2, restarts=2),
     Auto(Linf(0.1), steps=4, queries=10),
     Transferable(Linf(0.1), steps=5),
     Transferable(L2(1.0), steps=4, diversity=1.0, kernel=1),
