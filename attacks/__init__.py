@@ -12,20 +12,25 @@ if TYPE_CHECKING:
     from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
     from attacks.core.ball import L2, Ball, Linf
     from attacks.core.model import Attack, Victim, victim
+    from attacks.ddn import DDN
     from attacks.deepfool import DeepFool, DeepFoolLinf
     from attacks.elastic_net import EAD
     from attacks.evaluation.evaluate import evaluate
     from attacks.evaluation.results import Evaluation
     from attacks.evaluation.verdict import models_and_sources
     from attacks.external.wrap import wrap
-    from attacks.fmn import FMN, FMNL1, FMNLinf
+    from attacks.fab import FABT
+    from attacks.fmn import FMN, FMNL0, FMNL1, FMNLinf
     from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
     from attacks.jsma import JSMA
     from attacks.lbfgs import LBFGS
+    from attacks.minimal import Minimal
     from attacks.noise import RandomNoise
     from attacks.one_pixel import OnePixel
     from attacks.patch import Patch, TrainedPatch
+    from attacks.pdgd import PDGD, PDPGD
     from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
+    from attacks.sigma_zero import SigmaZero
     from attacks.spatial import Spatial
     from attacks.spsa import NES, SPSA
     from attacks.square import Square
@@ -51,11 +56,14 @@ _HOME = {
     "CarliniL0": "carlini",
     "CarliniL2": "carlini",
     "CarliniLinf": "carlini",
+    "DDN": "ddn",
     "DeepFool": "deepfool",
     "DeepFoolLinf": "deepfool",
     "EAD": "elastic_net",
+    "FABT": "fab",
     "FGSM": "pgd",
     "FMN": "fmn",
+    "FMNL0": "fmn",
     "FMNL1": "fmn",
     "FMNLinf": "fmn",
     "FixedPerturbation": "universal",
@@ -67,9 +75,12 @@ _HOME = {
     "LBFGS": "lbfgs",
     "Linf": "core.ball",
     "MIFGSM": "pgd",
+    "Minimal": "minimal",
     "NES": "spsa",
     "RandomNoise": "noise",
     "OnePixel": "one_pixel",
+    "PDGD": "pdgd",
+    "PDPGD": "pdgd",
     "PGD": "pgd",
     "Patch": "patch",
     "TrainedPatch": "patch",
@@ -77,6 +88,7 @@ _HOME = {
     "Surrogate": "surrogate",
     "Evaluation": "evaluation.results",
     "SPSA": "spsa",
+    "SigmaZero": "sigma_zero",
     "Spatial": "spatial",
     "Square": "square",
     "Transfer": "surrogate",
@@ -94,16 +106,22 @@ _HOME = {
     "wrap": "external.wrap",
 }
 __all__ = [
+    "DDN",
     "EAD",
+    "FABT",
     "FGSM",
     "FMN",
+    "FMNL0",
     "FMNL1",
     "IFGSM",
     "JSMA",
     "L2",
     "LBFGS",
     "MIFGSM",
+    "Minimal",
     "NES",
+    "PDGD",
+    "PDPGD",
     "PGD",
     "SPSA",
     "Attack",
@@ -128,6 +146,7 @@ __all__ = [
     "PerImagePerturbation",
     "Surrogate",
     "Evaluation",
+    "SigmaZero",
     "Spatial",
     "Square",
     "Transfer",

@@ -1,11 +1,11 @@
 """AutoAttack: a parameter-free ensemble of attacks, each run on the examples that the ones before did not fool.
 
 Croce, Hein 2020, arXiv:2003.01690, section 5: APGD on cross-entropy, APGD-T on the targeted DLR loss for the nine
-likeliest wrong classes, and Square, which uses no gradient and so is not affected by gradient masking.
+likeliest wrong classes, FAB-T for the same classes, and Square, which uses no gradient and so is not affected by
+gradient masking.
 
-Departures. (1) No FAB, which finds little that APGD-T does not. (2) With fewer than four classes, where the targeted
-DLR loss is undefined, APGD-T is replaced by APGD-CE with five restarts. (3) If every attack fails, the example with the
-smallest margin found is returned.
+Departures. (1) With fewer than four classes, where the targeted DLR loss is undefined, APGD-T is replaced by APGD-CE
+with five restarts. (2) If every attack fails, the example with the smallest margin found is returned.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.core.ball import L2, Ball, Linf
 from attacks.core.goal import Best, is_adversarial, margin
 from attacks.core.model import Attack, Victim
+from attacks.fab import FABT
 from attacks.square import Square
 from genlab.core.ranges import Range, Seed, Steps
 
@@ -41,7 +42,7 @@ def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tenso
 
 @dataclass(frozen=True)
 class Auto(Attack):
-    """AutoAttack, untargeted. steps: of every APGD run; queries: of Square."""
+    """AutoAttack, untargeted. steps: of every APGD and FAB-T run; queries: of Square."""
 
     ball: Ball
     steps: Steps = 100
@@ -53,7 +54,8 @@ class Auto(Attack):
         first = AutoPGD(self.ball, self.steps, seed=self.seed)
         again = AutoPGD(self.ball, self.steps, restarts=5, seed=self.seed + 1)
         aimed = AutoPGDT(self.ball, self.steps, seed=self.seed)
-        white: list[Attack] = [first, aimed if classes >= 4 else again]
+        boundary = FABT(self.ball, self.steps, seed=self.seed)
+        white: list[Attack] = [first, aimed if classes >= 4 else again, boundary]
         paints = images and isinstance(self.ball, Linf | L2)
         return [*white, Square(self.ball, self.queries, seed=self.seed)] if paints else white
 

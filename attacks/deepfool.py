@@ -19,14 +19,22 @@ import torch
 from torch import Tensor
 
 from attacks.core.goal import Smallest
-from attacks.core.minimal import clearly_adversarial, gradients, polish, project_to_hyperplane, size, slack
-from attacks.core.model import Attack, Victim
+from attacks.core.minimal import (
+    MinimalAttack,
+    clearly_adversarial,
+    gradients,
+    polish,
+    project_to_hyperplane,
+    size,
+    slack,
+)
+from attacks.core.model import Victim
 from attacks.core.precision import widened
 from genlab.core.ranges import Count, Range, Steps
 
 
 @dataclass(frozen=True)
-class DeepFool(Attack):
+class DeepFool(MinimalAttack):
     """Untargeted; smallest perturbation in `norm` "l2" or "linf".
 
     steps: at most. candidates: number of likeliest classes considered, the label included. nearest: classes kept after
@@ -40,15 +48,15 @@ class DeepFool(Attack):
     polish: Annotated[int, Range(0, 10**6)] = 12
     norm: Literal["l2", "linf"] = "l2"
 
-    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
+    def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
         best = Smallest(x)
-        self._walk(f, x, y, best)
+        self._walk(f, x, y, start, best)
         polish(f, x, y, best, self.norm, self.polish)
-        return best.x
+        return best
 
-    def _walk(self, f: Victim, x: Tensor, y: Tensor, best: Smallest) -> None:
+    def _walk(self, f: Victim, x: Tensor, y: Tensor, at: Tensor, best: Smallest) -> None:
         rows = torch.arange(len(x), device=x.device)
-        at, classes = x, None
+        classes = None
         for step in range(self.steps + 1):
             last = step == self.steps
             with torch.set_grad_enabled(not last):

@@ -2,32 +2,33 @@
 
 Pintor, Roli, Brendel, Biggio 2021, arXiv:2102.12827, Algorithm 1: until the first success the radius is
 estimated from the linearised margin; then it grows by the factor 1 + gamma while the example is not adversarial and
-shrinks by 1 - gamma while it is. gamma and the step size follow a cosine schedule. Departure: entries of the gradient
-that point out of the box [0, 1] are set to zero, otherwise most of a step, and of the estimate, is lost to clipping.
+shrinks by 1 - gamma while it is; in L0 by at least one entry. gamma and the step size follow a cosine schedule.
+
+Departure: entries of the gradient that point out of the box [0, 1] are set to zero, otherwise most of a step, and of
+the estimate, is lost to clipping.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from attacks.core.ball import scale
 from attacks.core.goal import Smallest
-from attacks.core.minimal import clearly_adversarial, margin_loss, size
-from attacks.core.model import Attack, Victim
+from attacks.core.minimal import MinimalAttack, Norm, clearly_adversarial, cosine, inward, margin_loss, project, size
+from attacks.core.model import Victim
 from genlab.core.ranges import Positive, Range, Steps
 
-Norm = Literal["l1", "l2", "linf"]
-DUAL: dict[Norm, Norm] = {"l1": "linf", "l2": "l2", "linf": "l1"}
+DUAL: dict[str, str] = {"l0": "linf", "l1": "linf", "l2": "l2", "linf": "l1"}
 
 
 @dataclass(frozen=True)
-class FMN(Attack):
-    """Smallest perturbation in `norm` "l2", "linf" or "l1"; step_size: L2 norm of the first step."""
+class FMN(MinimalAttack):
+    """Smallest perturbation in `norm` "l2", "linf", "l1" or "l0"; step_size: L2 norm of the first step."""
 
     steps: Steps = 100
     step_size: Positive = 1.0
@@ -35,17 +36,8 @@ class FMN(Attack):
     norm: Norm = "l2"
     targeted: bool = False
 
-    def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
-        best = Smallest(x)
-        best.offer(slice(None), x, clearly_adversarial(f.query(x), y, self.targeted), x.new_zeros(len(x)))
-        rows = (~best.is_adv).nonzero().squeeze(1)
-        if len(rows):
-            found = self._search(f, x[rows], y[rows])
-            best.offer(rows, found.x, found.is_adv, found.size)
-        return best.x
-
-    def _search(self, f: Victim, x: Tensor, y: Tensor) -> Smallest:
-        best, at = Smallest(x), x.clone()
+    def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
+        best, at = Smallest(x), start.clone()
         radius = torch.full_like(best.size, math.inf)
         for step in range(self.steps + 1):
             last = step == self.steps
@@ -56,33 +48,30 @@ class FMN(Attack):
             if last:
                 break
             loss = margin_loss(logits, y, self.targeted)
-            grad = f.gradient(loss.sum(), at)
+            grad = inward(f.gradient(loss.sum(), at), at.detach())
             at, loss = at.detach(), loss.detach().to(x.dtype).nan_to_num(0.0).clamp_min(0)
-            grad = torch.where((grad > 0) & (at <= 0) | (grad < 0) & (at >= 1), 0, grad)
-            decay = (1 + math.cos(math.pi * step / self.steps)) / 2
+            decay = cosine(step, self.steps)
             gamma, rate = 1e-3 + (self.gamma - 1e-3) * decay, self.step_size * (0.01 + 0.99 * decay)
             dual_norm = size(grad, DUAL[self.norm]).clamp_min(torch.finfo(grad.dtype).tiny)
-            grown = torch.where(best.is_adv, radius * (1 + gamma), length + loss / dual_norm)
-            radius = torch.where(is_adv, torch.minimum(radius * (1 - gamma), best.size), grown)
+            estimate = length + (loss / dual_norm).clamp_min(self.norm == "l0")
+            radius = torch.where(
+                is_adv,
+                torch.minimum(self._smaller(radius, gamma), best.size),
+                torch.where(best.is_adv, self._larger(radius, gamma), estimate),
+            )
             unit = scale(grad, 1 / size(grad, "l2").clamp_min(torch.finfo(grad.dtype).tiny))
             at = (x + project(at - scale(unit, torch.full_like(dual_norm, rate)) - x, radius, self.norm)).clamp(0, 1)
         return best
 
+    def _smaller(self, radius: Tensor, gamma: float) -> Tensor:
+        """The radius times 1 - gamma; in L0 rounded down, by at least one entry."""
+        smaller = radius * (1 - gamma)
+        return torch.minimum(smaller.floor(), radius - 1).clamp_min(1) if self.norm == "l0" else smaller
 
-def project(d: Tensor, radius: Tensor, norm: str) -> Tensor:
-    """Projection of d (N, ...) onto the ball of `radius` (N,) in "l1", "l2" or "linf".
-
-    L1: soft thresholding at the level found by sorting (Duchi et al. 2008, "Efficient projections onto the l1-ball").
-    """
-    if norm == "l2":
-        return scale(d, (radius / size(d, "l2").clamp_min(torch.finfo(d.dtype).tiny)).clamp_max(1))
-    if norm == "linf":
-        return (d.flatten(1).clamp(-radius[:, None], radius[:, None])).view(d.shape)
-    flat = d.flatten(1)
-    ordered = flat.abs().sort(dim=1, descending=True).values
-    excess = ordered.cumsum(1) - torch.minimum(radius, size(d, "l1"))[:, None]
-    level = (excess / torch.arange(1, flat.shape[1] + 1, device=d.device)).amax(1, keepdim=True).clamp_min(0)
-    return (flat.sign() * (flat.abs() - level).clamp_min(0)).view(d.shape)
+    def _larger(self, radius: Tensor, gamma: float) -> Tensor:
+        """The radius times 1 + gamma; in L0 rounded up, by at least one entry."""
+        larger = radius * (1 + gamma)
+        return torch.maximum(larger.floor(), radius + 1) if self.norm == "l0" else larger
 
 
 @dataclass(frozen=True)
@@ -98,3 +87,10 @@ class FMNL1(FMN):
     """FMN in the L1 norm."""
 
     norm: Norm = "l1"
+
+
+@dataclass(frozen=True)
+class FMNL0(FMN):
+    """FMN in the L0 norm: the number of entries that change."""
+
+    norm: Norm = "l0"

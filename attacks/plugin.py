@@ -30,7 +30,8 @@ ATTACKS: Table = {
     "pgd": ("attacks.pgd:PGD", "projected gradient ascent from a random start"),
     "apgd": ("attacks.auto_pgd:AutoPGD", "Auto-PGD: PGD with adaptive step size"),
     "apgd-t": ("attacks.auto_pgd:AutoPGDT", "Auto-PGD, targeted DLR loss towards the 9 likeliest wrong classes"),
-    "auto": ("attacks.auto:Auto", "AutoAttack without FAB: APGD, APGD-T, Square, each on the images not yet fooled"),
+    "fab-t": ("attacks.fab:FABT", "minimal-norm steps to the linearised boundaries of the 9 likeliest wrong classes"),
+    "auto": ("attacks.auto:Auto", "AutoAttack: APGD, APGD-T, FAB-T and Square, each on the images not yet fooled"),
     "transferable": (
         "attacks.transferable:Transferable",
         "transfer attack: momentum, diverse inputs, translation-invariant gradients",
@@ -72,6 +73,15 @@ ATTACKS: Table = {
     "fmn": ("attacks.fmn:FMN", "fast minimum-norm attack in L2; no eps"),
     "fmn-linf": ("attacks.fmn:FMNLinf", "fast minimum-norm attack in L-infinity; no eps"),
     "fmn-l1": ("attacks.fmn:FMNL1", "fast minimum-norm attack in L1; no eps"),
+    "fmn-l0": ("attacks.fmn:FMNL0", "fast minimum-norm attack in L0; no eps"),
+    "ddn": ("attacks.ddn:DDN", "decoupled direction and norm: minimal L2 perturbation; no eps"),
+    "pdgd": ("attacks.pdgd:PDGD", "primal-dual gradient descent: minimal L2 perturbation; no eps"),
+    "pdpgd": ("attacks.pdgd:PDPGD", "proximal primal-dual: minimal L1 perturbation, or norm=l0, l2, linf; no eps"),
+    "minimal-l0": ("attacks.minimal:MinimalL0", "the fewest changed entries that 2000 passes can find; no eps"),
+    "minimal-l1": ("attacks.minimal:MinimalL1", "the smallest L1 perturbation that 2000 passes can find; no eps"),
+    "minimal-l2": ("attacks.minimal:Minimal", "the smallest L2 perturbation that 2000 passes can find; no eps"),
+    "minimal-linf": ("attacks.minimal:MinimalLinf", "the smallest L-infinity one that 2000 passes can find; no eps"),
+    "sigma-zero": ("attacks.sigma_zero:SigmaZero", "fewest changed entries (L0) by a smooth count; no eps"),
     "noise": ("attacks.noise:RandomNoise", "baseline: random noise of norm eps"),
 }
 BALLS: dict[str, tuple[str, str]] = {

@@ -26,6 +26,7 @@ from attacks.core import random as noise
 from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack, victim
 from attacks.evaluation.crafting import ball_of
+from attacks.fab import FABT
 from attacks.noise import RandomNoise
 from attacks.one_pixel import OnePixel
 from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
@@ -252,7 +253,7 @@ def test_fgsm_on_a_linear_model_equals_the_closed_form_exactly(shape: tuple[int,
 
 @pytest.mark.parametrize("shape", [(12,), (3, 5, 5)])
 @pytest.mark.parametrize("norm", [Linf, L2])
-@pytest.mark.parametrize("kind", [FGSM, IFGSM, MIFGSM, PGD])
+@pytest.mark.parametrize("kind", [FGSM, IFGSM, MIFGSM, PGD, FABT])
 def test_crosses_a_linear_boundary_with_a_budget_just_above_the_optimum_and_not_below(
     kind: type[PGD], norm: type[Ball], shape: tuple[int, ...]
 ) -> None:

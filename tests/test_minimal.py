@@ -6,20 +6,25 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog, minimize
 from torch import Tensor, nn
 from toys import Largest
 
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
 from attacks.core.goal import Smallest
-from attacks.core.minimal import clearly_adversarial, margin_loss, polish, project_to_hyperplane, size, slack
+from attacks.core.minimal import ORDER, clearly_adversarial, margin_loss, polish, project_to_hyperplane, size, slack
 from attacks.core.model import Attack
+from attacks.ddn import DDN
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.elastic_net import EAD
-from attacks.fmn import FMN, FMNL1, FMNLinf, project
+from attacks.fmn import FMN, FMNL0, FMNL1, FMNLinf, project
 from attacks.jsma import JSMA, MOST, TABLE, best_pair
 from attacks.lbfgs import LBFGS
+from attacks.pdgd import PDGD, PDPGD, proximal
+from attacks.sigma_zero import SigmaZero
 
 CLASSES, ENTRIES = 4, 30
 DUAL = {"l1": math.inf, "l2": 2.0, "linf": 1.0}
@@ -34,6 +39,11 @@ ATTACKS: list[tuple[Attack, str]] = [
     (FMN(), "l2"),
     (FMNLinf(step_size=1.0), "linf"),
     (FMNL1(), "l1"),
+    (DDN(), "l2"),
+    (PDGD(), "l2"),
+    (PDPGD(), "l1"),
+    (PDPGD(norm="l2"), "l2"),
+    (PDPGD(norm="linf"), "linf"),
 ]
 every_attack = pytest.mark.parametrize(("attack", "norm"), ATTACKS, ids=repr)
 
@@ -68,12 +78,13 @@ def distances(model: nn.Linear, x: Tensor, y: Tensor, norm: str) -> Tensor:
 
 
 @every_attack
-def test_the_known_optimum_of_a_linear_model_is_met_within_5_percent(attack: Attack, norm: str) -> None:
+def test_the_known_optimum_of_a_linear_model_is_met_within_2_percent(attack: Attack, norm: str) -> None:
+    limit = 1.04 if isinstance(attack, CarliniLinf | EAD) else 1.021  # these are not moved along the boundary
     model, x, y = linear() if isinstance(attack, DeepFool) else simple()
     adv = attack(model, x, y)
     assert (model(adv).argmax(1) != y).all()
     ratio = size(adv - x, norm) / distances(model, x, y, norm).amin(1)
-    assert ratio.min() > 0.999 and ratio.max() < 1.05, ratio
+    assert ratio.min() > 0.999 and ratio.max() < limit, ratio
 
 
 @every_attack
@@ -123,6 +134,48 @@ def test_carlini_l0_moves_the_least_number_of_pixels() -> None:
     model, x, y = sparse()
     adv = CarliniL0()(model, x, y)
     assert (model(adv).argmax(1) == 1).all() and (size(adv - x, "l0") == 4).all()
+
+
+@pytest.mark.parametrize("attack", [SigmaZero(steps=60), FMNL0(steps=60), PDPGD(norm="l0")], ids=repr)
+def test_l0_attacks_change_the_least_number_of_entries(attack: Attack) -> None:
+    model, x, y = sparse()
+    adv = attack(model, x, y)
+    assert (model(adv).argmax(1) == 1).all() and (size(adv - x, "l0") == 4).all()
+
+
+class Plateau(nn.Module):
+    """Class 1 where the mean pixel is above 0.601; below 0.6 all gradients are zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rise = 50 * (x.flatten(1).mean(1) - 0.6).relu() - 0.05
+        return torch.stack([torch.zeros_like(rise), rise], 1)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [DeepFool(), DeepFoolLinf(), FMN(), FMNLinf(), FMNL1(), FMNL0(), DDN(), PDGD(), PDPGD(), SigmaZero()],
+    ids=repr,
+)
+def test_minimal_attacks_succeed_from_afar_where_the_gradient_vanishes(attack: Attack) -> None:
+    x, y = torch.full((2, 1, 5, 5), 0.4), torch.zeros(2, dtype=torch.long)
+    adv, norm = attack(Plateau(), x, y), getattr(attack, "norm", "l2")
+    assert (Plateau()(adv).argmax(1) == 1).all()
+    optimum = {"l0": 9.0, "l1": 25 * 0.201, "l2": 5 * 0.201, "linf": 0.201}[norm]
+    assert (size(adv - x, norm) < 1.1 * optimum + (norm == "l0")).all()
+
+
+def test_the_proximal_operators_minimise_their_objective() -> None:
+    d = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+    level = torch.linspace(0.05, 1.0, 12)
+    grid = torch.cartesian_prod(*3 * [torch.linspace(-2.5, 2.5, 31)])
+    for norm in ("l0", "l1", "l2", "linf"):
+
+        def cost(z: Tensor, norm: str = norm) -> Tensor:  # (12, M, 3) -> (12, M)
+            length = z.abs().pow(2 / 3).sum(-1) if norm == "l0" else torch.linalg.vector_norm(z, ORDER[norm], dim=-1)
+            return level[:, None] * length + (z - d[:, None]).square().sum(-1) / 2
+
+        best = cost(grid[None].expand(12, -1, -1)).amin(1)
+        assert (cost(proximal(d, level, norm)[:, None])[:, 0] < best + 1e-5).all()  # type: ignore[arg-type]
 
 
 def test_the_best_pair_is_the_best_of_all_pairs() -> None:
@@ -349,7 +402,7 @@ def test_a_number_added_to_all_logits_costs_no_more_than_their_resolution(attack
         sizes[c] = ratio = size(adv - x, "l2") / best
         assert ratio.min() > 0.99 and ratio.mean() < mean
         assert (ratio < 1.03 * (1 + 2.5 * slack(model(x)) / lead.amin(1))).all()
-    assert (sizes[1e4] < 1.02 * sizes[0.0]).all()
+    assert (sizes[1e4] < 1.025 * sizes[0.0]).all()
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
@@ -385,6 +438,30 @@ def test_a_hyperplane_is_crossed_at_its_nearest_point_inside_the_box(norm: str) 
     assert torch.equal(
         x + project_to_hyperplane(x, w, 2 * reach, norm), torch.where(w > 0, 1.0, 0.0)
     )  # out of reach: the far corner
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_the_projection_onto_a_hyperplane_in_the_box_solves_its_programme(norm: str) -> None:
+    g = torch.Generator().manual_seed(0)
+    x, w = torch.rand(6, 7, generator=g), torch.randn(6, 7, generator=g)
+    w[:, 0] = 0.0
+    rise = torch.where(w > 0, 1 - x, -x).mul(w).sum(1) * torch.linspace(0.2, 0.9, 6)
+    d = project_to_hyperplane(x, w, rise, norm)
+    assert torch.allclose((w * d).sum(1), rise, atol=1e-4) and (x + d).min() > -1e-6 and (x + d).max() < 1 + 1e-6
+    for one, normal, height, found in zip(x.numpy(), w.numpy(), rise.tolist(), size(d, norm).tolist()):
+        if norm == "l2":
+            limits = list(zip(-one, 1 - one))
+            plane = {"type": "eq", "fun": lambda v, a=normal, b=height: a @ v - b}
+            best = minimize(lambda v: v @ v, np.zeros(7), jac=lambda v: 2 * v, bounds=limits, constraints=plane)
+            optimum = best.fun**0.5
+        else:  # d = up - down; in L-infinity all are below one level
+            limits = [(0, 1 - v) for v in one] + [(0, v) for v in one] + [(0, None)]
+            cost = [float(norm == "l1")] * 14 + [float(norm == "linf")]
+            below = np.hstack([np.eye(14), -np.ones((14, 1))]) if norm == "linf" else None
+            equal = np.concatenate([normal, -normal, [0]])[None]
+            right = None if below is None else np.zeros(14)
+            optimum = linprog(cost, A_ub=below, b_ub=right, A_eq=equal, b_eq=[height], bounds=limits).fun
+        assert found == pytest.approx(optimum, rel=1e-3)
 
 
 def test_the_projection_onto_the_l1_ball_is_the_nearest_point() -> None:

@@ -22,6 +22,18 @@ def test_black_boxes_are_attacked_from_other_trainings_and_within_their_queries(
         assert same["backwards"] == 0
 
 
+def test_the_bench_of_minimal_attacks_ranks_them_by_their_smallest_distances(tmp_path):
+    run("attack_bench", tmp_path)
+    found = results(tmp_path)["l2"]
+    for model, distances in found["distances"].items():
+        best = [min(each) for each in zip(*distances.values())]
+        room = sum(max(best) - d for d in best if d)
+        for attack, each in distances.items():
+            score = sum(max(best) - min(d, max(best)) for d, least in zip(each, best) if least) / room
+            assert found["optimality"][attack][model] == pytest.approx(score, abs=1e-6)
+    assert found["optimality"]["minimal-l2"]["global"] > 0.7 and len(found["distances"]) == 3
+
+
 def test_the_table_of_attacks_compares_what_is_fooled_with_how_little_is_changed(tmp_path):
     run("attack_table", tmp_path)
     rows = by("attack", results(tmp_path)["rows"])

@@ -18,18 +18,23 @@ from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
 from attacks.core.ball import L2, Linf
 from attacks.core.model import Attack
+from attacks.ddn import DDN
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.defences.interval import IntervalTrainingConfig
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig
 from attacks.elastic_net import EAD
-from attacks.fmn import FMN, FMNL1, FMNLinf
+from attacks.fab import FABT
+from attacks.fmn import FMN, FMNL0, FMNL1, FMNLinf
 from attacks.hopskipjump import HopSkipJump, HopSkipJumpLinf
 from attacks.jsma import JSMA
 from attacks.lbfgs import LBFGS
+from attacks.minimal import Minimal
 from attacks.noise import RandomNoise
 from attacks.one_pixel import OnePixel
+from attacks.pdgd import PDGD, PDPGD
 from attacks.pgd import FGSM, IFGSM, MIFGSM, PGD
+from attacks.sigma_zero import SigmaZero
 from attacks.spatial import Spatial
 from attacks.spsa import NES, SPSA
 from attacks.square import Square
@@ -281,6 +286,8 @@ ATTACKS: list[Attack] = [
     AutoPGD(Linf(0.1), steps=6),
     AutoPGD(L2(1.0), steps=6, loss="dlr", restarts=2, early_stop=False),
     AutoPGDT(Linf(0.1), steps=4, classes=2),
+    FABT(Linf(0.1), steps=4, classes=2),
+    FABT(L2(1.0), steps=4, classes=2, restarts=2),
     Auto(Linf(0.1), steps=4, queries=10),
     Transferable(Linf(0.1), steps=5),
     Transferable(L2(1.0), steps=4, diversity=1.0, kernel=1),
@@ -308,6 +315,14 @@ ATTACKS: list[Attack] = [
     FMN(steps=12),
     FMNLinf(steps=12),
     FMNL1(steps=12),
+    FMNL0(steps=12),
+    DDN(steps=12),
+    PDGD(steps=12),
+    PDPGD(steps=12, norm="linf"),
+    PDPGD(steps=12, norm="l0"),
+    SigmaZero(steps=12),
+    Minimal(passes=100, classes=1),
+    Minimal(norm="l0", passes=100, classes=1),
     RandomNoise(Linf(0.1)),
     RandomNoise(L2(1.0)),
 ]

@@ -89,3 +89,7 @@ class Smallest:
         self.x[rows] = select(better, x, self.x[rows])
         self.size[rows] = torch.where(better, size, self.size[rows])
         return better
+
+    def merge(self, rows: Tensor | slice, other: Smallest) -> Tensor:
+        """Offer what another search found for the examples `rows`."""
+        return self.offer(rows, other.x, other.is_adv, other.size)
