@@ -21,6 +21,7 @@ from genlab.core.batch import check_batch
 from genlab.core.files import FileError, Schema, mismatch
 from genlab.core.lock import locked
 from genlab.core.outputs import removed_on_failure
+from genlab.core.own_code import TRUST, remember, trusted
 from genlab.core.ranges import Range, Side, check, short
 from genlab.core.rebuild import rebuild
 from genlab.core.registry import find_imported, resolve
@@ -37,7 +38,7 @@ from genlab.plugins import methods
 from genlab.reporting.labelled import save_picture
 from genlab.reporting.loggers import Logger, check_loggers, open_loggers
 from genlab.reporting.report import Report
-from genlab.run import CHANGED_CODE, REAL, Run, RunError
+from genlab.run import REAL, Run, RunError
 from genlab.training.checkpoint import CheckpointError, restore_module
 from genlab.training.hooks import EarlyStopping
 from genlab.training.loop import fit
@@ -172,6 +173,7 @@ class Experiment:
         values = {"options": asdict(self.method), "data": asdict(data), "training": asdict(self.training)}
         if code := self.method.own_code():
             values["code"] = {text: fingerprint(text) for text in code}
+            remember(values["code"].values())
         return {"method": f"{kind.__module__}:{kind.__qualname__}", **json.loads(json.dumps(values, default=str))}
 
     def run(
@@ -426,10 +428,15 @@ def _check_code(run: Run, config: Config) -> None:
             changed = stored.get(text) != fingerprint(text)
         except ValueError as error:
             raise RunError(f"{run.config_file} names code that is missing: {error}") from None
-        if changed and not os.environ.get(CHANGED_CODE):
+        if changed and not os.environ.get(TRUST):
             raise RunError(
                 f"{text} is not the code that {run.path} was trained with: its file has changed; restore it, or set "
-                f"{CHANGED_CODE}=1 to use it as it is now"
+                f"{TRUST}=1 to use it as it is now"
+            )
+        if not trusted(stored[text]):
+            raise RunError(
+                f"{run.path} would execute {text}, which was never named on this machine; read it, then set {TRUST}=1 "
+                "to load the run"
             )
 
 

@@ -27,6 +27,7 @@ from typing import Annotated, Any
 
 from genlab.core.files import FileError, Schema, leftovers, naming, parse, read, read_json, write_atomically
 from genlab.core.lock import locked
+from genlab.core.own_code import TRUST
 from genlab.core.ranges import Range, short
 from genlab.core.text import escaped
 from genlab.training.checkpoint import COUNTS, Checkpoints
@@ -34,7 +35,6 @@ from genlab.training.checkpoint import COUNTS, Checkpoints
 MAY_CHANGE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
 REAL = "real.png"
 CODE = "code."  # the hashes of the user's own code
-CHANGED_CODE = "GENLAB_CHANGED_CODE"  # environment variable: use code that has changed since
 CONFIG: Schema = {
     "experiment": dict,
     "command": list[str] | None,
@@ -87,7 +87,7 @@ class Run:
                 changed = other.removeprefix(CODE)
                 raise RunError(
                     f"{path} was begun with other code: the file of {changed} has changed; restore it, "
-                    f"choose another --out, or set {CHANGED_CODE}=1 to go on with it as it is now"
+                    f"choose another --out, or set {TRUST}=1 to go on with it as it is now"
                 )
             if other:
                 option = f"--{other.rpartition('.')[2].replace('_', '-')}"
@@ -212,7 +212,7 @@ DERIVED = ("classes", "shape")  # follow from the data: reported as the differen
 
 def may_change(option: str) -> bool:
     """Whether `option` may differ when a run is resumed."""
-    return option in MAY_CHANGE or (option.startswith(CODE) and bool(os.environ.get(CHANGED_CODE)))
+    return option in MAY_CHANGE or (option.startswith(CODE) and bool(os.environ.get(TRUST)))
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -84,17 +84,27 @@ def test_code_that_has_changed_is_refused_by_name_unless_told(file, tmp_path, mo
     experiment = lambda images: Experiment(ClassifierConfig(net=f"{file}:build"), Items(), batch=8, images=images)
     experiment(32).run(tmp_path / "run")
     file.write_text(OWN + "\n# another line\n")
-    with pytest.raises(RunError, match=r"own\.py:build is not the code .*has changed; restore it, or set GENLAB_CH"):
+    with pytest.raises(RunError, match=r"own\.py:build is not the code .*has changed; restore it, or set GENLAB_TR"):
         genlab.load(tmp_path / "run")
     with pytest.raises(RunError, match=r"the file of .*own\.py:build has changed"):
         experiment(64).run(tmp_path / "run")
-    monkeypatch.setenv("GENLAB_CHANGED_CODE", "1")
+    monkeypatch.setenv("GENLAB_TRUST_CODE", "1")
     experiment(64).run(tmp_path / "run")
-    monkeypatch.delenv("GENLAB_CHANGED_CODE")
+    monkeypatch.delenv("GENLAB_TRUST_CODE")
     assert genlab.load(tmp_path / "run")
     file.unlink()
     with pytest.raises(RunError, match="names code that is missing: .*own.py:build: there is no file"):
         genlab.load(tmp_path / "run")
+
+
+def test_code_of_a_run_from_elsewhere_is_not_executed_unless_told(file, tmp_path, monkeypatch):
+    Experiment(ClassifierConfig(net=f"{file}:build"), Items(), batch=8, images=32).run(tmp_path / "run")
+    assert genlab.load(tmp_path / "run")
+    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "other machine"))
+    with pytest.raises(RunError, match="would execute .*own.py:build, which was never named on this machine"):
+        genlab.load(tmp_path / "run")
+    monkeypatch.setenv("GENLAB_TRUST_CODE", "1")
+    assert genlab.load(tmp_path / "run")
 
 
 def test_a_configuration_cannot_name_code_that_it_was_not_trained_with(file, tmp_path):

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from genlab.core.lock import locked
+from genlab.core.own_code import cache_folder
 from genlab.data import Augment, Folder, Images, Pair
 from genlab.experiment import DataOptions, Experiment, load
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -56,7 +57,7 @@ def default_features(
     del about["data"]["data_root"]
     digest = fingerprint(train, json.dumps(about, sort_keys=True))
     c, h, w = train.shape
-    path = cache() / "features" / f"{plain(data.data)}-{h}x{w}-{c}-{digest[:12]}"
+    path = cache_folder() / "features" / f"{plain(data.data)}-{h}x{w}-{c}-{digest[:12]}"
     method: Any = _cached(path, device)
     if method is None:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
@@ -87,11 +88,6 @@ def _trained(experiment: Experiment, path: Path, device: torch.device | str | No
         shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
     experiment.run(path, pictures=1)
     return load(path, device)
-
-
-def cache() -> Path:
-    """Folder of trained features: $GENLAB_CACHE, else ~/.cache/genlab."""
-    return Path(os.environ.get("GENLAB_CACHE") or "~/.cache/genlab").expanduser()
 
 
 def plain(name: str) -> str:
