@@ -180,7 +180,7 @@ def table(found: dict[str, dict[str, Distances]], scores: dict[str, dict[str, fl
         seconds = 1000 * sum(d.seconds for d in every) / len(distance)
         lost = int(distance.isinf().sum())
         local = [value for model, value in score.items() if model != "global"]
-        cells = [f"{100 * score['global']:.1f}", f"{100 * min(local):.1f}", f"{distance.median():.4g}"]
+        cells = [f"{100 * score['global']:.1f}", f"{100 * min(local, default=0.0):.1f}", f"{distance.median():.4g}"]
         rows.append([attack, *cells, str(lost), f"{cost:.0f}", f"{seconds:.0f}"])
     return rows
 

@@ -44,7 +44,7 @@ TINY = {
     "wgan_gp": "--nets dcgan --images 1920 --width 4 --lr 0.01 --out {out}",
     "universal": "--nets mlp shallow --classifier-images 320 --length 64 --known 10 2000 --eps 0.3 --out {out}",
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
-    "attack_bench": "--images 3000 --n 4 --passes 100 --norms l2 --out {out}",
+    "attack_bench": "--images 8000 --n 6 --passes 100 --norms l2 --out {out}",
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",
