@@ -24,7 +24,7 @@ class CallableModule(nn.Module):
 class ImageMap(CallableModule):
     """A callable that returns images (N, C, H, W) in [0, 1], or a tuple that begins with them, as a module.
 
-    Its first output is checked: ValueError unless it is a tensor, within [-0.5, 1.5] (a last layer without sigmoid may
+    Its first output is checked: ValueError unless it is a tensor, within [-0.5, 2] (a last layer without sigmoid may
     overshoot a little).
     """
 
@@ -37,7 +37,7 @@ class ImageMap(CallableModule):
             if not isinstance(found, Tensor):
                 raise ValueError(f"a generator or auto-encoder must return images, got {type(found).__name__}.")
             low, high = (value.item() for value in found.detach().aminmax())
-            if low < -0.5 or high > 1.5:
+            if low < -0.5 or high > 2:
                 hint = "bring it to [0, 1], as lambda x: (model(x) + 1) / 2 does from [-1, 1]"
                 raise ValueError(f"images must be in [0, 1], but a model returned {low:.3g} to {high:.3g}: {hint}.")
             self.checked = True
