@@ -46,6 +46,8 @@ from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.compress.early_exit import EarlyExitConfig
 from genlab.data import Images, Pair, Stream
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.diffusion.diffusion import DiffusionConfig
+from genlab.methods.diffusion.flow_matching import FlowMatchingConfig
 from genlab.methods.gan.bigan import BiGANConfig
 from genlab.methods.gan.conditional_gan import ConditionalGANConfig
 from genlab.methods.gan.ebgan import EBGANConfig
@@ -152,6 +154,21 @@ METHODS: dict[str, Config] = {
     "flow glow": FlowConfig(width=4, steps=2),
     "flow nice": FlowConfig(net="nice", width=16, steps=2),
     "flow realnvp": FlowConfig(net="realnvp", width=4, steps=1, logit=0.05),
+    "diffusion": DiffusionConfig(width=4, steps=3, likelihood_images=2),
+    "diffusion conditional": DiffusionConfig(
+        width=4,
+        steps=3,
+        likelihood_images=2,
+        conditional=True,
+        guidance=2.0,
+        churn=1.0,
+        sampler="midpoint",
+        dropout=0.1,
+    ),
+    "flow-matching": FlowMatchingConfig(width=4, steps=3, likelihood_images=2, coupling="optimal-transport"),
+    "flow-matching conditional": FlowMatchingConfig(
+        width=4, steps=3, likelihood_images=0, conditional=True, times="logit-normal", solver="heun"
+    ),
     "autoencoder": AutoEncoderConfig(hidden=(16,), code=2, tied=True),
     "autoencoder linear": AutoEncoderConfig(hidden=(), code=4, error="linear"),
     "autoencoder contractive": AutoEncoderConfig(hidden=(), code_activation="sigmoid", contractive=0.01, sparse=0.01),
@@ -206,6 +223,8 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "flow glow": ("nats", 0.98),
     "flow nice": ("nats", 0.98),
     "flow realnvp": ("nats", 0.98),
+    "diffusion": ("loss", 0.8),
+    "flow-matching": ("loss", 0.8),
     "autoencoder": ("error", 0.8),
     "autoencoder linear": ("error", 0.5),
     "autoencoder switches": ("error", 0.9),

@@ -53,6 +53,14 @@ METHODS: dict[str, tuple[str, str]] = {
     ),
     "vae": ("genlab.methods.likelihood.vae:VAEConfig", "variational auto-encoder"),
     "flow": ("genlab.methods.likelihood.flow:FlowConfig", "normalising flow: NICE, RealNVP or Glow"),
+    "diffusion": (
+        "genlab.methods.diffusion.diffusion:DiffusionConfig",
+        "diffusion (EDM; DDPM and DDIM as samplers), guidance, likelihood, inpainting",
+    ),
+    "flow-matching": (
+        "genlab.methods.diffusion.flow_matching:FlowMatchingConfig",
+        "flow matching (rectified flow), with optimal-transport coupling",
+    ),
     "autoencoder": (
         "genlab.methods.representation.autoencoder:AutoEncoderConfig",
         "auto-encoder: deep, denoising, sparse or contractive",
