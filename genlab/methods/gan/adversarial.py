@@ -92,9 +92,17 @@ class Adversarial(Method):
         super().__init__(config)
         self.generator, self.latent = generator, config.latent
 
+    def latents(self, n: int) -> Tensor:
+        """n draws of z, (n, latent)."""
+        return torch.randn(n, self.latent, device=self.device)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """z (n, latent) -> images (n, C, H, W) in [0, 1]."""
+        return self.generator(z)
+
     def sample(self, n: int) -> Tensor:
         """n images (n, C, H, W) in [0, 1]."""
-        return self.generator(torch.randn(n, self.latent, device=self.device))
+        return self.decode(self.latents(n))
 
 
 class ConditionalAdversarial(Method):
