@@ -8,6 +8,7 @@ from toys import SHAPE, images, make
 
 from genlab.data import Images, Stream
 from genlab.methods.diffusion import samplers
+from genlab.methods.diffusion.consistency import ConsistencyConfig, lower_level
 from genlab.methods.diffusion.diffusion import DiffusionConfig, Preconditioning, expand
 from genlab.methods.diffusion.flow_matching import FlowMatchingConfig, optimal_transport
 from genlab.methods.diffusion.samplers import log_density, noise_levels
@@ -198,6 +199,37 @@ def test_what_is_known_is_kept_and_strength_0_changes_nothing():
         assert not torch.allclose(method.vary(x, 1.0), x)
         assert method.encode(x).shape == x.shape
         assert len(method.frames(method.latents(2), steps=5)) == 6
+
+
+def test_the_lower_level_approaches_the_level_from_0():
+    t = torch.tensor([0.01, 0.5, 20.0])
+    assert (lower_level(t, 1)[:2] == 0).all()
+    gaps = [t - lower_level(t, stage) for stage in (6, 7)]
+    torch.testing.assert_close(gaps[0], 2 * gaps[1])
+    assert (lower_level(t, 20) < t).all()
+    method = ConsistencyConfig(pretraining=0.5, stages=4).build(SHAPE, 0)
+    assert [method.stage(p) for p in (0.0, 0.49, 0.5, 0.62, 0.63, 0.99, 1.0)] == [0, 0, 1, 1, 2, 4, 4]
+
+
+def test_the_exact_consistency_function_samples_in_one_step_or_more():
+    """Of images N(0, c), the ODE scales noise: f(x, t) = x sqrt(c / (c + t²))."""
+    method, c = make("consistency").eval(), 0.3
+    method.denoise = lambda x, t, labels=None: x * expand((c / (c + t**2)).sqrt())
+    x = math.sqrt(c) * torch.randn(4000, *SHAPE)
+    for n in (1, 2, 3):
+        *_, found = method.path(method.latents(4000), None, n, None)
+        assert found.var().item() == pytest.approx(c, rel=0.02), n
+    with pytest.raises(ValueError, match="has no likelihood"):
+        method.log_prob(x[:2])
+
+
+def test_the_loss_of_consistency_is_the_distance_per_difference_of_levels():
+    method, x = make("consistency"), torch.randn(500, *SHAPE)
+    method.denoise = lambda y, t, labels=None: y  # outputs differ by (t - r) noise
+    assert method.distance(x, None, 1).mean().item() == pytest.approx(1, abs=0.05)
+    assert 0.6 < method.distance(x, None, 8).mean().item() < 1.05  # pseudo-Huber: less for small differences
+    method.denoise = lambda y, t, labels=None: x  # the images themselves, at every level
+    assert (method.distance(x, None, 1).abs() < 1e-4).all()
 
 
 def test_steps_and_guidance_of_a_sample_are_those_that_are_given():

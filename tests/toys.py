@@ -46,6 +46,7 @@ from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.compress.early_exit import EarlyExitConfig
 from genlab.data import Images, Pair, Stream
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.diffusion.consistency import ConsistencyConfig
 from genlab.methods.diffusion.diffusion import DiffusionConfig
 from genlab.methods.diffusion.flow_matching import FlowMatchingConfig
 from genlab.methods.gan.bigan import BiGANConfig
@@ -107,6 +108,10 @@ METHODS: dict[str, Config] = {
     "gan lsgan replay": GANConfig(latent=4, width=4, hidden=0, objective="lsgan", replay=40, lr_generator=None),
     "gan hinge spectral": GANConfig(latent=4, width=4, hidden=0, objective="hinge", spectral=True, norm="none"),
     "gan kl ensemble": GANConfig(latent=4, width=4, hidden=16, objective="kl", generators=3),
+    "gan r3gan": GANConfig(
+        latent=4, width=4, hidden=0, objective="relativistic", r1=0.1, r2=0.1, norm="none", diff_augment="translation"
+    ),
+    "gan packed": GANConfig(latent=4, width=4, hidden=0, pack=2, norm="none", diff_augment="colour-translation-cutout"),
     "gan resnet": GANConfig(latent=4, width=4, net="resnet", attention=True, minibatch=True, norm="layer"),
     "wgan": WGANConfig(latent=4, width=4, hidden=0, n_critic=2),
     "wgan-gp": WGANGPConfig(latent=4, width=4, hidden=16, n_critic=2, lr=1e-3),
@@ -165,6 +170,7 @@ METHODS: dict[str, Config] = {
         sampler="midpoint",
         dropout=0.1,
     ),
+    "consistency": ConsistencyConfig(width=4, pretraining=0.2, stages=2),
     "flow-matching": FlowMatchingConfig(width=4, steps=3, likelihood_images=2, coupling="optimal-transport"),
     "flow-matching conditional": FlowMatchingConfig(
         width=4, steps=3, likelihood_images=0, conditional=True, times="logit-normal", solver="heun"
