@@ -41,7 +41,7 @@ class ConsistencyConfig(DiffusionConfig):
     likelihood_images: Annotated[int, Range(0, 0)] = 0
     """a consistency model has no likelihood"""
 
-    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, half_life=10_000, warmup=0.02)
+    training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=32, half_life=10_000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Consistency:
         return Consistency(self.make_net(shape, classes), shape, self, classes if self.conditional else 0)

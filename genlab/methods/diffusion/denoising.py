@@ -51,7 +51,7 @@ class DenoisingConfig(Config):
     """steps of the sampler"""
     likelihood_images: Annotated[int, Range(0, 10**9)] = 50
     """held-out images whose likelihood is measured; 0: none"""
-    lr: LearningRate = 1e-3
+    lr: LearningRate = 2e-3
     """learning rate of Adam"""
 
     def check_relations(self) -> None:

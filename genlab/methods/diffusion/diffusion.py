@@ -35,7 +35,9 @@ class DiffusionConfig(DenoisingConfig):
     log_sigma_spread: Positive = 1.2
     """its standard deviation"""
 
-    training: ClassVar[TrainOptions] = TrainOptions(images=200_000, batch=64, half_life=20_000, warmup=0.02)
+    training: ClassVar[TrainOptions] = TrainOptions(
+        images=200_000, batch=32, half_life=10_000, schedule="cosine", warmup=0.02
+    )
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Diffusion:
         return Diffusion(self.make_net(shape, classes), shape, self, classes if self.conditional else 0)

@@ -37,7 +37,9 @@ class FlowMatchingConfig(DenoisingConfig):
     times: Literal["uniform", "logit-normal"] = "uniform"
     """distribution of the time in training; logit-normal: more in the middle"""
 
-    training: ClassVar[TrainOptions] = TrainOptions(images=200_000, batch=64, half_life=20_000, warmup=0.02)
+    training: ClassVar[TrainOptions] = TrainOptions(
+        images=200_000, batch=32, half_life=10_000, schedule="cosine", warmup=0.02
+    )
 
     def build(self, shape: tuple[int, int, int], classes: int) -> FlowMatching:
         return FlowMatching(self.make_net(shape, classes), shape, self, classes if self.conditional else 0)
