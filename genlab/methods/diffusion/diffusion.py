@@ -36,7 +36,7 @@ class DiffusionConfig(DenoisingConfig):
     """its standard deviation"""
 
     training: ClassVar[TrainOptions] = TrainOptions(
-        images=200_000, batch=32, half_life=10_000, schedule="cosine", warmup=0.02
+        images=150_000, batch=32, half_life=10_000, schedule="cosine", warmup=0.02
     )
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Diffusion:

@@ -38,7 +38,7 @@ class FlowMatchingConfig(DenoisingConfig):
     """distribution of the time in training; logit-normal: more in the middle"""
 
     training: ClassVar[TrainOptions] = TrainOptions(
-        images=200_000, batch=32, half_life=10_000, schedule="cosine", warmup=0.02
+        images=150_000, batch=32, half_life=10_000, schedule="cosine", warmup=0.02
     )
 
     def build(self, shape: tuple[int, int, int], classes: int) -> FlowMatching:
