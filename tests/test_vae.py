@@ -9,7 +9,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 from toys import images, make, stream
 
 from genlab.data import Images
-from genlab.latent.walks import interpolate, plane, quantiles, traverse
+from genlab.latent.walks import interpolate, plane, quantiles, spherical, traverse
 from genlab.likelihood.decoders import BernoulliLikelihood, GaussianLikelihood
 from genlab.likelihood.gaussian import kl_to_standard_normal, reparameterise
 from genlab.likelihood.iwae import importance_bound, streamed_bound
@@ -164,6 +164,13 @@ def test_walks_through_latents():
     assert (codes.var(0) > 0).nonzero().flatten().tolist() == [2, 7] and codes[5, 9] == 9
     a, b = torch.zeros(2, 3), torch.ones(2, 3)
     assert interpolate(a, b, 5)[:5, 0].tolist() == [0, 0.25, 0.5, 0.75, 1] and len(interpolate(a, b, 5)) == 10
+
+
+def test_a_walk_on_great_circles_stays_as_far_out_as_its_ends():
+    a, b = torch.randn(3, 4, 50), torch.randn(3, 4, 50)
+    walk = spherical(a / a.flatten(1).norm(dim=1)[:, None, None], b / b.flatten(1).norm(dim=1)[:, None, None], 5)
+    torch.testing.assert_close(walk.flatten(1).norm(dim=1), torch.ones(15))
+    torch.testing.assert_close(spherical(a, b, 4)[[0, 3, 4]], torch.stack([a[0], b[0], a[1]]))
 
 
 def test_a_mixture_of_gaussians_knows_its_likelihood_and_draws():

@@ -46,6 +46,9 @@ from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.compress.early_exit import EarlyExitConfig
 from genlab.data import Images, Pair, Stream
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.diffusion.consistency import ConsistencyConfig
+from genlab.methods.diffusion.diffusion import DiffusionConfig
+from genlab.methods.diffusion.flow_matching import FlowMatchingConfig
 from genlab.methods.gan.bigan import BiGANConfig
 from genlab.methods.gan.conditional_gan import ConditionalGANConfig
 from genlab.methods.gan.ebgan import EBGANConfig
@@ -105,6 +108,10 @@ METHODS: dict[str, Config] = {
     "gan lsgan replay": GANConfig(latent=4, width=4, hidden=0, objective="lsgan", replay=40, lr_generator=None),
     "gan hinge spectral": GANConfig(latent=4, width=4, hidden=0, objective="hinge", spectral=True, norm="none"),
     "gan kl ensemble": GANConfig(latent=4, width=4, hidden=16, objective="kl", generators=3),
+    "gan r3gan": GANConfig(
+        latent=4, width=4, hidden=0, objective="relativistic", r1=0.1, r2=0.1, norm="none", diff_augment="translation"
+    ),
+    "gan packed": GANConfig(latent=4, width=4, hidden=0, pack=2, norm="none", diff_augment="colour-translation-cutout"),
     "gan resnet": GANConfig(latent=4, width=4, net="resnet", attention=True, minibatch=True, norm="layer"),
     "wgan": WGANConfig(latent=4, width=4, hidden=0, n_critic=2),
     "wgan-gp": WGANGPConfig(latent=4, width=4, hidden=16, n_critic=2, lr=1e-3),
@@ -152,6 +159,22 @@ METHODS: dict[str, Config] = {
     "flow glow": FlowConfig(width=4, steps=2),
     "flow nice": FlowConfig(net="nice", width=16, steps=2),
     "flow realnvp": FlowConfig(net="realnvp", width=4, steps=1, logit=0.05),
+    "diffusion": DiffusionConfig(width=4, steps=3, likelihood_images=2),
+    "diffusion conditional": DiffusionConfig(
+        width=4,
+        steps=3,
+        likelihood_images=2,
+        conditional=True,
+        guidance=2.0,
+        churn=1.0,
+        sampler="midpoint",
+        dropout=0.1,
+    ),
+    "consistency": ConsistencyConfig(width=4, pretraining=0.2, stages=2),
+    "flow-matching": FlowMatchingConfig(width=4, steps=3, likelihood_images=2, coupling="optimal-transport"),
+    "flow-matching conditional": FlowMatchingConfig(
+        width=4, steps=3, likelihood_images=0, conditional=True, times="logit-normal", solver="heun"
+    ),
     "autoencoder": AutoEncoderConfig(hidden=(16,), code=2, tied=True),
     "autoencoder linear": AutoEncoderConfig(hidden=(), code=4, error="linear"),
     "autoencoder contractive": AutoEncoderConfig(hidden=(), code_activation="sigmoid", contractive=0.01, sparse=0.01),
@@ -206,6 +229,8 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "flow glow": ("nats", 0.98),
     "flow nice": ("nats", 0.98),
     "flow realnvp": ("nats", 0.98),
+    "diffusion": ("loss", 0.8),
+    "flow-matching": ("loss", 0.8),
     "autoencoder": ("error", 0.8),
     "autoencoder linear": ("error", 0.5),
     "autoencoder switches": ("error", 0.9),

@@ -10,52 +10,52 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def check_folder(path: Path) -> None:
-    """Checks that a folder can be created and written to.
+def check_folder(path: Path, option: str = "--out") -> None:
+    """Checks that the folder of `option` can be created and written to.
 
     Raises:
         ValueError: it cannot; names the path and the reason.
     """
     if path == Path():
-        raise ValueError("--out must name a folder, got '' or '.', which is the working folder itself")
-    with _naming(path):
+        raise ValueError(f"{option} must name a folder, got '' or '.', which is the working folder itself")
+    with _naming(path, option):
         if path.exists() and not path.is_dir():
-            raise ValueError(f"--out {path} must be a folder, but it is a file")
-        _try(path)
+            raise ValueError(f"{option} {path} must be a folder, but it is a file")
+        _try(path, option)
 
 
-def check_file(path: Path) -> None:
-    """Checks that a file can be written.
+def check_file(path: Path, option: str = "--out") -> None:
+    """Checks that the file of `option` can be written.
 
     Raises:
         ValueError: it cannot; names the path and the reason.
     """
-    with _naming(path):
+    with _naming(path, option):
         if path.is_dir():
-            raise ValueError(f"--out {path} must be a file, but it is a folder")
+            raise ValueError(f"{option} {path} must be a file, but it is a folder")
         if path.exists() and not path.is_file():
-            raise ValueError(f"--out {path} must be a file, but it is a pipe or a device")
-        _try(path)
+            raise ValueError(f"{option} {path} must be a file, but it is a pipe or a device")
+        _try(path, option)
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _naming(path: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(f"--out {path} cannot be written: {error.strerror}") from None
+        raise ValueError(f"{option} {path} cannot be written: {error.strerror}") from None
 
 
-def _try(path: Path) -> None:
+def _try(path: Path, option: str) -> None:
     """Creates and removes a temporary folder at `path`: permission bits do not cover /proc or full disks."""
     nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if nearest != path and not nearest.is_dir():
-        raise ValueError(f"--out {path} cannot be created: {nearest} is not a folder")
+        raise ValueError(f"{option} {path} cannot be created: {nearest} is not a folder")
     folder = nearest if nearest.is_dir() else nearest.parent
     try:
         os.rmdir(tempfile.mkdtemp(dir=folder))
     except OSError as error:
-        raise ValueError(f"--out {path} cannot be written: {folder} is not writable ({error.strerror})") from None
+        raise ValueError(f"{option} {path} cannot be written: {folder} is not writable ({error.strerror})") from None
 
 
 @contextmanager

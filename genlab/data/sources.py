@@ -27,10 +27,12 @@ from genlab.data.domains import (
 from genlab.data.folder import RESIDENT, Folder, open_folder
 from genlab.data.glyphs import glyphs
 from genlab.data.images import Images, Pair
+from genlab.data.mnist_5k import mnist_5k
 from genlab.data.paired_folder import open_pairs
 from genlab.data.resize import resized
 from genlab.data.seeds import generator
 from genlab.data.sprites import SIDE, sprites
+from genlab.data.stacked import stacked
 from genlab.data.styles import OF_GREY, STYLES
 from genlab.data.vision import vision
 from genlab.plugins import gather
@@ -41,6 +43,8 @@ NATIVE = {  # size, channels
     "letters": (32, 3),
     "sprites": (SIDE, 3),
     "mnist": (28, 1),
+    "mnist-5k": (28, 1),
+    "stacked-mnist": (28, 3),
     "fashion": (28, 1),
     "cifar10": (32, 3),
 }
@@ -131,6 +135,8 @@ def native(name: str) -> tuple[int, int]:
     if kind in SAME:
         size, channels = native(rest)
         return size, {"grey": 1, "textured": 3}.get(kind, channels)
+    if kind == "stacked":
+        return native(rest)[0], 3
     return NATIVE.get(kind, FOLDER)
 
 
@@ -140,6 +146,13 @@ def _single(name: str, split: str, size: int | None, channels: int | None, **whe
     size, channels = size or own_size, channels or own_channels
     if kind == "binary":
         return binarised(_single(rest, split, size, channels, **where), generator("binary", where["seed"], split))
+    if kind == "stacked" or name == "stacked-mnist":
+        if channels != 3:
+            raise DataError(f"{name} has 3 channels, one per image, got channels {channels}")
+        grey = _single(rest or "mnist", split, size, 1, **where)
+        if not isinstance(grey, Images):
+            raise DataError(f"{grey.name} is too large to be held in memory, so it cannot be stacked")
+        return stacked(grey, split, generator("stacked", where["seed"], split))
     if kind in STYLES:
         plain = _single(rest, split, size, 1 if kind in OF_GREY else channels, **where)
         return resized(in_style(kind, plain), channels=channels)
@@ -165,6 +178,8 @@ def _plain(
         return joined(*halves)
     if name == "digits":
         images = digits(split)
+    elif name == "mnist-5k":
+        images = mnist_5k(split)
     elif name in ("glyphs", "letters"):
         images = glyphs(split, name=name, size=size, channels=channels, seed=seed)
     elif name == "sprites":

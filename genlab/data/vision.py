@@ -53,6 +53,7 @@ def _find(name: str, train: bool, folder: Path) -> Any:
         raise DataError(
             f"{name} was not found complete in {str(folder)!r} and could not be downloaded ({type(error).__name__}): "
             "give its folder with --data-root"
+            + (", or use --data mnist-5k, which needs none" if name == "mnist" else "")
         ) from error
     finally:
         socket.setdefaulttimeout(patience)

@@ -30,6 +30,15 @@ def traverse(z: Tensor, dimensions: tuple[int, int], values: Tensor) -> Tensor:
     return codes
 
 
+def spherical(a: Tensor, b: Tensor, steps: int) -> Tensor:
+    """Interpolation on great circles, as `interpolate`: every code on the way from a draw of N(0, I) to another is as
+    typical of N(0, I) as they are (White 2016, arXiv:1609.04468, section 2.1)."""
+    cosine = torch.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-1 + 1e-6, 1 - 1e-6)
+    angle = cosine.acos().view(-1, *[1] * a.ndim)
+    t = torch.linspace(0, 1, steps).to(a).view(1, steps, *[1] * (a.ndim - 1))
+    return (((1 - t) * angle).sin() * a[:, None] + (t * angle).sin() * b[:, None]).div(angle.sin()).flatten(0, 1)
+
+
 def interpolate(a: Tensor, b: Tensor, steps: int) -> Tensor:
     """Linear interpolation from each code of a (N, ...) to that of b, ends included -> (N steps, ...), pair by pair."""
     if a.shape != b.shape or steps < 2:

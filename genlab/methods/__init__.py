@@ -7,7 +7,7 @@ METHODS: dict[str, tuple[str, str]] = {
     ),
     "gan": (
         "genlab.methods.gan.gan:GANConfig",
-        "generative adversarial network: ten objectives, several networks and stabilisers",
+        "generative adversarial network: eleven objectives (R3GAN among them), networks and stabilisers",
     ),
     "wgan": ("genlab.methods.gan.wgan:WGANConfig", "Wasserstein GAN with weight clipping"),
     "wgan-gp": ("genlab.methods.gan.wgan_gp:WGANGPConfig", "Wasserstein GAN with gradient penalty, CT-GAN"),
@@ -53,6 +53,18 @@ METHODS: dict[str, tuple[str, str]] = {
     ),
     "vae": ("genlab.methods.likelihood.vae:VAEConfig", "variational auto-encoder"),
     "flow": ("genlab.methods.likelihood.flow:FlowConfig", "normalising flow: NICE, RealNVP or Glow"),
+    "diffusion": (
+        "genlab.methods.diffusion.diffusion:DiffusionConfig",
+        "diffusion (EDM; DDPM and DDIM as samplers), guidance, likelihood, inpainting",
+    ),
+    "consistency": (
+        "genlab.methods.diffusion.consistency:ConsistencyConfig",
+        "consistency model (ECT): one or two steps from noise to an image",
+    ),
+    "flow-matching": (
+        "genlab.methods.diffusion.flow_matching:FlowMatchingConfig",
+        "flow matching (rectified flow), with optimal-transport coupling",
+    ),
     "autoencoder": (
         "genlab.methods.representation.autoencoder:AutoEncoderConfig",
         "auto-encoder: deep, denoising, sparse or contractive",

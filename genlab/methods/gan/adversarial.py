@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from genlab.core.batch import at_least
 from genlab.core.labels import Labels, check_labels
 from genlab.core.picture import Picture, Pictures
-from genlab.core.ranges import Units, Width
+from genlab.core.ranges import Range, Units, Width
 from genlab.nets.dcgan import Discriminator, Generator, Norm
 from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
 from genlab.nets.spectral import spectral_norm
 from genlab.training.method import Config, Method
 
-Critic = Discriminator | ResidualDiscriminator  # x (N, C, H, W) -> (N,), unbounded
+
+class Packed(nn.Module):
+    """x (N, C, H, W) -> scores (N / pack,) of packs of images, the channels of one input; PacGAN, Lin et al. 2018,
+    arXiv:1712.04086, section 3. A generator that draws few modes draws packs that are too alike."""
+
+    def __init__(self, net: Discriminator | ResidualDiscriminator, pack: int):
+        super().__init__()
+        self.net, self.pack = net, pack
+        self.batch_sizes = at_least(pack, pack)
+
+    @property
+    def head(self) -> nn.Module:
+        return self.net.head
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.net.features(self.packs(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(self.packs(x))
+
+    def packs(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N / pack, pack C, H, W)."""
+        return x.reshape(-1, self.pack * x.shape[1], *x.shape[2:])
+
+
+Critic = Discriminator | ResidualDiscriminator | Packed  # x (N, C, H, W) -> (N,), unbounded; of packs (N / pack,)
 NETWORKS = {"dcgan": (Generator, Discriminator), "resnet": (ResidualGenerator, ResidualDiscriminator)}
 NORMS: dict[str, Norm] = {
     "batch": nn.BatchNorm2d,
@@ -53,6 +79,9 @@ class DiscriminatorConfig(Config):
     minibatch: bool = False
     """minibatch discrimination: the discriminator compares the images of a batch"""
 
+    pack: Annotated[int, Range(1, 64)] = 1
+    """images that the discriminator scores together (PacGAN), against mode collapse"""
+
     per_sample = False  # does the discriminator have to score every image by itself?
 
     def layers(self) -> dict[str, Any]:
@@ -65,14 +94,16 @@ class DiscriminatorConfig(Config):
     def make_discriminator(self, shape: tuple[int, int, int], dropout: float = 0.0) -> Critic:
         if self.spectral and self.norm != "none":
             raise ValueError(f"{self.norm} normalisation undoes the bound of spectral normalisation: use norm 'none'")
-        if self.per_sample and (self.norm == "batch" or self.minibatch):
+        if self.per_sample and (self.norm == "batch" or self.minibatch or self.pack > 1):
             which = "batch normalisation" if self.norm == "batch" else "minibatch discrimination"
+            which = f"packs of {self.pack}" if self.pack > 1 else which
             raise ValueError(f"a gradient per image needs a critic that sees one image at a time, not {which}")
         kind = NETWORKS[self.net][1]
-        net = kind(shape, self.width, NORMS[self.norm], minibatch=self.minibatch, dropout=dropout, **self.layers())
+        packed = (self.pack * shape[0], *shape[1:])
+        net = kind(packed, self.width, NORMS[self.norm], minibatch=self.minibatch, dropout=dropout, **self.layers())
         if self.spectral:
-            spectral_norm(net, shape, net.head)
-        return net
+            spectral_norm(net, packed, net.head)
+        return net if self.pack == 1 else Packed(net, self.pack)
 
 
 @dataclass(frozen=True)
@@ -92,9 +123,17 @@ class Adversarial(Method):
         super().__init__(config)
         self.generator, self.latent = generator, config.latent
 
+    def latents(self, n: int) -> Tensor:
+        """n draws of z, (n, latent)."""
+        return torch.randn(n, self.latent, device=self.device)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """z (n, latent) -> images (n, C, H, W) in [0, 1]."""
+        return self.generator(z)
+
     def sample(self, n: int) -> Tensor:
         """n images (n, C, H, W) in [0, 1]."""
-        return self.generator(torch.randn(n, self.latent, device=self.device))
+        return self.decode(self.latents(n))
 
 
 class ConditionalAdversarial(Method):

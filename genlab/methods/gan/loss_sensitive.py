@@ -31,6 +31,10 @@ class LossSensitiveConfig(AdversarialConfig):
 
     training = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
+    def check_relations(self) -> None:
+        if self.pack > 1:
+            raise ValueError(f"a loss-sensitive GAN has a margin of every image, so pack must be 1, got {self.pack}")
+
     def build(self, shape: tuple[int, int, int], classes: int) -> LossSensitiveGAN:
         loss = self.make_discriminator(shape)
         return LossSensitiveGAN(self.make_generator(shape), loss, self)

@@ -17,11 +17,12 @@ class Objective:
     """An adversarial loss: what the discriminator minimises, and what the generator does.
 
     discriminator: (scores of real images (N,), scores of fakes (N,)) -> scalar
-    generator: scores of fakes (N,) -> scalar
+    generator: scores of fakes (N,) -> scalar; if `pairs`, (scores of fakes, scores of real images) -> scalar
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
+    generator: Callable[..., Tensor]
+    pairs: bool = False
 
 
 def cross_entropy_of_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -94,12 +95,28 @@ DIVERGENCES: dict[str, FDivergence] = {
 }
 
 ObjectiveName = Literal[
-    "nonsaturating", "minimax", "lsgan", "hinge", "kl", "reverse-kl", "pearson", "hellinger", "js", "f-gan"
+    "nonsaturating",
+    "minimax",
+    "relativistic",
+    "lsgan",
+    "hinge",
+    "kl",
+    "reverse-kl",
+    "pearson",
+    "hellinger",
+    "js",
+    "f-gan",
 ]
 OBJECTIVES: dict[str, Objective] = {
     # Goodfellow et al. 2014, arXiv:1406.2661: eq. 1, and the generator's loss that section 3 puts in its place
     "minimax": Objective(cross_entropy_of_discriminator, lambda fake: -softplus(fake).mean()),
     "nonsaturating": Objective(cross_entropy_of_discriminator, lambda fake: softplus(-fake).mean()),
+    # Jolicoeur-Martineau 2018, arXiv:1807.00734 (RpGAN), as in Huang et al. 2025, arXiv:2501.05441, eq. 2
+    "relativistic": Objective(
+        lambda real, fake: softplus(fake - real).mean(),
+        lambda fake, real: softplus(real - fake).mean(),
+        pairs=True,
+    ),
     # Mao et al. 2017, arXiv:1611.04076, eq. 9: regression to 1 for real and 0 for fake
     "lsgan": Objective(
         lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
@@ -121,6 +138,16 @@ def gradient_norms(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tenso
     with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
         (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     return gradient.flatten(1).norm(dim=1)
+
+
+def zero_centred_penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """E |gradient of critic|² / 2 at the images x; in float32. R1 at real images, R2 at fakes (Mescheder et al. 2018,
+    arXiv:1801.04406, eq. 9 and 10); if the critic scores packs of images, the mean is over packs."""
+    x = x.detach().float().requires_grad_()
+    with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+        scores = critic(x)
+        (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    return gradient.square().sum() / (2 * len(scores))
 
 
 def gradient_penalty(gradient_norms: Tensor) -> Tensor:

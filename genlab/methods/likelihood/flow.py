@@ -97,7 +97,11 @@ class Flow(Method):
 
     def sample(self, n: int, temperature: float = 1.0) -> Tensor:
         """n images or points of z from N(0, temperature² I)."""
-        return self.decode(temperature * torch.randn(n, self.dimensions, device=self.device))
+        return self.decode(temperature * self.latents(n))
+
+    def latents(self, n: int) -> Tensor:
+        """n draws of z from N(0, I), (n, D)."""
+        return torch.randn(n, self.dimensions, device=self.device)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """x -> decode(encode(x)): x itself, up to rounding."""

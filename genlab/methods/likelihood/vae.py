@@ -121,9 +121,13 @@ class VAE(Method):
         """z (N, latent) -> the mean of p(x given z), (N, C, H, W) in [0, 1]."""
         return self.likelihood.mean(self.decoder(z))
 
+    def latents(self, n: int) -> Tensor:
+        """n draws of z from N(0, I), (n, latent)."""
+        return torch.randn(n, self.latent, device=self.device)
+
     def sample(self, n: int) -> Tensor:
         """n images (n, C, H, W) in [0, 1]: the mean of p(x given z) for z from N(0, I)."""
-        return self.decode(torch.randn(n, self.latent, device=self.device))
+        return self.decode(self.latents(n))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """x -> the decoder's mean at the mean of q(z given x); same shape, in [0, 1]."""

@@ -1,0 +1,1 @@
+"""Models that turn noise into images along an ordinary differential equation: diffusion, flow matching, consistency."""
