@@ -26,7 +26,7 @@ from genlab.methods.translation.cyclegan import CycleGANConfig
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.translation import side_by_side, translation
 from genlab.reporting.finish import finish
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 SMALL = CycleGANConfig(blocks=3, levels=1, lr=4e-4)
 VARIANTS = {
@@ -100,8 +100,8 @@ def measured(model: Any, data: genlab.DataOptions, judge: ClassifierFeatures) ->
 def show(page: genlab.Report, model: Any, data: genlab.DataOptions) -> None:
     test, there, back = data.load("test"), partial(model.translate, to=1), partial(model.translate, to=0)
     page.text("Original, translation, translated back, true partner; twice a row.")
-    page.picture(grid_png(side_by_side(there, back, test)), "to the second domain")
-    page.picture(grid_png(side_by_side(back, there, test.swapped())), "to the first domain")
+    page.picture(picture_png(side_by_side(there, back, test)), "to the second domain")
+    page.picture(picture_png(side_by_side(back, there, test.swapped())), "to the first domain")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def main(config: Config) -> None:
 
 
 def experiment(data: genlab.DataOptions, factor: int, loss: str, config: Config) -> genlab.Experiment:
-    method = Pix2PixConfig(f"super-resolution:{factor}", LOSSES[loss], width=config.width, layers=1)
+    method = Pix2PixConfig(f"super-resolution:{factor}", gan=LOSSES[loss], width=config.width, layers=1)
     training: dict[str, Any] = {"batch": 8, "schedule": "linear", "half_life": 5_000}
     return genlab.Experiment(method, data, images=config.images, seed=config.seed, **training)
 

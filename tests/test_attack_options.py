@@ -183,7 +183,7 @@ def test_attacks_and_defences_work_at_the_ends_of_their_ranges(kind: str, name: 
         ("pgd:steps=", "steps must be a whole number"),
         ("pgd:steps=" + 9999 * "(", "steps must be a whole number"),
         ("deepfool:norm=l1", "norm must be one of 'l2', 'linf', got 'l1'"),
-        ("surrogate:net=cn", "net must be one of 'cnn'"),
+        ("surrogate:net=cn", "net must be one of cnn, .* or file.py:function"),
         ("surrogate:lr=0", "lr must be above 0 .*, got 0"),
         ("surrogate:build=3", "unknown option of surrogate 'build'"),
         ("surrogate:inner=3", "inner must be of class Attack, got 3"),

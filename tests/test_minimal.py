@@ -493,7 +493,7 @@ def test_the_projection_onto_the_l1_ball_is_the_nearest_point() -> None:
         (JSMA, {"gamma": 1.1}),
         (JSMA, {"direction": "up"}),
         (JSMA, {"outputs": "softmax"}),
-        (FMN, {"norm": "l0"}),
+        (FMN, {"norm": "l3"}),
         (FMN, {"step_size": math.inf}),
         (FMN, {"gamma": 1.0}),
     ],

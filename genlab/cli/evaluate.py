@@ -42,7 +42,8 @@ class Evaluate:
     seed: Seed = 0
     """random seed of the samples"""
 
-    def check_relations(self) -> None:
+    def check_task(self) -> None:
+        """Raises ValueError unless the options name either a run or two folders."""
         if (self.real is None) != (self.fake is None) or (self.run is None) == (self.real is None):
             raise ValueError("evaluate takes a run directory, or two folders, --real and --fake")
         if self.real is not None and self.features == "classifier":
@@ -53,9 +54,11 @@ class Evaluate:
 
 def main(arguments: list[str]) -> None:
     from genlab.cli.options import parse
-    from genlab.metrics.own_features import check_features, named_features
 
     options: Evaluate = parse(Evaluate, "evaluate", arguments)
+    options.check_task()
+    from genlab.metrics.own_features import check_features, named_features
+
     if options.features != "classifier":
         check_features(options.features)
     if options.real is not None and options.fake is not None:

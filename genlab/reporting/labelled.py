@@ -63,14 +63,19 @@ def labelled_grid(
     return picture
 
 
-def save_picture(shown: Picture | Tensor, path: Path) -> None:
-    """Writes a picture, with its labels if it has any, as PNG."""
+def picture_png(shown: Picture | Tensor) -> bytes:
+    """A picture, with its labels if it has any, as PNG."""
     picture = as_picture(shown)
     if picture.rows or picture.heads:
         drawn = labelled_grid(picture.images, picture.columns, rows=picture.rows, heads=picture.heads)
     else:
         drawn = grid(picture.images, picture.columns)
-    write_atomically(path, encoded(drawn, "PNG"))
+    return encoded(drawn, "PNG")
+
+
+def save_picture(shown: Picture | Tensor, path: Path) -> None:
+    """Writes `picture_png(shown)` to `path`."""
+    write_atomically(path, picture_png(shown))
 
 
 def labelled_grid_png(images: Tensor, columns: int | None = None, **how: Sequence[str]) -> bytes:

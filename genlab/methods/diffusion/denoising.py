@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.labels import Labels, check_classes, check_labels
+from genlab.core.picture import MOST, Picture, Pictures, in_rows
 from genlab.core.ranges import Fraction, Halvings, LearningRate, Range, Share, Steps, Weight, Width, checked
 from genlab.data import Images, batches
 from genlab.likelihood.units import bits_per_dim, dequantise, discrete
@@ -27,6 +28,7 @@ from genlab.training.update import Update
 
 LOWEST, HIGHEST = 0.002, 80.0  # noise levels of sampling and likelihood, Karras et al. 2022, table 1
 FRAMES = 8  # of the pictures of denoising
+DENOISING = ["noise", *[""] * (FRAMES - 2), "sample"]
 
 
 @dataclass(frozen=True)
@@ -273,18 +275,18 @@ class Denoising(Method):
         return found
 
     @torch.no_grad()
-    def pictures(self, data: Any) -> dict[str, Tensor]:
+    def pictures(self, data: Any) -> Pictures:
         """samples, a column per class if the model has classes; denoising: rows of eight images on the way from noise;
-        completed: held-out images whose lower half is redrawn, each after its original."""
+        completed: held-out images, and below them the same with the lower half redrawn."""
         self.eval()
         n = self.classes * max(1, 64 // self.classes) if self.classes else 64
         way = self.frames(self.latents(8))
         chosen = [way[round(i * (len(way) - 1) / (FRAMES - 1))] for i in range(FRAMES)]
-        some = data.subset(slice(0, 16))
+        some = data.subset(slice(0, MOST))
         known = torch.arange(self.shape[1], device=self.device)[None, :, None] < self.shape[1] // 2
         completed = self.complete(some.x, known.expand(1, *self.shape[1:]), some.labels if self.classes else None)
         return {
-            "samples": self.sample(n),
-            "denoising": torch.stack(chosen, 1).flatten(0, 1),
-            "completed": torch.stack([some.x, completed], 1).flatten(0, 1),
+            "samples": Picture(self.sample(n), self.classes or None, heads=data.classes if self.classes else ()),
+            "denoising": Picture(torch.stack(chosen, 1).flatten(0, 1), FRAMES, heads=DENOISING),
+            "completed": in_rows({"held out": some.x, "lower half redrawn": completed}),
         }
