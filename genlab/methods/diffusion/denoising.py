@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.labels import Labels, check_classes, check_labels
+from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import Fraction, Halvings, LearningRate, Range, Share, Steps, Weight, Width, checked
 from genlab.data import Images, batches
 from genlab.likelihood.units import bits_per_dim, dequantise, discrete
@@ -273,7 +274,7 @@ class Denoising(Method):
         return found
 
     @torch.no_grad()
-    def pictures(self, data: Any) -> dict[str, Tensor]:
+    def pictures(self, data: Any) -> Pictures:
         """samples, a column per class if the model has classes; denoising: rows of eight images on the way from noise;
         completed: held-out images whose lower half is redrawn, each after its original."""
         self.eval()
@@ -284,7 +285,7 @@ class Denoising(Method):
         known = torch.arange(self.shape[1], device=self.device)[None, :, None] < self.shape[1] // 2
         completed = self.complete(some.x, known.expand(1, *self.shape[1:]), some.labels if self.classes else None)
         return {
-            "samples": self.sample(n),
-            "denoising": torch.stack(chosen, 1).flatten(0, 1),
+            "samples": Picture(self.sample(n), self.classes or None, heads=data.classes if self.classes else ()),
+            "denoising": Picture(torch.stack(chosen, 1).flatten(0, 1), FRAMES),
             "completed": torch.stack([some.x, completed], 1).flatten(0, 1),
         }
