@@ -27,6 +27,7 @@ DATA = {"cyclegan": UNPAIRED, "cogan": UNPAIRED, "common-space": UNPAIRED}  # al
 SMALL = {  # what makes a method small, or what it cannot start without
     "autoencoder": "--hidden 16 --code 2",
     "bigan": "--hidden 16 --latent 4",
+    **dict.fromkeys(("diffusion", "flow-matching"), "--steps 2 --likelihood-images 2"),
     "cyclegan": "--blocks 1 --levels 1",
     "distillation": "--teachers {classifier}",
     "energy-model": "--steps 2 --pool 40",

@@ -47,9 +47,12 @@ TRAINED = methods()
 NAMES = [*TRAINED, *COMMANDS, *SHARED, *(f"recipes/{name}.py" for name in sorted(RECIPES))]
 PARTLY = {  # methods of which a step cannot be followed to its end without values
     *("wgan-gp", "unrolled", "vq-vae", "deep-infomax", "stargan", "distillation", "adversarial-training"),
+    "flow-matching",
 }
+ATTENTION = {"diffusion", "consistency"}  # attention keeps up to a tenth less on a CPU than on the meta device
 BAD = ["0", "-1", "nan", "inf", "1e308", str(10**12), "", "9" * 40, "abc"]
 LEGAL = {"0", str(10**12)}  # somewhere
+LOGARITHMS = {"log_sigma"}  # may be negative
 
 
 @cache
@@ -127,7 +130,7 @@ def test_values_out_of_range_are_refused_by_name_value_and_range(name):
         except ValueError as error:  # allowed, but not together with the other defaults
             assert text in LEGAL, error
         else:
-            assert text in LEGAL, f"{option} may be {text}"
+            assert text in LEGAL or (option in LOGARITHMS and text == "-1"), f"{option} may be {text}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -324,7 +327,7 @@ def test_what_a_step_keeps_is_measured_without_making_it(name):
     kept = SavedBytes([*method.parameters(), *method.buffers()])
     with saved_tensors_hooks(kept.pack, lambda saved: saved.tensor):
         method.train().step(stream(8, name), Update(method.optimizers()))
-    assert small <= kept.most and (small > 0.9 * kept.most or name in PARTLY)
+    assert small <= kept.most * (1.1 if name in ATTENTION else 1) and (small > 0.9 * kept.most or name in PARTLY)
     assert large > 1.5 * small or not small
 
 

@@ -149,6 +149,8 @@ def _single(name: str, split: str, size: int | None, channels: int | None, **whe
     if kind == "stacked" or name == "stacked-mnist":
         if channels != 3:
             raise DataError(f"{name} has 3 channels, one per image, got channels {channels}")
+        if split == "all":
+            return joined(*(_single(name, half, size, channels, **where) for half in ("train", "test")))
         grey = _single(rest or "mnist", split, size, 1, **where)
         if not isinstance(grey, Images):
             raise DataError(f"{grey.name} is too large to be held in memory, so it cannot be stacked")
