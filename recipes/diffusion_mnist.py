@@ -17,6 +17,7 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import Picture, in_rows
 from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed, Steps, Weight, Width
 from genlab.data import Images
 from genlab.experiment import check_all
@@ -29,7 +30,7 @@ from genlab.metrics.comparison import measure
 from genlab.metrics.extract import extract_features, samples, shuffled
 from genlab.metrics.features import ClassifierFeatures
 from genlab.reporting.finish import finish
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 SHOWN = 10  # images per row
 
@@ -52,6 +53,8 @@ class Config:
     """weights of classifier-free guidance"""
     n: Annotated[int, Range(2, 10**6)] = 1000
     """samples per FID"""
+    solver_steps: NonEmpty[Steps] = (10, 20, 40)
+    """steps of the solver of the likelihood"""
     measured: Count = 100
     """held-out images whose likelihood is measured"""
     classifier_images: Length | None = None
@@ -86,27 +89,27 @@ def main(config: Config) -> None:
     by_steps, pictures = sampled_by_steps(model, test, features, config)
     page.section("Steps", "FID of samples, guidance 1; a pass is one evaluation of the network for one image.")
     page.table(list(by_steps[0]), (row.values() for row in by_steps))
-    page.picture(grid_png(pictures, SHOWN), "heun, a row per number of steps: " + ", ".join(map(str, config.steps)))
+    page.picture(picture_png(pictures), "by Heun's method, from the same noise")
 
     by_guidance, pictures = sampled_by_guidance(model, test, features, config)
     page.section("Guidance", "Accuracy: of the classifier, on the class that was asked for.")
     page.table(list(by_guidance[0]), (row.values() for row in by_guidance))
-    page.picture(grid_png(pictures, SHOWN), "a row per weight: " + ", ".join(f"{w:g}" for w in config.guidance))
+    page.picture(picture_png(pictures), "from the same noise; a class each")
 
     by_likelihood = likelihoods(model, test, config)
     page.section("Likelihood", "By the probability-flow ODE, on held-out images; ± is the standard error.")
     page.table(list(by_likelihood[0]), (row.values() for row in by_likelihood))
 
-    page.section("Completion", "Rows: with a hole, by diffusion, by a gated PixelCNN, the original; given the class.")
-    page.picture(grid_png(completed(model, other, test), SHOWN))
-    finish(config.out, page, [*by_steps, *by_guidance, *by_likelihood])
+    page.section("Completion", "Of held-out images, given the class.")
+    page.picture(picture_png(completed(model, other, test)))
+    finish(config.out, page, {"steps": by_steps, "guidance": by_guidance, "likelihood": by_likelihood})
 
 
 def sampled_by_steps(
     model: Any, test: Images, features: ClassifierFeatures, config: Config
-) -> tuple[list[dict[str, Any]], Tensor]:
+) -> tuple[list[dict[str, Any]], Picture]:
     """A row per sampler and number of steps, and images of Heun's method from the same noise."""
-    rows, pictures = [], []
+    rows, pictures = [], {}
     torch.manual_seed(config.seed)
     z = model.latents(SHOWN)
     for steps in config.steps:
@@ -116,8 +119,8 @@ def sampled_by_steps(
             spent = 1e3 * (time.process_time() - started) / config.n
             passes = 2 * steps - 1 if name == "heun" else steps
             rows.append({"sampler": name, "steps": steps, "passes": passes, **quality, "ms/image": spent})
-        pictures.append(drawn_by(model, "heun", steps, z))
-    return rows, torch.cat(pictures)
+        pictures[f"{steps} steps"] = drawn_by(model, "heun", steps, z)
+    return rows, in_rows(pictures)
 
 
 def fresh(model: Any, name: samplers.SamplerName, steps: int, n: int) -> Tensor:
@@ -135,9 +138,9 @@ def drawn_by(model: Any, name: samplers.SamplerName, steps: int, z: Tensor) -> T
 
 def sampled_by_guidance(
     model: Any, test: Images, features: ClassifierFeatures, config: Config
-) -> tuple[list[dict[str, Any]], Tensor]:
+) -> tuple[list[dict[str, Any]], Picture]:
     """A row per weight, and images from the same noise."""
-    rows, pictures = [], []
+    rows, pictures = [], {}
     torch.manual_seed(config.seed)
     z = model.latents(SHOWN)
     for weight in config.guidance:
@@ -145,8 +148,8 @@ def sampled_by_guidance(
         x = model.sample(200, guidance=weight)
         right = features.logits(features(x)).argmax(1) == model.condition(200, None)
         rows.append({"guidance": weight, **quality, "accuracy": float(right.float().mean())})
-        pictures.append(model.decode(z, guidance=weight))
-    return rows, torch.cat(pictures)
+        pictures[f"guidance {weight:g}"] = model.decode(z, guidance=weight)
+    return rows, in_rows(pictures)
 
 
 def fid(draw: Any, test: Images, features: ClassifierFeatures, config: Config) -> dict[str, float]:
@@ -158,7 +161,7 @@ def likelihoods(model: Any, test: Images, config: Config) -> list[dict[str, Any]
     """Bits/dim of held-out images by the number of steps of the solver."""
     x = test.subset(slice(0, config.measured)).x
     rows = []
-    for steps in (10, 20, 40):
+    for steps in config.solver_steps:
         torch.manual_seed(config.seed)
         bits = -model.log_prob(x, steps=steps).double() / (x[0].numel() * torch.tensor(2.0).log())
         error = float(bits.std()) / len(bits) ** 0.5 if len(bits) > 1 else 0.0
@@ -166,14 +169,16 @@ def likelihoods(model: Any, test: Images, config: Config) -> list[dict[str, Any]
     return rows
 
 
-def completed(model: Any, other: Any, test: Images) -> Tensor:
-    """SHOWN images four times: with the middle half of the rows missing, filled in twice, and as they are."""
+def completed(model: Any, other: Any, test: Images) -> Picture:
+    """Images with the middle half missing, filled in by both models, and as they are."""
     some = test.subset(slice(0, SHOWN))
     side = some.shape[1]
     rows = torch.arange(side, device=some.device)
     known = ((rows < side // 4) | (rows >= side - side // 4))[None, :, None].expand(1, *some.shape[1:])
     hole = torch.where(known, some.x, 0.5)
-    return torch.cat([hole, *(m.complete(some.x, known, labels=some.labels) for m in (model, other)), some.x])
+    models = {"diffusion": model, "gated PixelCNN": other}
+    filled = {name: each.complete(some.x, known, labels=some.labels) for name, each in models.items()}
+    return in_rows({"given": hole, **filled, "original": some.x})
 
 
 if __name__ == "__main__":

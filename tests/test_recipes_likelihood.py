@@ -100,6 +100,20 @@ def test_pixelcnns_learn_and_report_their_exact_likelihood(tmp_path):
     assert genlab.load(tmp_path / "conditional").config.conditional
 
 
+def test_diffusion_is_measured_by_steps_guidance_and_likelihood(tmp_path):
+    run("diffusion_mnist", tmp_path)
+    found, model = results(tmp_path), genlab.load(tmp_path / "diffusion")
+    assert {row["sampler"]: row["passes"] for row in found["steps"]} == {"heun": 3, "ddim": 2, "ddpm": 2}
+    assert [row["guidance"] for row in found["guidance"]] == [1, 2]
+    x = held_out(4).x
+    for row in found["likelihood"]:
+        torch.manual_seed(0)
+        nats = -model.log_prob(x, steps=row["solver steps"]).mean().item()
+        assert row["bits/dim"] == pytest.approx(nats / (64 * math.log(2)), rel=1e-4)
+    errors = [abs(row["bits/dim"] - found["likelihood"][-1]["bits/dim"]) for row in found["likelihood"]]
+    assert errors[0] >= errors[1]  # the solver converges
+
+
 def test_regressed_colours_make_one_image_and_a_palette_makes_many(tmp_path):
     run("pixelrnn_sprites", tmp_path)
     rows = by("images", results(tmp_path))
