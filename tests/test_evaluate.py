@@ -319,3 +319,11 @@ def test_long_evaluations_name_the_attack_that_begins(monkeypatch, capsys):
         evaluate({"net": nn.Sequential(nn.Flatten(), nn.Linear(4, 2))}, {"one": FGSM(Linf(0.1))}, x, y, options=options)
     lines = capsys.readouterr().err.splitlines()
     assert "0/" in lines[0] and lines[0].endswith("one on net") and "done" in lines[-1]
+
+
+def test_pictures_show_images_that_were_attacked_before_those_misclassified_anyway():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    nn.init.zeros_(net[1].weight), nn.init.zeros_(net[1].bias)  # always class 0, so no attack succeeds
+    y = torch.tensor([1, 1, 0, 0])
+    found = evaluate({"net": net}, {"fgsm": FGSM(Linf(0.1))}, torch.rand(4, 1, 2, 2), y)
+    assert all(example.y.tolist() == [0, 0, 1, 1] for example in found.examples)

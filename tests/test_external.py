@@ -311,6 +311,7 @@ def test_classes_are_matched_by_name_number_or_order(tmp_path):
     for classes, k, listed, sentence in (
         (("goldfihs",), 5, names, "class 'goldfihs', but the model has no such class: did you mean 'goldfish'"),
         (("crane",), 5, names, "2 classes of that name"),
+        (("cat",), 5, names, "a folder is named by a class of the model or by its number"),
         (("a", "b"), 10, (), "the model has 10 classes and the data 2: name those of the model"),
         (("a", "b"), 2, names, "the model has 2 classes, but --classes names 5"),
     ):

@@ -178,7 +178,7 @@ def test_an_experiment_on_own_data_is_recorded_resumed_and_loaded(tmp_path):
     run = Run(tmp_path / "run")
     assert run.experiment["training"]["batch"] == 8 and run.experiment["classes"] == 3
     assert "accuracy" in run.results()
-    with pytest.raises(ValueError, match="were given in Python"):
+    with pytest.raises(ValueError, match="given in Python, so it must be that program that resumes"):
         data_of(run).load("test")
     with pytest.raises(RunError, match="another run: data.data"):
         Experiment(config, Items(50), batch=8, images=160).run(tmp_path / "run")

@@ -183,7 +183,8 @@ class _Target:
                 after = self._outcome(logits)
                 row = replace(row, rounded=Rate(int(after.fooled.sum()), self.n_attacked))
                 options.save(row, rounded, after.prediction)
-        show = torch.argsort(outcome.fooled.int(), descending=True, stable=True)[: options.examples]
+        order = outcome.fooled.int() + self.attacked  # fooled first, images misclassified before the attack last
+        show = torch.argsort(order, descending=True, stable=True)[: options.examples]
         pick = [t[show].detach().cpu() for t in (self.x, made.x, self.y, outcome.prediction, probability)]
         return Cell(row, outcome, Example(self.name, label, row.eps, *pick), made.passes)
 

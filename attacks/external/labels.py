@@ -63,7 +63,10 @@ def _place(name: str, known: dict[str, set[int]]) -> int:
         near = get_close_matches(_plain(name), known, 1)
         hint = f": did you mean {near[0]!r}?" if near and not found else ""
         several = f"{len(found)} classes of that name" if found else "no such class"
-        raise ValueError(f"the data has the class {name!r}, but the model has {several}{hint}")
+        raise ValueError(
+            f"the data has the class {name!r}, but the model has {several}{hint}; "
+            "a folder is named by a class of the model or by its number"
+        )
     return next(iter(found))
 
 

@@ -194,7 +194,7 @@ def _plain(
         path, only = _class_of(path)
         return open_folder(path, split, size=size, channels=channels, device=device, resident=resident, only=only)
     elif name.startswith("python:"):
-        raise DataError(f"the images of {name} were given in Python, so they cannot be loaded by name")
+        raise DataError(f"the images of {name} were given in Python, so it must be that program that resumes")
     else:
         raise DataError(unknown(name, SOURCES | gather("DATA", {}), "data"))
     return resized(images, size, channels).to(device)
