@@ -191,6 +191,13 @@ def test_preprocessing_that_cannot_be_is_refused(how, sentence):
         wrap(net(), **how)
 
 
+def test_predicted_classes_are_not_taken_for_one_logit():
+    x, y = torch.rand(4, 3, 4, 4), torch.zeros(4, dtype=torch.int64)
+    for model in (lambda x: x.flatten(1).argmax(1), lambda x: x.flatten(1).argmax(1, keepdim=True)):
+        with pytest.raises(ValueError, match="got torch.int64 .*: predicted classes instead of floating-point scores"):
+            FGSM(Linf(0.1))(wrap(model), x, y)
+
+
 def test_only_a_callable_is_a_model():
     with pytest.raises(ValueError, match="model must be a module or a function of images, got dict"):
         wrap({})  # type: ignore[arg-type]

@@ -202,3 +202,5 @@ def test_an_experiment_refuses_contradictions():
         Experiment(ClassifierConfig(), OWN["loader"], batch=4)
     with pytest.raises(ValueError, match="DataOptions name both"):
         Experiment(ClassifierConfig(), test=FLOATS)
+    with pytest.raises(ValueError, match="split must be one of .*got 'tests'"):
+        Experiment(ClassifierConfig(), FLOATS).data.load("tests")
