@@ -93,7 +93,7 @@ class Run:
         experiment = json.loads(json.dumps(experiment))
         if os.path.lexists(path / "config.json"):
             old, new = flatten(cls(path).experiment), flatten(experiment)
-            keys = sorted(old.keys() | new.keys(), key=lambda k: (k in DERIVED, k))
+            keys = sorted(old.keys() | new.keys(), key=lambda k: (k in DERIVED, k.startswith(CODE), k))
             other = next((k for k in keys if not may_change(k) and old.get(k) != new.get(k)), None)
             if other and other.startswith(CODE):
                 changed = other.removeprefix(CODE)
