@@ -19,7 +19,6 @@ from genlab.core.ranges import Count, OutOfRange, Seed, Side
 from genlab.core.registry import resolve
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from attacks.evaluation.results import Evaluation
@@ -122,6 +121,7 @@ def main(arguments: list[str]) -> None:
     from attacks.external.labels import read_classes
     from attacks.external.subject import Choice, subject
     from attacks.external.wrap import wrap
+    from genlab.core import distributed
     from genlab.core.text import Console
 
     for name in defences:
@@ -134,7 +134,8 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"--{error.option} {error.text}") from None
     own = {field.name: getattr(options, field.name) for field in fields(Choice) if hasattr(options, field.name)}
     listed = read_classes(options.classes) if options.classes else ()
-    choice = Choice(**own | {"mean": mean, "std": std, "names": listed, "device": parse_device(options.device)})
+    device = distributed.device() if options.device is None else distributed.known_device(options.device)
+    choice = Choice(**own | {"mean": mean, "std": std, "names": listed, "device": device})
     trained = any(type(each).prepare is not Attack.prepare for each in chosen.values())
     found = subject(choice, partial(check_shapes, defences), training=trained)
     Console().print(found.text)
@@ -156,8 +157,8 @@ def main(arguments: list[str]) -> None:
         )
         result.warnings += chance(result, found)
         show_and_write(result, found, options, out)
-        if images and images.error:
-            raise images.error
+    if images and images.error:
+        raise images.error
 
 
 def show_and_write(result: Evaluation, found: Subject, options: Options, out: Path) -> None:
@@ -196,12 +197,14 @@ def check_out(options: Options, out: Path) -> None:
 
     if out != options.run:
         check_folder(out)
+    saved = options.save_images
+    if saved is not None:
+        check_folder(saved, "--save-images")
     if options.overwrite:
         return
     if (out / "attack.json").exists():
         raise ValueError(f"{out} holds an evaluation (attack.json): choose another --out, or give --overwrite")
-    saved = options.save_images
-    if saved and saved.exists() and not (out / UNFINISHED).exists() and (not saved.is_dir() or any(saved.iterdir())):
+    if saved and saved.exists() and not (out / UNFINISHED).exists() and any(saved.iterdir()):
         raise ValueError(f"--save-images {saved} exists and is not empty: choose another folder, or give --overwrite")
 
 
@@ -328,24 +331,6 @@ def parse_target(text: str | None) -> str | int | None:
     if not text.isdecimal():
         raise ValueError(f"--target must be {', '.join(TARGETS)} or the number of a class, got {text!r}")
     return int(text)
-
-
-def parse_device(text: str | None) -> torch.device:
-    """Raises ValueError if there is no such device here."""
-    import torch
-
-    from genlab.core import distributed
-
-    if text is None:
-        return distributed.device()
-    try:
-        device = torch.device(text)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise ValueError(
-            f"--device must be a device of this machine, such as cpu, cuda:0 or mps, got {text!r}"
-        ) from None
-    return device
 
 
 def _plain(name: str) -> str:

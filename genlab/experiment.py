@@ -22,7 +22,7 @@ from genlab.core.files import FileError, Schema, mismatch
 from genlab.core.lock import locked
 from genlab.core.outputs import removed_on_failure
 from genlab.core.own_code import TRUST, remember, trusted
-from genlab.core.ranges import Range, Side, check, short
+from genlab.core.ranges import Range, Side, check, checked, short
 from genlab.core.rebuild import rebuild
 from genlab.core.registry import find_imported, resolve
 from genlab.core.resolve import fingerprint, is_reference
@@ -33,6 +33,7 @@ from genlab.data import load as load_data
 from genlab.data.aligned import Aligned
 from genlab.data.iterated import Iterated
 from genlab.data.own import OwnData, batch_size
+from genlab.data.sources import Split
 from genlab.nets.build import network
 from genlab.plugins import methods
 from genlab.reporting.labelled import save_picture
@@ -68,7 +69,8 @@ class DataOptions:
     def __post_init__(self) -> None:
         check(self)
 
-    def load(self, split: str = "train", device: torch.device | str | None = None, option: str = "data") -> Any:
+    @checked
+    def load(self, split: Split = "train", device: torch.device | str | None = None, option: str = "data") -> Any:
         """The images of a split, "train", "validation" or "test", on `device`; none: the device of this process.
 
         option: the name of the option that `data` comes from, for errors.
@@ -143,9 +145,10 @@ class Experiment:
         Raises:
             RunError: there is none, or an option is invalid.
         """
-        if not isinstance(config, Run):
-            path = Path(config)
-            config = Run(path.parent, path.name) if path.is_file() else Run(path)
+        if isinstance(config, str | Path) and (path := Path(config)).is_file():
+            config = Run(path.parent, path.name)
+        elif not isinstance(config, Run):
+            config = Run(config)
         method = config_of(config)
         saved = _rebuilt(config, type(method.training), "training")
         return cls(method, data_of(config), **{**vars(saved), **training})
@@ -176,6 +179,7 @@ class Experiment:
             remember(values["code"].values())
         return {"method": f"{kind.__module__}:{kind.__qualname__}", **json.loads(json.dumps(values, default=str))}
 
+    @checked
     def run(
         self,
         out: str | Path,
@@ -302,7 +306,7 @@ class _Few:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
 
-    def load(self, split: str = "train", device: torch.device | str | None = None) -> Any:
+    def load(self, split: Split = "train", device: torch.device | str | None = None) -> Any:
         found = self.whole.load(split, device)
         return found if split == "train" else found.subset(slice(0, self.n))
 

@@ -25,10 +25,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-from genlab.core.files import FileError, Schema, leftovers, naming, parse, read, read_json, write_atomically
+from genlab.core.files import (
+    FileError,
+    Schema,
+    leftovers,
+    naming,
+    parse,
+    read,
+    read_json,
+    refuse_irregular,
+    write_atomically,
+)
 from genlab.core.lock import locked
 from genlab.core.own_code import TRUST
-from genlab.core.ranges import Range, short
+from genlab.core.ranges import Range, checked, short
 from genlab.core.text import escaped
 from genlab.training.checkpoint import COUNTS, Checkpoints
 
@@ -55,6 +65,7 @@ class Run:
     config_name: of the configuration file.
     """
 
+    @checked
     def __init__(self, path: str | Path, config_name: str = "config.json"):
         self.path = Path(path)
         self.config_file = config = self.path / config_name
@@ -68,6 +79,7 @@ class Run:
         self.checkpoints = Checkpoints(self.path / "checkpoints", self.identity, COUNTS)
 
     @classmethod
+    @checked
     def create(cls, path: str | Path, experiment: dict[str, Any]) -> Run:
         """Creates a run, or opens an existing one of the same experiment; only the options in MAY_CHANGE may differ.
 
@@ -81,7 +93,7 @@ class Run:
         experiment = json.loads(json.dumps(experiment))
         if os.path.lexists(path / "config.json"):
             old, new = flatten(cls(path).experiment), flatten(experiment)
-            keys = sorted(old.keys() | new.keys(), key=lambda k: (k in DERIVED, k))
+            keys = sorted(old.keys() | new.keys(), key=lambda k: (k in DERIVED, k.startswith(CODE), k))
             other = next((k for k in keys if not may_change(k) and old.get(k) != new.get(k)), None)
             if other and other.startswith(CODE):
                 changed = other.removeprefix(CODE)
@@ -98,6 +110,7 @@ class Run:
                 )
         elif path.exists() and (not path.is_dir() or set(path.iterdir()) - set(leftovers(path))):
             raise RunError(f"{path} exists and is not a run: it has no config.json; choose another --out")
+        cls._check_files(path)
         path.mkdir(parents=True, exist_ok=True)
         config = {
             "experiment": experiment,
@@ -110,6 +123,24 @@ class Run:
         }
         write_atomically(path / "config.json", json.dumps(config, indent=2).encode())
         return cls(path)
+
+    @staticmethod
+    def _check_files(path: Path) -> None:
+        """Refuses a run of which a file could not be written or read at the end of the training.
+
+        Raises:
+            RunError: a folder is in the place of a file, a file in that of a folder, or results.json is damaged.
+        """
+        try:
+            for name in ("metrics.jsonl", "report.html", REAL):
+                refuse_irregular(path / name)
+            if (results := path / "results.json").exists():
+                read_json(results, {})
+        except FileError as error:
+            raise RunError(str(error)) from None
+        for name in ("checkpoints", "samples"):
+            if (path / name).exists() and not (path / name).is_dir():
+                raise RunError(f"{path / name} is not a folder")
 
     @property
     def identity(self) -> str:

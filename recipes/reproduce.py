@@ -22,7 +22,7 @@ from typing import Any
 from rich.table import Table
 
 from genlab.cli.main import start
-from genlab.core.files import write_atomically
+from genlab.core.files import read_json, write_atomically
 from genlab.core.registry import choose
 from genlab.core.text import Console
 from genlab.reporting.claims import Claim, faults, filled, read_claims, read_result, summary
@@ -106,7 +106,7 @@ def measured(claim: Claim, seed: int, config: Config) -> dict[str, Any]:
     folder = (config.out / claim.name / str(seed)).resolve()
     done = folder.with_suffix(".json")
     if done.exists():
-        run: dict[str, Any] = json.loads(done.read_text())
+        run = read_json(done, {"commands": list[str], "figures": dict})
         if run["commands"] == claim.commands and all(figure.name in run["figures"] for figure in claim.figure):
             return run
     began = time.monotonic()

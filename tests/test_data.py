@@ -19,6 +19,7 @@ from genlab.data import SOURCES, Augment, DataError, Folder, Images, Pair, Strea
 from genlab.data.glyphs import render
 from genlab.data.mixed import Mixed
 from genlab.data.seeds import generator
+from genlab.experiment import DataOptions
 
 EVERYTHING = Augment(flip=True, crop=2, rotate=20, scale=0.2, shift=0.1)
 
@@ -353,10 +354,18 @@ def test_unknown_name_is_answered_with_the_nearest():
     assert all(name in str(caught.value) for name in SOURCES)
 
 
-@pytest.mark.parametrize("bad", [{"split": "valid"}, {"size": 0}, {"channels": 2}])
+@pytest.mark.parametrize("bad", [{"split": "valid"}, {"size": 0}, {"size": "8"}, {"channels": 2}])
 def test_impossible_options_are_refused_naming_the_value(bad):
-    with pytest.raises(DataError, match=str(next(iter(bad.values())))):
+    ((option, value),) = bad.items()
+    with pytest.raises(ValueError, match=f"^{option} must be .*{value}"):
         load("digits", **bad)
+
+
+def test_a_name_or_split_that_is_none_is_refused_without_naming_the_data():
+    with pytest.raises(ValueError, match="^name must be text, got 5"):
+        load(5)
+    with pytest.raises(ValueError, match="^split must be one of 'train', 'validation', 'test', 'all', got 'tests'"):
+        DataOptions().load("tests")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion", "cifar10"])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import warnings
 from dataclasses import dataclass
 
 import pytest
 import torch
+from rich.console import Console
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.core.rate import wilson
+from attacks.deepfool import DeepFool
 from attacks.evaluation import report as pages
 from attacks.evaluation.evaluate import EvaluationOptions, evaluate
 from attacks.evaluation.report import progress
@@ -139,6 +143,38 @@ def test_the_page_names_model_and_images_and_the_pictures_true_and_predicted_cla
     assert how["captions"][:4] == [name(int(k)) for k in example.y]
     for text, true, k, p in zip(how["captions"][4:], example.y, example.prediction, example.probability):
         assert text == ("→ " if k != true else "") + f"{name(int(k))} ({float(p):.2f})"
+
+
+class NanWhereChanged(nn.Module):
+    """Logits of `net`, NaN for images other than x."""
+
+    def __init__(self, net: nn.Module, x: Tensor) -> None:
+        super().__init__()
+        self.net, self.x = net, x
+
+    def forward(self, x: Tensor) -> Tensor:
+        known = (x.flatten(1)[:, None] == self.x.flatten(1)).all(2).any(1)
+        return torch.where(known[:, None], self.net(x), torch.nan)
+
+
+def test_a_row_says_that_its_attack_saw_nan_also_where_it_returns_the_clean_image() -> None:
+    net, x, y = batch()
+    attacks = {"pgd": PGD(Linf(0.1), steps=9), "deepfool": DeepFool()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = evaluate({"net": NanWhereChanged(net.eval(), x)}, attacks, x, y)
+    assert 0.8 < row(found, "pgd").nan_logits <= 1 and row(found, "deepfool").nan_logits > 0.2
+    worst = {w.norm: w for w in found.worst_case}
+    assert worst["linf"].nan_logits == row(found, "pgd").nan_logits
+    assert worst[None].nan_logits == row(found, "deepfool").nan_logits
+    lines = repr(found).splitlines()[1:]
+    for name in ("pgd", "deepfool"):
+        assert "% of logits NaN" in next(line for line in lines if name in line)
+    assert sum("% of logits NaN" in line for line in lines) == 4  # and both worst cases
+    console = Console(width=200, file=io.StringIO())
+    console.print(found.table())
+    assert console.file.getvalue().count("% of logits NaN") == 4  # type: ignore[attr-defined]
+    assert all(r.nan_logits == 0 for r in evaluate({"net": net}, attacks, x, y).rows)
 
 
 def test_the_report_is_plain_data_readable_and_a_table() -> None:

@@ -191,6 +191,13 @@ def test_preprocessing_that_cannot_be_is_refused(how, sentence):
         wrap(net(), **how)
 
 
+def test_predicted_classes_are_not_taken_for_one_logit():
+    x, y = torch.rand(4, 3, 4, 4), torch.zeros(4, dtype=torch.int64)
+    for model in (lambda x: x.flatten(1).argmax(1), lambda x: x.flatten(1).argmax(1, keepdim=True)):
+        with pytest.raises(ValueError, match="got torch.int64 .*: predicted classes instead of floating-point scores"):
+            FGSM(Linf(0.1))(wrap(model), x, y)
+
+
 def test_only_a_callable_is_a_model():
     with pytest.raises(ValueError, match="model must be a module or a function of images, got dict"):
         wrap({})  # type: ignore[arg-type]
@@ -480,8 +487,13 @@ def test_an_interrupted_evaluation_resumes_and_a_finished_one_is_kept(own, monke
         ("--model mynet.py:build --target 2", "--target must be a class of the model, from 0 to 1, got 2"),
         ("--model mynet.py:build --target nxt", "--target must be next, random, least-likely or the number of a class"),
         ("--model mynet.py:build --target next --attacks deepfool", "the attack deepfool has no targeted form"),
-        ("--model mynet.py:build --device cuda:77", "--device must be a device of this machine"),
-        ("--model mynet.py:build --device gpu", "--device must be a device of this machine"),
+        ("--model mynet.py:build --device cuda:77", "--device must be one of those of this machine"),
+        ("--model mynet.py:build --device meta", "--device must be one of those of this machine"),
+        ("--model mynet.py:build --save-images mynet.py", "--save-images mynet.py must be a folder"),
+        ("--model mynet.py:build --save-images mynet.py/x", "--save-images mynet.py/x cannot be created"),
+        ("--model mynet.py:build --save-images /proc/x", "--save-images /proc/x cannot be written"),
+        ("--model mynet.py:build --save-images .", "--save-images must name a folder"),
+        ("--model mynet.py:build --save-images photos", "--save-images photos exists and is not empty"),
         ("--model mynet.py:build --classes no.txt", "--classes no.txt: No such file"),
         ("--model mynet.py:build --classes mynet.py", "but --classes names"),
         ("--model mynet.py:build --data photos/dark", "has no classes: put the images of each class into a folder"),

@@ -106,6 +106,14 @@ def test_pictures_are_images_and_figures_are_numbers(name):
     assert same(before, state(method))
 
 
+@pytest.mark.parametrize("name", [name for name in METHODS if hasattr(make(name), "sample")])
+def test_a_number_of_samples_that_is_none_is_refused(name):
+    method = make(name).eval()
+    for n in (-1, 0, 1.5, "3", None, True):
+        with pytest.raises(ValueError, match=f"n must be (a whole number, )?at least 1 .*, got {n!r}"):
+            method.sample(n)
+
+
 @pytest.fixture(scope="module")
 def on_disk(tmp_path_factory):
     """Images as a Folder, which reads its files when asked."""

@@ -136,7 +136,9 @@ def test_global_names_are_followed_and_what_is_not_found_is_warned_of_once() -> 
         (lambda z: z[:, :1], r"one logit each, \(4, 1\): .* torch.cat\(\[torch.zeros_like\(logit\), logit\], 1\)"),
         (lambda z: z[:, 0], r"got one logit each, \(4,\): return torch.cat"),
         (lambda z: z[:, :, None], r"got torch.float64 \(4, 4, 1\)"),
-        (lambda z: z.argsort(1), r"got torch.int64 \(4, 4\)"),
+        (lambda z: z.argsort(1), r"got torch.int64 \(4, 4\): predicted classes"),
+        (lambda z: z.argmax(1), r"got torch.int64 \(4,\): predicted classes"),
+        (lambda z: z.argmax(1, keepdim=True), r"got torch.int64 \(4, 1\): predicted classes"),
         (lambda z: None, r"got NoneType"),
     ],
 )  # fmt: skip

@@ -140,6 +140,13 @@ def test_targets_that_are_images_stay_with_their_inputs():
 
 
 X, Y = TOY.x, TOY.labels
+
+
+class Growing(IterableDataset):
+    def __iter__(self):
+        return iter([(X[:8], Y[:8]), (X[:8, :, :4], Y[:8])])
+
+
 BAD = {
     "normalised": (TensorDataset(X * 2 - 1, Y), r"pixels go from -1 to .*must be in \[0, 1\].*leave out Normalize"),
     "bytes as floats": (TensorDataset(X * 255, Y), "pixels go from 0 to .*divide them by 255"),
@@ -153,6 +160,7 @@ BAD = {
     "three": (TensorDataset(X, Y, Y), "got 3 values"),
     "empty": (TensorDataset(X[:0], Y[:0]), "is empty"),
     "shapes": ([(X[0], 0), (X[1][:, :4], 0)], "images must have one shape"),
+    "smaller later": (DataLoader(Growing(), None), r"images of one shape, got \(1, 8, 8\) and \(1, 4, 8\)"),
     "dict": ([{"x": X, "y": Y}], "must be .* got a dict"),
     "lengths": ([(X, Y[:5])], "96 images but 5 labels"),
     "exhausted": (iter([(X[:8], Y[:8])]), "end after 8 images: .*iterated only once"),
@@ -202,3 +210,5 @@ def test_an_experiment_refuses_contradictions():
         Experiment(ClassifierConfig(), OWN["loader"], batch=4)
     with pytest.raises(ValueError, match="DataOptions name both"):
         Experiment(ClassifierConfig(), test=FLOATS)
+    with pytest.raises(ValueError, match="split must be one of .*got 'tests'"):
+        Experiment(ClassifierConfig(), FLOATS).data.load("tests")

@@ -42,6 +42,9 @@ def wrong(shape, classes):
 def nothing(shape, classes):
     return None
 
+def lazy(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(classes))
+
 def fails(shape, classes):
     raise KeyError("oh")
 """
@@ -78,6 +81,14 @@ def test_every_training_of_a_classifier_takes_an_own_network_and_is_loaded_again
     monkeypatch.chdir("/")  # the file is found from everywhere
     loaded = genlab.load(tmp_path / "run")
     assert torch.equal(loaded(TOY.x), method(TOY.x)) and loaded(TOY.x).shape == (96, CLASSES)
+
+
+def test_layers_that_take_their_size_from_the_images_are_as_good(file, tmp_path):
+    config = ClassifierConfig(net=f"{file}:lazy")
+    method = Experiment(config, Items(), batch=8, images=32).run(tmp_path / "run")
+    assert torch.equal(genlab.load(tmp_path / "run")(TOY.x), method(TOY.x))
+    with pytest.raises(RunError, match=r"options.net is '.*own.py:lazy' there and '.*own.py:build' here"):
+        Experiment(ClassifierConfig(net=f"{file}:build"), Items(), batch=8, images=32).run(tmp_path / "run")
 
 
 def test_code_that_has_changed_is_refused_by_name_unless_told(file, tmp_path, monkeypatch):

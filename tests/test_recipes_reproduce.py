@@ -82,6 +82,16 @@ def test_a_claim_is_measured_once_stored_with_its_origin_and_checked(tmp_path, c
     assert "images/s" not in "".join(capfd.readouterr())  # finished seeds are not trained again
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"commands": 3}', '{"commands": [], "figures": 3}'])
+def test_a_damaged_seed_is_named(content, tmp_path, capfd):
+    (tmp_path / "claims.toml").write_text(TINY)
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    (tmp_path / "runs" / "tiny" / "3.json").write_text(content)
+    assert reproduce("--results", tmp_path, "--out", tmp_path / "runs")[0] == 2
+    error = capfd.readouterr().err
+    assert "tiny/3.json" in error and error.count("\n") == 1 and not (tmp_path / "tiny.json").exists()
+
+
 @pytest.fixture
 def read(tmp_path):
     def claims(text):

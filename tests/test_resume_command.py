@@ -45,6 +45,9 @@ def test_a_saved_configuration_starts_another_run(capsys, tmp_path):
     third = Run("third").experiment
     assert third["training"]["seed"] == 4 and third["data"]["augment"]["flip"] and third["options"]["width"] == 4
     assert "is not of the method gan" in refused(["train", "gan", "--config", "first", "--out", "x"], capsys)
+    assert ". is not a run" in refused(["train", "classifier", "--config", "", "--out", "x"], capsys)
+    last = ["train", "classifier", "--config", "first", "--config", "nothing.json", "--out", "x"]
+    assert "nothing.json" in refused(last, capsys)  # as of any option, the last one counts
     assert "nothing.json" in refused(["train", "classifier", "--config", "nothing.json", "--out", "x"], capsys)
 
 

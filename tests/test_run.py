@@ -75,6 +75,25 @@ def test_the_same_command_continues_and_another_experiment_is_refused_naming_the
     assert torch.equal(load(tmp_path / "r").net[2].weight, longer.net[2].weight)
 
 
+@pytest.mark.parametrize("name", ["results.json", "metrics.jsonl", "report.html", "real.png", "samples", "checkpoints"])
+def test_what_stands_in_the_place_of_a_file_of_the_run_is_refused_before_training(name, tmp_path):
+    experiment = Experiment(METHODS["gan"], DataOptions("digits"), **vars(TINY))
+    experiment.run(tmp_path / "r", hooks=[(1, lambda images, method: True)])
+    there = tmp_path / "r" / name
+    if there.exists():
+        there.rename(tmp_path / "aside")
+    there.mkdir() if "." in name else there.touch()
+    with pytest.raises(RunError, match=f"{name} is not a (regular file|folder)"):
+        experiment.run(tmp_path / "r", hooks=[(1, lambda images, method: pytest.fail("it trains"))])
+
+
+def test_results_that_are_damaged_are_refused_before_training(tmp_path):
+    Run.create(tmp_path / "r", {})
+    (tmp_path / "r" / "results.json").write_text("[")
+    with pytest.raises(RunError, match="results.json is not readable as JSON"):
+        Run.create(tmp_path / "r", {})
+
+
 def test_figures_of_a_classifier_are_those_of_the_test_split(tmp_path):
     experiment = Experiment(ClassifierConfig(net="mlp", width=64), images=20_000, batch=50)
     method = experiment.run(tmp_path / "r")
@@ -92,6 +111,9 @@ def test_names_that_leave_the_run_are_refused(name, tmp_path):
 
 
 def test_what_is_no_run_is_refused_in_a_sentence(tmp_path):
+    for open_run in (load, Run, lambda path: Run.create(path, {}), Experiment.of, Experiment(METHODS["gan"]).run):
+        with pytest.raises(ValueError, match=r"must be (text or )?(a path|of class Run).*got 3"):
+            open_run(3)
     with pytest.raises(RunError, match="has no config.json"):
         Run(tmp_path)
     (tmp_path / "config.json").write_text("{")

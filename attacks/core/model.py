@@ -123,11 +123,15 @@ def check_logits(logits: object, n: int, y: Tensor) -> None:
     if not isinstance(logits, Tensor):
         raise ValueError(f"{wanted}, got {_described(logits)}.")
     shape = tuple(logits.shape)
+    if not logits.is_floating_point():
+        raise ValueError(
+            f"{wanted}, got {logits.dtype} {shape}: predicted classes instead of floating-point scores of all classes?"
+        )
     if shape in ((n,), (n, 1)):
         one = "logit[:, None]" if logits.ndim == 1 else "logit"
         two = f"torch.cat([torch.zeros_like({one}), {one}], 1)"
         raise ValueError(f"{wanted}, got one logit each, {shape}: return {two}, the logits of the classes 0 and 1.")
-    if logits.ndim != 2 or len(logits) != n or not logits.is_floating_point():
+    if logits.ndim != 2 or len(logits) != n:
         raise ValueError(f"{wanted}, got {logits.dtype} {shape}.")
     if len(y) and (most := int(y.max())) >= shape[1]:
         raise ValueError(f"labels must be below the number of classes {shape[1]}, got {most}.")

@@ -243,6 +243,7 @@ class _Target:
             backwards=made.backwards,
             seconds=made.seconds,
             nan=int(outcome.nan.sum()),
+            nan_logits=made.passes.nan_logits / max(1, made.passes.forwards),
             nonfinite_gradients=made.passes.nonfinite_gradients / max(1, made.passes.backwards),
         )
 
@@ -257,7 +258,9 @@ class _Target:
                 torch.stack([getattr(outcome, what) for outcome in each.values()]).any(0) for what in ("fooled", "nan")
             )
             rate, robust = Rate(int(fooled.sum()), self.n_attacked), self._robust(fooled, nan)
-            cases.append(WorstCase(self.name, self.source, norm, radius, tuple(each), rate, robust, int(nan.sum())))
+            blind = max(row.nan_logits for row in self.rows if (row.norm, row.eps) == (norm, radius))
+            about = self.name, self.source, norm, radius, tuple(each)
+            cases.append(WorstCase(*about, rate, robust, int(nan.sum()), blind))
         return cases
 
     def warnings(self) -> list[str]:

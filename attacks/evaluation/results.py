@@ -37,9 +37,10 @@ class Row:
 
     linf, l2: norms of the perturbations. relative: L2 norm relative to that of the input (rho of the DeepFool paper).
     forwards, backwards: passes through the source model per input. nan: number of adversarial examples with NaN logits,
-    which are neither fooled nor robust. nonfinite_gradients: share of the backward passes, training included, whose
-    gradient was NaN or infinite; if it is high, robustness is overestimated. rounded: success rate after rounding to 8
-    bits, if images are saved. error: message of an attack that failed; then only clean_accuracy is measured.
+    which are neither fooled nor robust. nan_logits, nonfinite_gradients: shares of the forward passes, training
+    included, whose logits were NaN, and of the backward passes whose gradient was NaN or infinite; if one is high,
+    robustness is overestimated. rounded: success rate after rounding to 8 bits, if images are saved. error: message of
+    an attack that failed; then only clean_accuracy is measured.
     """
 
     model: str
@@ -60,6 +61,7 @@ class Row:
     seconds: float
     steps: int | None = None
     nan: int = 0
+    nan_logits: float = 0.0
     nonfinite_gradients: float = 0.0
     rounded: Rate | None = None
     error: str = ""
@@ -69,7 +71,8 @@ class Row:
 class WorstCase:
     """Worst case per input: an input counts as fooled if any of `attacks` fools it.
 
-    nan: inputs whose logits are NaN under some attack. attacks: without those that failed with an error.
+    nan: inputs whose logits are NaN under some attack. nan_logits: the largest of the rows of the attacks. attacks:
+    without those that failed with an error.
     """
 
     model: str
@@ -80,6 +83,7 @@ class WorstCase:
     success: Rate
     robust_accuracy: float
     nan: int = 0
+    nan_logits: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,8 @@ def _robust(entry: Row | WorstCase) -> str:
 
 def _nan_counts(entry: Row | WorstCase) -> str:
     text = f", {entry.nan} NaN" if entry.nan else ""
+    if entry.nan_logits:
+        text += f", {max(0.01, entry.nan_logits):.0%} of logits NaN".replace("%", " %")
     if isinstance(entry, Row) and entry.nonfinite_gradients:
         text += f", {100 * entry.nonfinite_gradients:.0f} % of gradients NaN"
     return text

@@ -26,6 +26,7 @@ from genlab.core.text import one_line
 from genlab.data import Folder, Images, Pair
 from genlab.data.aligned import Aligned
 from genlab.data.images import to_float
+from genlab.data.sources import Split
 from genlab.data.styles import STYLES
 from genlab.experiment import data_of, shape_of
 
@@ -42,7 +43,7 @@ class Choice:
     weights: str | None
     data: str | None
     data_root: Path | None
-    split: str
+    split: Split
     size: int | None
     crop: int | None
     channels: int | None
@@ -174,7 +175,7 @@ def number_of_classes(model: nn.Module, name: str, x: Tensor) -> int:
     return logits.shape[1]
 
 
-def _labelled(data: dict[str, Any], split: str) -> Images | Folder:
+def _labelled(data: dict[str, Any], split: Split) -> Images | Folder:
     """The images; those of a folder are read when they are needed, unless the whole set must be changed."""
     name = data["name"]
     lazily: dict[str, Any] = {} if name.partition(":")[0] in ("binary", *STYLES) else {"resident": 0}

@@ -66,7 +66,7 @@ def _saved(path: Path) -> Any:
                 f"{path} holds more than weights, which is not loaded because it could execute code: save "
                 "model.state_dict() instead of the model"
             ) from None
-        raise ValueError(f"{path} is not a file of torch.save: {one_line(error, 200)}") from None
+        raise ValueError(f"{path} is not a file of torch.save: {one_line(error, 200) or 'it is empty'}") from None
 
 
 def _under_prefix(state: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:

@@ -110,7 +110,7 @@ def logits_of(output: Any, n: int) -> Any:
             output = output[0]
         else:
             return output
-    if output.shape in ((n,), (n, 1)):
+    if output.is_floating_point() and output.shape in ((n,), (n, 1)):
         logit = output.view(n, 1)
         return torch.cat([torch.zeros_like(logit), logit], 1)
     return output

@@ -63,13 +63,15 @@ def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
 
 
 def value_of(option: str, arguments: list[str]) -> str | None:
-    """The value of `option` in `arguments`, as in `--images 5` or `--images=5`; None if it is not there."""
+    """The value of `option` in `arguments`, as in `--images 5` or `--images=5`, the last one if there are several; None
+    if it is not there."""
+    found = None
     for word, following in zip(arguments, [*arguments[1:], ""]):
         if word == option:
-            return following
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2]
-    return None
+            found = following
+        elif word.startswith(f"{option}="):
+            found = word.partition("=")[2]
+    return found
 
 
 def names(title: str, entries: dict[str, str]) -> Table:

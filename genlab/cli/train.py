@@ -39,7 +39,7 @@ def train(arguments: list[str]) -> None:
     from genlab.experiment import DataOptions, Experiment
 
     config, data, training = method(), DataOptions(), method.training
-    if saved := value_of("--config", arguments):
+    if (saved := value_of("--config", arguments)) is not None:
         experiment = Experiment.of(saved)
         if type(experiment.method) is not method:
             raise ValueError(f"--config {saved} is not of the method {name}")

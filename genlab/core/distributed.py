@@ -37,14 +37,19 @@ def on(name: str | None) -> Iterator[None]:
         ValueError: this machine has no such device.
     """
     global _chosen
-    before, _chosen = _chosen, _chosen if name is None else _known_device(name)
+    before, _chosen = _chosen, _chosen if name is None else known_device(name)
     try:
         yield
     finally:
         _chosen = before
 
 
-def _known_device(name: str) -> torch.device:
+def known_device(name: str) -> torch.device:
+    """The device of that name, the value of --device.
+
+    Raises:
+        ValueError: this machine has no such device.
+    """
     kind, _, number = name.partition(":")
     known = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if known.get(kind, 0) and (not number or (number.isdecimal() and int(number) < known[kind])):

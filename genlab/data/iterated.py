@@ -27,6 +27,7 @@ class Iterated:
         self._iterator: Iterator[Any] = iter(batches)
         self._images = 0
         self._first: tuple[Tensor, Tensor] | None = None  # read ahead for `shape`
+        self._shapes: tuple[torch.Size, torch.Size] | None = None  # of an image and its label
 
     @property
     def images(self) -> int:
@@ -83,4 +84,10 @@ class Iterated:
                 f"the data end after {self._images:,} images: {self.name} can be iterated only once; give a Dataset, a "
                 "DataLoader or a list of batches"
             )
-        return checked_batch(batch, f"{self.name}: a batch")
+        x, y = checked_batch(batch, f"{self.name}: a batch")
+        shapes = x.shape[1:], y.shape[1:]
+        self._shapes = self._shapes or shapes
+        if shapes != self._shapes:
+            one, other = next((tuple(a), tuple(b)) for a, b in zip(self._shapes, shapes) if a != b)
+            raise ValueError(f"{self.name}: all batches must have images of one shape, got {one} and {other}")
+        return x, y

@@ -26,6 +26,7 @@ from torch.utils.data import (
     default_collate,
 )
 
+from genlab.core.ranges import checked
 from genlab.data.aligned import Aligned
 from genlab.data.augment import Augment
 from genlab.data.catalogue import DataError
@@ -36,7 +37,7 @@ from genlab.data.iterated import Iterated
 from genlab.data.mapped import Mapped, seeded
 from genlab.data.points import Points
 from genlab.data.skipped import warn_once
-from genlab.data.sources import share
+from genlab.data.sources import Split, share
 from genlab.data.stream import Stream, on_disk
 
 Source = Images | Folder | Aligned | Mapped
@@ -225,7 +226,8 @@ class OwnData:
         content = b"".join(each.cpu().contiguous().numpy().tobytes() for each in drawn)
         return f"{name}:{hashlib.sha256(content).hexdigest()[:8]}"
 
-    def load(self, split: str = "train", device: torch.device | str = "cpu") -> Any:
+    @checked
+    def load(self, split: Split = "train", device: torch.device | str = "cpu") -> Any:
         if split == "test" and self.test is not None:
             return self.test_source.to(device)
         source = self.source

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
+from genlab.core.ranges import Side, checked
 from genlab.core.registry import resolve, unknown
 from genlab.data.aligned import Aligned
 from genlab.data.catalogue import SOURCES, DataError
@@ -50,13 +51,15 @@ NATIVE = {  # size, channels
 }
 FOLDER = (32, 3)
 S = TypeVar("S", bound=Any)
+Split = Literal["train", "validation", "test", "all"]
 
 
+@checked
 def load(
     name: str,
-    split: str = "train",
+    split: Split = "train",
     *,
-    size: int | None = None,
+    size: Side | None = None,
     channels: int | None = None,
     root: str | Path | None = None,
     device: torch.device | str = "cpu",
@@ -76,12 +79,9 @@ def load(
         hold_out: leave the validation images out of "train".
 
     Raises:
-        DataError: no such set or split, or it cannot be read.
+        DataError: no such set, or it cannot be read.
+        OutOfRange: an argument is not among the allowed values.
     """
-    if split not in ("train", "validation", "test", "all"):
-        raise DataError(f"split must be 'train', 'validation', 'test' or 'all', not {split!r}")
-    if size is not None and size < 1:
-        raise DataError(f"size must be at least 1 pixel, not {size}")
     if channels not in (None, 1, 3):
         raise DataError(f"channels must be 1 or 3, not {channels}")
     where = {"root": root, "device": device, "seed": seed, "resident": resident}

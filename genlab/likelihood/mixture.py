@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.core.ranges import Count, checked
 from genlab.data import Images
 from genlab.likelihood.units import dequantise, discrete
 
@@ -44,7 +45,8 @@ class Mixture:
         """Images (N, C, H, W) in [0, 1] -> a lower bound of log P(8-bit x) (N,), in nats."""
         return discrete(torch.from_numpy(self.em.score_samples(_flat(x))).to(x), self.shape)
 
-    def sample(self, n: int) -> Tensor:
+    @checked
+    def sample(self, n: Count) -> Tensor:
         """n images (n, C, H, W), clipped to [0, 1]; seeded by torch's global generator."""
         g = np.random.default_rng(int(torch.randint(2**31, ())))
         components = g.choice(len(self.em.weights_), n, p=self.em.weights_)

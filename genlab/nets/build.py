@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from genlab.core.modes import evaluating
 from genlab.core.ranges import NameOrCode
@@ -83,8 +84,8 @@ def contiguous_inputs(net: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...
 @torch.no_grad()
 def _check(net: nn.Module, name: str, shape: tuple[int, int, int], classes: int) -> None:
     x = torch.zeros(2, *shape)
-    if x.is_meta:  # only memory is measured
-        return
+    if x.is_meta and not any(isinstance(p, UninitializedParameter) for p in net.parameters()):
+        return  # only memory is measured; lazy layers need the images to have a size
     try:
         with evaluating(net):
             y = net(x)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from genlab.core.labels import Labels, check_classes, check_labels
 from genlab.core.picture import MOST, Picture, Pictures, in_rows
-from genlab.core.ranges import Fraction, Halvings, LearningRate, Range, Share, Steps, Weight, Width, checked
+from genlab.core.ranges import Count, Fraction, Halvings, LearningRate, Range, Share, Steps, Weight, Width, checked
 from genlab.data import Images, batches
 from genlab.likelihood.units import bits_per_dim, dequantise, discrete
 from genlab.methods.diffusion import samplers
@@ -174,8 +174,9 @@ class Denoising(Method):
         """Noise z (n, C, H, W) -> images in [0, 1]."""
         return self.frames(z, labels, steps, guidance)[-1]
 
+    @checked
     def sample(
-        self, n: int, labels: Labels | None = None, steps: int | None = None, guidance: float | None = None
+        self, n: Count, labels: Labels | None = None, steps: int | None = None, guidance: float | None = None
     ) -> Tensor:
         """n images (n, C, H, W) in [0, 1].
 

@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from genlab.core.batch import at_least
 from genlab.core.labels import Labels, check_labels
 from genlab.core.picture import Picture, Pictures
-from genlab.core.ranges import Range, Units, Width
+from genlab.core.ranges import Count, Range, Units, Width, checked
 from genlab.nets.dcgan import Discriminator, Generator, Norm
 from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
 from genlab.nets.spectral import spectral_norm
@@ -131,7 +131,8 @@ class Adversarial(Method):
         """z (n, latent) -> images (n, C, H, W) in [0, 1]."""
         return self.generator(z)
 
-    def sample(self, n: int) -> Tensor:
+    @checked
+    def sample(self, n: Count) -> Tensor:
         """n images (n, C, H, W) in [0, 1]."""
         return self.decode(self.latents(n))
 
@@ -150,7 +151,8 @@ class ConditionalAdversarial(Method):
         z = torch.randn(len(y), self.latent, device=self.device)
         return self.generator(torch.cat([z, one_hot(y, self.classes)], 1))
 
-    def sample(self, n: int, labels: Labels | None = None) -> Tensor:
+    @checked
+    def sample(self, n: Count, labels: Labels | None = None) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of the classes `labels` (n,), or of random ones."""
         if labels is None:
             return self.draw(torch.randint(self.classes, (n,), device=self.device))

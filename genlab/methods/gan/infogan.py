@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from genlab.core.batch import with_min_batch
 from genlab.core.labels import Labels, check_labels
 from genlab.core.picture import Picture, Pictures
-from genlab.core.ranges import LearningRate, Range, Units, Weight, Width
+from genlab.core.ranges import Count, LearningRate, Range, Units, Weight, Width, checked
 from genlab.data import Images, batches
 from genlab.methods.gan.adversarial import GeneratorConfig
 from genlab.methods.gan.gan import BETAS
@@ -124,7 +124,8 @@ class InfoGAN(Method):
     def draw(self, category: Tensor, values: Tensor, z: Tensor) -> Tensor:
         return self.generator(torch.cat([one_hot(category, self.categories), values, z], 1))
 
-    def sample(self, n: int) -> Tensor:
+    @checked
+    def sample(self, n: Count) -> Tensor:
         """n images (n, C, H, W) in [0, 1] of random codes."""
         return self.draw(*self.sample_codes(n), self.noise(n))
 

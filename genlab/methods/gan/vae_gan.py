@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from genlab.core.ranges import LearningRate, Weight, Width
+from genlab.core.ranges import Count, LearningRate, Weight, Width, checked
 from genlab.data import Images, batches
 from genlab.likelihood.gaussian import kl_to_standard_normal, reparameterise
 from genlab.methods.gan.gan import BETAS
@@ -77,7 +77,8 @@ class VAEGAN(Method):
             "discriminator": adam(self.discriminator, lr=self.config.lr, betas=BETAS),
         }
 
-    def sample(self, n: int) -> Tensor:
+    @checked
+    def sample(self, n: Count) -> Tensor:
         """n images (n, C, H, W) in [0, 1], decoded from the prior."""
         return self.decoder(torch.randn(n, self.latent, device=self.device))
 

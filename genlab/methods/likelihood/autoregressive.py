@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.labels import Labels, check_labels
 from genlab.core.picture import MOST, Pictures, in_rows
-from genlab.core.ranges import Layers, LearningRate, Range, Share
+from genlab.core.ranges import Count, Layers, LearningRate, Positive, Range, Share, checked
 from genlab.data import Images
 from genlab.likelihood import sampling
 from genlab.likelihood.pixels import (
@@ -190,12 +190,14 @@ class Autoregressive(Method):
         update("pixels", nats)
         return {"nats": nats, "bits_per_dim": nats * bits_per_dim(1.0, self.shape)}
 
-    def sample(self, n: int, labels: Labels | None = None, temperature: float = 1.0) -> Tensor:
+    @checked
+    def sample(self, n: Count, labels: Labels | None = None, temperature: Positive = 1.0) -> Tensor:
         """n images (n, C, H, W) of the classes `labels` (n,); none: every class in turn."""
         u = torch.rand(n, self.head.groups, *self.shape[1:], device=self.device)
-        return self.head.images(sampling.draw(self.net, self.head, u, self.condition(n, labels), positive(temperature)))
+        return self.head.images(sampling.draw(self.net, self.head, u, self.condition(n, labels), temperature))
 
-    def complete(self, x: Tensor, known: Tensor, labels: Labels | None = None, temperature: float = 1.0) -> Tensor:
+    @checked
+    def complete(self, x: Tensor, known: Tensor, labels: Labels | None = None, temperature: Positive = 1.0) -> Tensor:
         """Inpainting: x with the pixels redrawn where `known` (1, H, W) or (N, 1, H, W), bool, is False.
 
         A sample of the exact conditional if the unknown pixels come last; else known pixels further down are ignored.
@@ -208,7 +210,7 @@ class Autoregressive(Method):
         mask, k = known.expand(len(x), 1, *side), self.head.indices(x)
         u = torch.rand(k.shape, device=k.device)
         labels = self.condition(len(x), labels)
-        drawn = sampling.draw(self.net, self.head, u, labels, positive(temperature), k, mask)
+        drawn = sampling.draw(self.net, self.head, u, labels, temperature, k, mask)
         return torch.where(mask, x, self.head.images(drawn))
 
     def condition(self, n: int, labels: Labels | None) -> Tensor | None:
@@ -238,9 +240,3 @@ class Autoregressive(Method):
 def with_more(x: Tensor, data: BatchStream) -> Tensor:
     """x, and so many batches after it that there are PALETTE_IMAGES images."""
     return torch.cat([x, *(next(data)[0] for _ in range(ceil(PALETTE_IMAGES / len(x)) - 1))])
-
-
-def positive(temperature: float) -> float:
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
-    return temperature

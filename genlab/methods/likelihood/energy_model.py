@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.picture import Picture, Pictures
-from genlab.core.ranges import Count, LearningRate, Share, Steps, Weight
+from genlab.core.ranges import Count, LearningRate, Share, Steps, Weight, checked
 from genlab.methods.gan.adversarial import Critic, DiscriminatorConfig
 from genlab.training.method import BatchStream, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
@@ -101,7 +101,8 @@ class EnergyModel(Method):
         return {"distance": distance, "score_real": score_real.mean(), "score_fake": score_fake.mean()}
 
     @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
+    @checked
+    def sample(self, n: Count) -> Tensor:
         """n images (n, C, H, W) in [0, 1]: chains of the pool, each used once before any again, `steps` steps on."""
         chosen = torch.randperm(len(self.pool), device=self.device).repeat(-(-n // len(self.pool)))[:n]
         return self.langevin(self.pool[chosen], self.config.steps)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.picture import Picture, Pictures
-from genlab.core.ranges import Fraction, Layers, LearningRate, Range, Width
+from genlab.core.ranges import Count, Fraction, Layers, LearningRate, Range, Width, checked
 from genlab.data import Images
 from genlab.latent.walks import interpolate
 from genlab.likelihood.units import dequantise, discrete, likelihood
@@ -69,7 +69,7 @@ class Flow(Method):
     def optimizers(self):
         return {"flow": adam(self, lr=self.config.lr)}
 
-    def checked(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def shaped(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         """x itself, if it is (N, *shape)."""
         if tuple(x.shape[1:]) != shape:
             raise ValueError(f"this flow takes (N, {', '.join(map(str, shape))}) here, got {tuple(x.shape)}")
@@ -77,7 +77,7 @@ class Flow(Method):
 
     def density(self, x: Tensor) -> Tensor:
         """x (N, *shape), real numbers -> their log-density (N,), in nats."""
-        z, log_det = self.net(self.checked(x, self.shape))
+        z, log_det = self.net(self.shaped(x, self.shape))
         return log_det - (z.square() + log(2 * pi)).sum(1) / 2
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -87,15 +87,16 @@ class Flow(Method):
 
     def encode(self, x: Tensor) -> Tensor:
         """x (N, *shape) -> z (N, D); an 8-bit pixel is encoded as the middle of its interval."""
-        self.checked(x, self.shape)
+        self.shaped(x, self.shape)
         return self.net((255 * x + 0.5) / 256 if self.images else x)[0]
 
     def decode(self, z: Tensor) -> Tensor:
         """z (N, D) -> x (N, *shape); images are 8-bit, in [0, 1]."""
-        x = self.net.inverse(self.checked(z, (self.dimensions,)))
+        x = self.net.inverse(self.shaped(z, (self.dimensions,)))
         return (256 * x).floor().clamp(0, 255) / 255 if self.images else x
 
-    def sample(self, n: int, temperature: float = 1.0) -> Tensor:
+    @checked
+    def sample(self, n: Count, temperature: Annotated[float, Range(0)] = 1.0) -> Tensor:
         """n images or points of z from N(0, temperature² I)."""
         return self.decode(temperature * self.latents(n))
 

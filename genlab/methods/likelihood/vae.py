@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.picture import Pictures
-from genlab.core.ranges import LearningRate, Positive, Steps, Units, Weight, Width
+from genlab.core.ranges import Count, LearningRate, Positive, Steps, Units, Weight, Width, checked
 from genlab.data import Images, batches
 from genlab.latent.walks import quantiles
 from genlab.likelihood.decoders import BernoulliLikelihood, DecoderLikelihood, GaussianLikelihood
@@ -125,7 +125,8 @@ class VAE(Method):
         """n draws of z from N(0, I), (n, latent)."""
         return torch.randn(n, self.latent, device=self.device)
 
-    def sample(self, n: int) -> Tensor:
+    @checked
+    def sample(self, n: Count) -> Tensor:
         """n images (n, C, H, W) in [0, 1]: the mean of p(x given z) for z from N(0, I)."""
         return self.decode(self.latents(n))
 

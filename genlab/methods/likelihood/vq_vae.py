@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, one_hot
 
 from genlab.core import distributed
-from genlab.core.ranges import Fraction, Layers, LearningRate, Range, Weight, Width
+from genlab.core.ranges import Count, Fraction, Layers, LearningRate, Positive, Range, Weight, Width, checked
 from genlab.data import Images
 from genlab.latent.codes import apply_batched, squared_error
 from genlab.likelihood import sampling
@@ -185,7 +185,8 @@ class VQVAE(Method):
         k = self.codes(x)
         return -self.reconstruction(x, k) - self.rate(k)
 
-    def sample(self, n: int, temperature: float = 1.0) -> Tensor:
+    @checked
+    def sample(self, n: Count, temperature: Positive = 1.0) -> Tensor:
         """n images (n, C, H, W) of codes drawn from the prior."""
         u = torch.rand(n, 1, *map_shape(self.shape), device=self.device)
         return self.from_codes(sampling.draw(self.prior, self.code_distribution, u, temperature=temperature).squeeze(1))
