@@ -195,7 +195,11 @@ def commands(n: int, seed: int, folder: Path) -> Iterator[tuple[str, str]]:
     runs, empty = folder / "runs", folder / "cwd"
     runs.mkdir()
     make_runs(runs)
-    recipes = sorted(path for path in (ROOT / "recipes").glob("*.py") if not path.name.startswith("benchmark_"))
+    recipes = sorted(  # reproduce has no numbers
+        path
+        for path in (ROOT / "recipes").glob("*.py")
+        if not path.name.startswith("benchmark_") and path.stem != "reproduce"
+    )
     for _ in range(n):
         shutil.rmtree(empty, ignore_errors=True)
         empty.mkdir()
