@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import Ball, scale
-from attacks.core.goal import Best, cross_entropy, is_adversarial, margin, select
+from attacks.core.goal import Best, cross_entropy, is_adversarial, likeliest_wrong, margin, select
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Count, Seed, Steps
 
@@ -182,7 +182,7 @@ class AutoPGDT(Attack):
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         apgd = AutoPGD(self.ball, self.steps, early_stop=self.early_stop, seed=self.seed)
         logits, best = f.query(x), Best(x)
-        order = logits.scatter(1, y[:, None], -math.inf).argsort(dim=1, descending=True, stable=True)
+        order = likeliest_wrong(logits, y)
         for restart in range(self.restarts):
             for n in range(min(self.classes, logits.shape[1] - 1)):
                 apgd.ascend(f, x, y, best, restart * self.classes + n, order[:, n])

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import Ball, scale
-from attacks.core.goal import Smallest, is_adversarial, select
+from attacks.core.goal import Smallest, is_adversarial, likeliest_wrong, select
 from attacks.core.minimal import Norm, project_to_hyperplane, size
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Count, Seed, Steps
@@ -40,7 +40,7 @@ class FABT(Attack):
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         logits, best = f.query(x), Smallest(x)
         best.offer(slice(None), x, is_adversarial(logits, y), x.new_zeros(len(x)))
-        order = logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
+        order = likeliest_wrong(logits, y)
         for restart in range(self.restarts):
             for n in range(min(self.classes, logits.shape[1] - 1)):
                 self._walk(f, x, y, order[:, n], best, restart)

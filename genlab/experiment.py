@@ -429,15 +429,15 @@ def _check_code(run: Run, config: Config) -> None:
     stored = run.experiment.get("code") or {}
     for text in config.own_code():
         try:
-            changed = stored.get(text) != fingerprint(text)
+            now = fingerprint(text)
         except ValueError as error:
             raise RunError(f"{run.config_file} names code that is missing: {error}") from None
-        if changed and not os.environ.get(TRUST):
+        if stored.get(text) != now and not os.environ.get(TRUST):
             raise RunError(
                 f"{text} is not the code that {run.path} was trained with: its file has changed; restore it, or set "
                 f"{TRUST}=1 to use it as it is now"
             )
-        if not trusted(stored[text]):
+        if not trusted(now):
             raise RunError(
                 f"{run.path} would execute {text}, which was never named on this machine; read it, then set {TRUST}=1 "
                 "to load the run"

@@ -141,8 +141,11 @@ def test_the_page_names_model_and_images_and_the_pictures_true_and_predicted_cla
         return ["zero", "one"][k] if k < 2 else str(k)
 
     assert how["captions"][:4] == [name(int(k)) for k in example.y]
-    for text, true, k, p in zip(how["captions"][4:], example.y, example.prediction, example.probability):
-        assert text == ("→ " if k != true else "") + f"{name(int(k))} ({float(p):.2f})"
+    parts = zip(how["captions"][4:], example.y, example.prediction, example.probability, example.attacked)
+    for text, true, k, p, attacked in parts:
+        changed = ("→ " if k != true else "") + f"{name(int(k))} ({float(p):.2f})"
+        assert text == (changed if attacked else "not attacked")
+    assert torch.equal(example.attacked, net.eval()(example.x).argmax(1) == example.y)
 
 
 class NanWhereChanged(nn.Module):

@@ -37,6 +37,11 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return logits.gather(1, y[:, None]).squeeze(1) - other
 
 
+def likeliest_wrong(logits: Tensor, y: Tensor) -> Tensor:
+    """(N, K): all classes by their logits, the largest first, the true class y (N,) last; of equal ones the lower first."""
+    return logits.scatter(1, y[:, None], -math.inf).argsort(dim=1, descending=True, stable=True)
+
+
 def select(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """torch.where per example: rows of a (N, ...) where mask (N,) is True, rows of b elsewhere."""
     return torch.where(mask.view(-1, *[1] * (a.ndim - 1)), a, b)

@@ -185,7 +185,9 @@ class _Target:
                 options.save(row, rounded, after.prediction)
         order = outcome.fooled.int() + self.attacked  # fooled first, images misclassified before the attack last
         show = torch.argsort(order, descending=True, stable=True)[: options.examples]
-        pick = [t[show].detach().cpu() for t in (self.x, made.x, self.y, outcome.prediction, probability)]
+        pick = [
+            t[show].detach().cpu() for t in (self.x, made.x, self.y, outcome.prediction, probability, self.attacked)
+        ]
         return Cell(row, outcome, Example(self.name, label, row.eps, *pick), made.passes)
 
     def _unmeasured(self, label: str, attack: Attack) -> Row:

@@ -88,8 +88,11 @@ class WorstCase:
 
 @dataclass(frozen=True)
 class Example:
-    """A few inputs (n, ...) for pictures, on the CPU, fooled ones first. prediction: of the adversarial examples, -1
-    where a logit is NaN; probability: of that class, by the softmax of the logits."""
+    """A few inputs (n, ...) for pictures, on the CPU: fooled ones first, those misclassified before the attack last.
+
+    attacked (n,) bool: False where it was misclassified before, or is of its target class. prediction (n,): of the
+    adversarial examples, -1 where a logit is NaN. probability (n,): of that class, by the softmax of the logits.
+    """
 
     model: str
     attack: str
@@ -99,6 +102,7 @@ class Example:
     y: Tensor
     prediction: Tensor
     probability: Tensor
+    attacked: Tensor
 
 
 @dataclass
