@@ -38,7 +38,7 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def likeliest_wrong(logits: Tensor, y: Tensor) -> Tensor:
-    """(N, K): all classes by their logits, the largest first, the true class y (N,) last; of equal ones the lower first."""
+    """(N, K): all classes, the largest logit first, the true class y (N,) last; of equal ones the lower first."""
     return logits.scatter(1, y[:, None], -math.inf).argsort(dim=1, descending=True, stable=True)
 
 

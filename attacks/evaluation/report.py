@@ -70,8 +70,9 @@ def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
 
 
 def attack_picture(example: Example, classes: Sequence[str] = ()) -> bytes:
-    """A PNG with three rows: originals with their classes, adversarial examples with the predicted class and its
-    probability, or "not attacked" where they were misclassified before, and the differences around grey, scaled to the largest of all."""
+    """A PNG with three rows: originals with their classes; adversarial examples with the predicted class and its
+    probability, or "not attacked" where they were misclassified before; and the differences around grey, scaled to the
+    largest of all."""
     difference = example.adversarial - example.x
     largest = max(float(difference.abs().max()), 1e-9)
 
