@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from genlab.core.registry import lazy_attributes
 
 if TYPE_CHECKING:
-    from genlab.experiment import DataOptions, Experiment, load
+    from genlab.data.options import DataOptions
+    from genlab.experiment import Experiment
+    from genlab.loading import load
     from genlab.reporting.grid import save_grid
     from genlab.reporting.report import Report
     from genlab.run import Run
@@ -26,9 +28,9 @@ __version__ = "0.1.0"
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOME = {
-    "DataOptions": "experiment",
+    "DataOptions": "data.options",
     "Experiment": "experiment",
-    "load": "experiment",
+    "load": "loading",
     "save_grid": "reporting.grid",
     "Report": "reporting.report",
     "Run": "run",

@@ -1,91 +1,44 @@
-"""An experiment: a method, its data and its training options, run in a run directory; `load` reads the result."""
+"""An experiment: a method, its data and its training options, run in a run directory."""
 
 from __future__ import annotations
 
 import copy
 import json
-import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from PIL import Image
-from torch import nn
 
 from genlab.core import distributed, memory
 from genlab.core.batch import check_batch
-from genlab.core.files import FileError, Schema, mismatch
 from genlab.core.lock import locked
 from genlab.core.outputs import removed_on_failure
-from genlab.core.own_code import TRUST, remember, trusted
-from genlab.core.ranges import Range, Side, check, checked, short
-from genlab.core.rebuild import rebuild
-from genlab.core.registry import find_imported, resolve
-from genlab.core.resolve import fingerprint, is_reference
-from genlab.core.safetensors import read_safetensors
-from genlab.core.text import one_line
-from genlab.data import Augment, DataError, Pair, Stream
-from genlab.data import load as load_data
+from genlab.core.own_code import remember
+from genlab.core.ranges import checked
+from genlab.core.resolve import fingerprint
+from genlab.data import Pair, Stream
 from genlab.data.aligned import Aligned
 from genlab.data.iterated import Iterated
+from genlab.data.options import DataOptions
 from genlab.data.own import OwnData, batch_size
 from genlab.data.sources import Split
-from genlab.nets.build import network
-from genlab.plugins import methods
+from genlab.loading import config_of, data_of, training_of
 from genlab.reporting.labelled import save_picture
 from genlab.reporting.loggers import Logger, check_loggers, open_loggers
 from genlab.reporting.report import Report
-from genlab.run import REAL, Run, RunError
-from genlab.training.checkpoint import CheckpointError, restore_module
+from genlab.run import REAL, Run
 from genlab.training.hooks import EarlyStopping
 from genlab.training.loop import fit
 from genlab.training.method import Config, Hook, Method, TrainOptions
 from genlab.training.update import NonFinite
 
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Options of the data set."""
-
-    data: str = "digits"
-    """digits, glyphs, sprites, mnist, ..., folder:PATH or unpaired:A,B; `genlab list` shows all"""
-    size: Side | None = None
-    """height and width in pixels; none: as in the data set"""
-    channels: Literal[1, 3] | None = None
-    """1 (grey) or 3 (colour); none: as in the data set"""
-    data_root: Path | None = None
-    """folder of the downloaded data sets"""
-    hold_out: bool = False
-    """exclude a fixed tenth of the training images from training and use it as validation set"""
-    augment: Augment = field(default_factory=Augment)
-    """random augmentation of the training images"""
-
-    shuffle: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    @checked
-    def load(self, split: Split = "train", device: torch.device | str | None = None, option: str = "data") -> Any:
-        """The images of a split, "train", "validation" or "test", on `device`; none: the device of this process.
-
-        option: the name of the option that `data` comes from, for errors.
-
-        Raises:
-            ValueError: "validation" without `hold_out`, or the data cannot be loaded; names the option and its value.
-        """
-        if split == "validation" and not self.hold_out:
-            raise ValueError("the validation images are part of the training images: exclude them with --hold-out")
-        where: dict[str, Any] = {"root": self.data_root, "hold_out": self.hold_out}
-        where["device"] = device or distributed.device()
-        try:
-            return load_data(self.data, split, size=self.size, channels=self.channels, **where)
-        except DataError as error:
-            raise DataError(f"--{option} {self.data}: {str(error).removeprefix(f'{self.data}: ')}") from error
+FEW = 64  # test images of a dry run
+MEASUREMENTS = 20  # of the validation metric during training
 
 
 class Experiment:
@@ -150,7 +103,7 @@ class Experiment:
         elif not isinstance(config, Run):
             config = Run(config)
         method = config_of(config)
-        saved = _rebuilt(config, type(method.training), "training")
+        saved = training_of(config, type(method.training))
         return cls(method, data_of(config), **{**vars(saved), **training})
 
     def dry_run(self) -> None:
@@ -316,11 +269,6 @@ def seen(run: Run) -> int:
     return (run.checkpoints.load() or {"images": 0})["images"]
 
 
-WEIGHTS = "model.safetensors"  # of an exported run
-FEW = 64  # test images of a dry run
-MEASUREMENTS = 20  # of the validation metric during training
-
-
 def _worth(folder: Path, error: Exception) -> bool:
     """Whether a run in `folder` that failed with `error` is kept: it can be resumed, or shows how training diverged."""
     return isinstance(error, NonFinite) or any(folder.glob("checkpoints/step-*.pt"))
@@ -339,157 +287,3 @@ def check_all(experiments: Iterable[Experiment]) -> None:
         pair = isinstance(data, Pair | Aligned)
         memory.check_training(each.method, data.shape, classes, each.training, distributed.device(), pair)
         each.method.check_data(each._stream(data))
-
-
-def load(run: str | Path | Run, device: torch.device | str | None = None) -> Method:
-    """The method that was trained in `run`, or exported to that folder, in eval mode, with requires_grad off.
-
-    Its weights are the best ones of `best_by` if the run has them, else the EMA, else the last ones.
-
-    device: none: a GPU if there is one, else the CPU.
-
-    Raises:
-        RunError: there is no run or no checkpoint yet, or config.json names an unknown method or invalid options.
-        CheckpointError: no checkpoint is intact, or the newest does not fit the method.
-    """
-    run = run if isinstance(run, Run) else Run(run)
-    with torch.device("cpu"):  # also inside a caller's `with torch.device(...)`
-        method = _built(run)
-    state = run.checkpoints.load()
-    if state is None and (exported := run.path / WEIGHTS).is_file():
-        state = {"method": read_safetensors(exported), "file": exported}
-    if state is None:
-        raise RunError(f"{run.path} has no checkpoint yet: train it first")
-    best = state.get("best")
-    if isinstance(best, dict) and best.get("weights"):
-        part, weights = "best", best["weights"]
-    else:
-        part = "average" if "average" in state else "method"
-        weights = state.get(part)
-    if part == "average" and isinstance(weights, dict):
-        weights = {str(name).removeprefix("method."): value for name, value in weights.items()}
-    restore_module(method, weights, f"{part} in {state['file']}")
-    return method.to(device or distributed.device()).eval().requires_grad_(False)
-
-
-def load_classifier(
-    option: str, source: str | Path, shape: tuple[int, int, int], classes: int | None = None
-) -> nn.Module:
-    """A trained classifier in eval mode, which is the value of `option` of another method: of the run directory
-    `source`, or what file.py:function returns for (shape, classes).
-
-    shape, classes: of that method's images; classes: none: any, and `source` must be a run.
-
-    Raises:
-        RunError: it holds no classifier of such images; names the option, the value and what is allowed.
-        ValueError: the code fails.
-    """
-    if classes is not None and is_reference(str(source)):
-        return network(str(source), shape, classes).to(distributed.device()).eval().requires_grad_(False)
-    try:
-        found = Run(Path(source))
-        method, there = load(found), (shape_of(found), _about(found, "classes"))
-        fault = ""
-        if type(method).forward is nn.Module.forward:
-            fault = f"it holds a {type(method).__name__}"
-        elif there[0] != shape or classes not in (None, there[1]):
-            fault = f"it was trained on images {there[0]} in {there[1]} classes"
-    except (RunError, CheckpointError) as error:
-        fault = str(error)
-    if fault:
-        among = "" if classes is None else f" in {classes} classes"
-        wanted = f"the run directory of a classifier of images {shape}{among}"
-        raise RunError(f"--{option} must name {wanted}, got {str(source)!r}: {fault}")
-    return method
-
-
-def config_of(run: Run) -> Config:
-    """The options of the method of `run`.
-
-    For safety, the class is only looked up among the methods of `genlab list` and the modules that are already
-    imported, and the user's own code must be that whose hash was stored when the run was made: a config.json cannot
-    import or run anything else.
-
-    Raises:
-        RunError: there is no such class, the options are invalid, or the user's own code has changed since.
-    """
-    name = _about(run, "method")
-    kind = resolve(name) if name in [path for path, _ in methods().values()] else find_imported(name)
-    if not (isinstance(kind, type) and issubclass(kind, Config) and kind.build is not Config.build):
-        raise RunError(
-            f"{run.config_file} names {short(name)} as its method, which is neither in `genlab list` nor a "
-            "Config class that this program has imported; --plugin FILE adds those of a file"
-        )
-    config = _rebuilt(run, kind, "options")
-    _check_code(run, config)
-    return config
-
-
-def _check_code(run: Run, config: Config) -> None:
-    stored = run.experiment.get("code") or {}
-    for text in config.own_code():
-        try:
-            now = fingerprint(text)
-        except ValueError as error:
-            raise RunError(f"{run.config_file} names code that is missing: {error}") from None
-        if stored.get(text) != now and not os.environ.get(TRUST):
-            raise RunError(
-                f"{text} is not the code that {run.path} was trained with: its file has changed; restore it, or set "
-                f"{TRUST}=1 to use it as it is now"
-            )
-        if not trusted(now):
-            raise RunError(
-                f"{run.path} would execute {text}, which was never named on this machine; read it, then set {TRUST}=1 "
-                "to load the run"
-            )
-
-
-def data_of(run: Run) -> DataOptions:
-    """The data options of `run`."""
-    return _rebuilt(run, DataOptions, "data")
-
-
-def shape_of(run: Run) -> tuple[int, int, int]:
-    """(C, H, W) of the images of `run`."""
-    channels, height, width = _about(run, "shape")
-    return channels, height, width
-
-
-ABOUT: Schema = {  # the experiment in a config.json
-    "method": str,
-    "options": dict,
-    "data": dict,
-    "training": dict,
-    "shape": tuple[Annotated[int, Range(1, 4)], Side, Side],
-    "classes": Annotated[int, Range(0, 10**6)],
-}
-_building: set[Path] = set()  # runs whose methods are being built; a method may load another run
-
-
-def _about(run: Run, name: str) -> Any:
-    if fault := mismatch(run.experiment, {name: ABOUT[name]}):
-        raise RunError(f"the experiment in {run.config_file} {fault}")
-    return run.experiment[name]
-
-
-def _rebuilt(run: Run, kind: type[Any], field: str) -> Any:
-    try:
-        return rebuild(kind, _about(run, field), f"{field} in {run.config_file}")
-    except FileError as error:
-        raise RunError(str(error)) from None
-
-
-def _built(run: Run) -> Method:
-    """The method of `run`, untrained."""
-    config, path = config_of(run), run.path.resolve()
-    if path in _building:
-        raise RunError(f"{run.config_file} names a run that depends on this one")
-    _building.add(path)
-    try:
-        return config.build(shape_of(run), _about(run, "classes"))
-    except (RunError, CheckpointError):  # of a run that this one loads
-        raise
-    except Exception as error:
-        raise RunError(f"cannot build the method of {run.config_file}: {one_line(error, 300)}") from error
-    finally:
-        _building.discard(path)

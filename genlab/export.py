@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genlab.core.safetensors import to_safetensors
 from genlab.core.text import one_line
-from genlab.experiment import WEIGHTS, data_of, shape_of
+from genlab.loading import WEIGHTS, data_of, shape_of
 from genlab.run import Run
 from genlab.training.method import Method
 

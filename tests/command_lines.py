@@ -21,7 +21,8 @@ from genlab.cli.train import OPTIONS
 from genlab.cli.translate import Translate
 from genlab.core.registry import resolve
 from genlab.data.augment import Augment
-from genlab.experiment import DataOptions, Experiment
+from genlab.data.options import DataOptions
+from genlab.experiment import Experiment
 from genlab.plugins import methods
 from genlab.training.method import TrainOptions
 

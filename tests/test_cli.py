@@ -15,7 +15,9 @@ from toys import METHODS
 from genlab.cli.main import main
 from genlab.core.registry import OTHER_NAMES
 from genlab.data import SOURCES
-from genlab.experiment import DataOptions, Experiment, load
+from genlab.data.options import DataOptions
+from genlab.experiment import Experiment
+from genlab.loading import load
 from genlab.methods import METHODS as METHODS_OF_GENLAB
 from genlab.plugins import gather
 

@@ -13,7 +13,9 @@ from toys import METHODS
 import genlab
 from genlab.cli.main import main
 from genlab.core.files import FileError, read, write_all, write_atomically, write_in_turn
-from genlab.experiment import DataOptions, Experiment, config_of, data_of, load, shape_of
+from genlab.data.options import DataOptions
+from genlab.experiment import Experiment
+from genlab.loading import config_of, data_of, load, shape_of
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.report import Report
 from genlab.run import Run, RunError
@@ -198,7 +200,7 @@ def test_a_checkpoint_with_any_content_is_refused_in_a_sentence_that_names_it(ru
     state = found.checkpoints.load()
     del state["file"]
     data = EXPERIMENT.data.load("test")
-    monkeypatch.setattr("genlab.experiment.load_data", lambda *_, **__: data)
+    monkeypatch.setattr("genlab.data.options.load_data", lambda *_, **__: data)
     refused = 0
     for wrong in hostile(state):
         content = wrong if isinstance(wrong, dict) else {"whole": wrong}

@@ -18,8 +18,8 @@ from PIL import Image
 from genlab.data import SOURCES, Augment, DataError, Folder, Images, Pair, Stream, batches, load
 from genlab.data.glyphs import render
 from genlab.data.mixed import Mixed
+from genlab.data.options import DataOptions
 from genlab.data.seeds import generator
-from genlab.experiment import DataOptions
 
 EVERYTHING = Augment(flip=True, crop=2, rotate=20, scale=0.2, shift=0.1)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from attacks.plugin import ATTACKS, DEFENCES
 from genlab.cli.main import COMMANDS, main
 from genlab.core.registry import resolve
-from genlab.experiment import load
+from genlab.loading import load
 from genlab.plugins import gather, methods
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.py"))

@@ -11,7 +11,8 @@ import genlab
 from genlab.cli.main import main
 from genlab.core.files import FileError
 from genlab.core.safetensors import read_safetensors, to_safetensors
-from genlab.experiment import DataOptions, Experiment
+from genlab.data.options import DataOptions
+from genlab.experiment import Experiment
 from genlab.export import exported
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.gan import GANConfig

@@ -13,7 +13,8 @@ from toys import METHODS
 
 from genlab.cli.main import main
 from genlab.data import Pair
-from genlab.experiment import DataOptions, Experiment
+from genlab.data.options import DataOptions
+from genlab.experiment import Experiment
 from genlab.methods.classification.features import default_features
 from genlab.metrics import distances
 from genlab.metrics import kid as kernel

@@ -31,7 +31,7 @@ from genlab.core.files import write_atomically
 from genlab.core.ranges import OutOfRange, Range, check, deferred
 from genlab.core.registry import resolve
 from genlab.data import Augment
-from genlab.experiment import DataOptions
+from genlab.data.options import DataOptions
 from genlab.plugins import methods
 from genlab.run import Run
 from genlab.training import checkpoint

@@ -14,7 +14,8 @@ from genlab.data import Images, Stream
 from genlab.data.aligned import Aligned
 from genlab.data.mapped import Mapped
 from genlab.data.own import as_stream, open_own, open_set
-from genlab.experiment import Experiment, data_of
+from genlab.experiment import Experiment
+from genlab.loading import data_of
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.run import Run, RunError
 from genlab.training.loop import fit

@@ -15,7 +15,8 @@ from toys import METHODS, make, stream
 import genlab
 from genlab.cli.main import main
 from genlab.core.lock import Locked, locked
-from genlab.experiment import DataOptions, Experiment
+from genlab.data.options import DataOptions
+from genlab.experiment import Experiment
 from genlab.run import Run
 from genlab.training.checkpoint import CheckpointError, not_finite
 from genlab.training.hooks import EarlyStopping

@@ -6,7 +6,8 @@ from test_own_data import Items
 
 from genlab.cli.main import main
 from genlab.core import distributed
-from genlab.experiment import Experiment, load, seen
+from genlab.experiment import Experiment, seen
+from genlab.loading import load
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.run import Run
 

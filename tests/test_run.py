@@ -10,7 +10,9 @@ from toys import METHODS
 
 import genlab
 from genlab.core.picture import as_picture, in_rows
-from genlab.experiment import DataOptions, Experiment, config_of, data_of, load
+from genlab.data.options import DataOptions
+from genlab.experiment import Experiment
+from genlab.loading import config_of, data_of, load
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid, save_grid

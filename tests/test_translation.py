@@ -16,8 +16,9 @@ from genlab.cli.main import main
 from genlab.data import DataError, Images, Pair, Stream, load
 from genlab.data.domains import names, of_class, original
 from genlab.data.jpeg import jpeg
+from genlab.data.options import DataOptions
 from genlab.data.styles import STYLES
-from genlab.experiment import DataOptions, Experiment
+from genlab.experiment import Experiment
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.translation.cyclegan import CycleGAN, CycleGANConfig, Frozen

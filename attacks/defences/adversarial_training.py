@@ -125,7 +125,7 @@ class AdversarialTrainingConfig(RobustTrainingConfig):
             return Free(net, self)
         if self.scheme == "trades":
             return Trades(net, self)
-        from genlab.experiment import load_classifier
+        from genlab.loading import load_classifier
 
         others = [load_classifier("others", run, shape, classes) for run in self.others]
         return AdversarialTraining(net, self, others=others)

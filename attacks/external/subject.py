@@ -28,7 +28,7 @@ from genlab.data.aligned import Aligned
 from genlab.data.images import to_float
 from genlab.data.sources import Split
 from genlab.data.styles import STYLES
-from genlab.experiment import data_of, shape_of
+from genlab.loading import data_of, shape_of
 
 PROBED = 8  # images that the model classifies first, to see whether it does
 TRAINING = 10_000  # images of a folder for attacks that must be trained, at most

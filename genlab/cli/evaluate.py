@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
 
     from genlab.core.files import write_all
     from genlab.core.memory import FLOAT, require
-    from genlab.experiment import data_of, load, shape_of
+    from genlab.loading import data_of, load, shape_of
     from genlab.methods.classification.features import default_features
     from genlab.metrics.evaluate import evaluate
     from genlab.metrics.extract import one_set, sampler

@@ -36,8 +36,8 @@ def export(arguments: list[str]) -> None:
     if options.out is not None:
         check_folder(options.out)
     from genlab.core.files import write_in_turn
-    from genlab.experiment import load
     from genlab.export import FILES, exported, model_card
+    from genlab.loading import load
     from genlab.run import Run
 
     run = Run(options.run)

@@ -59,7 +59,7 @@ def sample(arguments: list[str]) -> None:
     import torch
 
     from genlab.core.memory import FLOAT, require
-    from genlab.experiment import load, shape_of
+    from genlab.loading import load, shape_of
     from genlab.reporting.grid import grid, image_format, save_animation, save_grid
     from genlab.run import Run
 

@@ -36,7 +36,8 @@ def train(arguments: list[str]) -> None:
     name = choose(arguments[0], known, "method")
     method = resolve(known[name][0])
     from genlab.core import distributed
-    from genlab.experiment import DataOptions, Experiment
+    from genlab.data.options import DataOptions
+    from genlab.experiment import Experiment
 
     config, data, training = method(), DataOptions(), method.training
     if (saved := value_of("--config", arguments)) is not None:

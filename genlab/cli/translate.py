@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
     from genlab.data.images import to_float
     from genlab.data.listing import scan
     from genlab.data.skipped import Skipped
-    from genlab.experiment import data_of, load, shape_of
+    from genlab.loading import data_of, load, shape_of
     from genlab.reporting.grid import grid_png
     from genlab.run import Run
     from genlab.training.progress import Progress

@@ -55,7 +55,7 @@ class DistillationConfig(ClassifierConfig):
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", clip=1.0)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Distillation:
-        from genlab.experiment import load_classifier
+        from genlab.loading import load_classifier
 
         if not self.teachers:
             raise ValueError("--teachers must name at least one run directory of a classifier, got none")

@@ -18,7 +18,9 @@ from torch import nn
 from genlab.core.lock import locked
 from genlab.core.own_code import cache_folder
 from genlab.data import Augment, Folder, Images, Pair
-from genlab.experiment import DataOptions, Experiment, load
+from genlab.data.options import DataOptions
+from genlab.experiment import Experiment
+from genlab.loading import load
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.metrics.features import ClassifierFeatures
 from genlab.run import RunError

@@ -91,7 +91,7 @@ class CycleGANConfig(Config):
             )
         if self.classifier is None:
             return None
-        from genlab.experiment import load_classifier
+        from genlab.loading import load_classifier
 
         net = getattr(load_classifier("classifier", self.classifier, shape), "net", None)
         if not isinstance(net, nn.Sequential):
