@@ -59,7 +59,7 @@ def plugin_files(files: list[str]) -> Iterator[None]:
 def gather(kind: str, own: Mapping[str, tuple[Any, str]]) -> Table:
     """The table `kind` of genlab, `own`, with the entries of all plugins."""
     table = dict(own)
-    for plugin, module in _plugins().items():
+    for plugin, module in (_installed() | _files).items():
         entries = getattr(module, kind, {})
         if fault := _fault(entries):
             warnings.warn(f"{kind} of the plugin {plugin} is skipped: it {fault}", stacklevel=2)
@@ -77,13 +77,14 @@ def methods() -> Table:
     return gather("METHODS", METHODS)
 
 
-def _plugins() -> dict[str, ModuleType]:
+@cache
+def _installed() -> dict[str, ModuleType]:
+    """The modules of the entry points, by name; those of all installed packages are looked through only once."""
     entries = sorted(entry_points(group="genlab.plugins"), key=lambda entry: entry.name)
     loaded = {entry.name: _loaded(entry) for entry in entries}
-    return {name: module for name, module in loaded.items() if module is not None} | _files
+    return {name: module for name, module in loaded.items() if module is not None}
 
 
-@cache
 def _loaded(entry: EntryPoint) -> ModuleType | None:
     """The module of an entry point; None if it fails."""
     try:

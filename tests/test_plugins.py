@@ -122,7 +122,7 @@ def resolve_module(module):
 def packages(monkeypatch):
     """Installs plugins, name -> module or the exception that its import raises, beside those of this package."""
     real = genlab.plugins.entry_points
-    monkeypatch.setattr(genlab.plugins, "_loaded", genlab.plugins._loaded.__wrapped__)
+    monkeypatch.setattr(genlab.plugins, "_installed", genlab.plugins._installed.__wrapped__)
 
     def install(**modules):
         found = [entry(name, module) for name, module in modules.items()]
