@@ -21,6 +21,7 @@ import sys
 import time
 import warnings
 from contextlib import AbstractContextManager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -254,8 +255,10 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@cache
 def git_commit() -> str | None:
-    """The git commit of genlab's checkout, with `+` if there are uncommitted changes; None outside a checkout."""
+    """The git commit of genlab's checkout when this process first asked, with `+` if there were uncommitted changes;
+    None outside a checkout."""
 
     def git(*words: str) -> str:
         return subprocess.run(

@@ -1,5 +1,6 @@
 """Shared by all tests: one thread (tiny tensors are slower with more) and no leftovers in the working directory."""
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -9,12 +10,23 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # toys.py
 torch.set_num_threads(1)
+FOLDERS = itertools.count()
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path_factory, monkeypatch):
     """Every test runs in an empty folder of its own."""
-    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    folder = tmp_path_factory.getbasetemp() / f"cwd-{next(FOLDERS)}"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def without_waiting_for_the_disk():
+    """What tests write need outlive only their process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -43,17 +43,13 @@ class Mine(ClassifierConfig):
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "r"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genlab.run.git_commit", lambda: None)
-        EXPERIMENT.run(path, pictures=1)
+    EXPERIMENT.run(path, pictures=1)
     return path
 
 
 @pytest.fixture
-def run(original, tmp_path, monkeypatch):
-    """A copy of the run; without what takes long."""
-    monkeypatch.setattr("genlab.run.git_commit", lambda: None)
-    monkeypatch.setattr("os.fsync", lambda handle: None)
+def run(original, tmp_path):
+    """A copy of the run."""
     for file in original.rglob("*"):
         if file.is_file():
             write_atomically(tmp_path / "r" / file.relative_to(original), file.read_bytes())
@@ -162,8 +158,7 @@ def test_a_config_that_this_program_has_imported_is_a_method(tmp_path):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_options_of_every_method_come_back_from_json(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("genlab.run.git_commit", lambda: None)
+def test_options_of_every_method_come_back_from_json(name, tmp_path):
     about = {**Experiment(METHODS[name], DataOptions("digits")).options(), "shape": [1, 8, 8], "classes": 3}
     found = config_of(Run.create(tmp_path / "r", about))
     assert found == METHODS[name] and hash(found) == hash(METHODS[name])

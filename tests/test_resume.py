@@ -30,13 +30,6 @@ LENGTH = TrainOptions(
 )  # lines and checkpoints out of step
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Asking git, and waiting for the disk, take longer than these trainings."""
-    monkeypatch.setattr("genlab.run.git_commit", lambda: None)
-    monkeypatch.setattr("os.fsync", lambda handle: None)
-
-
 def train(folder, hooks=(), options=LENGTH):
     return fit(make("classifier mlp"), stream(16), options, run=Run.create(folder, {"seed": 0}), hooks=hooks)
 
