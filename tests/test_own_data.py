@@ -1,6 +1,7 @@
 """The user's own data in `fit` and Experiment: data sets, loaders, iterables."""
 
 import warnings
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -120,6 +121,15 @@ def test_random_items_depend_on_seed_and_position_alone(workers):
     assert all(map(torch.equal, next(b), first[14]))
     assert not torch.equal(first[0][0], next(make_stream(seed=1))[0])
     assert not any(torch.equal(first[i][0], first[j][0]) for i in range(15) for j in range(i))
+
+
+def test_the_workers_of_a_loader_end_with_the_last_reference_to_the_stream():
+    drawn = as_stream(DataLoader(Items(random=True), 8, num_workers=2), 8)
+    next(drawn)
+    workers = active_children()
+    assert len(workers) == 2
+    del drawn
+    assert not any(worker.is_alive() for worker in workers)  # not only after a while, when rubbish is collected
 
 
 def test_what_does_not_fit_into_memory_is_read_during_training_with_the_same_batches():

@@ -17,6 +17,8 @@ from genlab.data.points import Points
 from genlab.data.prefetch import Prefetcher
 from genlab.data.seeds import generator
 
+Source = Images | Folder | Points | Aligned | Mapped
+
 
 class Stream:
     """Endless iterator of batches (x, y): x float32 (n, C, H, W) in [0, 1], channels last, y int64 (n,). For a Pair or
@@ -32,7 +34,7 @@ class Stream:
 
     def __init__(
         self,
-        source: Images | Folder | Points | Pair | Aligned | Mapped,
+        source: Source | Pair,
         batch: int,
         *,
         seed: int = 0,
@@ -49,7 +51,10 @@ class Stream:
         self.rank, self.world = rank, world
         self.images = 0
         sets = (source.a, source.b) if isinstance(source, Pair) else (source,)
-        self._sides = [_Order(images, batch, batch // world, seed, side, shuffle) for side, images in enumerate(sets)]
+        self._take = [
+            _reader(images, _Order(images, batch // world, seed, side, shuffle), batch, seed)
+            for side, images in enumerate(sets)
+        ]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self
@@ -57,7 +62,7 @@ class Stream:
     def __next__(self) -> tuple[Tensor, Tensor]:
         position = self.images
         share = self.batch // self.world
-        drawn = [side.take(position + self.rank * share) for side in self._sides]
+        drawn = [take(position + self.rank * share) for take in self._take]
         x = [self._finish(pixels, position, side) for side, (pixels, _) in enumerate(drawn)]
         self.images = position + self.batch
         if len(x) == 2:
@@ -73,31 +78,27 @@ class Stream:
         return channels_last(pixels)
 
 
-class _Order:
-    """The order of one data set, shuffled in every epoch or not; a set that is not in memory is read ahead."""
+def _reader(images: Source, order: _Order, step: int, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """A function that returns the batch at a position; a set that is not in memory is read ahead.
 
-    def __init__(
-        self,
-        images: Images | Folder | Points | Aligned | Mapped,
-        step: int,
-        n: int,
-        seed: int,
-        side: int,
-        shuffle: bool,
-    ) -> None:
+    `order` does not refer to it: with the last reference to a stream, its worker processes end at once.
+    """
+    if isinstance(images, Mapped):
+        return images.reader(order.index, step, seed)
+    if on_disk(images):
+        return Prefetcher(order.index, images.gather, step)
+    return lambda position: images.gather(order.index(position))
+
+
+class _Order:
+    """The order of one data set, in batches of `n`, shuffled in every epoch or not."""
+
+    def __init__(self, images: Source, n: int, seed: int, side: int, shuffle: bool) -> None:
         if not len(images):
             raise ValueError(f"{images.name} is empty: it holds 0 images")
         self.images, self.n, self.seed, self.side, self.shuffle = images, n, seed, side, shuffle
         self.epoch = -1
         self.order = torch.empty(0, dtype=torch.int64)
-        self.reader: Callable[[int], tuple[Tensor, Tensor]] | None = None
-        if isinstance(images, Mapped):
-            self.reader = images.reader(self.index, step, seed)
-        elif on_disk(images):
-            self.reader = Prefetcher(self.index, images.gather, step)
-
-    def take(self, start: int) -> tuple[Tensor, Tensor]:
-        return self.reader(start) if self.reader else self.images.gather(self.index(start))
 
     def index(self, start: int) -> Tensor:
         """The indices of images start .. start + n - 1 in the sequence of shuffled epochs."""
