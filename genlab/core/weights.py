@@ -27,9 +27,14 @@ def load_weights(net: nn.Module, path: Path) -> None:
     Raises:
         ValueError: there is no such file, it holds no weights, or they do not fit; names what does not.
     """
-    state = _under_prefix(read_weights(path), set(net.state_dict()))
+    fit_weights(net, read_weights(path), str(path))
+
+
+def fit_weights(net: nn.Module, state: dict[str, Tensor], origin: str) -> None:
+    """As `load_weights`, of weights that were read already; `origin` names them in messages."""
+    state = _under_prefix(state, set(net.state_dict()))
     if fault := _difference(state, net.state_dict()):
-        raise ValueError(f"{path} does not fit the model: {fault}")
+        raise ValueError(f"{origin} does not fit the model: {fault}")
     net.load_state_dict(state, strict=False)
 
 
