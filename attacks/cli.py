@@ -45,8 +45,9 @@ class Options:
     """weights of the model: a .pt, .pth or .safetensors file, or `pretrained` for the published ones (downloaded)"""
     data: str | None = None
     """folder of images with a folder per class, or a name of `genlab list`; none: the data of the run"""
-    split: Literal["test", "all", "train"] = "test"
-    """test: held-out images (of a folder without test/: a tenth); all: all images"""
+    split: Literal["test", "validation", "train", "all"] = "test"
+    """test: held-out images (of a folder without test/: a tenth); validation: the tenth of the training images that
+    --hold-out leaves out, to choose settings by; all: all images"""
     size: Side | None = None
     """the shorter side of the images is resized to this many pixels; none: as the model or the data have it"""
     crop: Side | None = None

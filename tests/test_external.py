@@ -305,6 +305,17 @@ def test_a_run_is_a_model(own):
     assert attack("--model r --data digits --attacks fgsm --eps 0.1 --n 9 --out a --channels 1 --size 8")["rows"]
 
 
+def test_a_run_is_attacked_on_validation_images_only_if_they_were_held_out(own, capsys):
+    train = "train classifier --net mlp --width 4 --images 64 --out"
+    assert main([*train.split(), "seen"]) == main([*train.split(), "held", "--hold-out"]) == 0
+    line = ["--attacks", "fgsm", "--eps", "0.1", "--n", "2000", "--split", "validation"]
+    assert main(["attack", "seen", *line]) == 2
+    assert "seen was trained on these images too; train it with --hold-out" in capsys.readouterr().err
+    assert main(["attack", "held", *line]) == 0
+    about = json.loads(Path("held/attack.json").read_text())
+    assert about["rows"][0]["n"] == len(load("digits", "validation"))
+
+
 # ---- classes
 
 
@@ -535,3 +546,4 @@ def test_published_architectures_are_attacked_at_their_own_size(own, name, capsy
         file.rename(to)
     found = attack(f"--model {name} --data photos --split all --attacks fgsm --eps 8/255 --out a")
     assert f"{model.crop}x{model.crop} colour, normalised by mean 0." in found["about"] and found["rows"][0]["n"] == 3
+    assert "8/255" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import torch
 
 import genlab.reporting.report
 from attacks.evaluation.evaluate import EvaluationOptions
+from attacks.evaluation.results import eps_text
 from attacks.evaluation.verdict import HEAD, table, verdicts
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import Band, curves
@@ -53,7 +54,7 @@ def add_evaluation(
         if model == found.rows[0].model:
             page.picture(
                 attack_picture(example, classes),
-                attack if example.eps is None else f"{attack}, eps {example.eps:g}",
+                attack if example.eps is None else f"{attack}, eps {eps_text(example.eps)}",
             )
     return page
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -242,4 +243,10 @@ def _nan_counts(entry: Row | WorstCase) -> str:
 
 def size_name(entry: Row | WorstCase) -> str:
     """Norm and eps as text."""
-    return "–" if entry.eps is None else f"{entry.norm} {entry.eps:g}"
+    return "–" if entry.eps is None else f"{entry.norm} {eps_text(entry.eps)}"
+
+
+def eps_text(eps: float) -> str:
+    """A decimal number if it is short, else a fraction such as 8/255 if it is one."""
+    short, levels = f"{eps:g}", round(255 * eps)
+    return f"{levels}/255" if float(short) != eps and math.isclose(levels / 255, eps, rel_tol=1e-12) else short

@@ -111,7 +111,9 @@ def subject(choice: Choice, check_shape: Callable[[tuple[int, int, int]], None],
     if training:
         others, index = images, order[choice.n :]
         if choice.split != "all":
-            others = _labelled(data, "train")
+            others = _labelled(
+                data | {"hold_out": choice.split == "validation" or data.get("hold_out", False)}, "train"
+            )
             index = torch.arange(len(others))
         rest = _training(others, index, crop, classes, names or tuple(map(str, range(k)))).to(choice.device)
     text = (
@@ -132,6 +134,8 @@ def _run(choice: Choice, check_shape: Callable[[tuple[int, int, int]], None]) ->
     found = External(genlab.load(run, "cpu"), channels=channels, size=size, trained=True)
     own = data_of(run)
     root, hold_out = choice.data_root or own.data_root, own.hold_out
+    if choice.split == "validation" and choice.data is None and not hold_out:
+        raise ValueError(f"--split validation: {run.path} was trained on these images too; train it with --hold-out")
     return str(choice.run), found, {"name": choice.data or own.data, "root": root, "hold_out": hold_out}
 
 
