@@ -139,13 +139,15 @@ def processor() -> str:
 
 
 def listing(claims: dict[str, Claim], results: Path) -> Table:
-    table = Table("claim", "result", "core min", "GPU min", "seeds", "source", box=None)
+    table = Table("claim", "result", "minutes", "seeds", "source", box=None)
     table.columns[0].no_wrap = True
+    table.columns[-1].overflow = "fold"  # cuts no name
     for claim in claims.values():
         path = results / f"{claim.name}.json"
         state = "none" if not path.exists() else "differs" if faults(claim, read_result(path)) else "holds"
-        cost = [f"{each * len(claim.seeds):g}" for each in (claim.minutes, claim.gpu_minutes)]
-        table.add_row(claim.name, state, *cost, ", ".join(map(str, claim.seeds)), claim.source)
+        seeds = len(claim.seeds)
+        cost = f"{claim.minutes * seeds:g}" + (f" + {claim.gpu_minutes * seeds:g} GPU" if claim.gpu_minutes else "")
+        table.add_row(claim.name, state, cost, str(seeds), claim.source)
     return table
 
 

@@ -283,5 +283,5 @@ def test_work_that_never_logs_shows_itself_from_time_to_time(monkeypatch, capsys
     monkeypatch.setattr(Progress, "interval", -1.0)
     with Progress("drawing", 3) as progress:
         progress.advance(1)
-        progress.advance(3)
-    assert [line.split("  ")[1] for line in capsys.readouterr().err.splitlines()] == ["1/3 images", "3/3 images"]
+        progress.advance(4)  # the last batch
+    assert [line.split("  ")[1] for line in capsys.readouterr().err.splitlines()] == ["1/3 images", "4/4 images"]

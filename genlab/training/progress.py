@@ -70,8 +70,8 @@ class Progress:
         return f"{self.rate:,.{0 if self.rate >= 10 else 1}f} {self.unit}/s"
 
     def advance(self, done: int, total: int | None = None) -> None:
-        """Sets the number done, and the total if it has become known."""
-        self.done, self.total = done, total or self.total
+        """Sets the number done, and the total if it has become known; the last step may go a little beyond it."""
+        self.done, self.total = done, max(done, total or self.total)
         if self.bar:
             self.bar.update(
                 self.task,
