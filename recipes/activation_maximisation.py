@@ -18,6 +18,7 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import Picture
 from genlab.core.ranges import Count, Length, Seed
 from genlab.experiment import check_all
 from genlab.explain.gradients import input_gradient
@@ -25,7 +26,7 @@ from genlab.explain.maximise import maximise, maximise_through
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.likelihood.vae import VAEConfig
 from genlab.reporting.finish import finish, records
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 HEADER = ["optimised over", "classified as intended", "by the second classifier", "mean pixel"]
 
@@ -54,11 +55,11 @@ def main(config: Config) -> None:
     torch.manual_seed(config.seed)
 
     page = genlab.Report("Activation maximisation")
-    page.section("Images", "A column per class.")
+    page.section("Images that please the classifier")
     rows = []
     for name, x in optimised(classifier, models["vae"], classes, test.shape).items():
         rows.append([name, agreement(classifier, x, classes), agreement(second, x, classes), float(x.mean())])
-        page.picture(grid_png(x, len(test.classes)), name)
+        page.picture(picture_png(Picture(x, len(test.classes), heads=test.classes)), name)
     page.section("Share of the images classified as intended").table(HEADER, rows)
     finish(config.out, page, records(HEADER, rows))
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Length, Seed, Weight, Width
 from genlab.data import Images
 from genlab.latent.baselines import nmf, pca
@@ -24,6 +23,7 @@ from genlab.latent.codes import apply_batched, nearest_image_error, retrieval_pr
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 CODES = ["code", "error, training images", "error, held out", "retrieval precision"]
 PLANES = ["penalty", "error, held out", "error of the square", "retrieval precision"]
@@ -80,10 +80,10 @@ def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report)
     rows = [["pixels", 0.0, 0.0, retrieval_precision(test.x, test.labels)]]
     rows += [[name, *judged(model, known, test)] for name, model in models.items()]
 
-    text = f"Rows: held-out images; then as reconstructed by {', '.join(models)}."
-    page.section(f"Codes of {config.code} numbers", text)
+    page.section(f"Codes of {config.code} numbers", "Held-out images, and what each code reconstructs of them.")
     x = test.x[:16]
-    page.picture(grid_png(torch.cat([x, *(model.reconstruct(x) for model in models.values())]), len(x)))
+    drawn = {name: model.reconstruct(x) for name, model in models.items()}
+    page.picture(picture_png(in_rows({"held out": x, **drawn})))
     page.text("Mean squared error per pixel; retrieval precision: the share of the 10 nearest codes of the same class.")
     page.table(CODES, rows)
     page.section("Components", "PCA's are signed, grey is zero; NMF's are not negative, black is zero.")

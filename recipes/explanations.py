@@ -21,6 +21,7 @@ from attacks.core.ball import Linf
 from attacks.explanation import ExplanationAttack
 from attacks.noise import RandomNoise
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Eps, Length, Seed
 from genlab.explain.grad_cam import grad_cam
 from genlab.explain.gradients import integrated_gradients, saliency, smooth_grad
@@ -30,7 +31,7 @@ from genlab.explain.occlusion import occlusion
 from genlab.explain.pictures import to_images
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish, records
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import curves
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)  # of the pixels, deleted
@@ -95,9 +96,9 @@ def attributions(net: Any, x: Tensor, y: Tensor) -> dict[str, Tensor]:
 def explain(net: Any, x: Tensor, y: Tensor, page: genlab.Report) -> list[dict[str, Any]]:
     """Mean probability left after deletion, a row per method and share of the pixels."""
     maps = attributions(net, x, y)
-    page.section("Attribution maps", f"Rows: images; {'; '.join(maps)}.")
-    rows = [x[:PICTURED], *(to_images(each[:PICTURED]) for each in maps.values())]
-    page.picture(grid_png(torch.cat(rows), len(x[:PICTURED])))
+    page.section("Attribution maps", "Held-out images, and how much each pixel matters by each method.")
+    shown = {name: to_images(each[:PICTURED]) for name, each in maps.items()}
+    page.picture(picture_png(in_rows({"images": x[:PICTURED], **shown})))
 
     left = {name: deletion(net, x, y, each, SHARES) for name, each in maps.items()}
     page.section(
@@ -115,7 +116,7 @@ def explain(net: Any, x: Tensor, y: Tensor, page: genlab.Report) -> list[dict[st
 
 def attack_saliency(config: Config, net: Any, x: Tensor, y: Tensor, page: genlab.Report) -> list[dict[str, Any]]:
     """How far the saliency map moves under an attack on it, and under random noise of the same size."""
-    page.section("Attack on the saliency map", f"L-infinity {config.eps}. Above: images; below: saliency.")
+    page.section("Attack on the saliency map", f"L-infinity {config.eps}.")
     ball, before, rows = Linf(config.eps), saliency(net, x, y), []
     for name, attack in {"attacked": ExplanationAttack(ball), "random noise": RandomNoise(ball)}.items():
         changed = attack(net, x, y)
@@ -124,7 +125,8 @@ def attack_saliency(config: Config, net: Any, x: Tensor, y: Tensor, page: genlab
             kept = (net(changed).argmax(1) == y).float()
         figures = (kept, overlap(before, after), rank_correlation(before, after))
         rows.append([name, *(float(values.mean()) for values in figures)])
-        page.picture(grid_png(torch.cat([changed[:PICTURED], to_images(after[:PICTURED])]), len(x[:PICTURED])), name)
+        shown = {"images": changed[:PICTURED], "saliency": to_images(after[:PICTURED])}
+        page.picture(picture_png(in_rows(shown)), name)
     page.table(ATTACKED, rows)
     return records(ATTACKED, rows)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Length, Range, Seed, Side
 from genlab.data import Images
 from genlab.data.pairs import GREY, Inpainting
@@ -26,7 +27,7 @@ from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.partner import against_partners
 from genlab.reporting.finish import finish
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ def main(config: Config) -> None:
     rows = judged(filled, test, data, config)
     page = genlab.Report(f"Holes of {config.hole}x{config.hole} in {config.data}")
     page.section("Held-out images").table(list(rows[0]), (row.values() for row in rows))
-    page.section("Pictures", f"From above: {', '.join(filled)}, the original.")
-    page.picture(grid_png(torch.cat([x[:16] for x in (*filled.values(), test.x)]), min(16, len(test))))
+    page.section("Pictures").picture(picture_png(in_rows({**filled, "the original": test.x})))
     finish(config.out, page, rows)
 
 

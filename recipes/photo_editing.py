@@ -14,13 +14,14 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Length, Seed, Side, Steps
 from genlab.core.registry import choose
 from genlab.data import Images
 from genlab.latent.edit import attribute_vector, edit, invert, masked_error, squared_error
 from genlab.methods.gan.vae_gan import VAEGANConfig
 from genlab.reporting.finish import finish, records
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 REFINED = "encode, then optimise"
 
@@ -89,8 +90,8 @@ def inverted(model: Any, x: Tensor, steps: int) -> dict[str, Tensor]:
 def inversion(page: genlab.Report, model: Any, x: Tensor, latents: dict[str, Tensor]) -> list[dict[str, Any]]:
     """How well each way of finding the latent reconstructs the images."""
     drawn = {name: model.decoder(z) for name, z in latents.items()}
-    page.section("Inversion", f"Rows: held-out images; {'; '.join(drawn)}.")
-    page.picture(grid_png(torch.cat([x, *drawn.values()]), len(x)))
+    page.section("Inversion", "Held-out images, and what the decoder draws of the latents found for them.")
+    page.picture(picture_png(in_rows({"held out": x, **drawn})))
     header = ["latent by", "mean squared error"]
     rows = [(name, float(squared_error(image, x).mean())) for name, image in drawn.items()]
     page.table(header, rows)
@@ -105,8 +106,8 @@ def attribute_edit(
     low, high = attribute.quantile(attribute.new_tensor([0.25, 0.75]))
     vector = attribute_vector(codes[attribute >= high], codes[attribute <= low])
     edited = {multiple: model.decoder(codes[: len(x)] + multiple * vector) for multiple in (-1.0, -0.5, 0.0, 0.5, 1.0)}
-    page.section(f"Attribute: {config.attribute}", "Rows, from above: -1, -1/2, 0, 1/2 and 1 times the vector added.")
-    page.picture(grid_png(torch.cat([*edited.values()]), len(x)))
+    page.section(f"Attribute: {config.attribute}", "Multiples of its vector, added to the codes of held-out images.")
+    page.picture(picture_png(in_rows({f"{multiple:+g}": image for multiple, image in edited.items()})))
 
     header = ["vectors added", "vectors read back by the encoder"]
     rows = [(multiple, multiples_read(model, image, edited[0.0], vector)) for multiple, image in edited.items()]
@@ -130,8 +131,10 @@ def constrained_edit(page: genlab.Report, model: Any, x: Tensor, z0: Tensor, ste
     for near in (0.1, 0.03, 0.01):
         latents[f"near {near}"] = edit(model.decoder, model.realism, constraint, z0, near=near, steps=steps)
     drawn = {name: model.decoder(z) for name, z in latents.items()}
-    page.section("Constrained edit", f"Rows: images; a white bar painted over them; {'; '.join(drawn)}.")
-    page.picture(grid_png(torch.cat([x, torch.maximum(x, bar), *drawn.values()]), len(x)))
+    page.section(
+        "Constrained edit", "A white bar is painted over the images; the latent may follow it more or less far."
+    )
+    page.picture(picture_png(in_rows({"images": x, "painted": torch.maximum(x, bar), **drawn})))
     header = ["edit", "violation of the constraint", "distance in z"]
     rows = [
         (name, float(constraint(drawn[name]).mean()), float((z - z0).norm(dim=1).mean())) for name, z in latents.items()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Halvings, Length, Seed, Side, Width
 from genlab.data import Images, batches
 from genlab.data.pairs import paired, task
@@ -24,7 +25,7 @@ from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.partner import against_partners
 from genlab.nets.patch import deepest, receptive_field
 from genlab.reporting.finish import finish
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,7 @@ def main(config: Config) -> None:
     patch = receptive_field(config.layers)
     page.section("Held-out pairs", f"{len(test)} of them; patches are {patch} pixels wide unless the name says more.")
     page.table(list(rows[0]), (row.values() for row in rows))
-    page.section("Pictures", f"From above: {', '.join(drawn)}, the target.")
-    page.picture(grid_png(torch.cat([x[:16] for x in (*drawn.values(), test.x)]), min(16, len(test))))
+    page.section("Pictures").picture(picture_png(in_rows({**drawn, "the target": test.x})))
     finish(config.out, page, rows)
 
 

@@ -15,12 +15,14 @@ import torch
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Layers, LearningRate, Length, Range, Seed
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, NetName
 from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,9 @@ def draw(page: genlab.Report, name: str, model: Any, test: Images) -> None:
     known = torch.ones(1, *test.shape[1:], dtype=torch.bool, device=test.device)
     known[:, test.shape[1] // 2 :] = False
     given = labels.repeat(3) if model.config.conditional else None
-    completions = model.complete(x.repeat(3, 1, 1, 1), known, given)
-    page.picture(grid_png(torch.cat([x, x * known, completions]), 10), "held out; what is given; three completions")
+    completions = model.complete(x.repeat(3, 1, 1, 1), known, given).split(len(x))
+    drawn = {f"completion {i}": completion for i, completion in enumerate(completions, 1)}
+    page.picture(picture_png(in_rows({"held out": x, "given": x * known, **drawn})))
 
 
 if __name__ == "__main__":

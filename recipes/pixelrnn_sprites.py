@@ -18,11 +18,13 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Layers, Length, Range, Seed, Side
 from genlab.experiment import check_all
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, HeadName, NetName
 from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 HEADS: tuple[HeadName, ...] = ("palette", "regression")
 HIDDEN = (0.5, 0.75)  # shares of the image
@@ -93,9 +95,7 @@ def measure(page: genlab.Report, head: str, model: Any, x: Tensor) -> dict[str, 
         known[:, round((1 - hidden) * x.shape[2]) :] = False
         completed = model.complete(x, known)
         errors[f"error, {hidden:.0%} hidden"] = float((completed - x).square().mean() / (~known).float().mean())
-        page.picture(
-            grid_png(torch.cat([x, x * known, completed]), len(x)), f"held out; {hidden:.0%} hidden; completed"
-        )
+        page.picture(picture_png(in_rows({"held out": x, f"{hidden:.0%} hidden": x * known, "completed": completed})))
     return {"saturation": saturation(completed), "variety": variety(drawn), **errors}
 
 

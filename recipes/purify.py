@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 import genlab
@@ -28,6 +27,7 @@ from attacks.evaluation.results import Evaluation
 from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.latent import LatentAttack
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Eps, Length, Seed, Steps
 from genlab.data import Images
 from genlab.experiment import check_all
@@ -37,7 +37,7 @@ from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 from genlab.methods.likelihood.vae import VAEConfig
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 FALSE_POSITIVES = 0.05  # of MagNet's detectors
 
@@ -152,11 +152,11 @@ def oblivious_and_adaptive(classifier: nn.Module, filters: dict[str, Filter], pg
 
 
 def show(page: genlab.Report, filters: dict[str, Filter], x: Tensor, adversarial: Tensor) -> None:
-    page.section("Purified", "Rows: original, purified; adversarial (PGD on the classifier alone), purified.")
+    page.section("Purified", "The adversarial images are those of PGD on the classifier alone.")
     clean, attacked = x[:12], adversarial[:12]
     for name, purify in filters.items():
-        rows = torch.cat([clean, purify(clean), attacked, purify(attacked)])
-        page.picture(grid_png(rows, len(clean)), name)
+        rows = {"original": clean, "purified": purify(clean), "adversarial": attacked, "its purified": purify(attacked)}
+        page.picture(picture_png(in_rows(rows)), name)
 
 
 def latent_attack(

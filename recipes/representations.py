@@ -26,7 +26,7 @@ from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig
 from genlab.methods.representation.disentangle import DisentangleConfig
 from genlab.methods.representation.pretraining import PreTrainingConfig
 from genlab.reporting.finish import finish, records
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 INKS = {"red": (1.0, 0.3, 0.2), "green": (0.2, 0.9, 0.3), "blue": (0.3, 0.4, 1.0)}
 SIZE = 16  # of the images in ink, in pixels
@@ -121,7 +121,7 @@ def content_and_ink(page: genlab.Report, config: Config, train: Images, test: Im
         genlab.fit(method, Stream(train, 64), options, title=f"{name} adversary")
         rows.append({"adversary": name, **method.evaluate(test)})
         page.section(f"Content and ink, {name} the adversary").table(["figure", "value"], rows[-1].items())
-        page.picture(grid_png(method.pictures(test)["exchanged"].images, 8), "a row per content, a column per ink")
+        page.picture(picture_png(method.pictures(test)["exchanged"]), "a row per content, a column per ink")
     return rows
 
 

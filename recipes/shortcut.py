@@ -15,13 +15,14 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Length, Seed
 from genlab.data import Images, Stream
 from genlab.explain.gradients import saliency
 from genlab.explain.pictures import to_images
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.reporting.finish import finish, records
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 COLOURS = torch.tensor([hsv_to_rgb(k / 10, 1.0, 0.6) for k in range(10)])
 
@@ -54,7 +55,7 @@ def main(config: Config) -> None:
     background = (test.x < 0.1)[:, 0]
     page = genlab.Report("A shortcut")
     page.text(f"The background is {float(background.float().mean()):.0%} of the pixels.")
-    page.section("Images of their class's colour, and below their saliency maps")
+    page.section("Images of their class's colour, and their saliency maps")
     header = ["in training the colour told", "accuracy", "accuracy, another's colour", "saliency on the background"]
     rows = []
     for told in ("the class", "nothing"):
@@ -62,8 +63,8 @@ def main(config: Config) -> None:
         maps = saliency(net, own.x, test.labels)
         accuracies = [net.evaluate(images)["accuracy"] for images in (own, other)]
         rows.append([told, *accuracies, share(maps, background)])
-        pictures = torch.cat([own.x[:10], to_images(maps[:10]).expand(-1, 3, -1, -1)])
-        page.picture(grid_png(pictures, len(own.x[:10])), f"in training the colour told {told}")
+        rows_shown = {"images": own.x[:10], "saliency": to_images(maps[:10]).expand(-1, 3, -1, -1)}
+        page.picture(picture_png(in_rows(rows_shown)), f"in training the colour told {told}")
     page.section("What the network looks at").table(header, rows)
     finish(config.out, page, records(header, rows))
 

@@ -19,10 +19,11 @@ from attacks.evaluation.results import Evaluation
 from attacks.evaluation.verdict import UNDEFENDED, models_and_sources, to_json
 from attacks.plugin import attack, defence
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seed
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 FILTERS = ("mean", "gaussian", "median", "bits", "jpeg", "bilateral", "non-local", "tv", "resize-pad")
 
@@ -70,14 +71,13 @@ def main(config: Config) -> None:
 
 def show_filters(page: genlab.Report, filters: dict[str, Any], found: Evaluation, config: Config) -> None:
     """Clean and adversarial images (of the last attack, at the first eps), and each through every filter."""
-    page.section("What the classifier sees", "Clean images and adversarial ones, then both through every filter.")
+    page.section("What the classifier sees", "Clean and adversarial images, as they are and through every filter.")
     wanted = (UNDEFENDED, config.attacks[-1])
     for example in found.examples:
         if (example.model, example.attack) == wanted and example.eps in (None, config.eps[0]):
             for kind, x in {"clean": example.x, "adversarial": example.adversarial}.items():
-                page.picture(grid_png(x, len(x)), kind)
-                for name, defended in filters.items():
-                    page.picture(grid_png(defended.filter(x), len(x)), f"{kind}, {name}")
+                seen = {name: defended.filter(x) for name, defended in filters.items()}
+                page.picture(picture_png(in_rows({"no filter": x, **seen})), kind)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Length, Range, Seed, Side, Width
 from genlab.data import Images, batches
 from genlab.data.pairs import paired, task
@@ -24,7 +25,7 @@ from genlab.methods.classification.features import default_features
 from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.partner import against_partners
 from genlab.reporting.finish import finish
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import picture_png
 
 LOSSES = {"L1 alone": 0.0, "L1 and GAN": 1.0}  # weight of the adversarial loss
 
@@ -69,8 +70,7 @@ def main(config: Config) -> None:
             trained = plan[factor, name].run(config.out / f"{name.replace(' ', '-')}-{factor}", pictures=1)
             enlarged[name] = translated(trained, small, config.seed)
         rows = [{"by": name, "factor": factor, **against_partners(x, test, judge)} for name, x in enlarged.items()]
-        page.section(f"Factor {factor}", f"From above: {', '.join(enlarged)}, the original.")
-        page.picture(grid_png(torch.cat([x[:16] for x in (*enlarged.values(), test.x)]), 16))
+        page.section(f"Factor {factor}").picture(picture_png(in_rows({**enlarged, "the original": test.x})))
         page.table(list(rows[0]), [list(row.values()) for row in rows])
         results += rows
     finish(config.out, page, results)

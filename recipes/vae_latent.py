@@ -121,8 +121,8 @@ def interpolations(
     rows = [[name, confidence(judge, walk[STEPS // 2 :: STEPS])] for name, walk in walks.items()]
     page.section("Between images of two classes", "Confidence: a classifier's mean largest probability.")
     page.table(header, rows)
-    for name in ("VAE", "auto-encoder"):
-        page.picture(grid_png(walks[name][: 8 * STEPS], STEPS), name)
+    for name, walk in walks.items():
+        page.picture(grid_png(walk[: 8 * STEPS], STEPS), name)
     return records(header, rows)
 
 
