@@ -180,7 +180,7 @@ METHODS: dict[str, Config] = {
     "autoencoder contractive": AutoEncoderConfig(hidden=(), code_activation="sigmoid", contractive=0.01, sparse=0.01),
     "autoencoder denoising": AutoEncoderConfig(net="conv", code=4, width=4, noise=0.2, mask=0.1, contractive=0.01),
     "autoencoder switches": AutoEncoderConfig(net="conv", code=4, width=4, unpool="switches", l2=0.01),
-    "pretraining": PreTrainingConfig(sizes=(16, 8), error="bernoulli", images_per_layer=40),
+    "pretraining": PreTrainingConfig(sizes=(16, 8), error="bernoulli", images_per_layer=32),
     "vq-vae": VQVAEConfig(codes=8, dim=4, width=8, prior_width=4, prior_layers=1),
     "vq-vae bernoulli": VQVAEConfig(codes=8, dim=4, width=8, pixels="bernoulli", prior_width=4, prior_layers=2),
     "deep-infomax": DeepInfoMaxConfig(code=4, width=4, hidden=16, weight_local=1.0),
