@@ -49,15 +49,8 @@ SMALL = {  # what makes a method small, or what it cannot start without
     "wgan-gp": "--hidden 16",
 }
 WITHOUT_WIDTH = {"pretraining"}
-CHEAP = {
-    "steps": 3,
-    "queries": 150,
-    "images": 64,
-    "batch": 8,
-    "searches": 2,
-    "generations": 1,
-    "passes": 100,
-}  # of attacks, at most
+# What attacks may take, at most.
+CHEAP = {"steps": 3, "queries": 150, "images": 64, "batch": 8, "searches": 2, "generations": 1, "passes": 100}
 
 
 @pytest.fixture(scope="module")
