@@ -49,7 +49,8 @@ SMALL = {  # what makes a method small, or what it cannot start without
     "wgan-gp": "--hidden 16",
 }
 WITHOUT_WIDTH = {"pretraining"}
-CHEAP = {"steps": 3, "queries": 150, "images": 64, "batch": 8, "searches": 2, "generations": 1}  # of attacks, at most
+# What attacks may take, at most.
+CHEAP = {"steps": 3, "queries": 150, "images": 64, "batch": 8, "searches": 2, "generations": 1, "passes": 100}
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,7 @@ def test_a_method_trains_goes_on_samples_and_reports(name, pictures, classifier,
     small = SMALL.get(name, "").format(classifier=classifier) + ("" if name in WITHOUT_WIDTH else " --width 4")
     command = f"train {name} {small} --data {data} --size 8 --channels 1 --batch 4 --out run --images"
     monkeypatch.setattr("genlab.reporting.plots.png", lambda figure: b"")  # to draw curves takes longer than all else
+    monkeypatch.setattr("genlab.methods.diffusion.flow_matching.STRAIGHTNESS_SAMPLES", 4)
     for length in (4, 4, 24):  # from the start, finished already, and on
         assert "done" in genlab(f"{command} {length}")
     images = [json.loads(line)["images"] for line in Path("run/metrics.jsonl").read_text().splitlines()]

@@ -103,10 +103,12 @@ METHODS: dict[str, Config] = {
     "classifier resnet": ClassifierConfig(net="resnet", width=4, lr=0.02),
     "classifier shallow": ClassifierConfig(net="shallow", width=4, dropout=0.1, lr=0.02),
     "classifier vgg": ClassifierConfig(net="vgg", width=4, lr=0.02),
-    "gan": GANConfig(latent=4, width=4, hidden=0, lr_generator=None),
+    "gan": GANConfig(latent=4, width=4, hidden=0, lr=2e-3, lr_generator=None),
     "gan minimax": GANConfig(latent=4, width=4, hidden=16, objective="minimax", n_discriminator=2),
     "gan lsgan replay": GANConfig(latent=4, width=4, hidden=0, objective="lsgan", replay=40, lr_generator=None),
-    "gan hinge spectral": GANConfig(latent=4, width=4, hidden=0, objective="hinge", spectral=True, norm="none"),
+    "gan hinge spectral": GANConfig(
+        latent=4, width=4, hidden=0, objective="hinge", spectral=True, norm="none", lr=2e-3
+    ),
     "gan kl ensemble": GANConfig(latent=4, width=4, hidden=16, objective="kl", generators=3),
     "gan r3gan": GANConfig(
         latent=4, width=4, hidden=0, objective="relativistic", r1=0.1, r2=0.1, norm="none", diff_augment="translation"
@@ -114,7 +116,7 @@ METHODS: dict[str, Config] = {
     "gan packed": GANConfig(latent=4, width=4, hidden=0, pack=2, norm="none", diff_augment="colour-translation-cutout"),
     "gan resnet": GANConfig(latent=4, width=4, net="resnet", attention=True, minibatch=True, norm="layer"),
     "wgan": WGANConfig(latent=4, width=4, hidden=0, n_critic=2),
-    "wgan-gp": WGANGPConfig(latent=4, width=4, hidden=16, n_critic=2, lr=1e-3),
+    "wgan-gp": WGANGPConfig(latent=4, width=4, hidden=16, n_critic=2, lr=3e-3),
     "wgan-gp resnet": WGANGPConfig(latent=4, width=4, n_critic=1, net="resnet", attention=True),
     "wgan-gp consistency": WGANGPConfig(
         latent=4, width=4, hidden=16, norm="layer", n_critic=2, consistency=2.0, dropout=0.2
@@ -122,7 +124,7 @@ METHODS: dict[str, Config] = {
     "ebgan": EBGANConfig(latent=4, width=4, code=4, pull_away=0.1, lr=2e-3),
     "ot-gan": OTGANConfig(latent=4, width=4, embedding=16, n_generator=1, iterations=10),
     "loss-sensitive": LossSensitiveConfig(latent=4, width=4, hidden=0, lr=1e-3),
-    "unrolled": UnrolledConfig(latent=4, width=4, hidden=0, unroll=2, lr=5e-4, lr_generator=1e-4),
+    "unrolled": UnrolledConfig(latent=4, width=4, hidden=0, unroll=2, lr=2e-3, lr_generator=1e-4),
     "energy-model": EnergyModelConfig(width=4, hidden=0, steps=3, pool=40, step_size=10.0, regularisation=1.0, lr=1e-3),
     "infogan": InfoGANConfig(latent=4, width=4, hidden=16),
     "infogan alone": InfoGANConfig(latent=4, width=4, hidden=16, adversarial=False),
@@ -133,9 +135,9 @@ METHODS: dict[str, Config] = {
     "vae-gan three": VAEGANConfig(latent=4, width=4, kinds=3),
     "bigan": BiGANConfig(latent=4, width=4),
     "bigan gaussian": BiGANConfig(latent=4, width=4, gaussian=True),
-    "triple-gan": TripleGANConfig(labels_per_class=3, latent=4, width=4, pseudo_start=0.0),
+    "triple-gan": TripleGANConfig(labels_per_class=3, latent=4, width=4, pseudo_start=0.0, lr=3e-3),
     "pix2pix": Pix2PixConfig("inpainting:4", width=4, lr=2e-3),
-    "pix2pix l1": Pix2PixConfig("super-resolution:2", gan=0.0, width=4, norm="batch"),
+    "pix2pix l1": Pix2PixConfig("super-resolution:2", gan=0.0, width=4, norm="batch", lr=2e-3),
     "pix2pix gan": Pix2PixConfig("partner:night", l1=0.0, width=4, layers=0, noise=0.0),
     "common-space": CommonSpaceConfig(latent=2, width=4, lr=2e-3),
     "common-space tied": CommonSpaceConfig(
@@ -144,22 +146,22 @@ METHODS: dict[str, Config] = {
     "common-space semantic": CommonSpaceConfig(adversarial=0.0, semantic=1.0, latent=2, width=4),
     "cogan": CoGANConfig(latent=4, width=4),
     "cogan apart": CoGANConfig(tied=False, latent=4, width=4),
-    "pixelcnn": AutoregressiveConfig("pixelcnn", "softmax", levels=8, width=6, layers=1),
+    "pixelcnn": AutoregressiveConfig("pixelcnn", "softmax", levels=8, width=6, layers=1, lr=1e-2),
     "pixelcnn gated": AutoregressiveConfig(
-        "gated", "logistic", mixtures=2, width=4, layers=1, conditional=True, lr=1e-2
+        "gated", "logistic", mixtures=2, width=4, layers=1, conditional=True, lr=3e-2
     ),
     "pixelcnn palette": AutoregressiveConfig("gated", "palette", colours=4, width=4, layers=1),
     "pixelrnn": PixelRNNConfig(head="bernoulli", width=4, layers=1),
     "pixelrnn rows": PixelRNNConfig(
         "row-lstm", "regression", width=4, layers=1, self_sampling=0.5, self_sampling_from=0.5
     ),
-    "vae": VAEConfig(latent=2, width=4),
-    "vae gaussian free bits": VAEConfig(latent=2, width=4, pixels="gaussian", free_bits=0.1),
+    "vae": VAEConfig(latent=2, width=4, lr=1e-2),
+    "vae gaussian free bits": VAEConfig(latent=2, width=4, pixels="gaussian", free_bits=0.1, lr=1e-2),
     "vae mlp importance": VAEConfig(net="mlp", latent=2, width=16, importance_samples=3),
     "flow glow": FlowConfig(width=4, steps=2),
     "flow nice": FlowConfig(net="nice", width=16, steps=2),
     "flow realnvp": FlowConfig(net="realnvp", width=4, steps=1, logit=0.05),
-    "diffusion": DiffusionConfig(width=4, steps=3, likelihood_images=2),
+    "diffusion": DiffusionConfig(width=4, steps=3, likelihood_images=2, lr=1e-2),
     "diffusion conditional": DiffusionConfig(
         width=4,
         steps=3,
@@ -179,12 +181,12 @@ METHODS: dict[str, Config] = {
     "autoencoder linear": AutoEncoderConfig(hidden=(), code=4, error="linear"),
     "autoencoder contractive": AutoEncoderConfig(hidden=(), code_activation="sigmoid", contractive=0.01, sparse=0.01),
     "autoencoder denoising": AutoEncoderConfig(net="conv", code=4, width=4, noise=0.2, mask=0.1, contractive=0.01),
-    "autoencoder switches": AutoEncoderConfig(net="conv", code=4, width=4, unpool="switches", l2=0.01),
-    "pretraining": PreTrainingConfig(sizes=(16, 8), error="bernoulli", images_per_layer=40),
-    "vq-vae": VQVAEConfig(codes=8, dim=4, width=8, prior_width=4, prior_layers=1),
+    "autoencoder switches": AutoEncoderConfig(net="conv", code=4, width=4, unpool="switches", l2=0.01, lr=1e-2),
+    "pretraining": PreTrainingConfig(sizes=(16, 8), error="bernoulli", images_per_layer=32, lr=1e-2),
+    "vq-vae": VQVAEConfig(codes=8, dim=4, width=8, prior_width=4, prior_layers=1, lr=1e-2),
     "vq-vae bernoulli": VQVAEConfig(codes=8, dim=4, width=8, pixels="bernoulli", prior_width=4, prior_layers=2),
     "deep-infomax": DeepInfoMaxConfig(code=4, width=4, hidden=16, weight_local=1.0),
-    "disentangle": DisentangleConfig(content=2, style=2, width=4),
+    "disentangle": DisentangleConfig(content=2, style=2, width=4, lr=5e-3),
     "cyclegan": CycleGANConfig(identity=5.0, width=4, blocks=1, levels=1, lr=2e-3),
     "cyclegan perceptual": PerceptualConfig(cycle=0.0, perceptual=1.0, width=4, blocks=1, levels=1, lr=2e-3),
     "stargan": StarGANConfig(width=4, blocks=1, levels=1, n_critic=2, lr=2e-3),
@@ -195,7 +197,7 @@ METHODS: dict[str, Config] = {
     "adversarial-training free": AdversarialTrainingConfig("free", replays=2, width=4),
     "adversarial-training trades": AdversarialTrainingConfig("trades", steps=2, width=4),
     "noise-training": NoiseTrainingConfig(width=4),
-    "interval-training": IntervalTrainingConfig(width=4, eps_warmup=0.2),
+    "interval-training": IntervalTrainingConfig(width=4, eps_warmup=0.2, lr=1e-2),
 }
 
 LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
