@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from attacks.auto import Auto
 from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
-from attacks.core.ball import L2, Linf
+from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.ddn import DDN
 from attacks.deepfool import DeepFool, DeepFoolLinf
@@ -398,6 +398,13 @@ class Line(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         s = self.score(x)
         return torch.stack([-s, s], 1)
+
+    @torch.no_grad()
+    def at(self, distance: float, norm: type[Ball], x: Tensor) -> Tensor:
+        """The images x (N, ...) moved along w, so that all are `distance` from the boundary, on either side in turn."""
+        side = 1.0 - 2 * (torch.arange(len(x)) % 2)
+        rise = side * distance * self.w.norm(p=1 if norm is Linf else 2) - self.score(x)
+        return x + (rise[:, None] * self.w / self.w.square().sum()).view(x.shape)
 
 
 def attacked_images(n: int = 12, seed: int = 1) -> Tensor:
