@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 from scipy.stats import norm as normal
 from torch import nn
 from toys import SHAPE, make, stream
@@ -28,6 +28,7 @@ from attacks.defences.randomised_smoothing import (
     ABSTAIN,
     NoiseTrainingConfig,
     Smoothed,
+    binomial_p_value,
     certified_accuracy,
     lower_confidence_bound,
 )
@@ -180,6 +181,18 @@ def test_the_bound_on_a_proportion_is_clopper_and_pearsons(k, n, alpha):
     found = lower_confidence_bound(torch.tensor([k]), n, alpha).item()
     exact = binomtest(k, n, alternative="greater").proportion_ci(1 - alpha, method="exact").low
     assert found == pytest.approx(exact, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 10, 101, 10_000])
+def test_bounds_p_values_and_quantiles_are_those_of_scipy_stats(n):
+    k = torch.arange(0, n + 1, max(1, n // 50))
+    for alpha in (1e-6, 0.001, 0.05):
+        low = lower_confidence_bound(k[1:], n, alpha)
+        torch.testing.assert_close(low, torch.from_numpy(beta.ppf(alpha, k[1:], n - k[1:] + 1)), rtol=1e-12, atol=0.0)
+        quantile = torch.from_numpy(normal.ppf(low))
+        torch.testing.assert_close(torch.special.ndtri(low), quantile, rtol=1e-12, atol=1e-12)
+    exact = torch.tensor([binomtest(a, n, 0.5).pvalue for a in k.tolist()], dtype=torch.float64)
+    torch.testing.assert_close(binomial_p_value(k, n - k), exact, rtol=1e-12, atol=0.0)
 
 
 class Half(nn.Module):

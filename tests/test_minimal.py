@@ -32,18 +32,18 @@ ATTACKS: list[tuple[Attack, str]] = [
     (DeepFool(), "l2"),
     (DeepFool(polish=0), "l2"),
     (DeepFoolLinf(), "linf"),
-    (CarliniL2(steps=300), "l2"),
-    (CarliniLinf(lr=0.002, steps=200, searches=40, initial_c=0.1), "linf"),
+    (CarliniL2(steps=100, searches=6), "l2"),
+    (CarliniLinf(lr=0.002, steps=100, searches=40, initial_c=0.1), "linf"),
     (EAD(beta=1.0, steps=300), "l1"),
     (LBFGS(), "l2"),
     (FMN(), "l2"),
     (FMNLinf(step_size=1.0), "linf"),
     (FMNL1(), "l1"),
     (DDN(), "l2"),
-    (PDGD(), "l2"),
-    (PDPGD(), "l1"),
-    (PDPGD(norm="l2"), "l2"),
-    (PDPGD(norm="linf"), "linf"),
+    (PDGD(steps=100), "l2"),
+    (PDPGD(steps=100), "l1"),
+    (PDPGD(steps=100, norm="l2"), "l2"),
+    (PDPGD(steps=100, norm="linf"), "linf"),
 ]
 every_attack = pytest.mark.parametrize(("attack", "norm"), ATTACKS, ids=repr)
 
@@ -153,7 +153,10 @@ class Plateau(nn.Module):
 
 @pytest.mark.parametrize(
     "attack",
-    [DeepFool(), DeepFoolLinf(), FMN(), FMNLinf(), FMNL1(), FMNL0(), DDN(), PDGD(), PDPGD(), SigmaZero()],
+    [
+        *(DeepFool(), DeepFoolLinf(), FMN(), FMNLinf(), FMNL1(), FMNL0(), DDN()),
+        *(PDGD(steps=100), PDPGD(steps=100), SigmaZero(steps=100)),
+    ],
     ids=repr,
 )
 def test_minimal_attacks_succeed_from_afar_where_the_gradient_vanishes(attack: Attack) -> None:
@@ -182,7 +185,8 @@ def test_the_best_pair_is_the_best_of_all_pairs() -> None:
     g = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, 16, 60, generator=g).unbind()
     allowed = torch.rand(16, 60, generator=g) > 0.2
-    pair = best_pair(a, b, allowed, 30)
+    pair = best_pair(a, b, allowed, 30).tolist()
+    a, b, allowed = a.numpy(), b.numpy(), allowed.numpy()
     for i in range(16):
         values = {
             (p, q): (a[i, p] + a[i, q]) * (b[i, p] + b[i, q])
@@ -191,7 +195,7 @@ def test_the_best_pair_is_the_best_of_all_pairs() -> None:
             if allowed[i, p] and allowed[i, q] and p % 30 != q % 30
             if a[i, p] + a[i, q] > 0 and b[i, p] + b[i, q] > 0
         }
-        assert {*max(values, key=lambda k: values[k])} == {*pair[i].tolist()}
+        assert {*max(values, key=lambda k: values[k])} == {*pair[i]}
 
 
 def test_the_best_pair_is_two_pixels_also_where_only_two_can_move_or_none_helps() -> None:
@@ -214,18 +218,18 @@ def test_candidates_for_pairs_are_bounded_and_each_image_pays_for_its_own() -> N
         pair = best_pair(a, b, allowed, 20_000)
     assert pair.tolist() == a.topk(2).indices.tolist() and largest.numel <= max(TABLE, 3 * 20_000)
     g = torch.Generator().manual_seed(1)
-    a = torch.randn(64, 784, generator=g).exp()  # a few are worth much more than the others
-    b = a * (0.9 + 0.2 * torch.rand(64, 784, generator=g))
-    allowed = torch.ones(64, 784, dtype=torch.bool)
+    a = torch.randn(32, 784, generator=g).exp()  # a few are worth much more than the others
+    b = a * (0.9 + 0.2 * torch.rand(32, 784, generator=g))
+    allowed = torch.ones(32, 784, dtype=torch.bool)
     with Largest() as plain:
-        best_pair(a, b, allowed, 784)
+        easy = best_pair(a, b, allowed, 784)
     hard = a.clone(), b.clone()
     for v, w in zip(hard, pairless(1, 784), strict=True):
         v[:1] = w
     with Largest() as one:
         pair = best_pair(*hard, allowed, 784)
     assert one.numel <= max(MOST**2, plain.numel) and one.total < 2 * plain.total + 10 * MOST**2
-    assert torch.equal(pair[1:], best_pair(a, b, allowed, 784)[1:])
+    assert torch.equal(pair[1:], easy[1:])
 
 
 def test_jsma_leaves_images_alone_that_cannot_move_and_they_cost_the_others_nothing() -> None:

@@ -58,15 +58,13 @@ def success(net: nn.Module, x: Tensor, y: Tensor) -> float:
 
 @pytest.mark.parametrize("norm", [Linf, L2])
 def test_auto_pgd_crosses_a_linear_boundary_just_above_the_optimum_and_not_below(norm: type[Ball]) -> None:
-    model = Line(12)
-    x = 0.5 + 0.02 * torch.randn(4, 12, generator=torch.Generator().manual_seed(0))
+    model, distance = Line(12), 0.01
+    x = model.at(distance, norm, 0.5 + 0.02 * torch.randn(8, 12, generator=torch.Generator().manual_seed(0)))
     y = model(x).argmax(1)
-    best = model.score(x).detach().abs() / model.w.detach().norm(p=1 if norm is Linf else 2)
-    for i in range(len(x)):
-        for factor, crosses in ((1.1, True), (0.9, False)):
-            for attack in (AutoPGD(norm(factor * best[i].item()), steps=30), Auto(norm(factor * best[i].item()), 30)):
-                adv = attack(model, x[i : i + 1], y[i : i + 1])
-                assert bool(model(adv).argmax(1) != y[i]) == crosses
+    for factor, crosses in ((1.1, True), (0.9, False)):
+        for attack in (AutoPGD(norm(factor * distance), steps=30), Auto(norm(factor * distance), 30)):
+            adv = attack(model, x, y)
+            assert ((model(adv).argmax(1) != y) == crosses).all()
 
 
 @pytest.mark.parametrize("ball", [Linf(0.1), L2(0.7)])

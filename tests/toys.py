@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from attacks.auto import Auto
 from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
-from attacks.core.ball import L2, Linf
+from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.ddn import DDN
 from attacks.deepfool import DeepFool, DeepFoolLinf
@@ -318,12 +318,12 @@ ATTACKS: list[Attack] = [
     Auto(Linf(0.1), steps=4, queries=10),
     Transferable(Linf(0.1), steps=5),
     Transferable(L2(1.0), steps=4, diversity=1.0, kernel=1),
-    Spatial(steps=10, lr=0.3),
+    Spatial(steps=6, lr=0.3),
     OnePixel(pixels=5, population=8, generations=3),
     SPSA(Linf(0.1), queries=40, samples=6),
     NES(L2(1.0), queries=40, samples=6),
     Square(Linf(0.1), queries=30),
-    Square(L2(1.0), queries=30),
+    Square(L2(1.0), queries=20),
     HopSkipJump(queries=70, initial_probes=10, tries=8),
     HopSkipJumpLinf(queries=80, initial_probes=10, tries=8),
     FixedPerturbation(Linf(0.1), torch.linspace(-0.1, 0.1, 128).view(2, 8, 8)),
@@ -333,21 +333,21 @@ ATTACKS: list[Attack] = [
     DeepFoolLinf(steps=8, polish=3),
     CarliniL2(steps=12, searches=2, initial_c=10.0, patience=4),
     CarliniLinf(steps=12, searches=2, initial_c=10.0),
-    CarliniL0(steps=12, searches=2),
+    CarliniL0(steps=8, searches=2),
     EAD(steps=15, searches=2, initial_c=10.0, patience=5),
     EAD(steps=15, searches=2, initial_c=10.0, rule="en"),
     LBFGS(steps=8, searches=2, initial_c=10.0),
-    JSMA(gamma=0.4),
-    JSMA(gamma=0.4, theta=0.5, direction="both", outputs="logits"),
-    FMN(steps=12),
-    FMNLinf(steps=12),
-    FMNL1(steps=12),
-    FMNL0(steps=12),
-    DDN(steps=12),
-    PDGD(steps=12),
-    PDPGD(steps=12, norm="linf"),
-    PDPGD(steps=12, norm="l0"),
-    SigmaZero(steps=12),
+    JSMA(gamma=0.2),
+    JSMA(gamma=0.2, theta=0.5, direction="both", outputs="logits"),
+    FMN(steps=8),
+    FMNLinf(steps=8),
+    FMNL1(steps=8),
+    FMNL0(steps=8),
+    DDN(steps=8),
+    PDGD(steps=8, polish=3),
+    PDPGD(steps=8, norm="linf", polish=3),
+    PDPGD(steps=8, norm="l0", polish=3),
+    SigmaZero(steps=8),
     Minimal(passes=100, classes=1),
     Minimal(norm="l0", passes=100, classes=1),
     RandomNoise(Linf(0.1)),
@@ -400,6 +400,13 @@ class Line(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         s = self.score(x)
         return torch.stack([-s, s], 1)
+
+    @torch.no_grad()
+    def at(self, distance: float, norm: type[Ball], x: Tensor) -> Tensor:
+        """The images x (N, ...) moved along w, so that all are `distance` from the boundary, on either side in turn."""
+        side = 1.0 - 2 * (torch.arange(len(x)) % 2)
+        rise = side * distance * self.w.norm(p=1 if norm is Linf else 2) - self.score(x)
+        return x + (rise[:, None] * self.w / self.w.square().sum()).view(x.shape)
 
 
 def attacked_images(n: int = 12, seed: int = 1) -> Tensor:

@@ -18,7 +18,7 @@ from itertools import count
 from typing import Annotated, Any, ClassVar, Self
 
 import torch
-from scipy.stats import beta, binomtest, norm
+from scipy.special import betainc, betaincinv
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
@@ -40,7 +40,13 @@ def lower_confidence_bound(successes: Tensor, n: int, alpha: float) -> Tensor:
     """LOWERCONFBOUND of the paper: p_lower (N,) float64, below the probability of a success with confidence 1 - alpha,
     from the number of successes (N,) in n trials (Clopper, Pearson 1934)."""
     k = successes.double().cpu().numpy()
-    return torch.from_numpy(beta.ppf(alpha, k, n - k + 1)).nan_to_num(0.0)  # NaN for 0 successes
+    return torch.from_numpy(betaincinv(k, n - k + 1, alpha)).nan_to_num(0.0)  # NaN for 0 successes
+
+
+def binomial_p_value(first: Tensor, second: Tensor) -> Tensor:
+    """BINOMPVALUE of the paper: (N,) float64, the two-sided p-value of counts (N,) that have equal chances."""
+    more, less = torch.maximum(first, second).double().cpu(), torch.minimum(first, second).double().cpu()
+    return torch.from_numpy(2 * betainc(more.numpy(), less.numpy() + 1, 0.5)).clamp(max=1)
 
 
 class Smoothed(nn.Module):
@@ -96,10 +102,10 @@ class Smoothed(nn.Module):
         Differs from the class of the smoothed classifier with probability <= alpha. Raises ValueError if n is so small
         that every prediction would be ABSTAIN.
         """
-        enough(n, alpha, lambda n: binomtest(n, n, 0.5).pvalue <= alpha)
+        enough(n, alpha, lambda n: 2 * 0.5**n <= alpha)  # the p-value of n against 0
         first, second = (top := self.counts(x, n, seed).topk(2, dim=1)).values.unbind(1)
-        sure = [binomtest(int(a), int(a + b), 0.5).pvalue <= alpha for a, b in zip(first, second, strict=True)]
-        return torch.where(torch.tensor(sure, device=x.device), top.indices[:, 0], ABSTAIN)
+        sure = binomial_p_value(first, second) <= alpha
+        return torch.where(sure.to(x.device), top.indices[:, 0], ABSTAIN)
 
     @checked
     def certify(
@@ -110,11 +116,11 @@ class Smoothed(nn.Module):
         n0 samples choose the class, n others bound its probability; wrong with probability <= alpha. radius in pixels
         of [0, 1]. Raises ValueError if n is so small that every result would be ABSTAIN.
         """
-        enough(n, alpha, lambda n: beta.ppf(alpha, n, 1) > 0.5)
+        enough(n, alpha, lambda n: alpha ** (1 / n) > 0.5)  # p_lower of n in n
         c = self.counts(x, n0, seed).argmax(1)
         counts_c = self.counts(x, n, seed + 1).gather(1, c[:, None]).squeeze(1)
         p_lower = lower_confidence_bound(counts_c, n, alpha)
-        radius = torch.from_numpy(self.sigma * norm.ppf(p_lower.numpy())).to(x.device)
+        radius = (self.sigma * torch.special.ndtri(p_lower)).to(x.device)
         certain = radius > 0  # p_lower > 1/2
         return torch.where(certain, c, ABSTAIN), torch.where(certain, radius, 0.0)
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from attacks.core.model import Model
@@ -185,6 +184,8 @@ class LogisticRegressionScore(nn.Module):
     @torch.no_grad()
     def fit(cls, scores: Sequence[nn.Module], clean: Tensor, attacked: Tensor) -> Self:
         """Fit to clean images and examples of one attack. Raises ValueError if there are none of a kind."""
+        from sklearn.linear_model import LogisticRegression  # slow import, only needed here
+
         if min(len(clean), len(attacked)) == 0:
             raise ValueError(
                 f"a regression needs images of both kinds, got {len(clean)} clean, {len(attacked)} attacked."

@@ -7,7 +7,6 @@ the straight-through estimator (Bengio et al. 2013, arXiv:1308.3432).
 from __future__ import annotations
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from genlab.compress.layers import replace_weight, weighted
@@ -31,6 +30,8 @@ class SharedWeights(nn.Module):
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """weight -> centroids (K,); stores the index of each weight's centroid."""
+        from sklearn.cluster import KMeans  # slow import, only needed here
+
         values = weight.detach().flatten()[weight.flatten() != 0]
         k = min(2**self.bits - 1, len(values.unique()))
         self.index = torch.zeros(weight.shape, dtype=torch.int64, device=weight.device)
