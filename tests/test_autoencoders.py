@@ -83,7 +83,8 @@ def test_random_probes_of_the_jacobian_are_unbiased(net):
     torch.manual_seed(0)
     x = torch.rand(3, *SHAPE)
     expected = torch.stack([torch.autograd.functional.jacobian(net.encode, one[None]).square().sum() for one in x])
-    assert torch.allclose(jacobian_norm(net.encode, x, probes=3000), expected, rtol=0.12)
+    found = jacobian_norm(net.encode, x.repeat(100, 1, 1, 1), probes=30).view(100, 3).mean(0)  # of 3000 probes
+    assert torch.allclose(found, expected, rtol=0.12)
 
 
 def test_contraction_steadies_the_code():
@@ -297,7 +298,7 @@ def test_infomax_finds_information_and_pairs_that_do_not_match_have_none():
     torch.manual_seed(0)
     data = load("digits")
     method = DeepInfoMaxConfig(code=8, width=8, hidden=64).build(data.shape, 10)
-    method = fit(method, Stream(data, 64), TrainOptions(32_000, 64)).eval()
+    method = fit(method, Stream(data, 64), TrainOptions(16_000, 64)).eval()
     with torch.no_grad():
         features = method.encoder.features(data.x[:400])
         code, discriminator = method.encoder.head(features), method.discriminators["global"]

@@ -295,9 +295,13 @@ def test_attack_prints_a_table_and_leaves_json_picture_and_page(runs, capsys):
         (["--defence", "median:kk=3"], "'median:kk=3' has an option that does not fit"),
     ],
 )
-def test_options_of_attacks_and_defences_stand_behind_their_names(runs, capsys, words, sentence):
+def test_options_behind_names_that_do_not_fit_are_named(runs, capsys, words, sentence):
+    assert main(["attack", str(runs / "classifier"), "--n", "5", *words]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_options_of_attacks_and_defences_stand_behind_their_names(runs, capsys):
     run = str(runs / "classifier")
-    assert main(["attack", run, "--n", "5", *words]) == 2 and sentence in capsys.readouterr().err
     few = ["--n", "5", "--overwrite", "--attacks", "pgd:steps=2:restarts=2", "--defence", "median:k=5"]
     assert main(["attack", run, *few]) == 0
     assert "verdict" in capsys.readouterr().out

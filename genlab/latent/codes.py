@@ -54,13 +54,11 @@ def nearest_image_error(pictures: Tensor, data: Images) -> float:
 def scatter(codes: Tensor, labels: Tensor, classes: Sequence[str]) -> bytes:
     """A PNG scatter plot of codes (N, 2), coloured by class."""
     from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     if codes.shape[1:] != (2,):
         raise ValueError(f"only codes (N, 2) have a place in the plane, got {tuple(codes.shape)}")
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
     axes, colours = figure.subplots(), colormaps["tab10" if len(classes) <= 10 else "gist_rainbow"]
     size = 4 if len(codes) > 2000 else 14
     for i, name in enumerate(classes):

@@ -22,8 +22,8 @@ def channel_mask(outputs: int, inputs: int, groups: int, kind: Kind, parts: int 
     """The mask (outputs, inputs) within a pixel: 1 where an output may depend on an input; for `parts` equal blocks of
     outputs."""
     each = outputs // parts
-    out = (torch.arange(outputs) % each * groups // each)[:, None]
-    into = (torch.arange(inputs) * groups // inputs)[None]
+    out = torch.tensor([i % each * groups // each for i in range(outputs)])[:, None]
+    into = torch.tensor([i * groups // inputs for i in range(inputs)])[None]
     return (into < out if kind == "A" else into <= out).float()
 
 

@@ -6,10 +6,14 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from genlab.core.text import printable
 
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 Band = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]  # x, y, low, high
+DPI = 110
 LARGEST = 1e30  # largest absolute value plotted; matplotlib overflows beyond
 
 
@@ -29,12 +33,10 @@ def curves(
         log: logarithmic y axis.
         limits: of the y axis; none: from the data.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     beside = 0.4 + 0.075 * min(max(map(len, lines)), 40) if len(lines) > 1 else 0.0  # inches for the legend
     figure = Figure(figsize=(4.6 + beside, max(3.1, 0.19 * len(lines) + 0.3)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     x, y, title = map(_text, (x, y, title))
     for name, line in zip(map(_text, lines), lines.values()):
@@ -56,12 +58,10 @@ def heat(
     cells: Sequence[Sequence[tuple[float, str]]], rows: Sequence[str], columns: Sequence[str], *, title: str = ""
 ) -> bytes:
     """A PNG heat map; a cell is (value in [0, 1], text)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     values = [[value for value, _ in row] for row in cells]
     figure = Figure(figsize=(2.2 + 0.8 * len(columns), 1.2 + 0.3 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     axes.set_xticks(range(len(columns)), list(map(_text, columns)), rotation=30, ha="right", fontsize=8)
@@ -79,9 +79,14 @@ def _text(words: str) -> str:
 
 
 def png(figure: Any) -> bytes:
-    """The PNG of a matplotlib figure."""
+    """The PNG of a matplotlib figure; drawn once, while `savefig` would draw a constrained layout twice."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -147,12 +147,10 @@ def _palette() -> Image.Image:
 
 
 def _figure(columns: int, rows: int = 1) -> tuple[Any, list[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     size = 4.2 if rows == columns == 1 else 1.7
     figure = Figure(figsize=(size * columns, size * rows), layout="constrained")
-    FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
