@@ -177,7 +177,7 @@ class Experiment:
                 locked(out) if first else nullcontext(),
             ):
                 run = distributed.broadcast_object(Run.create(out, about) if first else None)
-                loggers = open_loggers(log, run, seen(run)) if first else []
+                loggers = open_loggers(log, run, seen(run)) if log and first else []
 
                 if first and hasattr(method, "sample") and not isinstance(test, Pair):
                     save_picture(test.subset(slice(0, 64)).x, run.file(REAL))

@@ -144,7 +144,7 @@ def test_the_page_names_model_and_images_and_the_pictures_true_and_predicted_cla
     parts = zip(how["captions"][4:], example.y, example.prediction, example.probability, example.attacked)
     for text, true, k, p, attacked in parts:
         changed = ("→ " if k != true else "") + f"{name(int(k))} ({float(p):.2f})"
-        assert text == (changed if attacked else "not attacked")
+        assert text == (changed if attacked else "not\nattacked")
     assert torch.equal(example.attacked, net.eval()(example.x).argmax(1) == example.y)
 
 

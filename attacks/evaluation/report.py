@@ -83,7 +83,7 @@ def attack_picture(example: Example, classes: Sequence[str] = ()) -> bytes:
     true, predicted = example.y.tolist(), example.prediction.tolist()
     arrows = ["→ " if a != b else "" for a, b in zip(true, predicted)]
     found = [f"{arrow}{name(k)} ({p:.2f})" for arrow, k, p in zip(arrows, predicted, example.probability.tolist())]
-    found = [text if attacked else "not attacked" for text, attacked in zip(found, example.attacked.tolist())]
+    found = [text if attacked else "not\nattacked" for text, attacked in zip(found, example.attacked.tolist())]
     images = torch.cat([example.x, example.adversarial, 0.5 + difference / (2 * largest)])
     rows = ["original", "adversarial", f"difference, ± {largest:.2g}"]
     return labelled_grid_png(images, len(example.x), rows=rows, captions=[*map(name, true), *found])
