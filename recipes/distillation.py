@@ -1,18 +1,22 @@
-"""Distillation: a small student learns from labels and from teachers; Hinton et al. 2015, arXiv:1503.02531, section 3.
+"""Distillation: small students learn from labels and from teachers; Hinton et al. 2015, arXiv:1503.02531.
 
-The student is trained on the labels alone; on labels and teacher at several temperatures; on the mean of several
-teachers; and on images without one class, whose bias is then raised (chosen on the images that the student saw).
-Everything is repeated over seeds; figures are errors on the held-out images.
+Students are trained on the labels alone, and on labels and a teacher at several temperatures; the largest one also on
+the mean of several teachers, and without images of one class, whose bias is then raised (chosen on the training
+images). By default the students see a tenth of the training images (section 6: soft targets as regularizers), the
+teachers all. Everything is repeated over seeds; figures are errors on the held-out images.
 
 python recipes/distillation.py                                   # scikit-learn's digits, minutes on one core
-python recipes/distillation.py --data mnist --data-root DIR --teacher 1200 --student 800 --shift 2 --images 800000
+python recipes/distillation.py --data mnist --data-root DIR --teacher 1200 --students 800 --share 1 --shift 2 \\
+  --images 800000                                                # section 3
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +30,11 @@ from genlab.methods.classification.classifier import Classifier, ClassifierConfi
 from genlab.metrics.accuracy import predict_logits
 from genlab.nets.classifiers import mlp
 from genlab.reporting.finish import finish, records
+from genlab.reporting.plots import curves
 from genlab.reporting.report import spread
 
-HEADER = ["network", "errors", "errors (sd)"]
+HEADER = ["network", "units", "learns from", "T", "errors", "errors (sd)"]
+TEACHER, LABELS, TAUGHT = "teacher", "labels", "teacher and labels"  # roles
 OMITTED_TEMPERATURE = 8.0  # of the student that never sees one class
 BIAS_STEP, BIAS_STEPS = 0.25, 60  # of the search for the bias of that class
 
@@ -43,14 +49,16 @@ class Config:
     """where downloaded sets lie"""
     teacher: Width = 600
     """units in each of the teacher's two hidden layers"""
-    student: Width = 30
-    """units in each of the student's two hidden layers"""
-    images: Length = 100_000
+    students: NonEmpty[Width] = (30, 100)
+    """units in each of the two hidden layers of each student"""
+    share: Annotated[float, Range(0, 1, above=True)] = 0.1
+    """share of the training images that the students see"""
+    images: Length = 40_000
     """length of every training"""
     shift: Annotated[int, Range(0, 1000)] = 1
     """the teacher's training images are shifted by up to so many pixels"""
-    temperatures: NonEmpty[Positive] = (1.0, 4.0, 10.0, 20.0)
-    """temperatures T of distillation; the last is that of the student of several teachers"""
+    temperatures: NonEmpty[Positive] = (1.0, 2.5, 8.0, 20.0)
+    """temperatures T of distillation; the student of several teachers has the second, or the only one"""
     omitted: Annotated[int, Range(0, 10**6)] = 3
     """the class that one student never sees"""
     teachers: Repeats = 3
@@ -67,10 +75,41 @@ def main(config: Config) -> None:
     if config.omitted >= len(known.classes):
         raise ValueError(f"--omitted must be a class, from 0 to {len(known.classes) - 1}, got {config.omitted}")
     repetitions = [errors(Lesson(config, known, seed), test) for seed in config.seeds]
-    rows = [[name, *spread(each[name] for each in repetitions)] for name in repetitions[0]]
+    rows = records(HEADER, [[*who, *spread(each[who] for each in repetitions)] for who in repetitions[0]])
     page = genlab.Report(f"Distillation: {config.data}")
-    page.text(f"Errors on {len(test)} test images; mean and standard deviation (sd) over {len(config.seeds)} seeds.")
-    finish(config.out, page.table(HEADER, rows), records(HEADER, rows))
+    page.text(
+        f"Errors on {len(test):,} test images of students that saw {sub_size(known, config.share):,} of the "
+        f"{len(known):,} training images; mean and standard deviation (sd) over {len(config.seeds)} seeds."
+    )
+    page.picture(curves(lines(rows, config.students), x="temperature T", y="errors"))
+    page.table(HEADER, (row.values() for row in rows))
+    finish(config.out, page, rows)
+
+
+def lines(rows: list[dict[str, Any]], students: Sequence[int]) -> dict[str, Any]:
+    """Errors against the temperature; what does not depend on it is a horizontal line."""
+    taught = [row for row in rows if row["learns from"] == TAUGHT]
+    ends = [min(row["T"] for row in taught), max(row["T"] for row in taught)]
+    found: dict[str, Any] = {TEACHER: level(next(row for row in rows if row["network"] == TEACHER), ends)}
+    for units in students:
+        alone = next(row for row in rows if (row["units"], row["learns from"]) == (units, LABELS))
+        found[f"{units} units, labels alone"] = level(alone, ends)
+        mine = [row for row in taught if row["units"] == units]
+        found[f"{units} units, taught"] = ([row["T"] for row in mine], *zip(*map(band, mine)))
+    return found
+
+
+def band(row: dict[str, Any]) -> tuple[float, float, float]:
+    """Errors, and the ends of their spread."""
+    return row["errors"], row["errors"] - row["errors (sd)"], row["errors"] + row["errors (sd)"]
+
+
+def level(row: dict[str, Any], ends: list[float]) -> tuple[list[float], ...]:
+    return ends, *([value, value] for value in band(row))  # type: ignore[return-value]
+
+
+def sub_size(images: Images, share: float) -> int:
+    return max(1, round(share * len(images)))
 
 
 @dataclass(frozen=True)
@@ -80,6 +119,12 @@ class Lesson:
     config: Config
     known: Images
     seed: int
+
+    @cached_property
+    def seen(self) -> Images:
+        """The training images of the students."""
+        order = torch.randperm(len(self.known), generator=torch.Generator().manual_seed(self.seed))
+        return self.known.subset(order[: sub_size(self.known, self.config.share)])
 
     def train(self, method: Classifier, title: str, images: Images, augment: Augment = Augment()) -> nn.Module:
         options = genlab.TrainOptions(self.config.images, seed=self.seed, schedule="cosine", clip=1.0)
@@ -93,46 +138,65 @@ class Lesson:
         method = Classifier(self.network(self.config.teacher), ClassifierConfig(weight_decay=1e-4))
         return self.train(method, "teacher", self.known, Augment(crop=self.config.shift))
 
-    def student(self) -> nn.Module:
+    def student(self, units: int) -> nn.Module:
         """Trained on the labels alone."""
-        method = Classifier(self.network(self.config.student), ClassifierConfig(weight_decay=0.0))
-        return self.train(method, "student", self.known)
+        method = Classifier(self.network(units), ClassifierConfig(weight_decay=0.0))
+        return self.train(method, f"student of {units} units", self.seen)
 
     def distilled(
-        self, teachers: list[nn.Module], temperature: float, weight: float = 0.9, images: Images | None = None
+        self,
+        units: int,
+        teachers: list[nn.Module],
+        temperature: float,
+        weight: float = 0.9,
+        images: Images | None = None,
     ) -> nn.Module:
-        """weight: of the teachers' probabilities; images: none: all known ones."""
+        """weight: of the teachers' probabilities; images: none: those that students see."""
         settings = DistillationConfig(temperature=temperature, weight=weight, weight_decay=0.0)
-        method = Distillation(self.network(self.config.student), teachers, settings)
-        return self.train(method, f"distilled, T {temperature:g}", self.known if images is None else images)
+        method = Distillation(self.network(units), teachers, settings)
+        title = f"student of {units} units, distilled at T {temperature:g}"
+        return self.train(method, title, self.seen if images is None else images)
 
 
-def errors(lesson: Lesson, test: Images) -> dict[str, int]:
-    """network -> number of held-out images that it classifies wrongly."""
+def errors(lesson: Lesson, test: Images) -> dict[tuple[str, int, str, float | None], int]:
+    """(network, units, what it learns from, T) -> number of held-out images that it classifies wrongly."""
     config = lesson.config
     torch.manual_seed(lesson.seed)
     teacher = lesson.teacher()
-    logits = {"teacher": predict_logits(teacher, test), "student, labels alone": predict_logits(lesson.student(), test)}
-    for temperature in config.temperatures:
-        student = lesson.distilled([teacher], temperature)
-        logits[f"student, distilled at T {temperature:g}"] = predict_logits(student, test)
-    without, corrected = without_a_class(lesson, teacher, test)
-    logits |= {f"student without class {config.omitted}": without, "the same, bias corrected": corrected}
-    teachers = [teacher, *(lesson.teacher() for _ in range(config.teachers - 1))]
-    logits["ensemble of teachers"] = torch.stack([predict_logits(each, test).softmax(1) for each in teachers]).mean(0)
-    student = lesson.distilled(teachers, config.temperatures[-1])
-    logits["student, distilled from the ensemble"] = predict_logits(student, test)
+    found = {(TEACHER, config.teacher, LABELS, None): wrong(predict_logits(teacher, test), test)}
 
-    found = {name: int(wrong(each, test).sum()) for name, each in logits.items()}
-    found["bias corrected, on the omitted class"] = int(wrong(corrected, test)[test.labels == config.omitted].sum())
-    return found
+    for units in config.students:
+        found["student", units, LABELS, None] = wrong(predict_logits(lesson.student(units), test), test)
+        for temperature in config.temperatures:
+            student = lesson.distilled(units, [teacher], temperature)
+            found["student", units, TAUGHT, temperature] = wrong(predict_logits(student, test), test)
+
+    without, corrected = without_a_class(lesson, teacher, test)
+    key = "student", units, f"teacher, on images without class {config.omitted}"
+    found[*key, OMITTED_TEMPERATURE] = wrong(without, test)
+    found[*key[:2], f"{key[2]}; bias corrected", OMITTED_TEMPERATURE] = wrong(corrected, test)
+    omitted = test.labels == config.omitted
+    found[*key[:2], f"the same, errors on class {config.omitted}", OMITTED_TEMPERATURE] = wrong(corrected, test)[
+        omitted
+    ]
+
+    teachers = [teacher, *(lesson.teacher() for _ in range(config.teachers - 1))]
+    mean = torch.stack([predict_logits(each, test).softmax(1) for each in teachers]).mean(0)
+    found[f"{config.teachers} teachers", config.teacher, LABELS, None] = wrong(mean, test)
+    temperature = config.temperatures[min(1, len(config.temperatures) - 1)]
+    student = lesson.distilled(units, teachers, temperature)
+    found["student", units, f"{config.teachers} teachers and labels", temperature] = wrong(
+        predict_logits(student, test), test
+    )
+    return {who: int(each.sum()) for who, each in found.items()}
 
 
 def without_a_class(lesson: Lesson, teacher: nn.Module, test: Images) -> tuple[Tensor, Tensor]:
     """Logits (N, classes) on `test` of a student that never saw one class, learning from the teacher alone; and the
     same with the bias of that class raised, by as much as gives fewest errors on the training images."""
-    known, omitted = lesson.known, lesson.config.omitted
-    student = lesson.distilled([teacher], OMITTED_TEMPERATURE, 1.0, known.subset(known.labels != omitted))
+    known, seen, omitted = lesson.known, lesson.seen, lesson.config.omitted
+    rest = seen.subset(seen.labels != omitted)
+    student = lesson.distilled(lesson.config.students[-1], [teacher], OMITTED_TEMPERATURE, 1.0, rest)
     on_known, on_test = predict_logits(student, known), predict_logits(student, test)
     unit = torch.eye(len(known.classes), device=on_known.device)[omitted]
     biases = [step * BIAS_STEP * unit for step in range(BIAS_STEPS)]

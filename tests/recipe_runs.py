@@ -53,7 +53,7 @@ TINY = {
     "deep_compression": "--images 3000 --rounds 2 --seeds 0 1 --out {out}",
     "cheaper_layers": "--images 192 --seeds 0 --timings 1 --out {out}",
     "robust_compression": "--images 3000 --rounds 1 --attacked 20 --eps 0.2 --out {out}",
-    "distillation": "--images 10000 --teacher 64 --student 16 --temperatures 4 --teachers 2 --seeds 0 --out {out}",
+    "distillation": "--images 16000 --teacher 200 --students 32 --temperatures 8 --teachers 1 --seeds 0 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 0 1 --out {out}",
     "data_free": "--images 4000 --gan-images 128 --samples 500 --width 8 --out {out}",
     "early_exit": "--images 3000 --width 4 --thresholds 0 0.5 1.1 --attacked 30 --out {out}",
