@@ -10,8 +10,9 @@ import math
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -133,9 +134,8 @@ def test_the_result_for_one_example_does_not_depend_on_its_batch(attack: Attack)
     net, x, y = batch()
     whole = outcome(attack)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(3))
-    assert torch.allclose(attack(net, x[order], y[order]), whole[order], atol=1e-6)
-    halves = [attack(net, *part) for part in zip(x.split(5), y.split(5), strict=True)]
-    assert torch.allclose(torch.cat(halves), whole, atol=1e-6)
+    for rows in order.split(9):  # other places, other companions, other sizes
+        assert torch.allclose(attack(net, x[rows], y[rows]), whole[rows], atol=1e-6)
 
 
 @every_attack
@@ -159,9 +159,9 @@ class Overwrites(nn.Module):
 
 @every_attack
 def test_a_model_may_overwrite_what_it_is_given(attack: Attack) -> None:
-    net, x, y = (part[:6] if isinstance(part, Tensor) else part for part in batch())
-    expected, before = attack(net, x, y), x.clone()
-    assert torch.equal(attack(Overwrites(net), x, y), expected) and torch.equal(x, before)
+    net, x, y = batch()
+    before = x.clone()
+    assert torch.equal(attack(Overwrites(net), x, y), outcome(attack)) and torch.equal(x, before)
 
 
 @every_attack
@@ -257,9 +257,11 @@ def test_fgsm_on_a_linear_model_equals_the_closed_form_exactly(shape: tuple[int,
 
 @pytest.mark.parametrize("shape", [(12,), (3, 5, 5)])
 @pytest.mark.parametrize("norm", [Linf, L2])
-@pytest.mark.parametrize("kind", [FGSM, IFGSM, MIFGSM, PGD, FABT])
+@pytest.mark.parametrize(
+    "kind", [FGSM, IFGSM, MIFGSM, PGD, partial(FABT, steps=20)], ids=["FGSM", "IFGSM", "MIFGSM", "PGD", "FABT"]
+)
 def test_crosses_a_linear_boundary_with_a_budget_just_above_the_optimum_and_not_below(
-    kind: type[PGD], norm: type[Ball], shape: tuple[int, ...]
+    kind: Callable[[Ball], Attack], norm: type[Ball], shape: tuple[int, ...]
 ) -> None:
     model = Line(math.prod(shape))
     near = 0.5 + 0.02 * torch.randn(8, *shape, generator=torch.Generator().manual_seed(0))

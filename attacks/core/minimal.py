@@ -94,8 +94,8 @@ def reach(f: Victim, x: Tensor, y: Tensor, norm: Norm, targeted: bool = False, s
     """Adversarial examples anywhere in the box, however far, moved towards the originals x.
 
     Candidates: the inverted image, uniform images and noise, then points on signed ascents of the loss without a ball,
-    from the original and from noise. Like all of an attack's results they depend on the image alone, so images of other
-    classes can only come from a caller that has them.
+    from the original and from noise; an ascent ends early where no image has a gradient. Like all of an attack's
+    results they depend on the image alone, so images of other classes can only come from a caller that has them.
     """
     found, key = Smallest(x), noise.key(x)
     random = [noise.uniform(key, x.shape[1:], draw).to(x.dtype) for draw in range(2)]
@@ -106,12 +106,14 @@ def reach(f: Victim, x: Tensor, y: Tensor, norm: Norm, targeted: bool = False, s
         if len(rows) == 0:
             break
         at = start[rows]
-        for _ in range(steps):
+        for step in range(steps):
             logits = f(at.requires_grad_())
             grad = f.gradient(margin_loss(logits, y[rows], targeted).sum(), at)
             at = at.detach()
             is_adv = clearly_adversarial(logits.detach(), y[rows], targeted)
             found.offer(rows, at, is_adv, size(at - x[rows], norm))
+            if step % 10 == 1 and not grad.any():  # seldom, as it waits for the device
+                break
             at = (at - 0.1 * grad.sign()).clamp(0, 1)
     bisect(f, x, y, found, norm, targeted)
     return found
