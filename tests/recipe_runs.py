@@ -17,7 +17,7 @@ from attacks.evaluation.evaluate import evaluate
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 TINY = {
-    "quickstart": "--classifier-images 5000 --gan-images 64 --gan-width 4 --attacked 20 --eps 0.1 0.3 --out {out}",
+    "quickstart": "--classifier-images 5000 --gan-images 64 --gan-width 4 --attacked 20 --eps 0.25 --out {out}",
     "benchmark_attacks": "--size 10 --n 4 --repeats 1 --images 640 --out {out}",
     "gan_theory": "--gaps 0.5 2 --steps 40 --frames 2 --out {out}",
     "mode_collapse": "--steps 2 --batch 8 --seeds 0 --looks 1 --lr 1e-6 --out {out}",
@@ -126,9 +126,9 @@ def held_out(n, data="digits"):
 
 def success(attack, model, test, source=None):
     """The success rate of one attack, made for `source`, or for the model itself."""
-    models, sources = (
-        ({"model": model}, {}) if source is None else ({"model": model, "source": source}, {"model": "source"})
-    )
+    models, sources = {"model": model}, {}
+    if source is not None:
+        models["source"], sources["model"] = source, "source"
     found = evaluate(models, {"attack": attack}, test.x, test.labels, sources=sources).rows
     return next(row.success.value for row in found if (row.model, row.attack) == ("model", "attack"))
 
