@@ -1,4 +1,4 @@
-"""Black-box attacks: transfer between five architectures, surrogates of a target, and attacks that query the target.
+"""Black-box attacks: transfer between architectures, surrogates of a target, and attacks that query the target.
 
 Transfer: MI-FGSM on another training of each architecture (the source model) against all targets. Surrogates: networks
 that the attacker trains on own labels, or on the target's answers. Queries: score-based attacks (Square, SPSA, NES),
@@ -26,12 +26,11 @@ from genlab.cli.main import start
 from genlab.core.ranges import Eps, Length, NonEmpty, Range, Seed
 from genlab.data import Images
 from genlab.experiment import check_all
-from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.classification.classifier import ClassifierConfig, NetName
 from genlab.nets.classifiers import NETWORKS
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import curves
 
-TARGET = "cnn"  # of surrogates and queries
 SURROGATES = ("cnn", "mlp")  # architectures
 SCORE_BASED: dict[str, Any] = {"Square": Square, "SPSA": partial(SPSA, samples=10), "NES": partial(NES, samples=10)}
 DECISION_BASED: dict[str, Any] = {"HopSkipJump": HopSkipJump, "HopSkipJumpLinf": HopSkipJumpLinf}  # these have no ball
@@ -45,6 +44,8 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
+    nets: NonEmpty[NetName] = tuple(NETWORKS)
+    """architectures; the first is the target of surrogates and queries"""
     images: Length = 15_000
     """length of each training"""
     eps: Eps = 0.2
@@ -69,15 +70,15 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Black-box attacks on {config.data}")
     results = {
         "transfer": transfer(config, sources, targets, test, page),
-        "surrogates": surrogates(config, targets[TARGET], data.load("train"), test, page),
-        **query_attacks(config, targets[TARGET], few, page),
+        "surrogates": surrogates(config, targets[config.nets[0]], data.load("train"), test, page),
+        **query_attacks(config, targets[config.nets[0]], few, page),
     }
     finish(config.out, page, results)
 
 
 def train(config: Config, data: genlab.DataOptions, seed: int) -> dict[str, Any]:
     """A classifier of every architecture."""
-    plan = {net: genlab.Experiment(ClassifierConfig(net), data, images=config.images, seed=seed) for net in NETWORKS}
+    plan = {net: genlab.Experiment(ClassifierConfig(net), data, images=config.images, seed=seed) for net in config.nets}
     check_all(plan.values())
     return {net: experiment.run(config.out / f"{net}-{seed}") for net, experiment in plan.items()}
 
@@ -105,12 +106,12 @@ def surrogates(config: Config, target: Any, train: Images, test: Images, page: g
     """Success of MI-FGSM through surrogates, by their architecture and by what they learn from."""
     kinds = {f"{net} from {learns}": (net, learns) for net in SURROGATES for learns in ("data", "queries")}
     attacks = {name: surrogate(config, net, learns) for name, (net, learns) in kinds.items()}
-    found = evaluate({TARGET: target}, attacks, test.x, test.labels, data=train).rows
+    found = evaluate({config.nets[0]: target}, attacks, test.x, test.labels, data=train).rows
     success = {row.attack: row.success.value for row in found}
     header = ["surrogate", "learns from", "success"]
     rows = [[net, learns, success[name]] for name, (net, learns) in kinds.items()]
-    text = f"Trained on the attacker's labels (data) or on the answers of the {TARGET} (queries)."
-    page.section(f"Surrogates of the {TARGET}", text).table(header, rows)
+    text = f"Trained on the attacker's labels (data) or on the answers of the {config.nets[0]} (queries)."
+    page.section(f"Surrogates of the {config.nets[0]}", text).table(header, rows)
     return records(header, rows)
 
 
@@ -123,11 +124,11 @@ def query_attacks(config: Config, target: Any, test: Images, page: genlab.Report
     """Score-based and decision-based attacks at every budget: a row for each, and all that `evaluate` found."""
     pairs = list(product(SCORE_BASED | DECISION_BASED, config.queries))
     attacks = {label(kind, queries): query_attack(kind, queries, config.eps) for kind, queries in pairs}
-    found = evaluate({TARGET: target}, attacks, test.x, test.labels)
+    found = evaluate({config.nets[0]: target}, attacks, test.x, test.labels)
     measured = {row.attack: row for row in found.rows}
     rows = [query_row(kind, queries, measured[label(kind, queries)]) for kind, queries in pairs]
 
-    page.section("Queries", f"Attacks on the {TARGET}, by the most queries that they may send per image.")
+    page.section("Queries", f"Attacks on the {config.nets[0]}, by the most queries that they may send per image.")
     lines = {
         kind: (config.queries, [row["success"] or 0.0 for row in rows if row["attack"] == kind]) for kind in SCORE_BASED
     }

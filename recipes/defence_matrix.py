@@ -27,7 +27,7 @@ from attacks.evaluation.results import Row
 from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.plugin import defence
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Length, Range, Seed
+from genlab.core.ranges import Count, Length, Range, Seed, Steps
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
@@ -52,6 +52,8 @@ class Config:
     """filters in front of the undefended network, by names as `genlab list` shows them"""
     attacked: Count = 200
     """held-out images to attack"""
+    steps: Steps = 100
+    """steps of PGD and of APGD"""
     queries: Count = 300
     """queries per image of Square, the attack without gradients"""
     out: Path = Path("runs/defence-matrix")
@@ -110,7 +112,8 @@ def defences(config: Config, networks: dict[str, Any]) -> dict[str, nn.Module]:
 
 def attacks(config: Config) -> dict[str, Attack]:
     ball = Linf(config.eps)
-    return {"FGSM": FGSM(ball), "PGD": PGD(ball), "APGD": AutoPGD(ball), "Square": Square(ball, config.queries)}
+    iterative = {"PGD": PGD(ball, config.steps), "APGD": AutoPGD(ball, config.steps)}
+    return {"FGSM": FGSM(ball), **iterative, "Square": Square(ball, config.queries)}
 
 
 def heat_map(found: list[Row], title: str) -> bytes:

@@ -44,7 +44,7 @@ def features_of_this_run(tmp_path_factory):
 
 
 def pytest_collection_finish(session):
-    """What is imported by now never becomes garbage: looking through it again and again takes a twentieth of the time."""
+    """What is imported by now never becomes garbage: looking through it again takes a twentieth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)

@@ -17,7 +17,7 @@ from attacks.evaluation.evaluate import evaluate
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 TINY = {
-    "quickstart": "--classifier-images 5000 --gan-images 64 --gan-width 4 --attacked 20 --eps 0.1 0.3 --out {out}",
+    "quickstart": "--classifier-images 5000 --gan-images 64 --gan-width 4 --attacked 20 --eps 0.25 --out {out}",
     "benchmark_attacks": "--size 10 --n 4 --repeats 1 --images 640 --out {out}",
     "gan_theory": "--gaps 0.5 2 --steps 40 --frames 2 --out {out}",
     "mode_collapse": "--steps 2 --batch 8 --seeds 0 --looks 1 --lr 1e-6 --out {out}",
@@ -46,7 +46,7 @@ TINY = {
     "wgan_gp": "--nets dcgan --images 1920 --width 4 --lr 0.01 --out {out}",
     "universal": "--nets mlp shallow --classifier-images 320 --length 64 --known 10 2000 --eps 0.3 --out {out}",
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
-    "attack_bench": "--images 8000 --n 6 --passes 100 --norms l2 --out {out}",
+    "attack_bench": "--images 4800 --eps 0.02 --n 6 --passes 100 --norms l2 --out {out}",
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",
@@ -66,7 +66,7 @@ TINY = {
     "adversarial_training": "--images 256 --rounds 1 --attacked 10 --looks 1 --out {out}",
     "generated_data": "--images 2000 --gan-images 64 --width 8 --known 300 --attacked 60 --share 0 "
     "--seeds 0 --out {out}",
-    "defence_matrix": "--images 192 --filters bits --attacked 16 --queries 5 --out {out}",
+    "defence_matrix": "--images 192 --filters bits --attacked 16 --steps 5 --queries 5 --out {out}",
     "cyclegan": "--data unpaired:digits,night:digits --size 8 --images 16 --width 4 --classifier-images 64 "
     "--variants cycle 'no cycle' --out {out}",
     "pix2pix": "--data digits --size 8 --task super-resolution:2 --images 64 --width 4 --classifier-images 64 "
@@ -83,7 +83,7 @@ TINY = {
     "purify": "--images 400 --models gan auto-encoder pixelcnn --steps 2 --descent 2 --eps 0.1 --attacked 6 "
     "--out {out}",
     "reproduce": "--only tiny --results {out} --out {out}/runs",
-    "black_box": "--images 192 --attacked 64 --queries 22 40 --out {out}",
+    "black_box": "--nets cnn vgg mlp --images 192 --attacked 64 --queries 22 40 --out {out}",
 }
 BENCHMARKS = ["benchmark_training", "benchmark_flow", "benchmark_cyclegan", "benchmark_adversarial"]  # of one kind
 
@@ -126,7 +126,9 @@ def held_out(n, data="digits"):
 
 def success(attack, model, test, source=None):
     """The success rate of one attack, made for `source`, or for the model itself."""
-    models, sources = {"model": model, "source": source or model}, {"model": "source"}
+    models, sources = {"model": model}, {}
+    if source is not None:
+        models["source"], sources["model"] = source, "source"
     found = evaluate(models, {"attack": attack}, test.x, test.labels, sources=sources).rows
     return next(row.success.value for row in found if (row.model, row.attack) == ("model", "attack"))
 

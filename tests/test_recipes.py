@@ -40,10 +40,10 @@ def test_quickstart_attacks_the_classifier_that_it_trained_and_the_filters_in_fr
     found, model, test = results(tmp_path), genlab.load(tmp_path / "classifier"), held_out(20)
     assert found["accuracy"] == model.evaluate(held_out(360))["accuracy"] > 0.8
     rates = {(row["model"], row["attack"], row["eps"]): row["success"]["value"] for row in found["rows"]}
-    assert rates["none", "pgd", 0.3] > 0.9 > 0.5 > rates["none", "noise-linf", 0.1]
-    assert rates["none", "fgsm", 0.1] == success(FGSM(Linf(0.1)), model, test)
+    assert rates["none", "pgd", 0.25] > 0.9 > 0.5 > rates["none", "noise-linf", 0.25]
+    assert rates["none", "fgsm", 0.25] == success(FGSM(Linf(0.25)), model, test)
     filtered = Filtered(Gaussian(0.5), model)
-    assert rates["gaussian", "fgsm", 0.1] == success(FGSM(Linf(0.1)), filtered, test, source=model)
+    assert rates["gaussian", "fgsm", 0.25] == success(FGSM(Linf(0.25)), filtered, test, source=model)
     assert "worst case" in out and "only if unknown" not in out and "verdict" in out
     page = (tmp_path / "report.html").read_text()
     assert base64.b64encode(genlab.Run(tmp_path / "gan").samples()[-1].read_bytes()).decode() in page
