@@ -52,8 +52,10 @@ class Config:
     """filters in front of the undefended network, by names as `genlab list` shows them"""
     attacked: Count = 200
     """held-out images to attack"""
-    steps: Steps = 100
-    """steps of PGD and of APGD"""
+    steps: Steps = 40
+    """steps of PGD"""
+    apgd_steps: Steps = 100
+    """steps of APGD"""
     queries: Count = 300
     """queries per image of Square, the attack without gradients"""
     out: Path = Path("runs/defence-matrix")
@@ -112,7 +114,7 @@ def defences(config: Config, networks: dict[str, Any]) -> dict[str, nn.Module]:
 
 def attacks(config: Config) -> dict[str, Attack]:
     ball = Linf(config.eps)
-    iterative = {"PGD": PGD(ball, config.steps), "APGD": AutoPGD(ball, config.steps)}
+    iterative = {"PGD": PGD(ball, config.steps), "APGD": AutoPGD(ball, config.apgd_steps)}
     return {"FGSM": FGSM(ball), **iterative, "Square": Square(ball, config.queries)}
 
 

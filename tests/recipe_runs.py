@@ -66,7 +66,7 @@ TINY = {
     "adversarial_training": "--images 256 --rounds 1 --attacked 10 --looks 1 --out {out}",
     "generated_data": "--images 2000 --gan-images 64 --width 8 --known 300 --attacked 60 --share 0 "
     "--seeds 0 --out {out}",
-    "defence_matrix": "--images 192 --filters bits --attacked 16 --steps 5 --queries 5 --out {out}",
+    "defence_matrix": "--images 192 --filters bits --attacked 16 --steps 5 --apgd-steps 5 --queries 5 --out {out}",
     "cyclegan": "--data unpaired:digits,night:digits --size 8 --images 16 --width 4 --classifier-images 64 "
     "--variants cycle 'no cycle' --out {out}",
     "pix2pix": "--data digits --size 8 --task super-resolution:2 --images 64 --width 4 --classifier-images 64 "
