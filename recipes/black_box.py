@@ -59,6 +59,11 @@ class Config:
     seed: Seed = 0
     """seed of the target models; source models have the next one, surrogates the one after"""
 
+    @property
+    def target(self) -> str:
+        """The architecture that is attacked through surrogates and queries."""
+        return self.nets[0]
+
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
@@ -70,8 +75,8 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Black-box attacks on {config.data}")
     results = {
         "transfer": transfer(config, sources, targets, test, page),
-        "surrogates": surrogates(config, targets[config.nets[0]], data.load("train"), test, page),
-        **query_attacks(config, targets[config.nets[0]], few, page),
+        "surrogates": surrogates(config, targets[config.target], data.load("train"), test, page),
+        **query_attacks(config, targets[config.target], few, page),
     }
     finish(config.out, page, results)
 
@@ -106,12 +111,12 @@ def surrogates(config: Config, target: Any, train: Images, test: Images, page: g
     """Success of MI-FGSM through surrogates, by their architecture and by what they learn from."""
     kinds = {f"{net} from {learns}": (net, learns) for net in SURROGATES for learns in ("data", "queries")}
     attacks = {name: surrogate(config, net, learns) for name, (net, learns) in kinds.items()}
-    found = evaluate({config.nets[0]: target}, attacks, test.x, test.labels, data=train).rows
+    found = evaluate({config.target: target}, attacks, test.x, test.labels, data=train).rows
     success = {row.attack: row.success.value for row in found}
     header = ["surrogate", "learns from", "success"]
     rows = [[net, learns, success[name]] for name, (net, learns) in kinds.items()]
-    text = f"Trained on the attacker's labels (data) or on the answers of the {config.nets[0]} (queries)."
-    page.section(f"Surrogates of the {config.nets[0]}", text).table(header, rows)
+    text = f"Trained on the attacker's labels (data) or on the answers of the {config.target} (queries)."
+    page.section(f"Surrogates of the {config.target}", text).table(header, rows)
     return records(header, rows)
 
 
@@ -124,11 +129,11 @@ def query_attacks(config: Config, target: Any, test: Images, page: genlab.Report
     """Score-based and decision-based attacks at every budget: a row for each, and all that `evaluate` found."""
     pairs = list(product(SCORE_BASED | DECISION_BASED, config.queries))
     attacks = {label(kind, queries): query_attack(kind, queries, config.eps) for kind, queries in pairs}
-    found = evaluate({config.nets[0]: target}, attacks, test.x, test.labels)
+    found = evaluate({config.target: target}, attacks, test.x, test.labels)
     measured = {row.attack: row for row in found.rows}
     rows = [query_row(kind, queries, measured[label(kind, queries)]) for kind, queries in pairs]
 
-    page.section("Queries", f"Attacks on the {config.nets[0]}, by the most queries that they may send per image.")
+    page.section("Queries", f"Attacks on the {config.target}, by the most queries that they may send per image.")
     lines = {
         kind: (config.queries, [row["success"] or 0.0 for row in rows if row["attack"] == kind]) for kind in SCORE_BASED
     }

@@ -155,7 +155,9 @@ def show(page: genlab.Report, filters: dict[str, Filter], x: Tensor, adversarial
     page.section("Purified", "The adversarial images are those of PGD on the classifier alone.")
     clean, attacked = x[:12], adversarial[:12]
     for name, purify in filters.items():
-        rows = {"original": clean, "purified": purify(clean), "adversarial": attacked, "purified too": purify(attacked)}
+        rows = {}
+        for kind, images in {"original": clean, "adversarial": attacked}.items():
+            rows |= {kind: images, f"{kind}, purified": purify(images)}
         page.picture(picture_png(in_rows(rows)), name)
 
 

