@@ -47,13 +47,15 @@ def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
         ValueError: a value is out of range, or values contradict each other.
     """
     name = None if command is None else f"genlab {command}"
-    read = partial(tyro.cli, kind, prog=name, config=(tyro.conf.OmitArgPrefixes,), registry=NUMBERS)
+    read = partial(tyro.cli, kind, prog=name, registry=NUMBERS)
+    shown = (tyro.conf.OmitArgPrefixes,)
+    silent = (*shown, tyro.conf.HelptextFromCommentsOff)  # to look for comments takes longer than all else
     with deferred():
         try:
             with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-                options = read(args=arguments)
+                options = read(args=arguments, config=silent)
         except SystemExit:
-            read(args=list(map(printable, arguments)))  # prints the reason, without control characters, and exits
+            read(args=list(map(printable, arguments)), config=shown)  # prints the reason in plain characters, and exits
             raise
     try:
         check(options)
