@@ -16,7 +16,7 @@ import tyro
 
 from attacks.plugin import BALLS, attack, defence, parse_defences
 from genlab.core.ranges import Count, OutOfRange, Seed, Side
-from genlab.core.registry import resolve
+from genlab.core.registry import resolve, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +68,7 @@ class Options:
     norm: Literal["linf", "l2"] = "linf"
     """norm of the perturbation"""
     target: str | None = None
-    """targeted attacks: next (the class after the true one), random, least-likely, or the number of a class"""
+    """targeted attacks: next (the class after the true one), random, least-likely, or the name or number of a class"""
     defence: str = "none"
     """comma-separated names (see `genlab list`), with options as in median:k=5; median+bits: median, then bits"""
     n: Count = 1000
@@ -91,6 +91,7 @@ class Options:
 
 TARGETS = ("next", "random", "least-likely")
 PIXELS = 256 * 3 * 64 * 64  # of a batch, at most, if its size is not given
+FILES = ("attack.json", "attack.html", "attack.png")
 UNFINISHED = "attack-unfinished"  # folder of an evaluation that can be resumed
 FREE = ("device", "batch", "overwrite", "data_root")  # options that may change when it is
 
@@ -99,6 +100,9 @@ def main(arguments: list[str]) -> None:
     from genlab.cli.options import parse
 
     options: Options = parse(Options, "attack", arguments)
+    for name in ("model", "weights", "data"):
+        if getattr(options, name) == "":
+            raise ValueError(f"--{name} must not be empty")
     if (options.run is None) == (options.model is None):
         raise ValueError("genlab attack needs either the directory of a run or --model")
     if options.model is None and options.weights is not None:
@@ -109,7 +113,7 @@ def main(arguments: list[str]) -> None:
         parse_defences(name)
     sizes = sorted(parse_eps(word, options.norm) for word in comma_separated("--eps", options.eps))
     mean, std = parse_channels("--mean", options.mean), parse_channels("--std", options.std)
-    target = parse_target(options.target)
+    target = options.target
     chosen = {name: chosen_attack(name, sizes[0], options.norm, target is not None) for name in names}
 
     from torch import nn
@@ -142,7 +146,10 @@ def main(arguments: list[str]) -> None:
     Console().print(found.text)
     models, sources = models_and_sources(found.model, {name: defence(name, found.model) for name in defences})
     targets = None if target is None else targets_of(target, found, options.seed)
-    images = options.save_images and SavedImages(options.save_images, found.x, found.y, found.names)
+    resumed = (out / UNFINISHED / "options.json").exists() and not options.overwrite
+    images = options.save_images and SavedImages(
+        options.save_images, found.x, found.y, found.names, targets, resumed=resumed
+    )
     batch = options.batch or min(256, max(1, PIXELS // found.x[0].numel()))
     with resumable(options, out, found.identity) as store, progress() as shown:
         result = evaluate(
@@ -165,7 +172,7 @@ def main(arguments: list[str]) -> None:
 def show_and_write(result: Evaluation, found: Subject, options: Options, out: Path) -> None:
     """Prints the tables, then writes attack.json, attack.html and attack.png."""
     import genlab
-    from attacks.evaluation.report import add_evaluation, attack_picture
+    from attacks.evaluation.report import add_evaluation, attack_picture, shown
     from attacks.evaluation.verdict import table, to_json, verdicts
     from genlab.core.files import write_all, write_atomically
     from genlab.core.lock import locked
@@ -185,8 +192,7 @@ def show_and_write(result: Evaluation, found: Subject, options: Options, out: Pa
         out / "attack.html": page.save,
     }
     if result.examples:  # none if every attack failed
-        sizes = {example.eps for example in result.examples}
-        example = result.examples[min(len(sizes) - 1, len(result.examples) - 1) // 2]
+        example = (*shown(result), *result.examples)[0]
         files[out / "attack.png"] = lambda path: write_atomically(path, attack_picture(example, found.names))
     with genlab.Run(out).results_lock() if out == options.run else locked(out, wait=True):
         write_all(files)
@@ -203,8 +209,8 @@ def check_out(options: Options, out: Path) -> None:
         check_folder(saved, "--save-images")
     if options.overwrite:
         return
-    if (out / "attack.json").exists():
-        raise ValueError(f"{out} holds an evaluation (attack.json): choose another --out, or give --overwrite")
+    if there := next((name for name in FILES if (out / name).exists()), None):
+        raise ValueError(f"{out} holds an evaluation ({there}): choose another --out, or give --overwrite")
     if saved and saved.exists() and not (out / UNFINISHED).exists() and any(saved.iterdir()):
         raise ValueError(f"--save-images {saved} exists and is not empty: choose another folder, or give --overwrite")
 
@@ -222,7 +228,7 @@ def resumable(options: Options, out: Path, identity: str) -> Iterator[Store]:
     from genlab.core.outputs import removed_on_failure
 
     folder = out / UNFINISHED
-    new = {"identity": identity, **{k: v for k, v in plain_options(options).items() if k not in FREE}}
+    new = {k: v for k, v in plain_options(options).items() if k not in FREE} | {"identity": identity}
     with removed_on_failure(folder, lambda folder, error: any(folder.glob("*.pt"))), locked(folder):
         if options.overwrite:
             for file in folder.iterdir():
@@ -230,7 +236,7 @@ def resumable(options: Options, out: Path, identity: str) -> Iterator[Store]:
         if (folder / "options.json").exists():
             old = read_json(folder / "options.json", {})
             if other := next((name for name in new if old.get(name) != new[name]), ""):
-                what = "the model" if other == "identity" else f"--{other.replace('_', '-')}"
+                what = "the model or the images" if other == "identity" else f"--{other.replace('_', '-')}"
                 raise ValueError(
                     f"{out} holds an unfinished evaluation that differs in {what}: choose another --out, or replace it "
                     "with --overwrite"
@@ -253,17 +259,21 @@ def chosen_attack(name: str, eps: float, norm: str, targeted: bool) -> Any:
     return attack(name, eps, norm, targeted=True) if targeted else found
 
 
-def targets_of(target: str | int, found: Subject, seed: int) -> Tensor:
+def targets_of(target: str, found: Subject, seed: int) -> Tensor:
     """(N,) int64: a target class for each image."""
     import torch
 
     from attacks.core.model import victim
 
     k = found.k
-    if isinstance(target, int):
-        if target >= k:
+    if target in found.names or target.isdecimal():
+        index = found.names.index(target) if target in found.names else int(target)
+        if index >= k:
             raise ValueError(f"--target must be a class of the model, from 0 to {k - 1}, got {target}")
-        return torch.full_like(found.y, target)
+        return torch.full_like(found.y, index)
+    if target not in TARGETS:
+        known = [*TARGETS, *found.names] if len(found.names) <= 100 else TARGETS
+        raise ValueError(f"--target: {unknown(target, known, 'target')}, or the number of a class, below {k}")
     if target == "next":
         return (found.y + 1) % k
     if target == "random":
@@ -324,14 +334,6 @@ def parse_channels(option: str, text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None
     return tuple(parse_number(option, word.strip()) for word in text.split(","))
-
-
-def parse_target(text: str | None) -> str | int | None:
-    if text is None or text in TARGETS:
-        return text
-    if not text.isdecimal():
-        raise ValueError(f"--target must be {', '.join(TARGETS)} or the number of a class, got {text!r}")
-    return int(text)
 
 
 def _plain(name: str) -> str:

@@ -7,6 +7,8 @@ import io
 import shlex
 import tempfile
 import warnings
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from genlab.run import Run
 from genlab.training.method import Method
 
 FILES = {"safetensors": WEIGHTS, "torchscript": "model.pt", "onnx": "model.onnx"}
+CARD = "`), exported to `"  # in every model card
 TOLERANCE = 1e-4  # of an ONNX model, which other kernels compute
 
 
@@ -127,14 +130,15 @@ def model_card(run: Run, method: Method, to: str, content: bytes) -> str:
     lines = [
         f"# {run.path.resolve().name}",
         "",
-        f"{what} (`{run.experiment['method']}`), exported to `{FILES[to]}`.",
+        f"{what} (`{run.experiment['method']}{CARD}{FILES[to]}`.",
         "",
         "| | |",
         "|---|---|",
         f"| data | {data_of(run).data} |",
         f"| images | {shape[0]} channels, {shape[1]}x{shape[2]} pixels, float in [0, 1] |",
         f"| classes | {run.experiment['classes']} |",
-        f"| training | at most {training['images']:,} images, batch {training['batch']}, seed {training['seed']} |",
+        f"| training | {training['images']:,} images, batch {training['batch']}, seed {training['seed']} |",
+        *(f"| {name} | {value} |" for name, value in changed_options(method)),
         *([f"| map | {Map(method, shape).kind} |"] if to != "safetensors" else []),
         f"| sha256 | {hashlib.sha256(content).hexdigest()} |",
         f"| commit | {config.get('git') or 'unknown'} |",
@@ -144,10 +148,10 @@ def model_card(run: Run, method: Method, to: str, content: bytes) -> str:
         "",
         *([f"- {name}: {value:.4g}" for name, value in figures] or ["none"]),
         "",
-        "## Command",
+        "## Commands",
         "",
         "```",
-        shlex.join(config.get("command") or []),
+        *map(shlex.join, config.get("commands") or []),
         "```",
         "",
         "## Use",
@@ -158,6 +162,13 @@ def model_card(run: Run, method: Method, to: str, content: bytes) -> str:
         "",
     ]
     return "\n".join(one_line(line) for line in lines)
+
+
+def changed_options(method: Method) -> Iterator[tuple[str, Any]]:
+    """(name, value) of the options of the method that are not at their defaults."""
+    for field in fields(method.config):
+        if (value := getattr(method.config, field.name)) != field.default:
+            yield field.name, value
 
 
 USE = {

@@ -48,7 +48,7 @@ REAL = "real.png"
 CODE = "code."  # the hashes of the user's own code
 CONFIG: Schema = {
     "experiment": dict,
-    "command": list[str] | None,
+    "commands": list[list[str]] | None,
     "time": str | None,
     "git": str | None,
     "versions": dict | None,
@@ -91,9 +91,12 @@ class Run:
             RunError: the directory holds another experiment, or other files.
         """
         path = Path(path)
-        experiment = json.loads(json.dumps(experiment))
+        experiment, commands = json.loads(json.dumps(experiment)), [command_line()]
         if os.path.lexists(path / "config.json"):
-            old, new = flatten(cls(path).experiment), flatten(experiment)
+            before = cls(path)
+            old, new = flatten(before.experiment), flatten(experiment)
+            if known := before.config.get("commands"):
+                commands = [*known, *(each for each in commands if each != known[-1])]
             keys = sorted(old.keys() | new.keys(), key=lambda k: (k in DERIVED, k.startswith(CODE), k))
             other = next((k for k in keys if not may_change(k) and old.get(k) != new.get(k)), None)
             if other and other.startswith(CODE):
@@ -115,7 +118,7 @@ class Run:
         path.mkdir(parents=True, exist_ok=True)
         config = {
             "experiment": experiment,
-            "command": sys.argv,
+            "commands": commands,
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "git": git_commit(),
             "python": platform.python_version(),
@@ -223,6 +226,9 @@ class Run:
         with self.results_lock():
             write_atomically(self.path / "results.json", json.dumps(self.results() | results, indent=2).encode())
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
     def _repr_html_(self) -> str:  # for notebooks
         page = self.path / "report.html"
         if not page.is_file():
@@ -253,6 +259,12 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
+
+
+def command_line() -> list[str]:
+    """The words of the command that runs, without the folder of its program."""
+    program = Path(sys.argv[0])
+    return [program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:]]
 
 
 @cache

@@ -14,6 +14,9 @@ import torch  # noqa: E402
 sys.path.insert(0, str(Path(__file__).parent))  # toys.py
 torch.set_num_threads(1)
 FOLDERS = itertools.count()
+if not torch.cuda.is_available():  # each would keep a trace of the whole stack, whenever something is seeded
+    for absent in (torch.cuda, torch.xpu, torch.mtia):
+        absent.manual_seed_all = lambda seed: None
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +36,15 @@ def without_waiting_for_the_disk():
 
 
 @pytest.fixture(autouse=True, scope="session")
-def features_of_this_run(tmp_path_factory):
-    """Features are trained once for all tests of this run, a sixth as long, and not into the user's own cache."""
+def less_for_tests(tmp_path_factory):
+    """Features are trained once for all tests of this run, a sixth as long, and not into the user's own cache; a fifth
+    of the glyphs is drawn."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENLAB_CACHE", str(folder))
         patch.setattr("genlab.methods.classification.features.EPOCHS", 10)
+        patch.setattr("genlab.data.glyphs.COUNTS", {"train": 2_000, "test": 400})
         yield
 
 

@@ -252,12 +252,14 @@ def test_any_set_comes_in_any_size_and_channels():
 
 
 def test_glyph_factors_are_known_in_range_and_deterministic(glyphs):
+    from genlab.data.glyphs import COUNTS
+
     again, other = load("glyphs", "test"), load("glyphs", "test", seed=1)
     assert torch.equal(glyphs.pixels, again.pixels) and not torch.equal(glyphs.pixels, other.pixels)
     assert all(torch.equal(value, again.factors[key]) for key, value in glyphs.factors.items())
     f = glyphs.factors
     assert f.keys() == {"class", "rotation", "thickness", "size", "foreground", "background"}
-    assert torch.equal(f["class"], glyphs.labels) and glyphs.labels.bincount().tolist() == [200] * 10
+    assert torch.equal(f["class"], glyphs.labels) and glyphs.labels.bincount().tolist() == [COUNTS["test"] // 10] * 10
     assert -30 <= f["rotation"].min() < -29 and 29 < f["rotation"].max() <= 30
     assert 0 <= f["thickness"].min() < 0.02 and 0.98 < f["thickness"].max() <= 1
     luma = (f["foreground"] - f["background"]) @ torch.tensor([0.299, 0.587, 0.114])
@@ -299,8 +301,10 @@ def test_glyph_thickness_and_size_are_visible_and_continuous():
 
 
 def test_glyphs_of_one_channel_are_white_on_black_and_splits_differ():
+    from genlab.data.glyphs import COUNTS
+
     train, test = load("glyphs", channels=1, size=16), load("glyphs", "test", channels=1, size=16)
-    assert (len(train), len(test), train.shape) == (10_000, 2_000, (1, 16, 16))
+    assert (len(train), len(test), train.shape) == (COUNTS["train"], COUNTS["test"], (1, 16, 16))
     assert not train.pixels[:, :, 0, 0].any() and train.pixels.flatten(1).max(1).values.min() > 128
     assert not torch.equal(train.pixels[:2000], test.pixels)
     with pytest.raises(ValueError, match="15"):

@@ -113,3 +113,16 @@ def test_safetensors_keep_every_type_and_refuse_damage(tmp_path):
     file.write_bytes(content)
     theirs = safetensors.load_file(file)
     assert all(torch.equal(theirs[k], v) for k, v in tensors.items())
+
+
+def test_a_file_of_the_user_is_not_replaced_but_an_earlier_export_is(runs, tmp_path, capsys):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "README.md").write_text("my notes")
+    assert main(["export", str(runs / "classifier"), "--out", str(out)]) == 2
+    assert "README.md exists and is not of an export" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["README.md"] and (out / "README.md").read_text() == "my notes"
+    (out / "README.md").unlink()
+    for to in ("safetensors", "torchscript"):
+        assert main(["export", str(runs / "classifier"), "--out", str(out), "--to", to]) == 0
+    assert "genlab train" not in capsys.readouterr().err and (out / "model.pt").exists()

@@ -73,6 +73,16 @@ class Fixed(nn.Module):
         assert len(x) == 1
         return x.reshape(1, -1)[:, :2]
 
+def needy(classes):
+    return Net(classes=classes)
+
+def leaves():
+    return Leaves()
+
+class Leaves(nn.Module):
+    def forward(self, x):
+        raise SystemExit(0)
+
 net = Net()
 """
 
@@ -179,7 +189,7 @@ def test_a_function_around_a_module_is_in_eval_mode_under_attack():
             {"mean": 123.7},
             r"mean must be at least 0 and at most 1 \(pixels are in .*; did you mean 123.7/255\?\)",
         ),
-        ({"std": 0.0}, "std must be above 0 and at most 1"),
+        ({"std": 0.0}, "std must be at least 1e-06 and at most 1"),
         ({"std": (58.0, 57.0, 57.0)}, "did you mean 58/255"),
         ({"mean": (0.1, 0.2)}, "mean must be one number or one per channel, got 2"),
         ({"size": 0}, "size must be at least 1"),
@@ -277,8 +287,12 @@ def saved_program(kind: str) -> tuple[str, nn.Module]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["torchscript", "export"])
-def test_saved_programs_are_models_and_can_be_attacked(kind):
+def test_saved_programs_are_models_and_can_be_attacked(kind, monkeypatch):
     path, model = saved_program(kind)
+    if kind == "export":
+        with pytest.raises(ValueError, match="m.pt2 .* can execute any code .* set GENLAB_TRUST_CODE=1"):
+            load_model(path)
+        monkeypatch.setenv("GENLAB_TRUST_CODE", "1")
     x, y = torch.rand(5, 3, 4, 4), torch.tensor([0, 1, 2, 3, 4])
     found = wrap(load_model(path).model)
     torch.testing.assert_close(found(x), model(x))
@@ -396,7 +410,7 @@ def test_images_are_drawn_at_random_by_the_seed(own, capsys):
     line = f"--model mynet.py:build {PHOTOS} --attacks fgsm --eps 0.3 --n 4 --save-images"
     for out, seed in (("a", 0), ("b", 0), ("c", 1)):
         attack(f"{line} {out}/png --seed {seed} --out {out}")
-    a, b, c = (sorted(p.read_bytes() for p in Path(out, "png/original").iterdir()) for out in "abc")
+    a, b, c = (sorted(p.read_bytes() for p in Path(out, "png/original").glob("*.png")) for out in "abc")
     assert len(a) == 4 and a == b != c
 
 
@@ -431,6 +445,37 @@ def test_a_trained_attack_learns_from_images_that_are_not_attacked(own):
     assert main(["attack", *line.split(), "--out", "b"]) == 2
 
 
+def test_another_evaluation_leaves_no_image_of_the_first_and_no_other_file_is_touched(own):
+    line = f"--model mynet.py:build {PHOTOS} --attacks fgsm --out a --save-images png"
+    attack(f"{line} --eps 0.1,8/255 --target light")
+    assert "target class" in Path("png/none/fgsm-8-255/images.csv").read_text()
+    Path("png/none/notes.txt").write_text("mine")
+    attack(f"{line} --eps 0.1 --n 2", "--overwrite")
+    left = {path.relative_to("png").as_posix() for path in Path("png").rglob("*") if path.suffix != ".png"}
+    assert left == {"none", "none/notes.txt"} | {
+        f"{folder}{name}"
+        for folder in ("original", "none/fgsm-0.1", "none/noise-linf-0.1")
+        for name in ("", "/images.csv")
+    }
+    assert len(list(Path("png").rglob("*.png"))) == 6
+
+
+def test_only_readable_images_count(own, caplog):
+    for k in range(3):
+        file = Path(f"photos/dark/{k}.png")
+        file.write_bytes(file.read_bytes()[:-40])
+    found = attack(f"--model mynet.py:build {PHOTOS} --attacks fgsm --eps 0.1 --out a")
+    assert found["rows"][0]["n"] == 9 and "on 9 of 12 images" in found["about"] and "skipped" in caplog.text
+
+
+def test_an_evaluation_of_the_user_is_not_replaced(own, capsys):
+    Path("a").mkdir()
+    Path("a/attack.html").write_text("mine")
+    assert main(f"attack --model mynet.py:build {PHOTOS} --attacks fgsm --out a".split()) == 2
+    assert "a holds an evaluation (attack.html)" in capsys.readouterr().err
+    assert Path("a/attack.html").read_text() == "mine"
+
+
 def test_an_interrupted_evaluation_resumes_and_a_finished_one_is_kept(own, monkeypatch, capsys):
     line = f"--model mynet.py:build {PHOTOS} --attacks fgsm,pgd:steps=3 --eps 0.1,0.2 --n 8"
     whole = attack(f"{line} --out whole")
@@ -446,6 +491,12 @@ def test_an_interrupted_evaluation_resumes_and_a_finished_one_is_kept(own, monke
     assert "the same command resumes" in capsys.readouterr().err and not Path("a/attack.json").exists()
     assert main(["attack", *line.split(), "--out", "a", "--seed", "1"]) == 2
     assert "unfinished evaluation that differs in --seed" in capsys.readouterr().err
+    picture = Path("photos/dark/0.png")
+    before = picture.read_bytes()
+    Image.open(picture).point(lambda value: value + 1).save(picture)
+    assert main(["attack", *line.split(), "--out", "a"]) == 2
+    assert "unfinished evaluation that differs in the model or the images" in capsys.readouterr().err
+    picture.write_bytes(before)
     monkeypatch.setattr(Store, "add", added)
     made = []
     craft = __import__("attacks.evaluation.evaluate", fromlist=["craft"]).craft
@@ -490,13 +541,18 @@ def test_an_interrupted_evaluation_resumes_and_a_finished_one_is_kept(own, monke
         ("--model photos", "photos is not a run"),
         ("--model something", "names no model; that is file.py:function"),
         ("--model mynet.py:build --mean 123.7,116.3,103.5", "--mean must be at least 0 and at most 1"),
-        ("--model mynet.py:build --std 0", "--std must be above 0"),
+        ("--model mynet.py:build --std 0", "--std must be at least 1e-06"),
         ("--model mynet.py:build --std x", "--std must be numbers as in 0.1 or 8/255, got 'x'"),
+        ("--model mynet.py:build --mean .5,.5,.5,.5", "--mean has 4 numbers, but the images have 3 channels"),
+        ("--model mynet.py:needy", "--model calls it with the options alone"),
+        ("--model mynet.py:leaves", "mynet.py:leaves fails on images of 3 x 12 x 12 (SystemExit: 0)"),
+        ("--model=", "--model must not be empty"),
+        ("--model mynet.py:build --data ./nowhere", "'./nowhere' is not a folder"),
         ("--model mynet.py:build --mean 0.5,0.5", "--mean must be one number or one per channel"),
         ("--model mynet.py:build --eps 8", "pixels are in [0, 1]; did you mean 8/255?"),
         ("--model mynet.py:build --crop 13", "--crop must be at most the size of the images, 12 pixels"),
         ("--model mynet.py:build --target 2", "--target must be a class of the model, from 0 to 1, got 2"),
-        ("--model mynet.py:build --target nxt", "--target must be next, random, least-likely or the number of a class"),
+        ("--model mynet.py:build --target nxt", "--target: unknown target 'nxt': did you mean 'next'?"),
         ("--model mynet.py:build --target next --attacks deepfool", "the attack deepfool has no targeted form"),
         ("--model mynet.py:build --device cuda:77", "--device must be one of those of this machine"),
         ("--model mynet.py:build --device meta", "--device must be one of those of this machine"),

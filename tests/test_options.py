@@ -321,14 +321,15 @@ def test_what_a_step_keeps_is_measured_without_making_it(name):
     if (counted := memory.build_on_meta(METHODS[name], SHAPE, 0 if pair else CLASSES)) is None:
         return
     before = torch.random.get_rng_state()
-    small, large = (step_bytes(counted, SHAPE, batch, pair=pair) for batch in (8, 16))
+    small = step_bytes(counted, SHAPE, 8, pair=pair)
     assert torch.equal(before, torch.random.get_rng_state())
     method = make(name)
     kept = SavedBytes([*method.parameters(), *method.buffers()])
     with saved_tensors_hooks(kept.pack, lambda saved: saved.tensor):
         method.train().step(stream(8, name), Update(method.optimizers()))
     assert small <= kept.most * (1.1 if name in ATTENTION else 1) and (small > 0.9 * kept.most or name in PARTLY)
-    assert large > 1.5 * small or not small
+    if name in ("classifier", "diffusion", "flow", "gan", "pixelrnn", "vae"):  # one of each kind of network
+        assert step_bytes(counted, SHAPE, 16, pair=pair) > 1.5 * small
 
 
 # ---- outputs that take no more

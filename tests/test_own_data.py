@@ -161,7 +161,7 @@ class Growing(IterableDataset):
 BAD = {
     "normalised": (TensorDataset(X * 2 - 1, Y), r"pixels go from -1 to .*must be in \[0, 1\].*leave out Normalize"),
     "bytes as floats": (TensorDataset(X * 255, Y), "pixels go from 0 to .*divide them by 255"),
-    "nan": (TensorDataset(X.where(X < 0.5, torch.nan), Y), "pixels go from nan"),
+    "nan": (TensorDataset(X.where(X < 0.5, torch.nan), Y), "pixels must be finite"),
     "channels last": (TensorDataset(X.permute(0, 2, 3, 1).repeat(1, 1, 1, 3), Y), "move the channels"),
     "flat": (TensorDataset(X.flatten(1), Y), r"images must be \(N, C, H, W\) of 1 to 4 channels, got \(96, 64\)"),
     "float labels": (TensorDataset(X, Y.float()), "labels must be integers, got torch.float32"),
@@ -197,7 +197,7 @@ def test_an_experiment_on_own_data_is_recorded_resumed_and_loaded(tmp_path):
     run = Run(tmp_path / "run")
     assert run.experiment["training"]["batch"] == 8 and run.experiment["classes"] == 3
     assert "accuracy" in run.results()
-    with pytest.raises(ValueError, match="given in Python, so it must be that program that resumes"):
+    with pytest.raises(ValueError, match="given in Python: .* resume in the program that has them"):
         data_of(run).load("test")
     with pytest.raises(RunError, match="another run: data.data"):
         Experiment(config, Items(50), batch=8, images=160).run(tmp_path / "run")

@@ -88,7 +88,7 @@ def evaluate(
     plan = _plan(attacks, eps, trainable=data is not None, targeted=targets is not None)
     if len(x) == 0:
         raise ValueError(f"evaluate needs at least one input, got x of shape {tuple(x.shape)}.")
-    found, done, total, batch = Evaluation(), 0, len(models) * len(plan), options.batch
+    found, done, total, batch = Evaluation(targeted=targets is not None), 0, len(models) * len(plan), options.batch
     with torch.inference_mode(False):
         x, y = (t.clone() if t.is_inference() else t.detach() for t in (x, y))
         goal = y if targets is None else targets

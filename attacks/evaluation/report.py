@@ -33,9 +33,8 @@ def add_evaluation(
     """Appends the sections of `found` to `page`, and returns it. classes: names for the pictures; none: numbers."""
     first = found.rows[0]
     page.facts(model=first.model, images=first.n, clean_accuracy=f"{100 * first.clean_accuracy:.1f} %")
-    page.section(
-        "Attack success", "Share of the correctly classified images that are fooled, with 95 % confidence intervals."
-    )
+    fooled = "classified as their targets" if found.targeted else "fooled"
+    page.section("Attack success", f"Share of {found.counted} that are {fooled}, with 95 % confidence intervals.")
     for model, lines in success_curves(found).items():
         if any(len(x) > 1 for x, *_ in lines.values()):
             page.picture(
@@ -49,14 +48,16 @@ def add_evaluation(
         )
         page.table(HEAD, [verdict.cells for verdict in judged], terminal=table(judged))
     page.section("Examples", "Under each image its class: the true one, and the predicted one with its probability.")
-    shown = {(e.model, e.attack): e for e in found.examples if e.eps in (None, _middle(found))}
-    for (model, attack), example in shown.items():
-        if model == found.rows[0].model:
-            page.picture(
-                attack_picture(example, classes),
-                attack if example.eps is None else f"{attack}, eps {eps_text(example.eps)}",
-            )
+    for example in shown(found):
+        page.picture(attack_picture(example, classes), "")
     return page
+
+
+def shown(found: Evaluation) -> list[Example]:
+    """The examples of each attack on the first model, at the middle one of the eps."""
+    sizes = sorted({example.eps for example in found.examples if example.eps is not None})
+    middle = sizes[len(sizes) // 2] if sizes else None
+    return [e for e in found.examples if e.model == found.rows[0].model and e.eps in (None, middle)]
 
 
 def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
@@ -72,8 +73,8 @@ def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
 
 def attack_picture(example: Example, classes: Sequence[str] = ()) -> bytes:
     """A PNG with three rows: originals with their classes; adversarial examples with the predicted class and its
-    probability, or "not attacked" where they were misclassified before; and the differences around grey, scaled to the
-    largest of all."""
+    probability, or "not counted" where success does not count (see `Evaluation.counted`); and the differences around
+    grey, scaled to the largest of all."""
     difference = example.adversarial - example.x
     largest = max(float(difference.abs().max()), 1e-9)
 
@@ -82,13 +83,9 @@ def attack_picture(example: Example, classes: Sequence[str] = ()) -> bytes:
 
     true, predicted = example.y.tolist(), example.prediction.tolist()
     arrows = ["→ " if a != b else "" for a, b in zip(true, predicted)]
-    found = [f"{arrow}{name(k)} ({p:.2f})" for arrow, k, p in zip(arrows, predicted, example.probability.tolist())]
-    found = [text if attacked else "not\nattacked" for text, attacked in zip(found, example.attacked.tolist())]
+    found = [f"{arrow}{name(k)}\n({p:.2f})" for arrow, k, p in zip(arrows, predicted, example.probability.tolist())]
+    found = [text if attacked else "not\ncounted" for text, attacked in zip(found, example.attacked.tolist())]
     images = torch.cat([example.x, example.adversarial, 0.5 + difference / (2 * largest)])
-    rows = ["original", "adversarial", f"difference, ± {largest:.2g}"]
+    attack = example.attack if example.eps is None else f"{example.attack}, eps {eps_text(example.eps)}"
+    rows = ["original", attack, f"difference, ± {largest:.2g}"]
     return labelled_grid_png(images, len(example.x), rows=rows, captions=[*map(name, true), *found])
-
-
-def _middle(found: Evaluation) -> float | None:
-    sizes = sorted({e.eps for e in found.examples if e.eps is not None})
-    return sizes[len(sizes) // 2] if sizes else None

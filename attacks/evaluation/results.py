@@ -114,6 +114,13 @@ class Evaluation:
     worst_case: list[WorstCase] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
+    targeted: bool = False
+
+    @property
+    def counted(self) -> str:
+        """The images that success rates are shares of, in words."""
+        others = ", without those of their target class" if self.targeted else ""
+        return f"the correctly classified images{others}"
 
     def to_json(self) -> dict[str, Any]:
         def plain(entry: Row | WorstCase) -> dict[str, Any]:
@@ -175,7 +182,7 @@ class Evaluation:
         entries: list[Row | WorstCase] = [*self.rows, *self.worst_case]
         sizes = list(dict.fromkeys(size_name(row) for row in self.rows))
         n = self.rows[0].n if self.rows else 0
-        title = f"attack success rate, % of the correctly classified images; n = {n:,}"
+        title = f"{'targeted ' if self.targeted else ''}attack success rate, % of {self.counted}; n = {n:,}"
         minimal = any(row.norm is None and row.l2.median is not None for row in self.rows)
         words = (Column(name, overflow="fold") for name in ("model", "clean", "attack"))
         table = Table(*words, title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)

@@ -53,9 +53,11 @@ class Verdict:
     @property
     def text(self) -> str:
         """Comparison of 95 % intervals: "helps", "oblivious only", "hurts", "not significant" (intervals overlap), or
-        "unknown: an attack failed"."""
+        "unknown: an attack failed" or "no clean accuracy"."""
         if not self.complete:
             return "unknown: an attack failed"
+        if not self.adaptive.correct or not self.oblivious.correct:
+            return "no clean accuracy"
         if self.undefended.exceeds(self.adaptive):
             return "helps"
         if self.undefended.exceeds(self.oblivious):

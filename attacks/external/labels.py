@@ -17,7 +17,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
         ValueError: it cannot be read as text, or is empty.
     """
     try:
-        names = tuple(line.strip() for line in read(path, 1 << 24).decode().splitlines() if line.strip())
+        names = tuple(line.strip() for line in read(path, 1 << 24).decode("utf-8-sig").splitlines() if line.strip())
     except OSError as error:
         raise ValueError(f"--classes {path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -5,14 +5,16 @@
 | `file.py:function`, `package.module:function` | what the function returns, or the module of that name |
 | `torchvision:NAME`, `timm:NAME` | an architecture of these packages |
 | a folder | a run of `genlab train` |
-| a file | of `torch.jit.save` or `torch.export.save` |
+| a file | of `torch.jit.save`, or, if it may execute code, `torch.export.save` |
 
 Options of a function or architecture follow it, as in `torchvision:resnet18:num_classes=10`.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -25,6 +27,7 @@ from torch import nn
 
 import genlab
 from attacks.plugin import read_value
+from genlab.core.own_code import TRUST
 from genlab.core.resolve import is_reference, resolve
 from genlab.core.text import one_line
 from genlab.core.weights import load_weights
@@ -112,7 +115,10 @@ def _built(text: str, build: Callable[..., Any], options: dict[str, Any]) -> Cal
     try:
         model = build(**options)
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{text} failed: {type(error).__name__}: {one_line(error, 300)}") from error
+        hint = ""
+        if isinstance(error, TypeError) and "required positional" in str(error):
+            hint = f"; --model calls it with the options alone, as in {text}:classes=10"
+        raise ValueError(f"{text} failed: {type(error).__name__}: {one_line(error, 300)}{hint}") from error
     if not callable(model):
         raise ValueError(f"{text} must return a model, got {type(model).__name__}")
     return model
@@ -160,7 +166,8 @@ def _made(text: str, make: Callable[[], nn.Module]) -> nn.Module:
     try:
         return make()
     except Exception as error:  # an unknown option, a value that does not fit, no network
-        raise ValueError(f"{text} cannot be built: {type(error).__name__}: {one_line(error, 300)}") from error
+        hint = "; without network, give --weights FILE" if isinstance(error, OSError) else ""
+        raise ValueError(f"{text} cannot be built: {type(error).__name__}: {one_line(error, 300)}{hint}") from error
 
 
 def _known(name: str, known: Iterable[str], package: str) -> None:
@@ -171,16 +178,28 @@ def _known(name: str, known: Iterable[str], package: str) -> None:
 
 
 def _program(path: Path) -> nn.Module:
-    """The model in a file of torch.jit.save or torch.export.save."""
+    """The model in a file of torch.jit.save or torch.export.save.
+
+    The latter is executed only if the user trusts it: torch.export.load unpickles parts of it, evaluates expressions in
+    it, and calls any function of torch that it names (torch 2.14, torch/_export/serde/serialize.py).
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError):
         names = []
+    exported = any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in names)
+    if exported and not os.environ.get(TRUST):
+        raise ValueError(
+            f"{path} is a program of torch.export.save, which can execute any code when it is loaded: if you trust who "
+            f"made it, set {TRUST}=1"
+        )
     try:
-        if any("/code/" in name for name in names):
-            return torch.jit.load(path, map_location="cpu")
-        if any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in names):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+            if any("/code/" in name for name in names):
+                return torch.jit.load(path, map_location="cpu")
+        if exported:
             return torch.export.load(path).module()
     except Exception as error:
         raise ValueError(f"{path} cannot be loaded: {one_line(error, 300)}") from error

@@ -60,7 +60,7 @@ class Subject:
     """model: x (N, C, H, W) in [0, 1] -> logits (N, k). y (N,): classes. names: of all k classes; (): unknown.
 
     rest: other images, for attacks that must be trained; None if there are none. text: the model, the images and the
-    preprocessing, in a sentence. identity: hash of the model.
+    preprocessing, in a sentence. identity: hash of the model and the images.
     """
 
     model: nn.Module
@@ -98,6 +98,9 @@ def subject(choice: Choice, check_shape: Callable[[tuple[int, int, int]], None],
     x = to_float(pixels.to(choice.device))
 
     mean, std = choice.mean or found.mean or (0.0,), choice.std or found.std or (1.0,)
+    for option, given in (("--mean", mean), ("--std", std)):
+        if len(given) not in (1, c):
+            raise ValueError(f"{option} has {len(given)} numbers, but the images have {c} channel{'s' * (c > 1)}")
     plain = mean == (0.0,) and std == (1.0,)
     unchanged = choice.run is not None and plain
     model: Any = found.model if unchanged else wrap(found.model, mean=mean, std=std)
@@ -121,8 +124,9 @@ def subject(choice: Choice, check_shape: Callable[[tuple[int, int, int]], None],
         f"{h}x{w} {'grey' if c == 1 else 'colour'}"
         f"{'' if plain else f', normalised by mean {_words(mean)} and std {_words(std)}'}"
     )
-    identity = _identity(name, choice.weights)
-    return Subject(model, x, classes[labels].to(choice.device), k, names, rest, text, identity)
+    y = classes[labels].to(choice.device)
+    identity = _identity(name, choice.weights, [pixels, y, *_tensors(found.model)])
+    return Subject(model, x, y, k, names, rest, text, identity)
 
 
 def _run(choice: Choice, check_shape: Callable[[tuple[int, int, int]], None]) -> tuple[str, External, dict[str, Any]]:
@@ -159,8 +163,8 @@ def number_of_classes(model: nn.Module, name: str, x: Tensor) -> int:
         try:
             with evaluating(model), torch.no_grad():
                 logits = model(x[:n].clone())
-        except Exception as error:
-            if out_of_memory(error):
+        except (Exception, SystemExit) as error:
+            if isinstance(error, Exception) and out_of_memory(error):
                 raise
             why = f"{type(error).__name__}: {one_line(error, 300)}"
             if logits is not None:
@@ -192,12 +196,12 @@ def _labelled(data: dict[str, Any], split: Split) -> Images | Folder:
 
 
 def _gathered(images: Images | Folder, index: Tensor, crop: int | None) -> tuple[Tensor, Tensor]:
-    """pixels uint8 (n, C, H, W), their centre of `crop` pixels, and labels."""
+    """pixels uint8 (n, C, H, W) of the readable images, their centre of `crop` pixels, and labels."""
     c, h, w = images.shape
     if crop and crop > min(h, w):
         raise ValueError(f"--crop must be at most the size of the images, {min(h, w)} pixels (--size), got {crop}")
     require(3 * len(index) * c * h * w * FLOAT, f"{len(index):,} images {(c, h, w)}", "--n")
-    pixels, labels = images.gather(index)
+    pixels, labels = images.readable(index) if isinstance(images, Folder) else images.gather(index)
     if crop:
         top, left = (h - crop) // 2, (w - crop) // 2
         pixels = pixels[..., top : top + crop, left : left + crop]
@@ -217,8 +221,12 @@ def _words(numbers: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.4g}" for value in numbers)
 
 
-def _identity(name: str, weights: str | None) -> str:
-    """Hash of the files that the model consists of, as far as they are known."""
+def _tensors(model: Any) -> list[Tensor]:
+    return list(model.state_dict().values()) if isinstance(model, nn.Module) else []
+
+
+def _identity(name: str, weights: str | None, tensors: list[Tensor]) -> str:
+    """Hash of `tensors`, and of the files that the model consists of, as far as they are known."""
     code, _ = split_options(name)
     files = [path for path in map(Path, filter(None, (name, weights))) if path.is_file()]
     parts = [*sorted(Path(name).glob("checkpoints/*.sha256"))] if Path(name).is_dir() else files
@@ -226,4 +234,6 @@ def _identity(name: str, weights: str | None) -> str:
     for path in parts:
         with open(path, "rb") as file:
             found.update(hashlib.file_digest(file, "sha256").digest())
+    for tensor in (each for each in tensors if isinstance(each, Tensor)):
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()

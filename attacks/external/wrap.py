@@ -13,7 +13,7 @@ from attacks.core.callables import networks
 from genlab.core.ranges import OutOfRange, PixelRange, Side, checked, should_be
 
 Mean = Annotated[float, PixelRange(0, 1)]
-Std = Annotated[float, PixelRange(0, 1, above=True)]
+Std = Annotated[float, PixelRange(1e-6, 1)]
 
 
 class Wrapped(nn.Module):

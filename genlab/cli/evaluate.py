@@ -101,6 +101,7 @@ def main(arguments: list[str]) -> None:
         for column, way in {"samples": method.reconstruct, "train": lambda x: x}.items():  # reference: original images
             table[column][f"content preservation[{features.name}]"] = content_preservation(way, test, features)
     Console().print(as_table(table, f"{run.path.name} against {len(test):,} test images"))
+    warn_of_few(min(options.n, len(test)), d)
     with run.results_lock():
         write_all(
             {
@@ -122,6 +123,7 @@ def two_folders(options: Evaluate, real: Path, fake: Path) -> None:
     there, here = (whole_folder(each, size=options.size, device=device) for each in (real, fake))
     title = f"{fake} against {len(there):,} images in {real}, all of {options.size}x{options.size} pixels"
     Console().print(as_table({"samples": compare(there, here, features)}, title))
+    warn_of_few(min(len(there), len(here)), features(there.x[:1]).shape[1])
 
 
 def as_table(table: dict[str, dict[str, float]], title: str) -> Table:
@@ -131,5 +133,14 @@ def as_table(table: dict[str, dict[str, float]], title: str) -> Table:
     for name in table:
         view.add_column(name, justify="right")
     for figure in table["samples"]:
-        view.add_row(figure, *(f"{column[figure]:,.4g}" for column in table.values()))
+        view.add_row(figure, *(f"{column[figure]:,.4g}" if figure in column else "–" for column in table.values()))
     return view
+
+
+def warn_of_few(n: int, d: int) -> None:
+    """Prints a warning if `n` images are too few for features of `d` dimensions."""
+    if n <= d:
+        Console().print(
+            f"warning: {n:,} images are few for features of {d:,} dimensions: FID, KID, precision and recall are then "
+            "of little meaning, and comparable only at equal numbers of images"
+        )

@@ -36,7 +36,7 @@ def export(arguments: list[str]) -> None:
     if options.out is not None:
         check_folder(options.out)
     from genlab.core.files import write_in_turn
-    from genlab.export import FILES, exported, model_card
+    from genlab.export import CARD, FILES, exported, model_card
     from genlab.loading import load
     from genlab.run import Run
 
@@ -50,5 +50,9 @@ def export(arguments: list[str]) -> None:
     files = {out / FILES[options.to]: content, out / "README.md": card.encode()}
     if options.to == "safetensors":
         files[out / "config.json"] = (run.path / "config.json").read_bytes()
+    card_there = out / "README.md"
+    if not (card_there.is_file() and CARD in card_there.read_text(errors="replace")):
+        if there := next((path for path in files if path.exists()), None):
+            raise ValueError(f"{there} exists and is not of an export: choose another --out")
     write_in_turn(files)
     print("\n".join(one_line(path) for path in files))

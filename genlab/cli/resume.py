@@ -44,5 +44,6 @@ def resume(arguments: list[str]) -> None:
         if so_far >= length:
             told = f"{run.path} has seen {so_far:,} images, and the length of its training is {length:,}"
             raise ValueError(f"{told}: give --images above that")
+        print(f"resuming {one_line(run.path)} after {so_far:,} of {length:,} images")
         experiment.run(run.path, log=options.log)
     print(f"done: {one_line(run.path / 'report.html')}")

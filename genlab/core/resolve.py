@@ -32,11 +32,20 @@ def resolve(text: str) -> Callable[..., Any]:
     try:
         module = run_file(_file(text)) if place.endswith(".py") else import_module(place)
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{text}: {place} cannot be loaded: {type(error).__name__}: {one_line(error, 300)}") from error
+        hint = _beside(text) if isinstance(error, ModuleNotFoundError) else ""
+        told = f"{type(error).__name__}: {one_line(error, 300)}{hint}"
+        raise ValueError(f"{text}: {place} cannot be loaded: {told}") from error
     found = getattr(module, name, None)
     if not callable(found):
         raise ValueError(f"{text}: {place} has no function {name!r}")
     return found
+
+
+def _beside(text: str) -> str:
+    """A hint if the module that `text` names is a file in the working folder, where modules are not searched."""
+    place, _, name = text.rpartition(":")
+    file = place.replace(".", "/") + ".py"
+    return f"; the file here is {file}:{name}" if Path(file).is_file() else ""
 
 
 def absolute(text: str) -> str:
@@ -64,7 +73,7 @@ def _file(text: str) -> Path:
         except (ImportError, ValueError):
             spec = None
         if spec is None or not spec.origin:
-            raise ValueError(f"{text}: there is no module {place!r}")
+            raise ValueError(f"{text}: there is no module {place!r}{_beside(text)}")
         file = Path(spec.origin)
     if not file.is_file():
         raise ValueError(f"{text}: there is no file {str(file)!r}")

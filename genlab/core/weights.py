@@ -54,6 +54,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds {type(content).__name__}, not weights by name")
     found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if sparse := [name for name, value in found.items() if value.layout is not torch.strided]:
+        raise ValueError(f"{path} holds sparse weights ({some(sparse)}); save them dense")
     if not found:
         keys = one_line(", ".join(map(str, content)), 200)
         raise ValueError(f"{path} holds no weights: it has the keys {keys or '(none)'}")
@@ -71,7 +73,7 @@ def _saved(path: Path) -> Any:
                 f"{path} holds more than weights, which is not loaded because it could execute code: save "
                 "model.state_dict() instead of the model"
             ) from None
-        raise ValueError(f"{path} is not a file of torch.save: {one_line(error, 200) or 'it is empty'}") from None
+        raise ValueError(f"{path} is not a file of torch.save, or it is damaged") from None
 
 
 def _under_prefix(state: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:
@@ -93,9 +95,18 @@ def _difference(state: Mapping[str, Tensor], own: Mapping[str, Any]) -> str:
         for name, value in state.items()
         if name in own and isinstance(own[name], Tensor) and value.shape != own[name].shape
     ]
-    parts = [some(shapes), f"it lacks {some(missing)}" if missing else "",
+    kinds = [
+        f"{name} is {value.dtype} there and {own[name].dtype} here".replace("torch.", "")
+        for name, value in state.items()
+        if name in own and isinstance(own[name], Tensor) and kind_of(value) != kind_of(own[name])
+    ]
+    parts = [some(shapes), some(kinds), f"it lacks {some(missing)}" if missing else "",
              f"the model has no {some(foreign)}" if foreign else ""]  # fmt: skip
     return one_line("; ".join(filter(None, parts)))
+
+
+def kind_of(x: Tensor) -> tuple[bool, bool]:
+    return x.is_floating_point(), x.is_complex()
 
 
 def some(names: list[str]) -> str:

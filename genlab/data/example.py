@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+CLASSES = 10**6  # at most
 OVERSHOOT = 1e-3  # of floats beyond [0, 1], from resizing; it is clipped
 
 
@@ -90,6 +92,8 @@ def _unit(x: Tensor, where: str) -> Tensor:
         raise ValueError(f"{where}: pixels must be uint8 or float in [0, 1], got {x.dtype}")
     low, high = (float(value) for value in x.aminmax())
     if not (-OVERSHOOT <= low and high <= 1 + OVERSHOOT):  # also for NaN
+        if not (isfinite(low) and isfinite(high)):
+            raise ValueError(f"{where}: pixels must be finite, got NaN or infinity")
         hint = "divide them by 255" if 0 <= low and 1 < high <= 255 else "leave out Normalize"
         raise ValueError(
             f"{where}: pixels go from {low:.3g} to {high:.3g}, but must be in [0, 1]: {hint} (a network that needs "
@@ -111,4 +115,8 @@ def _target(y: Any, where: str, ndim: int) -> Tensor:
     if y.ndim != ndim:
         form = "(N,)" if ndim else "single integers"
         raise ValueError(f"{where}: labels must be {form}, got the shape {tuple(y.shape)}; one-hot labels: use argmax")
-    return y.to(torch.int64)
+    y = y.to(torch.int64)
+    low, high = (int(value) for value in y.aminmax()) if y.numel() else (0, 0)
+    if low < 0 or high >= CLASSES:
+        raise ValueError(f"{where}: labels must be from 0 to {CLASSES - 1:,}, got {low if low < 0 else high:,}")
+    return y

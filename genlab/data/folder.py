@@ -68,6 +68,19 @@ class Folder:
         labels = self.labels[[where for where, _ in found]]
         return pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
+    def readable(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """As `gather`, of the readable ones alone: pixels (m, C, H, W) and labels (m,), m <= n."""
+        found = pool().map(_caught(self.decoder), [self.files[i] for i in index.tolist()])
+        pixels = [None if isinstance(result, Unreadable) else result for result in found]
+        for i, result in zip(index.tolist(), pixels):
+            if result is None:
+                _report_late(self.broken, self.files[i], "it cannot be read")
+        good = [i for i, result in enumerate(pixels) if result is not None]
+        if not good:
+            raise DataError(f"{self.name}: none of {len(index)} images is readable")
+        kept = torch.stack([pixels[i] for i in good]).permute(0, 3, 1, 2)  # type: ignore[misc]
+        return kept.to(self.device), self.labels[index[good]].to(self.device)
+
     def subset(self, index: Index) -> Folder:
         where = positions(index, len(self))
         return replace(self, files=tuple(self.files[i] for i in where.tolist()), labels=self.labels[where])

@@ -79,6 +79,8 @@ class Iterated:
         if batch is None:
             self._iterator = iter(self.batches)
             batch = next(self._iterator, None)
+        if batch is None and not self._images:
+            raise ValueError(f"{self.name} is empty: it holds 0 batches")
         if batch is None:
             raise ValueError(
                 f"the data end after {self._images:,} images: {self.name} can be iterated only once; give a Dataset, a "

@@ -45,19 +45,23 @@ def open_pairs(
     small = 2 * len(couples) * size**2 * channels <= resident
 
     def both(couple: Couple) -> list[Tensor] | Unreadable:
-        try:
-            for decoder, file in zip(decoders, couple):
+        pixels = []
+        for decoder, file in zip(decoders, couple):
+            try:
                 decoder.check(file)
-            return [decoder(file) for decoder, file in zip(decoders, couple)] if small else []
-        except Unreadable as reason:
-            passed.add(str(reason), couple[0])
-            return reason
+                pixels += [decoder(file)] if small else []
+            except Unreadable as reason:
+                passed.add(str(reason), file)
+                return reason
+        return pixels
 
     with quiet():
         found = list(pool().map(both, couples))
     good = [i for i, result in enumerate(found) if not isinstance(result, Unreadable)]
     if not good:
         reasons = f"; not used: {passed}" if len(passed) else ""
+        if couples:
+            raise DataError(f"{name}: none of the {len(couples)} pairs for split {split!r} is readable{reasons}")
         raise DataError(
             f"{name}: no pairs for split {split!r} in {str(base)!r}: neither images A|B side by side nor folders A and "
             f"B with the same names{reasons}"
@@ -89,7 +93,8 @@ def _split(base: Path, split: str, name: str, passed: Skipped, notes: list[str])
     else:
         train, test = _matched(_sides(inside), passed) or [(image, image) for image in images], []
     if not test:
-        notes.append("it has no test images, so the test split is a tenth of the pairs")
+        tenth = "a tenth of the pairs" if len(train) > 1 else "its only pair, which is also trained on"
+        notes.append(f"it has no test images, so the test split is {tenth}")
         firsts = [a for a, _ in train]
         partners = dict(train)
         kept = part(firsts, split) or firsts

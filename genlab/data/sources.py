@@ -194,9 +194,13 @@ def _plain(
         path, only = _class_of(path)
         return open_folder(path, split, size=size, channels=channels, device=device, resident=resident, only=only)
     elif name.startswith("python:"):
-        raise DataError(f"the images of {name} were given in Python, so it must be that program that resumes")
+        raise DataError(
+            f"the images of {name} were given in Python: give --data FOLDER, or resume in the program that has them"
+        )
+    elif "/" in name:
+        raise DataError(f"{name!r} is not a folder")
     else:
-        raise DataError(unknown(name, SOURCES | gather("DATA", {}), "data"))
+        raise DataError(f"{unknown(name, SOURCES | gather('DATA', {}), 'data')}; that of a plugin needs --plugin FILE")
     return resized(images, size, channels).to(device)
 
 

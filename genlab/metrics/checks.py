@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
+LARGEST = 1e15  # of a feature
+
 log = logging.getLogger("genlab.metrics")
 
 
@@ -34,14 +36,16 @@ def points(x: Tensor, what: str = "features", least: int = 2) -> Tensor:
 
     Raises:
         Undefined: fewer than `least` rows.
-        ValueError: not two-dimensional, or not finite.
+        ValueError: not two-dimensional, without columns, not finite, or so large that distances overflow.
     """
-    if x.ndim != 2:
+    if x.ndim != 2 or not x.shape[1]:
         raise ValueError(f"{what} must have shape (N, d), got {tuple(x.shape)}")
     if len(x) < least:
         raise Undefined(f"{what} of at least {least} images are needed, got {len(x)}")
     if not x.isfinite().all():
         raise ValueError(f"{what} must be finite, got NaN or infinity")
+    if len(x) and (largest := float(x.abs().max())) > LARGEST:
+        raise ValueError(f"{what} must be at most {LARGEST:g} in size, got {largest:.3g}")
     return x.detach().double()
 
 

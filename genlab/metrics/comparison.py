@@ -5,6 +5,7 @@ For sets smaller than the published number of neighbours k, k is reduced.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from genlab.metrics.cmmd import cmmd
@@ -24,7 +25,8 @@ def _fid(real: FeatureSet, fake: FeatureSet) -> Values:
 
 
 def _kid(real: FeatureSet, fake: FeatureSet) -> Values:
-    return dict(zip(("KID", "KID ±"), kid(real.features, fake.features)))
+    mean, spread = kid(real.features, fake.features)
+    return {"KID": mean} if math.isnan(spread) else {"KID": mean, "KID ±": spread}
 
 
 def _cmmd(real: FeatureSet, fake: FeatureSet) -> Values:

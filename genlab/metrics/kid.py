@@ -34,7 +34,7 @@ def mmd2(x: Tensor, y: Tensor) -> float:
 def kid(x: Tensor, y: Tensor, subsets: int = 50, size: int = 1000, seed: int = 0) -> tuple[float, float]:
     """The mean and standard deviation of mmd2 over random subsets of `size` of features x (N, d) and y (M, d).
 
-    `size` is reduced to min(N, M); if it equals both, there is a single subset.
+    `size` is reduced to min(N, M); if it equals both, there is a single subset, and the standard deviation is NaN.
 
     Raises:
         ValueError: as for mmd2, or fewer than one subset of two.
@@ -49,7 +49,7 @@ def kid(x: Tensor, y: Tensor, subsets: int = 50, size: int = 1000, seed: int = 0
     values = torch.tensor(
         [mmd2(*(z[torch.randperm(len(z), generator=g)[:size]] for z in (x, y))) for _ in range(subsets)]
     )
-    return float(values.mean()), float(values.std(correction=0))
+    return float(values.mean()), float(values.std(correction=0)) if subsets > 1 else float("nan")
 
 
 def _cubic(products: Tensor, d: int) -> Tensor:

@@ -67,5 +67,5 @@ class OwnFeatures(NamedFeatures):
             return super().__call__(x)
         except ValueError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ValueError(f"{self.text} fails: {type(error).__name__}: {one_line(error, 300)}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import shlex
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from genlab.core.files import read, write_atomically
 from genlab.core.text import escaped
 from genlab.reporting.plots import metric_curves
-from genlab.run import REAL, Run, flatten, git_commit
+from genlab.run import REAL, Run, command_line, flatten, git_commit
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
 h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ddd}
@@ -115,8 +114,8 @@ class Report:
         self.section("Options").table(["option", "value"], flatten(run.experiment).items())
         versions = "  ".join(f"{name} {number}" for name, number in (run.config.get("versions") or {}).items())
         return self.text(
-            f"git {run.config.get('git')}  ·  {run.config.get('time')}  ·  {versions}  ·  "
-            f"{' '.join(run.config.get('command') or [])}"
+            f"trained {run.config.get('time')}  ·  git {run.config.get('git')}  ·  {versions}  ·  "
+            f"{'; '.join(map(shlex.join, run.config.get('commands') or []))}"
         )
 
     def html(self) -> str:
@@ -128,8 +127,7 @@ class Report:
 
     def save(self, path: str | Path) -> Path:
         """Writes the page, with the date, the command and the commit at its end."""
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        origin = f"{time.strftime('%Y-%m-%d %H:%M')} · git {git_commit()} · {command}"
+        origin = f"page of {time.strftime('%Y-%m-%d %H:%M')} · git {git_commit()} · {shlex.join(command_line())}"
         page = (
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escaped(self.title)}</title>'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'

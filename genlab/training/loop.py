@@ -6,9 +6,10 @@ checkpoints and logs, for any method. All durations are in images.
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +146,7 @@ class Training:
         if not method.training:  # a hook has set eval mode
             method.train()
         reseed(self.options.seed, self.state.step, self.rank, self.world, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"), in_range():
             metrics = method.step(self.data, self.update)
         metrics = {name: value.detach() for name, value in metrics.items()}  # frees the graph
         distributed.broadcast(method.buffers())  # running statistics, image pools: those of rank 0
@@ -190,6 +191,17 @@ class Training:
     def current(self) -> Method:
         """The EMA if there is one, else the method, in eval mode."""
         return self.average.current(self.method) if self.average else self.method.eval()
+
+
+@contextmanager
+def in_range() -> Iterator[None]:
+    """Turns the error of torch about a label for which the network has no output into a ValueError (not on a GPU)."""
+    try:
+        yield
+    except IndexError as error:
+        if found := re.fullmatch(r"Target (-?\d+) is out of bounds\.", str(error)):
+            raise ValueError(f"the data has the label {found[1]}, but the network has no output for it") from None
+        raise
 
 
 def takes_metrics(hook: Callable[..., object]) -> bool:
