@@ -28,7 +28,7 @@ TINY = {
     "gan_zoo": "--methods lsgan wgan --seeds 0 1 --images 64 --width 4 --hidden 8 --n 50 "
     "--classifier-images 320 --out {out}",
     "vae_latent": "--images 1000 --width 4 --components 2 --covariance diag --n 40 --out {out}",
-    "diffusion_mnist": "--images 64 --width 4 --steps 2 --guidance 1 2 --solver-steps 4 8 16 --n 20 --measured 4 "
+    "diffusion_mnist": "--images 64 --width 4 --steps 2 --guidance 1 2 --solver-steps 2 4 8 --n 20 --measured 3 "
     "--classifier-images 320 --out {out}",
     "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
@@ -46,7 +46,7 @@ TINY = {
     "wgan_gp": "--nets dcgan --images 1920 --width 4 --lr 0.01 --out {out}",
     "universal": "--nets mlp shallow --classifier-images 320 --length 64 --known 10 2000 --eps 0.3 --out {out}",
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
-    "attack_bench": "--images 4800 --eps 0.02 --n 6 --passes 100 --norms l2 --out {out}",
+    "attack_bench": "--images 3200 --eps 0.02 --n 5 --passes 100 --norms l2 --out {out}",
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",

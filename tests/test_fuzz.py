@@ -24,8 +24,8 @@ def faults(what, n, seed, printed):
 @pytest.mark.parametrize(
     ("what", "n", "seed"),
     [
-        ("commands", 20, 1),
-        ("files", 40, 1),
+        ("commands", 14, 1),
+        ("files", 25, 1),
         pytest.param("commands", 300, 0, marks=pytest.mark.slow),
         pytest.param("files", 1000, 0, marks=pytest.mark.slow),
     ],
