@@ -28,7 +28,7 @@ TINY = {
     "gan_zoo": "--methods lsgan wgan --seeds 0 1 --images 64 --width 4 --hidden 8 --n 50 "
     "--classifier-images 320 --out {out}",
     "vae_latent": "--images 1000 --width 4 --components 2 --covariance diag --n 40 --out {out}",
-    "diffusion_mnist": "--images 64 --width 4 --steps 2 --guidance 1 2 --solver-steps 2 4 8 --n 20 --measured 3 "
+    "diffusion_mnist": "--images 64 --width 4 --steps 2 --guidance 1 2 --solver-steps 4 8 16 --n 20 --measured 3 "
     "--classifier-images 320 --out {out}",
     "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from genlab.data import SOURCES, Augment, DataError, Folder, Images, Pair, Stream, batches, load
+from genlab.data.digits import levels_and_labels
 from genlab.data.glyphs import render
 from genlab.data.mixed import Mixed
 from genlab.data.options import DataOptions
@@ -241,6 +242,20 @@ def test_digits_split_is_disjoint_stratified_and_complete():
     assert (train.labels.bincount() / 1437 - test.labels.bincount() / 360).abs().max() < 0.01
     rows = {bytes(p.flatten().tolist()) for p in test.pixels}
     assert len(rows & {bytes(p.flatten().tolist()) for p in train.pixels}) == 0
+
+
+def test_the_digits_and_their_split_are_those_of_scikit_learn(monkeypatch):
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    levels, labels = load_digits(return_X_y=True)
+    held_out = sorted(train_test_split(range(1797), test_size=360, stratify=labels, random_state=0)[1])
+    test = load("digits", "test")
+    assert test.labels.tolist() == labels[held_out].tolist()
+    assert torch.equal(test.x.view(360, 64), torch.from_numpy(levels[held_out] * (255 / 16)).round().float() / 255)
+    table = levels_and_labels()
+    monkeypatch.setattr("genlab.data.digits.find_spec", lambda name: None)  # a release without that file
+    assert (levels_and_labels() == table).all()
 
 
 def test_any_set_comes_in_any_size_and_channels():
