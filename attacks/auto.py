@@ -2,7 +2,7 @@
 
 Croce, Hein 2020, arXiv:2003.01690, section 5: APGD on cross-entropy, APGD-T on the targeted DLR loss for the nine
 likeliest wrong classes, FAB-T for the same classes, and Square, which uses no gradient and so is not affected by
-gradient masking.
+gradient masking. In L1: Croce, Hein 2021, arXiv:2103.01208.
 
 Departures. (1) With fewer than four classes, where the targeted DLR loss is undefined, APGD-T is replaced by APGD-CE
 with five restarts. (2) If every attack fails, the example with the smallest margin found is returned.
@@ -17,7 +17,7 @@ from typing import Annotated
 from torch import Tensor
 
 from attacks.auto_pgd import AutoPGD, AutoPGDT
-from attacks.core.ball import L2, Ball, Linf
+from attacks.core.ball import L1, Ball
 from attacks.core.goal import Best, is_adversarial, margin
 from attacks.core.model import Attack, Victim
 from attacks.fab import FABT
@@ -50,14 +50,17 @@ class Auto(Attack):
     seed: Seed = 0
 
     def parts(self, classes: int, images: bool = True) -> list[Attack]:
-        """The attacks in order, for a model with `classes` classes; Square only for images, in L-infinity and L2."""
-        first = AutoPGD(self.ball, self.steps, seed=self.seed)
+        """The attacks in order, for a model with `classes` classes; Square only for images.
+
+        In L1, APGD has 5 restarts and APGD-T 5 target classes (arXiv:2103.01208).
+        """
+        sparse = isinstance(self.ball, L1)
+        first = AutoPGD(self.ball, self.steps, restarts=5 if sparse else 1, seed=self.seed)
         again = AutoPGD(self.ball, self.steps, restarts=5, seed=self.seed + 1)
-        aimed = AutoPGDT(self.ball, self.steps, seed=self.seed)
+        aimed = AutoPGDT(self.ball, self.steps, classes=5 if sparse else 9, seed=self.seed)
         boundary = FABT(self.ball, self.steps, seed=self.seed)
         white: list[Attack] = [first, aimed if classes >= 4 else again, boundary]
-        paints = images and isinstance(self.ball, Linf | L2)
-        return [*white, Square(self.ball, self.queries, seed=self.seed)] if paints else white
+        return [*white, Square(self.ball, self.queries, seed=self.seed)] if images else white
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         return in_turn(self.parts(f.query(x[:1]).shape[1], x.ndim == 4), f, x, y)

@@ -91,8 +91,8 @@ class PGD(Attack):
             if velocity is not None:
                 length = torch.linalg.vector_norm(grad.flatten(1), 1, dim=1)
                 grad = velocity.mul_(self.momentum).add_(scale(grad, torch.where(length > 0, 1 / length, 0)))
-            d = adv.sub_(x).add_(self.ball.steepest(grad), alpha=size)
-            adv = self.ball.project(d).add_(x).clamp_(0, 1)
+            ahead = self.ball.step(adv, grad, size)
+            adv = self.ball.within(x, adv.sub_(x).add_(ahead))
         best.x[rows] = adv
 
 

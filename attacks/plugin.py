@@ -87,6 +87,7 @@ ATTACKS: Table = {
 BALLS: dict[str, tuple[str, str]] = {
     "linf": ("attacks.core.ball:Linf", "every pixel changes by at most eps"),
     "l2": ("attacks.core.ball:L2", "the Euclidean norm of the perturbation is at most eps"),
+    "l1": ("attacks.core.ball:L1", "the changes of all pixels add up to at most eps"),
 }
 DEFENCES: Table = {
     "none": ("attacks.plugin:undefended", "no defence"),

@@ -15,12 +15,12 @@ from toys import attacked_images as images
 from attacks.auto import Auto, in_turn
 from attacks.auto_pgd import AutoPGD, AutoPGDT, checkpoints, dlr, targeted_dlr
 from attacks.core import random as noise
-from attacks.core.ball import L2, Ball, Linf
+from attacks.core.ball import L1, L2, Ball, Linf
 from attacks.evaluation import landscape
 from attacks.evaluation.evaluate import evaluate
 from attacks.one_pixel import OnePixel, log_odds, paint_pixels, three_others
 from attacks.patch import Patch, TrainedPatch, mask, non_printability, palette, total_variation
-from attacks.pgd import PGD
+from attacks.pgd import FGSM, PGD
 from attacks.reprogramming import Program, Reprogramming, grid_mask, squares
 from attacks.spatial import Spatial, move, roughness
 from attacks.transferable import Transferable, gaussian
@@ -65,6 +65,18 @@ def test_auto_pgd_crosses_a_linear_boundary_just_above_the_optimum_and_not_below
         for attack in (AutoPGD(norm(factor * distance), steps=30), Auto(norm(factor * distance), 30)):
             adv = attack(model, x, y)
             assert ((model(adv).argmax(1) != y) == crosses).all()
+
+
+def test_auto_pgd_in_l1_nears_the_optimum_of_a_linear_model_in_the_box() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, y, model = torch.rand(8, 1, 6, 6, generator=g), torch.zeros(8, dtype=torch.long), nn.Linear(36, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.randn(2, 36, generator=g) / 10)
+        model.bias.copy_(torch.tensor([5.0, 0.0]))
+    model = nn.Sequential(nn.Flatten(), model)
+    best, found = FGSM(L1(5.0))(model, x, y), AutoPGD(L1(5.0), steps=60)(model, x, y)
+    gained, possible = ((model(x) - model(v)) @ torch.tensor([1.0, -1.0]) for v in (found, best))
+    assert (gained > 0.97 * possible).all() and (gained < possible + 1e-4).all()
 
 
 @pytest.mark.parametrize("ball", [Linf(0.1), L2(0.7)])
