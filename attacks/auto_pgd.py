@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -160,7 +161,7 @@ class AutoPGD(Attack):
 
     loss: "ce" (cross-entropy) or "dlr" (difference of logits ratio; needs 3 classes, 4 if targeted). restarts: runs
     from further random points, on the examples that are not misclassified yet. early_stop: misclassified examples leave
-    the batch.
+    the batch. eot: passes over which logits and gradients are averaged, for random models.
     """
 
     ball: Ball
@@ -170,6 +171,7 @@ class AutoPGD(Attack):
     targeted: bool = False
     early_stop: bool = True
     seed: Seed = 0
+    eot: Steps = 1
 
     def objective(self, logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
         """(N,), to be maximised; target (N,): target class of APGD-T, where y is the true label."""
@@ -210,17 +212,16 @@ class AutoPGD(Attack):
             if len(w.rows) == 0:
                 return
             last = step == steps  # this pass only evaluates the last iterate
-            adv = w.adv.detach().requires_grad_(not last)  # detached: x_k may also be x_max, which needs no gradient
-            with torch.set_grad_enabled(not last):
-                logits = f(adv)
-                objective = self.objective(logits, w.y, w.target)
+            logits, objective, grad = f.ascend(w.adv, partial(self.objective, y=w.y, target=w.target), self.eot, last)
             is_adv = is_adversarial(logits, w.y, self.targeted)
             if best is not None:
                 value = objective if w.target is None else -margin(logits, w.y)  # comparable across targets
-                best.offer(w.rows, w.adv, is_adv, value.detach())
-                if last or (self.early_stop and is_adv.all()):
+                best.offer(w.rows, w.adv, is_adv, value)
+                if self.early_stop and is_adv.all():
                     return
-            w.record(f.gradient(objective.sum(), adv), objective.detach().to(w.x.dtype))
+            if grad is None:
+                return
+            w.record(grad, objective.to(w.x.dtype))
             if step in checkpoints:
                 w.checkpoint()
             if best is not None and self.early_stop and is_adv.any():
