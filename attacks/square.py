@@ -49,12 +49,16 @@ class Square(Attack):
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:
             raise ValueError(f"Square takes images (N, C, H, W), got shape {tuple(x.shape)}.")
+        return self.search(f, x, y)
+
+    def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor | None = None) -> Tensor:
+        """Images x (N, C, H, W); start (N, C, H, W): points of the ball where the search begins, else at stripes."""
         best, keys, rows = Best(x), noise.key(x, self.seed), torch.arange(len(x), device=x.device)
         adv, value = x, torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
         for query in range(self.queries):
             if query == 0:
-                new = x
-            elif query == 1:
+                new = x if start is None else start
+            elif query == 1 and start is None:
                 new = (x + self._start(x, keys)).clamp(0, 1)
             else:
                 propose = self._repaint if isinstance(self.ball, Linf) else self._move_mass
@@ -65,9 +69,9 @@ class Square(Attack):
                 (-loss if self.targeted else -margin(logits, y)).to(x.dtype).nan_to_num(-math.inf, math.inf, -math.inf)
             )
             best.offer(rows, new, is_adv, -loss if self.targeted else loss)
-            better = (found > value) | (
-                query == 1
-            )  # the search starts at the stripes, even if they do not lower the margin
+            better = found > value
+            if query == 1 and start is None:  # the search starts at the stripes, even if they do not lower the margin
+                better = torch.ones_like(better)
             adv, value = select(better, new, adv), torch.where(better, found, value)
             if is_adv.any():
                 keep = (~is_adv).nonzero().squeeze(1)

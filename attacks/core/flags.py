@@ -53,13 +53,10 @@ def compare(fooled: int, n: int) -> None:
 @contextmanager
 def gradients_noticed() -> Iterator[list[bool]]:
     """A list that is not empty once torch.autograd.grad or backward has been called inside the context."""
-    codes, noticed, before = (
-        {torch.autograd.grad.__code__, torch.autograd.backward.__code__},
-        list[bool](),
-        sys.getprofile(),
-    )
+    noticed, before = list[bool](), sys.getprofile()
+    codes = {torch.autograd.grad.__code__, torch.autograd.backward.__code__}
 
-    def look(frame, event, _):  # type: ignore[no-untyped-def]
+    def look(frame, event, _):
         if event == "call" and frame.f_code in codes:
             noticed.append(True)
 
