@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from attacks.auto import Auto
     from attacks.auto_pgd import AutoPGD, AutoPGDT
     from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
-    from attacks.core.ball import L2, Ball, Linf
+    from attacks.core.ball import L1, L2, Ball, Linf
     from attacks.core.model import Attack, Victim, victim
     from attacks.ddn import DDN
     from attacks.deepfool import DeepFool, DeepFoolLinf
@@ -71,6 +71,7 @@ _HOME = {
     "HopSkipJumpLinf": "hopskipjump",
     "IFGSM": "pgd",
     "JSMA": "jsma",
+    "L1": "core.ball",
     "L2": "core.ball",
     "LBFGS": "lbfgs",
     "Linf": "core.ball",
@@ -115,6 +116,7 @@ __all__ = [
     "FMNL1",
     "IFGSM",
     "JSMA",
+    "L1",
     "L2",
     "LBFGS",
     "MIFGSM",

@@ -3,6 +3,11 @@
 Croce & Hein 2020, arXiv:2003.01690, Algorithm 1, and the losses of equations 6 (DLR) and 7 (targeted DLR). Momentum,
 rho, the initial step size of 2 eps and the checkpoints are the paper's.
 
+In L1 (Croce & Hein 2021, arXiv:2103.01208, Algorithm 1, and the schedule of section 3.3): sparse steps without
+momentum, whose sparsity is that of the best point so far divided by 1.5, projected onto ball and box together; the step
+size is reduced while that sparsity stays, and reset, from the best point, when it falls. A run passes through the balls
+of radius 3 eps, 2 eps and eps, each from the best point of the one before.
+
 Departures. (1) Examples leave the batch as soon as they are misclassified (`early_stop`): the same success rate with
 fewer passes. (2) A `targeted` attack does not know the true label; in the targeted DLR loss the largest logit other
 than the target takes its place.
@@ -11,19 +16,23 @@ than the target takes its place.
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from attacks.core.ball import Ball, scale
+from attacks.core import random as noise
+from attacks.core.ball import L1, Ball, scale
 from attacks.core.goal import Best, cross_entropy, is_adversarial, likeliest_wrong, margin, select
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Count, Seed, Steps
 
 TINY = 1e-12  # keeps the ratios finite if all logits are equal
 ALPHA, RHO = 0.75, 0.75
+SPARSER, STAYS = 1.5, 0.95  # L1: steps are sparser than the best point; a share above this is the same sparsity
 
 
 def spread(logits: Tensor, against: tuple[int, ...]) -> Tensor:
@@ -64,14 +73,17 @@ def checkpoints(steps: int) -> list[int]:
 class _State:
     """The variables of Algorithm 1, one row per example that is still attacked."""
 
-    def __init__(self, rows: Tensor, x: Tensor, y: Tensor, target: Tensor | None, adv: Tensor, size: float) -> None:
+    first = 2.0  # step size in eps
+
+    def __init__(self, ball: Ball, rows: Tensor, x: Tensor, y: Tensor, target: Tensor | None, adv: Tensor) -> None:
+        self.ball = ball
         self.rows, self.x, self.y, self.target = rows, x, y, target
         self.adv = self.previous = adv  # x_k and x_(k-1)
         self.grad = self.top_grad = torch.zeros_like(adv)
         self.top_adv = adv  # x_max
         none = torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
         self.value, self.top, self.top_then = none, none, none  # f(x_k), f_max, f_max at the last checkpoint
-        self.size = torch.full_like(none, size)
+        self.size = torch.full_like(none, self.first * ball.eps)
         self.steps = self.rises = torch.zeros_like(none)  # since the last checkpoint
         self.halved = torch.zeros_like(rows, dtype=torch.bool)  # at the last checkpoint
 
@@ -79,7 +91,8 @@ class _State:
         """Keep only the examples where mask (N,) is True."""
         keep = mask.nonzero().squeeze(1)
         for name, value in vars(self).items():
-            setattr(self, name, None if value is None else value[keep])
+            if isinstance(value, Tensor):
+                setattr(self, name, value[keep])
 
     def record(self, grad: Tensor, value: Tensor) -> None:
         """Store gradient (N, ...) and objective (N,) at x_k."""
@@ -100,6 +113,47 @@ class _State:
         self.halved, self.top_then = stuck, self.top
         self.steps = self.rises = torch.zeros_like(self.rises)
 
+    def move(self, step: int) -> None:
+        """The next iterate: a step along the gradient, with momentum after the first."""
+        ahead = self.inside(self.adv + scale(self.ball.steepest(self.grad), self.size))
+        if step:
+            ahead = self.inside(self.adv + ALPHA * (ahead - self.adv) + (1 - ALPHA) * (self.adv - self.previous))
+        self.previous, self.adv = self.adv, ahead
+
+    def inside(self, adv: Tensor) -> Tensor:
+        return self.ball.within(self.x, adv - self.x)
+
+
+class _SparseState(_State):
+    """The variables in L1; support (N,): entries that the best point changes, count (N,): those that a step changes."""
+
+    first = 1.0
+
+    def __init__(self, ball: Ball, rows: Tensor, x: Tensor, y: Tensor, target: Tensor | None, adv: Tensor) -> None:
+        super().__init__(ball, rows, x, y, target, adv)
+        self.support = self.changed()
+        self.count = self.support / SPARSER
+
+    def changed(self) -> Tensor:
+        return (self.top_adv != self.x).flatten(1).sum(1).to(self.size.dtype)
+
+    def checkpoint(self) -> None:
+        """A new sparsity; full steps, from the best point, if it fell, else shorter ones, down to a tenth."""
+        before, self.support = self.support, self.changed()
+        self.count = self.support / SPARSER
+        fell, eps = self.support < STAYS * before, self.ball.eps
+        self.size = torch.where(fell, eps, self.size / SPARSER).clamp_min(eps / 10)
+        self.adv, self.grad = select(fell, self.top_adv, self.adv), select(fell, self.top_grad, self.grad)
+
+    def move(self, step: int) -> None:
+        """The next iterate: the signs of the `count` largest entries of the gradient, scaled to norm `size`."""
+        size = self.grad.flatten(1).abs()
+        last = (self.count.long() - 1).clamp(0, size.shape[1] - 1)[:, None]
+        least = size.sort(dim=1, descending=True).values.gather(1, last)
+        signs = self.grad.flatten(1).sign() * (size >= least)
+        length = self.size / signs.abs().sum(1).clamp_min(1)
+        self.adv = self.inside(self.adv + scale(signs.view_as(self.adv), length))
+
 
 @dataclass(frozen=True)
 class AutoPGD(Attack):
@@ -107,7 +161,7 @@ class AutoPGD(Attack):
 
     loss: "ce" (cross-entropy) or "dlr" (difference of logits ratio; needs 3 classes, 4 if targeted). restarts: runs
     from further random points, on the examples that are not misclassified yet. early_stop: misclassified examples leave
-    the batch.
+    the batch. eot: passes over which logits and gradients are averaged, for random models.
     """
 
     ball: Ball
@@ -117,6 +171,7 @@ class AutoPGD(Attack):
     targeted: bool = False
     early_stop: bool = True
     seed: Seed = 0
+    eot: Steps = 1
 
     def objective(self, logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
         """(N,), to be maximised; target (N,): target class of APGD-T, where y is the true label."""
@@ -137,35 +192,41 @@ class AutoPGD(Attack):
         """One run from random point number `draw`, on the examples that are not adversarial in `best` yet."""
         rows = (~best.is_adv if self.early_stop else torch.ones_like(best.is_adv)).nonzero().squeeze(1)
         x, y, target = x[rows], y[rows], None if target is None else target[rows]
-        at_checkpoint = checkpoints(self.steps)
-        start = (x + self.ball.random(x, self.seed, draw)).clamp_(0, 1)
-        w = _State(rows, x, y, target, start, 2 * self.ball.eps)
-        for step in range(self.steps + 1):
+        if not isinstance(self.ball, L1):
+            start = (x + self.ball.random(x, self.seed, draw)).clamp_(0, 1)
+            self._climb(f, _State(self.ball, rows, x, y, target, start), self.steps, checkpoints(self.steps), best)
+            return
+        d = noise.normal(noise.key(x, self.seed), x.shape[1:], draw).to(x.dtype)
+        wide = round(0.3 * self.steps)
+        for factor, steps in ((3, wide), (2, wide), (1, self.steps - 2 * wide)):
+            ball = self.ball.at(factor * self.ball.eps)
+            w = _SparseState(ball, rows, x, y, target, ball.within(x, d))
+            every = max(1, int(0.04 * steps))
+            self._climb(f, w, steps, range(every, steps, every), best if factor == 1 else None)
+            if factor > 1:
+                d = w.top_adv - x
+
+    def _climb(self, f: Victim, w: _State, steps: int, checkpoints: Container[int], best: Best | None) -> None:
+        """Algorithm 1 from w.adv. best: where iterates are offered; None, in a ball that is too large: nowhere."""
+        for step in range(steps + (best is not None)):
             if len(w.rows) == 0:
                 return
-            last = step == self.steps  # this pass only evaluates the last iterate
-            adv = w.adv.detach().requires_grad_(not last)  # detached: x_k may also be x_max, which needs no gradient
-            with torch.set_grad_enabled(not last):
-                logits = f(adv)
-                objective = self.objective(logits, w.y, w.target)
+            last = step == steps  # this pass only evaluates the last iterate
+            logits, objective, grad = f.ascend(w.adv, partial(self.objective, y=w.y, target=w.target), self.eot, last)
             is_adv = is_adversarial(logits, w.y, self.targeted)
-            value = objective if w.target is None else -margin(logits, w.y)  # comparable across targets
-            best.offer(w.rows, w.adv, is_adv, value.detach())
-            if last or (self.early_stop and is_adv.all()):
+            if best is not None:
+                value = objective if w.target is None else -margin(logits, w.y)  # comparable across targets
+                best.offer(w.rows, w.adv, is_adv, value)
+                if self.early_stop and is_adv.all():
+                    return
+            if grad is None:
                 return
-            grad = f.gradient(objective.sum(), adv)
-            w.record(grad, objective.detach().to(x.dtype))
-            if step in at_checkpoint:
+            w.record(grad, objective.to(w.x.dtype))
+            if step in checkpoints:
                 w.checkpoint()
-            if self.early_stop and is_adv.any():
+            if best is not None and self.early_stop and is_adv.any():
                 w.keep(~is_adv)
-            ahead = self._inside(w.x, w.adv + scale(self.ball.steepest(w.grad), w.size))
-            if step:
-                ahead = self._inside(w.x, w.adv + ALPHA * (ahead - w.adv) + (1 - ALPHA) * (w.adv - w.previous))
-            w.previous, w.adv = w.adv, ahead
-
-    def _inside(self, x: Tensor, adv: Tensor) -> Tensor:
-        return self.ball.project(adv - x).add_(x).clamp_(0, 1)
+            w.move(step)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Options:
     """comma-separated names (see `genlab list`), with options as in pgd:steps=100:restarts=10"""
     eps: str = "0.05,0.1,0.2"
     """comma-separated perturbation sizes, in pixels of [0, 1], as in 0.1 or 8/255"""
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Literal["linf", "l2", "l1"] = "linf"
     """norm of the perturbation"""
     target: str | None = None
     """targeted attacks: next (the class after the true one), random, least-likely, or the name or number of a class"""

@@ -69,7 +69,7 @@ class ExplanationAttack(Attack):
                 loss = cross_entropy(logits, predicted, reduction="none")
                 cost = self._share_on(grad.abs().sum(1), top) + self.keep * loss
                 down = self.ball.steepest(-f.gradient(cost.sum(), point))
-            adv = (x + self.ball.project(adv.detach() + size * down - x)).clamp(0, 1)
+            adv = self.ball.within(x, adv.detach() + size * down - x)
             share = self._share_on(saliency(f, adv, predicted), top)
             better = is_adversarial(f.query(adv), predicted, targeted=True) & (share < least)
             best[better], least[better] = adv[better], share[better]

@@ -13,6 +13,7 @@ misclassified: the same success rate with far fewer passes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -30,7 +31,8 @@ class PGD(Attack):
 
     step_size: in the norm of the ball; None: 2.5 * eps / steps, so that any point of the ball can be reached from any
     other. `at(eps)` keeps an explicit step_size. restarts: runs from different random points, of which the best result
-    is kept. early_stop: misclassified examples leave the batch. keep_best: return the best iterate, not the last.
+    is kept. early_stop: misclassified examples leave the batch. keep_best: return the best iterate, not the last. eot:
+    passes over which logits and gradients are averaged, for random models.
     Raises ValueError for restarts > 1 without random_start.
     """
 
@@ -44,6 +46,7 @@ class PGD(Attack):
     early_stop: bool = False
     keep_best: bool = True
     seed: Seed = 0
+    eot: Steps = 1
     reach: ClassVar[float] = 2.5  # total length of the default steps, in eps
 
     def check_relations(self) -> None:
@@ -75,15 +78,12 @@ class PGD(Attack):
             if len(x) == 0:
                 return
             last = step == self.steps  # this pass only evaluates the last iterate
-            logits = f.query(adv) if last else f(adv.requires_grad_())
-            objective = self.objective(logits, y)
+            logits, objective, grad = f.ascend(adv, partial(self.objective, y=y), self.eot, last)
             is_adv = is_adversarial(logits, y, self.targeted)
             if track_best:
-                best.offer(rows, adv.detach(), is_adv, objective.detach())
-            if last or (self.early_stop and is_adv.all()):
+                best.offer(rows, adv, is_adv, objective)
+            if grad is None or (self.early_stop and is_adv.all()):
                 return
-            grad = f.gradient(objective.sum(), adv)
-            adv = adv.detach()
             if isinstance(rows, Tensor) and is_adv.any():
                 keep = (~is_adv).nonzero().squeeze(1)
                 x, y, adv, grad, rows = x[keep], y[keep], adv[keep], grad[keep], rows[keep]
@@ -91,8 +91,8 @@ class PGD(Attack):
             if velocity is not None:
                 length = torch.linalg.vector_norm(grad.flatten(1), 1, dim=1)
                 grad = velocity.mul_(self.momentum).add_(scale(grad, torch.where(length > 0, 1 / length, 0)))
-            d = adv.sub_(x).add_(self.ball.steepest(grad), alpha=size)
-            adv = self.ball.project(d).add_(x).clamp_(0, 1)
+            ahead = self.ball.step(adv, grad, size)
+            adv = self.ball.within(x, adv.sub_(x).add_(ahead))
         best.x[rows] = adv
 
 

@@ -31,7 +31,7 @@ ATTACKS: Table = {
     "apgd": ("attacks.auto_pgd:AutoPGD", "Auto-PGD: PGD with adaptive step size"),
     "apgd-t": ("attacks.auto_pgd:AutoPGDT", "Auto-PGD, targeted DLR loss towards the 9 likeliest wrong classes"),
     "fab-t": ("attacks.fab:FABT", "minimal-norm steps to the linearised boundaries of the 9 likeliest wrong classes"),
-    "auto": ("attacks.auto:Auto", "AutoAttack: APGD, APGD-T, FAB-T and Square, each on the images not yet fooled"),
+    "auto": ("attacks.auto:Auto", "AutoAttack: APGD, APGD-T, FAB-T, Square; version=rand for random models"),
     "transferable": (
         "attacks.transferable:Transferable",
         "transfer attack: momentum, diverse inputs, translation-invariant gradients",
@@ -87,6 +87,7 @@ ATTACKS: Table = {
 BALLS: dict[str, tuple[str, str]] = {
     "linf": ("attacks.core.ball:Linf", "every pixel changes by at most eps"),
     "l2": ("attacks.core.ball:L2", "the Euclidean norm of the perturbation is at most eps"),
+    "l1": ("attacks.core.ball:L1", "the changes of all pixels add up to at most eps"),
 }
 DEFENCES: Table = {
     "none": ("attacks.plugin:undefended", "no defence"),

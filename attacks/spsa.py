@@ -76,7 +76,7 @@ class SPSA(Attack):
             if step:
                 grad = self._estimate(f, adv, y, keys, step)
                 adv = adv + size * self.ascent(grad, first, second, step - 1)
-                adv = (x + self.ball.project(adv - x)).clamp_(0, 1)
+                adv = self.ball.within(x, adv - x)
             logits = query_in_chunks(f, adv)
             is_adv, value = is_adversarial(logits, y, self.targeted), self.objective(logits, y)
             best.offer(rows, adv, is_adv, value)

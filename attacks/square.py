@@ -1,7 +1,9 @@
 """Square attack: score-based random search that changes one square at a time and keeps what lowers the margin.
 
 Andriushchenko, Croce, Flammarion, Hein 2020, arXiv:1912.00049: Algorithm 1 with the proposals of Algorithms 2 (L-inf)
-and 3 (L2). Every candidate is on the surface of the ball before it is clipped.
+and 3 (L2). Every candidate is on the surface of the ball before it is clipped. In L1, as in AutoAttack (Croce, Hein
+2021, arXiv:2103.01208, section 5), Algorithm 3 moves the L1 norm instead of the squared L2 norm, and candidates are
+projected onto ball and box together.
 
 The search minimises the margin or, if targeted, the cross-entropy of the target, as in the paper.
 
@@ -19,7 +21,7 @@ import torch
 from torch import Tensor
 
 from attacks.core import random as noise
-from attacks.core.ball import L2, Ball, Linf
+from attacks.core.ball import L1, L2, Ball, Linf
 from attacks.core.goal import Best, cross_entropy, is_adversarial, margin, select
 from attacks.core.model import Attack, Victim
 from attacks.spsa import sum_dtype
@@ -31,7 +33,7 @@ HALVE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: wh
 @dataclass(frozen=True)
 class Square(Attack):
     """queries: budget per example. share: of the image's area that the first squares cover (p in the paper); None: 0.8
-    (L-inf) or 0.3 (L2). Raises ValueError for another ball, and if x is not (N, C, H, W).
+    (L-inf, L1) or 0.3 (L2). Raises ValueError if x is not (N, C, H, W).
     """
 
     ball: Ball
@@ -41,31 +43,35 @@ class Square(Attack):
     seed: Seed = 0
 
     def check_relations(self) -> None:
-        if not isinstance(self.ball, Linf | L2):
-            raise ValueError(f"ball must be Linf or L2, got {self.ball!r}.")
+        if not isinstance(self.ball, Linf | L2 | L1):
+            raise ValueError(f"ball must be Linf, L2 or L1, got {self.ball!r}.")
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         if x.ndim != 4:
             raise ValueError(f"Square takes images (N, C, H, W), got shape {tuple(x.shape)}.")
+        return self.search(f, x, y)
+
+    def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor | None = None) -> Tensor:
+        """Images x (N, C, H, W); start (N, C, H, W): points of the ball where the search begins, else at stripes."""
         best, keys, rows = Best(x), noise.key(x, self.seed), torch.arange(len(x), device=x.device)
         adv, value = x, torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
         for query in range(self.queries):
             if query == 0:
-                new = x
-            elif query == 1:
+                new = x if start is None else start
+            elif query == 1 and start is None:
                 new = (x + self._start(x, keys)).clamp(0, 1)
             else:
                 propose = self._repaint if isinstance(self.ball, Linf) else self._move_mass
-                new = (x + self.ball.project(propose(x, adv - x, keys, query))).clamp(0, 1)
+                new = self.ball.within(x, propose(x, adv - x, keys, query))
             logits = f.query(new)
             loss, is_adv = cross_entropy(logits, y), is_adversarial(logits, y, self.targeted)
             found = (
                 (-loss if self.targeted else -margin(logits, y)).to(x.dtype).nan_to_num(-math.inf, math.inf, -math.inf)
             )
             best.offer(rows, new, is_adv, -loss if self.targeted else loss)
-            better = (found > value) | (
-                query == 1
-            )  # the search starts at the stripes, even if they do not lower the margin
+            better = found > value
+            if query == 1 and start is None:  # the search starts at the stripes, even if they do not lower the margin
+                better = torch.ones_like(better)
             adv, value = select(better, new, adv), torch.where(better, found, value)
             if is_adv.any():
                 keep = (~is_adv).nonzero().squeeze(1)
@@ -77,12 +83,12 @@ class Square(Attack):
     def _side(self, x: Tensor, query: int) -> int:
         """Side in pixels of the square at this query."""
         at = 10_000 * (query - 2) / self.queries
-        share = 0.8 if isinstance(self.ball, Linf) else 0.3
+        share = 0.3 if isinstance(self.ball, L2) else 0.8
         share = (share if self.share is None else self.share) / 2 ** sum(at > h for h in HALVE)
         return max(1, min(round(math.sqrt(share * x.shape[2] * x.shape[3])), *x.shape[2:]))
 
     def _start(self, x: Tensor, keys: Tensor) -> Tensor:
-        """Initial perturbation. L-inf: vertical stripes of random sign. L2: a 5 x 5 grid of bumps of random sign."""
+        """Initial perturbation. L-inf: vertical stripes of random sign. Else a 5 x 5 grid of bumps of random sign."""
         _, c, h, w = x.shape
         if isinstance(self.ball, Linf):
             return (signs(keys, (c, 1, w), 1).to(x.dtype) * self.ball.eps).expand_as(x)
@@ -102,7 +108,8 @@ class Square(Attack):
         return torch.where(inside[:, None], paint, d)
 
     def _move_mass(self, x: Tensor, d: Tensor, keys: Tensor, query: int) -> Tensor:
-        """Algorithm 3: moves the L2 budget of a second square, and what is unused, to a pair of bumps in the first."""
+        """Algorithm 3: moves the budget of a second square, and what is unused, to a pair of bumps in the first."""
+        p = 1 if isinstance(self.ball, L1) else 2
         side, (n, c, h, w) = max(self._side(x, query), min(3, *x.shape[2:])), x.shape
         where = corners(keys, h, w, side, 2, query)  # (N, 2, 2)
         steps, full = torch.arange(side, device=x.device), d.to(sum_dtype(d))
@@ -111,15 +118,16 @@ class Square(Attack):
             (*one, (where[:, i, :1] + steps).view(n, 1, side, 1), (where[:, i, 1:] + steps).view(n, 1, 1, side))
             for i in (0, 1)
         )
-        unused = (self.ball.eps**2 - full.square().sum((1, 2, 3))).clamp_min(0)
+        unused = (self.ball.eps**p - full.abs().pow(p).sum((1, 2, 3))).clamp_min(0)
         outside = full.clone()
         outside[first] = outside[second] = 0
-        room = full.square().sum((2, 3)) - outside.square().sum((2, 3)) + unused[:, None] / c  # (N, C): of both squares
-        upright = pair(side).to(full)
+        spent = full.abs().pow(p).sum((2, 3)) - outside.abs().pow(p).sum((2, 3))  # (N, C): in both squares
+        room = (spent + unused[:, None] / c).clamp_min(0).pow(1 / p)
+        upright = unit(pair(side).to(full), p)
         turned = noise.uniform(keys, (1,), 2 * self.queries + query).view(-1, 1, 1, 1) < 0.5
         new = torch.where(turned, upright.T, upright) * signs(keys, (c, 1, 1), query).to(full.dtype)
-        new = new + unit(full[first])
-        outside[first] = unit(new) * room.clamp_min(0).sqrt()[:, :, None, None]
+        new = new + unit(full[first], p)
+        outside[first] = unit(new, p) * room[:, :, None, None]
         return outside.to(x.dtype)
 
 
@@ -134,9 +142,9 @@ def corners(keys: Tensor, h: int, w: int, side: int, count: int, draw: int) -> T
     return (u * torch.tensor([h - side + 1, w - side + 1], device=u.device)).long()
 
 
-def unit(d: Tensor) -> Tensor:
-    """Every channel (..., H, W) scaled to L2 norm 1; zero stays zero."""
-    length = d.square().sum((-2, -1), keepdim=True).sqrt()
+def unit(d: Tensor, p: int = 2) -> Tensor:
+    """Every channel (..., H, W) scaled to Lp norm 1; zero stays zero."""
+    length = torch.linalg.vector_norm(d, p, (-2, -1), keepdim=True)
     return d / length.clamp_min(torch.finfo(d.dtype).tiny)
 
 

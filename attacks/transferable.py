@@ -68,8 +68,8 @@ class Transferable(Attack):
                 grad = conv2d(pad(grad, [width // 2] * 4), blur, groups=x.shape[1])
             length = torch.linalg.vector_norm(grad.flatten(1), 1, dim=1)
             velocity = self.momentum * velocity + scale(grad, torch.where(length > 0, 1 / length, 0))
-            d = adv.detach() - x + size * self.ball.steepest(velocity)
-            adv = self.ball.project(d).add_(x).clamp_(0, 1)
+            adv = adv.detach()
+            adv = self.ball.within(x, adv - x + self.ball.step(adv, velocity, size))
         return adv
 
     def varied(self, x: Tensor, key: Tensor, step: int) -> Tensor:

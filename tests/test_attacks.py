@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from toys import ATTACKS, LEARNT, Calls, Line, Net, Nothing, Seen, batch
@@ -25,7 +27,7 @@ from toys import attacked_images as images
 import attacks
 from attacks import plugin
 from attacks.core import random as noise
-from attacks.core.ball import L2, Ball, Linf
+from attacks.core.ball import L1, L2, Ball, Linf
 from attacks.core.model import Attack, victim
 from attacks.evaluation.crafting import ball_of
 from attacks.fab import FABT
@@ -231,7 +233,7 @@ def test_targeted_attacks_raise_the_probability_of_the_target(attack: Attack) ->
 
 @every_attack
 def test_the_repr_rebuilds_the_attack_and_at_changes_only_eps(attack: Attack) -> None:
-    names = {c.__name__: c for c in (FGSM, IFGSM, MIFGSM, PGD, RandomNoise, Linf, L2)} | {
+    names = {c.__name__: c for c in (FGSM, IFGSM, MIFGSM, PGD, RandomNoise, Linf, L2, L1)} | {
         type(attack).__name__: type(attack)
     }
     if isinstance(attack, LEARNT):  # what they have learnt is too much for a line
@@ -256,7 +258,7 @@ def test_fgsm_on_a_linear_model_equals_the_closed_form_exactly(shape: tuple[int,
 
 
 @pytest.mark.parametrize("shape", [(12,), (3, 5, 5)])
-@pytest.mark.parametrize("norm", [Linf, L2])
+@pytest.mark.parametrize("norm", [Linf, L2, L1])
 @pytest.mark.parametrize(
     "kind", [FGSM, IFGSM, MIFGSM, PGD, partial(FABT, steps=20)], ids=["FGSM", "IFGSM", "MIFGSM", "PGD", "FABT"]
 )
@@ -338,12 +340,14 @@ def test_a_tiny_gradient_still_points_somewhere() -> None:
     assert not L2(1).steepest(torch.zeros(4, 3)).any() and not L2(1).unit(torch.zeros(4, 3)).any()
 
 
-@pytest.mark.parametrize("ball", [Linf(0.2), L2(1.5), Linf(0.0), L2(0.0)])
+@pytest.mark.parametrize("ball", [Linf(0.2), L2(1.5), L1(9.0), Linf(0.0), L2(0.0), L1(0.0)])
 def test_random_points_and_projections_lie_in_the_ball_and_surfaces_on_its_rim(ball: Ball) -> None:
     x = images(64)
     assert ball.size(ball.random(x)).max() <= ball.eps + 1e-6
-    assert torch.allclose(ball.size(ball.surface(x)), torch.tensor(ball.eps), atol=1e-6)
-    assert ball.size(ball.project(10 * torch.randn_like(x))).max() <= ball.eps + 1e-6
+    assert torch.allclose(ball.size(ball.surface(x)), torch.tensor(ball.eps), atol=1e-5)
+    far = 10 * torch.randn_like(x)
+    assert ball.size(ball.project(far)).max() <= ball.eps + 1e-5
+    assert ball.size(ball.within(x, far).double() - x).max() <= ball.eps + 1e-6 * max(1, ball.eps)
     inside = ball.random(x) * 0.9
     assert torch.allclose(ball.project(inside), inside)
     if ball.eps:
@@ -353,9 +357,58 @@ def test_random_points_and_projections_lie_in_the_ball_and_surfaces_on_its_rim(b
         assert torch.allclose(ball.size(ball.unit(inside)), torch.tensor(1.0))
 
 
+def nearest(x: np.ndarray, d: np.ndarray, eps: float) -> np.ndarray:
+    """The perturbation nearest to d (D,) in the L1 ball and the box around x (D,), split into rises and falls >= 0."""
+    n = len(d)
+
+    def excess(v: np.ndarray) -> np.ndarray:
+        return v[:n] - v[n:] - d
+
+    found = minimize(
+        lambda v: np.square(excess(v)).sum(),
+        np.zeros(2 * n),
+        jac=lambda v: 2 * np.concatenate([excess(v), -excess(v)]),
+        bounds=[(0, 1 - one) for one in x] + [(0, one) for one in x],
+        constraints={"type": "ineq", "fun": lambda v: eps - v.sum(), "jac": lambda v: -np.ones(2 * n)},
+        options={"ftol": 1e-14},
+    )
+    return found.x[:n] - found.x[n:]
+
+
+def test_the_projection_onto_the_l1_ball_and_the_box_is_that_of_a_quadratic_programme() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, d = torch.rand(12, 6, generator=g).double(), torch.randn(12, 6, generator=g).double()
+    x[0], x[1, :3], d[2], d[3, :2] = 0.0, 1.0, 0.01, 0.0  # at the box, and inside the ball
+    for one, far, found in zip(x.numpy(), d.numpy(), (L1(0.9).within(x, d) - x).numpy(), strict=True):
+        assert np.abs(nearest(one, far, 0.9) - found).max() < 1e-5
+
+
+def test_fgsm_in_l1_is_the_optimum_of_a_linear_model_in_the_box() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, model = torch.rand(8, 20, generator=g), nn.Linear(20, 2)
+    w = torch.randn(20, generator=g)
+    with torch.no_grad():
+        model.weight.copy_(torch.stack([w, torch.zeros(20)]))
+    adv = FGSM(L1(2.5))(model, x, torch.zeros(8, dtype=torch.long))
+    for one, other in zip(x.tolist(), adv, strict=True):
+        room = sorted(((abs(slope), p if slope > 0 else 1 - p) for slope, p in zip(w.tolist(), one)), reverse=True)
+        left, gain = 2.5, 0.0
+        for slope, space in room:
+            gain, left = gain + slope * min(space, left), left - min(space, left)
+        assert (torch.tensor(one) - other) @ w == pytest.approx(gain, rel=1e-5)
+
+
+def test_points_are_uniform_in_the_l1_ball() -> None:
+    x = torch.linspace(0, 1, 4000).view(-1, 1, 1).expand(-1, 1, 3)
+    d = L1(2.0).random(x)
+    radius = L1(2.0).size(d) / 2
+    assert (radius**3).mean() == pytest.approx(0.5, abs=0.02) and d.mean((0, 1)).abs().max() < 0.03
+    assert (d[:, 0].abs() / d[:, 0].abs().sum(1, keepdim=True)).mean(0).sub(1 / 3).abs().max() < 0.02
+
+
 @pytest.mark.parametrize("eps", [-0.1, math.nan, math.inf])
 def test_a_ball_needs_a_finite_radius(eps: float) -> None:
-    for norm in (Linf, L2):
+    for norm in (Linf, L2, L1):
         with pytest.raises(ValueError, match=str(eps)):
             norm(eps)
 
@@ -455,6 +508,7 @@ def test_the_numbers_are_those_of_splitmix64() -> None:
 def test_names_on_the_command_line_build_attacks_without_importing_torch_first() -> None:
     assert plugin.attack("pgd", 0.3, steps=7) == PGD(Linf(0.3), steps=7)
     assert plugin.attack("mifgsm", 2.0, norm="l2") == MIFGSM(L2(2.0))
+    assert plugin.attack("square", 12.0, norm="l1") == Square(L1(12.0))
     for name in plugin.ATTACKS:
         assert isinstance(plugin.attack(name, 0.1), Attack)
     for wrong, hint in ((("pdg", 0.1), "pgd"), (("pgd", 0.1, "linfty"), "linf")):

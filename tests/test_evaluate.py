@@ -253,6 +253,9 @@ class Wrapped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.kind == "steps":
             return self.net((x * 8).round() / 8)
+        if self.kind == "optimises":
+            with torch.enable_grad():
+                torch.autograd.grad(self.net(start := x.detach().requires_grad_()).sum(), start)
         if self.kind == "random":
             return self.net(x) + 0.01 * torch.randn(len(x), 3)
         if self.kind == "softmax":
@@ -277,6 +280,7 @@ def test_zero_gradients_random_outputs_and_probabilities_are_reported() -> None:
     attacks: dict[str, Attack] = {"fgsm": FGSM(Linf(0.05))}
     assert any("exactly zero on 100 %" in w for w in warnings_of("steps", attacks))
     assert any("outputs are random" in w for w in warnings_of("random", attacks))
+    assert any("computes gradients when it predicts" in w for w in warnings_of("optimises", attacks))
     with pytest.warns(UserWarning, match="probabilities"):
         assert any("probabilities" in w for w in warnings_of("softmax", attacks))
 

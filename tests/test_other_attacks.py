@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -15,12 +16,14 @@ from toys import attacked_images as images
 from attacks.auto import Auto, in_turn
 from attacks.auto_pgd import AutoPGD, AutoPGDT, checkpoints, dlr, targeted_dlr
 from attacks.core import random as noise
-from attacks.core.ball import L2, Ball, Linf
+from attacks.core.ball import L1, L2, Ball, Linf
+from attacks.core.goal import margin
+from attacks.core.model import victim
 from attacks.evaluation import landscape
 from attacks.evaluation.evaluate import evaluate
 from attacks.one_pixel import OnePixel, log_odds, paint_pixels, three_others
 from attacks.patch import Patch, TrainedPatch, mask, non_printability, palette, total_variation
-from attacks.pgd import PGD
+from attacks.pgd import FGSM, PGD
 from attacks.reprogramming import Program, Reprogramming, grid_mask, squares
 from attacks.spatial import Spatial, move, roughness
 from attacks.transferable import Transferable, gaussian
@@ -65,6 +68,18 @@ def test_auto_pgd_crosses_a_linear_boundary_just_above_the_optimum_and_not_below
         for attack in (AutoPGD(norm(factor * distance), steps=30), Auto(norm(factor * distance), 30)):
             adv = attack(model, x, y)
             assert ((model(adv).argmax(1) != y) == crosses).all()
+
+
+def test_auto_pgd_in_l1_nears_the_optimum_of_a_linear_model_in_the_box() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, y, model = torch.rand(8, 1, 6, 6, generator=g), torch.zeros(8, dtype=torch.long), nn.Linear(36, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.randn(2, 36, generator=g) / 10)
+        model.bias.copy_(torch.tensor([5.0, 0.0]))
+    model = nn.Sequential(nn.Flatten(), model)
+    best, found = FGSM(L1(5.0))(model, x, y), AutoPGD(L1(5.0), steps=60)(model, x, y)
+    gained, possible = ((model(x) - model(v)) @ torch.tensor([1.0, -1.0]) for v in (found, best))
+    assert (gained > 0.97 * possible).all() and (gained < possible + 1e-4).all()
 
 
 @pytest.mark.parametrize("ball", [Linf(0.1), L2(0.7)])
@@ -127,6 +142,86 @@ def test_later_attacks_see_only_what_is_left(trained: tuple[nn.Module, Images]) 
 
     adv = Wrapped(Linf(1.0))(net, data.x, data.labels)
     assert len(data) >= seen[0] > seen[1] > seen[2] and len(seen) == 3 and success(net, adv, data.labels) == 1
+
+
+class Odd(nn.Module):
+    """`net` with something that leads AutoAttack astray."""
+
+    def __init__(self, net: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.net, self.kind = net, kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "optimises":
+            with torch.enable_grad():
+                at = x.detach().requires_grad_()
+                (grad,) = torch.autograd.grad(self.net(at).logsumexp(1).sum(), at)
+            x = x + 0 * grad
+        logits = self.net(x)
+        if self.kind == "random":
+            return logits + 0.01 * torch.randn_like(logits)
+        if self.kind == "probabilities":
+            return logits.softmax(1)
+        if self.kind == "zero":
+            return logits.detach() + 0 * logits
+        if self.kind == "lies":  # a gradient that leads back
+            return 2 * logits.detach() - logits
+        return logits
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("plain", None),
+        ("random", "outputs are random"),
+        ("probabilities", "look like probabilities"),
+        ("zero", "exactly zero"),
+        ("lies", "Square, which uses no gradients"),
+        ("optimises", "computes gradients when it predicts"),
+    ],
+)
+def test_each_flag_of_autoattack_is_raised_by_its_model_alone(
+    trained: tuple[nn.Module, Images], kind: str, words: str | None
+) -> None:
+    net, data = trained
+    x, y = data.x[:24], data.labels[:24]
+    attack = Auto(Linf(0.25 if kind in ("plain", "lies") else 0.01), steps=3, queries=60)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        attack(Odd(net, kind), x, y)
+    texts = [str(each.message) for each in found]
+    assert len(texts) == (words is not None) and all(str(words) in text for text in texts)
+    if kind == "random":
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert replace(attack, version="rand").parts(4)[1] == AutoPGD(attack.ball, 3, "dlr", eot=20)
+            replace(attack, version="rand", steps=1)(Odd(net, kind), x[:2], y[:2])
+
+
+def test_the_mean_over_passes_of_a_random_model_converges_to_its_gradient(trained: tuple[nn.Module, Images]) -> None:
+    net, data = trained
+    x, y = data.x[:8], data.labels[:8]
+
+    def error(passes: int) -> float:
+        with victim(nn.Sequential(Blur(), net), x, y) as f:
+            torch.manual_seed(1)
+            found = [f.ascend(x, lambda logits: -margin(logits, y), passes)[2] for _ in range(8)]
+            return (torch.stack(found) - expected).square().mean().sqrt().item()
+
+    with victim(net, x, y) as f:
+        expected = f.ascend(x, lambda logits: -margin(logits, y))[2]
+    assert error(16) == pytest.approx(error(1) / 4, rel=0.2)
+    calls = Calls(net)
+    AutoPGD(Linf(0.01), steps=3, eot=5, early_stop=False)(calls, x, y)
+    PGD(Linf(0.01), steps=3, eot=5)(calls, x, y)
+    assert calls.sizes == [8] * 40
+
+
+class Blur(nn.Module):
+    """The identity, whose gradient is noisy."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach() + (x - x.detach()) * (1 + torch.randn_like(x))
 
 
 def test_all_off_the_transferable_attack_is_ifgsm_and_each_part_changes_it() -> None:

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from attacks.auto import Auto
 from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
-from attacks.core.ball import L2, Ball, Linf
+from attacks.core.ball import L1, L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.ddn import DDN
 from attacks.deepfool import DeepFool, DeepFoolLinf
@@ -306,12 +306,14 @@ ATTACKS: list[Attack] = [
     MIFGSM(L2(1.0), steps=5),
     PGD(Linf(0.1), steps=5),
     PGD(L2(1.0), steps=5),
+    PGD(L1(4.0), steps=5),
     PGD(Linf(0.1), steps=4, restarts=2),
     PGD(L2(1.0), steps=5, early_stop=True),
     PGD(Linf(0.1), steps=4, restarts=3, early_stop=True, momentum=0.5),
     PGD(Linf(0.1), steps=3, step_size=0.2, keep_best=False),
     AutoPGD(Linf(0.1), steps=6),
     AutoPGD(L2(1.0), steps=6, loss="dlr", restarts=2, early_stop=False),
+    AutoPGD(L1(6.0), steps=8),
     AutoPGDT(Linf(0.1), steps=4, classes=2),
     FABT(Linf(0.1), steps=4, classes=2),
     FABT(L2(1.0), steps=3, classes=2, restarts=2),
@@ -324,6 +326,7 @@ ATTACKS: list[Attack] = [
     NES(L2(1.0), queries=40, samples=6),
     Square(Linf(0.1), queries=30),
     Square(L2(1.0), queries=20),
+    Square(L1(8.0), queries=20),
     HopSkipJump(queries=70, initial_probes=10, tries=8),
     HopSkipJumpLinf(queries=80, initial_probes=10, tries=8),
     FixedPerturbation(Linf(0.1), torch.linspace(-0.1, 0.1, 128).view(2, 8, 8)),
@@ -405,7 +408,7 @@ class Line(nn.Module):
     def at(self, distance: float, norm: type[Ball], x: Tensor) -> Tensor:
         """The images x (N, ...) moved along w, so that all are `distance` from the boundary, on either side in turn."""
         side = 1.0 - 2 * (torch.arange(len(x)) % 2)
-        rise = side * distance * self.w.norm(p=1 if norm is Linf else 2) - self.score(x)
+        rise = side * distance * self.w.norm(p={Linf: 1, L2: 2, L1: math.inf}[norm]) - self.score(x)
         return x + (rise[:, None] * self.w / self.w.square().sum()).view(x.shape)
 
 

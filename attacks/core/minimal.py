@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from attacks.core import random as noise
-from attacks.core.ball import scale
+from attacks.core.ball import scale, soft_threshold
 from attacks.core.goal import Smallest, margin, select
 from attacks.core.model import Attack, Victim
 from attacks.core.precision import widened
@@ -145,21 +145,14 @@ def largest(d: Tensor, count: Tensor) -> Tensor:
 
 
 def project(d: Tensor, radius: Tensor, norm: Norm) -> Tensor:
-    """Projection of d (N, ...) onto the ball of `radius` (N,) in "l0", "l1", "l2" or "linf".
-
-    L1: soft thresholding at the level found by sorting (Duchi et al. 2008, "Efficient projections onto the l1-ball").
-    """
+    """Projection of d (N, ...) onto the ball of `radius` (N,) in "l0", "l1", "l2" or "linf"."""
     if norm == "l0":
         return largest(d, radius)
+    if norm == "l1":
+        return soft_threshold(d, radius)
     if norm == "l2":
         return scale(d, (radius / size(d, "l2").clamp_min(torch.finfo(d.dtype).tiny)).clamp_max(1))
-    if norm == "linf":
-        return (d.flatten(1).clamp(-radius[:, None], radius[:, None])).view(d.shape)
-    flat = d.flatten(1)
-    ordered = flat.abs().sort(dim=1, descending=True).values
-    excess = ordered.cumsum(1) - torch.minimum(radius, size(d, "l1"))[:, None]
-    level = (excess / torch.arange(1, flat.shape[1] + 1, device=d.device)).amax(1, keepdim=True).clamp_min(0)
-    return (flat.sign() * (flat.abs() - level).clamp_min(0)).view(d.shape)
+    return (d.flatten(1).clamp(-radius[:, None], radius[:, None])).view(d.shape)
 
 
 def inward(grad: Tensor, at: Tensor) -> Tensor:

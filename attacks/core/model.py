@@ -111,6 +111,23 @@ class Victim:
         """
         return finite(torch.autograd.grad(objective, x, retain_graph=retain_graph)[0])
 
+    def ascend(
+        self, x: Tensor, objective: Callable[[Tensor], Tensor], passes: int = 1, last: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits (N, K) of x (N, ...), objective(logits) (N,) and its gradient (N, ...), None if `last`; detached.
+
+        Each is the mean over `passes` passes: for a random model, expectation over transformation (EOT; Athalye,
+        Carlini, Wagner 2018, arXiv:1802.00420, section 4.2).
+        """
+        x, found = x.detach().requires_grad_(not last), list[tuple[Tensor, ...]]()
+        for _ in range(passes):
+            logits = self.query(x) if last else self(x)
+            value = objective(logits)
+            grad = () if last else (self.gradient(value.sum(), x),)
+            found.append((logits.detach(), value.detach(), *grad))
+        logits, value, *grads = found[0] if passes == 1 else (torch.stack(each).mean(0) for each in zip(*found))
+        return logits, value, None if last else grads[0]
+
 
 def finite(grad: Tensor) -> Tensor:
     """The gradient with NaN and infinities set to zero."""

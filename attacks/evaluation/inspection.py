@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.core.callables import NO_MODULE_FOUND, networks
+from attacks.core.flags import gradients_noticed
 from attacks.core.goal import NO_PREDICTION, cross_entropy, predicted_classes
 from attacks.core.model import Model, NoGradient, Victim, looks_like_probabilities, victim
 
@@ -33,14 +34,20 @@ def inspect(name: str, model: Model, x: Tensor, y: Tensor, batch: int) -> Inspec
     """Predictions of model `name` on x (N, ...), and warnings.
 
     Warnings: NaN in logits or gradients, zero or missing gradients, probabilities instead of logits, outputs that are
-    random or depend on the rest of the batch, no correct prediction, a callable in which no module is found.
+    random or depend on the rest of the batch, gradients that the model computes itself, no correct prediction, a
+    callable in which no module is found.
     """
     found: list[str] = []
     if not networks(model):
         found.append(NO_MODULE_FOUND)
     with victim(model, x, y) as f:
         parts = x.split(batch)
-        logits = torch.cat([f.query(part) for part in parts])
+        with gradients_noticed() as noticed:
+            logits = torch.cat([f.query(part) for part in parts])
+        if noticed:
+            found.append(
+                "it computes gradients when it predicts: only an attack made for it can tell how robust it is."
+            )
         random = not torch.allclose(_second_pass(f, parts, y, found), logits, rtol=1e-4, atol=1e-5, equal_nan=True)
         if random:
             found.append("outputs are random: attacks must average over the randomness (EOT).")
