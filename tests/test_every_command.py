@@ -23,7 +23,8 @@ from genlab.plugins import gather, methods
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.py"))
 CLASSES = ("black", "dark", "light", "white")
 UNPAIRED = "unpaired:folder:{pictures}:black,folder:{pictures}:white"
-DATA = {"cyclegan": UNPAIRED, "cogan": UNPAIRED, "common-space": UNPAIRED}  # all others: labelled pictures
+DATA = {"cyclegan": UNPAIRED, "cogan": UNPAIRED, "common-space": UNPAIRED}
+DATA["domain-adversarial"] = "unpaired:{pictures},night:{pictures}"  # all others: labelled pictures
 SMALL = {  # what makes a method small, or what it cannot start without
     "autoencoder": "--hidden 16 --code 2",
     "bigan": "--hidden 16 --latent 4",
@@ -101,7 +102,8 @@ def test_a_method_trains_samples_and_reports(name, pictures, classifier, monkeyp
     if type(method).forward is torch.nn.Module.forward:
         assert main(["attack", "run"]) == 2
     else:
-        assert "fgsm" in genlab("attack run --attacks fgsm --eps 0.1 --n 4")
+        labelled = f"--data {pictures}" if name in DATA else ""
+        assert "fgsm" in genlab(f"attack run {labelled} --attacks fgsm --eps 0.1 --n 4")
     if hasattr(method, "translate"):
         genlab(f"translate run --images {pictures}/test/dark --out translated")
         assert {path.name for path in Path("translated").iterdir()} == {"1.png", "5.png", "side-by-side.png"}

@@ -188,6 +188,9 @@ def test_methods_with_names_of_their_own_can_be_started(name, tmp_path, capsys):
         ("gan --images 1000000000000", "--images must be at least 1 and at most 10,000,000,000, got 1000000000000"),
         ("vae --width 512 --batch 5000", "on batches of 5,000 would take at least"),
         ("pixelcnn --head palette --colours 200", "--colours must be at most 17, the colours of the first 64 images"),
+        ("domain-adversarial --data digits", "learns from two sets, as in --data unpaired:A,B"),
+        ("cogan --data digits", "CoGAN learns from two sets, as in --data unpaired:A,B, got one of 10 classes"),
+        ("domain-adversarial --data unpaired:digits:3,digits:4", "with the same classes, at least 2"),
         ("triple-gan --labels-per-class 200", "--labels-per-class must be at most 139, the training images of the"),
         ("disentangle --data digits:3", "at least 2 classes, as in --data digits"),
     ],
@@ -269,12 +272,11 @@ def test_where_samples_go_is_looked_at_before_they_are_drawn(out, tmp_path, monk
 
 @pytest.mark.parametrize("name", METHODS)
 def test_weights_are_counted_without_making_them(name):
-    classes = 0 if name in UNPAIRED else CLASSES
     before = torch.random.get_rng_state()
-    counted = memory.build_on_meta(METHODS[name], SHAPE, classes)
+    counted = memory.build_on_meta(METHODS[name], SHAPE, CLASSES)
     assert torch.equal(before, torch.random.get_rng_state())
     if counted is not None:
-        real = METHODS[name].build(SHAPE, classes)
+        real = METHODS[name].build(SHAPE, CLASSES)
         assert {p.device.type for p in (*real.parameters(), *real.buffers())} == {"cpu"}  # nothing was remembered
         assert memory.training_bytes(counted, TrainOptions()) == memory.training_bytes(real, TrainOptions())
     else:
@@ -318,7 +320,7 @@ def test_other_errors_of_torch_keep_their_traceback():
 @pytest.mark.parametrize("name", [name for name in METHODS if " " not in name])
 def test_what_a_step_keeps_is_measured_without_making_it(name):
     pair = name in UNPAIRED
-    if (counted := memory.build_on_meta(METHODS[name], SHAPE, 0 if pair else CLASSES)) is None:
+    if (counted := memory.build_on_meta(METHODS[name], SHAPE, CLASSES)) is None:
         return
     before = torch.random.get_rng_state()
     small = step_bytes(counted, SHAPE, 8, pair=pair)

@@ -65,3 +65,14 @@ def test_descent_improves_an_inversion_and_a_looser_edit_goes_further(tmp_path):
     assert [row["edit"] for row in edits] == ["before", "near 0.1", "near 0.03", "near 0.01"]
     distances, violations = ([row[name] for row in edits] for name in ("distance in z", "violation of the constraint"))
     assert distances == sorted(distances) and distances[0] == 0 and violations[-1] < violations[0]
+
+
+def test_a_classifier_of_the_source_is_compared_with_those_that_see_the_target(tmp_path):
+    run("domain_adversarial", tmp_path)
+    rows = by("trained on", results(tmp_path))
+    source, adversarial, target = rows.values()
+    assert list(rows) == ["source only", "adversarial", "target, with its labels"]
+    assert all(row["target"] == "night" and row["(sd)"] == 0 for row in rows.values())
+    assert min(source["target accuracy"], adversarial["target accuracy"]) > 0.4
+    assert min(source["source accuracy"], adversarial["source accuracy"]) > target["source accuracy"]
+    assert "data:image/png" in (tmp_path / "report.html").read_text()

@@ -46,6 +46,7 @@ from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.compress.early_exit import EarlyExitConfig
 from genlab.data import Images, Pair, Stream
 from genlab.methods.classification.classifier import ClassifierConfig
+from genlab.methods.classification.domain_adversarial import DomainAdversarialConfig
 from genlab.methods.diffusion.consistency import ConsistencyConfig
 from genlab.methods.diffusion.diffusion import DiffusionConfig
 from genlab.methods.diffusion.flow_matching import FlowMatchingConfig
@@ -103,6 +104,7 @@ METHODS: dict[str, Config] = {
     "classifier resnet": ClassifierConfig(net="resnet", width=4, lr=0.02),
     "classifier shallow": ClassifierConfig(net="shallow", width=4, dropout=0.1, lr=0.02),
     "classifier vgg": ClassifierConfig(net="vgg", width=4, lr=0.02),
+    "domain-adversarial": DomainAdversarialConfig(net="mlp", width=16, hidden=8, lr=0.02),
     "gan": GANConfig(latent=4, width=4, hidden=0, lr=2e-3, lr_generator=None),
     "gan minimax": GANConfig(latent=4, width=4, hidden=16, objective="minimax", n_discriminator=2),
     "gan lsgan replay": GANConfig(latent=4, width=4, hidden=0, objective="lsgan", replay=40, lr_generator=None),
@@ -204,6 +206,7 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "classifier cnn": ("loss", 0.5),
     "classifier mlp": ("loss", 0.9),
     "classifier resnet": ("loss", 0.5),
+    "domain-adversarial": ("label_loss", 0.9),
     "distillation": ("soft", 0.8),
     "early-exit": ("loss", 0.5),
     "adversarial-training": ("loss", 0.9),
@@ -246,6 +249,7 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
 UNPAIRED: set[str] = {  # methods that learn from two sets of images
     *("cyclegan", "cyclegan perceptual", "cogan", "cogan apart"),
     *("common-space", "common-space tied", "common-space semantic"),
+    "domain-adversarial",
 }
 
 
@@ -268,7 +272,7 @@ def stream(batch: int = 8, name: str = "", **options: int) -> Stream:
 
 def make(name: str) -> Method:
     torch.manual_seed(0)
-    return METHODS[name].build(SHAPE, 0 if name in UNPAIRED else CLASSES)
+    return METHODS[name].build(SHAPE, CLASSES)
 
 
 class Largest(TorchDispatchMode):

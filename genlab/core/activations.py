@@ -89,7 +89,13 @@ class MetaStream:
     def __next__(self) -> tuple[Tensor, Tensor]:
         self.images += self.batch
         x = torch.empty(self.batch, *self.shape, device="meta")
-        return x, torch.empty_like(x) if self.pair else torch.zeros(self.batch, dtype=torch.int64, device="meta")
+        return x, torch.empty_like(x) if self.pair else self.labels()
+
+    def sides(self) -> list[tuple[Tensor, Tensor]]:
+        return [(x, self.labels()) for x in (next(self) if self.pair else next(self)[:1])]
+
+    def labels(self) -> Tensor:
+        return torch.zeros(self.batch, dtype=torch.int64, device="meta")
 
 
 class BackwardOnly:

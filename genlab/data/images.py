@@ -189,6 +189,11 @@ class Pair:
         return f"unpaired:{self.a.name},{self.b.name}"
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Those of both sets, if they have the same; else none."""
+        return self.a.classes if self.a.classes == self.b.classes else ()
+
+    @property
     def device(self) -> torch.device:
         return self.a.device
 

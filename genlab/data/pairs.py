@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -148,6 +148,30 @@ def sides(data: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     if y.ndim != 4:
         raise ValueError("this method needs two sets, as in --data unpaired:A,B; the data are one set")
     return x, y
+
+
+def check_two_sets(data: Any, who: str) -> None:
+    """Checks that the stream `data` is of a Pair, from which `who` learns.
+
+    Raises:
+        ValueError: it is of one set.
+    """
+    source = getattr(data, "source", None)
+    if not isinstance(source, Pair):
+        found = f"one of {len(getattr(source, 'classes', ()))} classes"
+        raise ValueError(f"{who} learns from two sets, as in --data unpaired:A,B, got {found}")
+
+
+def labelled_sides(data: Any) -> list[tuple[Tensor, Tensor]]:
+    """The next batch of a stream of two image sets, with the labels: [(x_a, y_a), (x_b, y_b)], x (n, C, H, W), y (n,).
+
+    Raises:
+        ValueError: the stream is of one set, or does not yield labels beside two sets.
+    """
+    found = data.sides() if hasattr(data, "sides") else []
+    if len(found) != 2:
+        raise ValueError("this method needs two sets with labels, as in --data unpaired:A,B; the data are one set")
+    return found
 
 
 def paired(task: Task, images: Images, seed: int = 0) -> Pair:

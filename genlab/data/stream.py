@@ -60,15 +60,19 @@ class Stream:
         return self
 
     def __next__(self) -> tuple[Tensor, Tensor]:
+        (x, y), *other = self.sides()
+        return (x, other[0][0]) if other else (x, y)
+
+    def sides(self) -> list[tuple[Tensor, Tensor]]:
+        """The next batch of every set with its labels: (x, y), or those of both sides of a Pair."""
         position = self.images
         share = self.batch // self.world
         drawn = [take(position + self.rank * share) for take in self._take]
-        x = [self._finish(pixels, position, side) for side, (pixels, _) in enumerate(drawn)]
         self.images = position + self.batch
-        if len(x) == 2:
-            return x[0], x[1]
-        y = drawn[0][1]
-        return x[0], self._finish(y, position, 0) if y.ndim == 4 else y  # a target gets the augmentation of its input
+        finish = lambda values, side: self._finish(values, position, side)
+        return [  # a target gets the augmentation of its input
+            (finish(pixels, side), finish(y, side) if y.ndim == 4 else y) for side, (pixels, y) in enumerate(drawn)
+        ]
 
     def _finish(self, pixels: Tensor, position: int, side: int) -> Tensor:
         if self.augment is not None:

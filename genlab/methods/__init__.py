@@ -5,6 +5,10 @@ METHODS: dict[str, tuple[str, str]] = {
         "genlab.methods.classification.classifier:ClassifierConfig",
         "supervised classifier with one of seven networks",
     ),
+    "domain-adversarial": (
+        "genlab.methods.classification.domain_adversarial:DomainAdversarialConfig",
+        "classifier of a domain without labels, from the labels of another (gradient reversal)",
+    ),
     "gan": (
         "genlab.methods.gan.gan:GANConfig",
         "generative adversarial network: eleven objectives (R3GAN among them), networks and stabilisers",

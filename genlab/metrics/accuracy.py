@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genlab.data import Images, batches
+from genlab.data import Folder, Images, batches
 
 
 @torch.no_grad()
@@ -17,7 +17,7 @@ def predict_logits(model: Callable[[Tensor], Tensor], data: Images) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(model: Callable[[Tensor], Tensor], data: Images) -> float:
+def accuracy(model: Callable[[Tensor], Tensor], data: Images | Folder) -> float:
     """The accuracy of a model (x -> logits, in eval mode) on `data`, in [0, 1]."""
     right = torch.stack([(model(x).argmax(1) == y).sum() for x, y in batches(data, 500)]).sum()
     return int(right) / len(data)

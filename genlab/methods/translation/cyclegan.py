@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch.nn.functional import l1_loss
 from genlab.core.picture import Pictures
 from genlab.core.ranges import Count, Halvings, Layers, LearningRate, Weight, Width
 from genlab.data import Pair
+from genlab.data.pairs import check_two_sets
 from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.losses import OBJECTIVES
@@ -98,9 +99,10 @@ class CycleGANConfig(Config):
             raise ValueError(f"--classifier {self.classifier} holds a classifier of no single network with features")
         return Frozen(net)
 
+    def check_data(self, data: Any) -> None:
+        check_two_sets(data, "CycleGAN")
+
     def build(self, shape: tuple[int, int, int], classes: int) -> CycleGAN:
-        if classes:
-            raise ValueError(f"CycleGAN learns from two sets, as in --data unpaired:A,B, got one of {classes} classes")
         features, layers = self.frozen(shape), deepest(shape) if self.layers is None else self.layers
         G, F = (Translator(shape, self.width, self.blocks, self.levels) for _ in range(2))
         D_X, D_Y = (PatchDiscriminator(shape, self.width, layers) for _ in range(2))
