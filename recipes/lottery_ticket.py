@@ -1,8 +1,9 @@
 """Lottery tickets: sparse networks that train from where they began; Frankle & Carbin 2019, arXiv:1803.03635, figure 3.
 
 Rounds of training and pruning find the mask of a ticket. In every round the network under it is trained from its
-original weights (the ticket), and from other random weights. The last mask is trained from random weights once more,
-for as long as all rounds together took: the control of Liu et al. 2019, arXiv:1810.05270.
+original weights (the ticket), and from other random weights; beside it a ticket of the same size whose mask was found
+at once, from the dense network. The last mask is trained from random weights once more, for as long as all rounds
+together took: the control of Liu et al. 2019, arXiv:1810.05270.
 
 python recipes/lottery_ticket.py                                 # scikit-learn's digits, minutes on one core
 python recipes/lottery_ticket.py --data mnist --data-root DIR --images 150000
@@ -28,9 +29,11 @@ from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import lenet300
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
-from genlab.reporting.report import spread
+from genlab.reporting.report import plus_minus, spread
 
-TICKET, RANDOM, LONGER = "ticket", "random start", "random start, trained as long as all rounds"
+TICKET, AT_ONCE, RANDOM = "ticket", "ticket, pruned at once", "random start"  # networks
+LONGER = "random start, trained as long as all rounds"
+Found = dict[tuple[str, int], list[float]]  # (network, round of pruning) -> accuracy of every seed
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Config:
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    images: Length = 30_000
+    images: Length = 20_000
     """length of every training"""
     rounds: Repeats = 7
     """rounds of pruning, each of which takes a fifth of the weights; after seven, 21 % are left"""
@@ -54,41 +57,53 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     train, test = data.load("train"), data.load("test")
-    found: dict[tuple[str, float], list[float]] = {}  # (network, share of weights left) -> accuracy of every seed
+    found: Found = {}
     for seed in config.seeds:
-        for name, left, measured in search(train, test, seed, config):
-            found.setdefault((name, left), []).append(measured)
-    rows = [row(name, left, accuracies) for (name, left), accuracies in found.items()]
+        for name, number, measured in search(train, test, seed, config):
+            found.setdefault((name, number), []).append(measured)
     page = genlab.Report(f"Lottery tickets on {config.data}")
-    page.section("Test accuracy", f"Mean and spread of {len(config.seeds)} seeds.")
-    page.picture(curves(lines(rows), x="weights left, %", y="test accuracy"))
-    page.table(list(rows[0]), (each.values() for each in rows))
-    finish(config.out, page, rows)
+    page.section("Accuracy against sparsity", message(found, config.rounds))
+    page.picture(curves(lines(found), x="weights left, %", y="test accuracy, %", log_x=True))
+    page.text(f"Test accuracy in %, mean ± standard deviation over {len(config.seeds)} seeds; bands: the same.")
+    names = (TICKET, AT_ONCE, RANDOM)
+    page.table(
+        ["weights left, %", *names], [[100 * left(i), *cells(found, names, i)] for i in range(config.rounds + 1)]
+    )
+    page.text(f"The last mask from a {LONGER}: {cells(found, (LONGER,), config.rounds)[0]} %.")
+    finish(config.out, page, [row(name, number, values) for (name, number), values in found.items()])
 
 
-def search(train: Images, test: Images, seed: int, config: Config) -> list[tuple[str, float, float]]:
-    """(network, share of weights left, test accuracy) of everything that one seed trains."""
+def search(train: Images, test: Images, seed: int, config: Config) -> list[tuple[str, int, float]]:
+    """(network, round of pruning, test accuracy in %) of everything that one seed trains."""
     found = []
 
-    def learn(net: nn.Module, name: str, left: float, images: int = config.images) -> None:
+    def learn(net: nn.Module, name: str, number: int, images: int = config.images) -> None:
         method = FineTuning(net, ClassifierConfig(lr=0.02, weight_decay=0.0))
         options = genlab.TrainOptions(images, seed=seed)
-        genlab.fit(method, Stream(train, options.batch, seed=seed), options, title=f"{name}, {left:.1%} left")
-        found.append((name, left, accuracy(net.eval(), test)))
+        genlab.fit(method, Stream(train, options.batch, seed=seed), options, title=f"{name}, {left(number):.1%} left")
+        found.append((name, number, 100 * accuracy(net.eval(), test)))
 
     net = random_net(train, seed)
     begin = weights(net)
-    learn(net, TICKET, 1.0)
+    learn(net, TICKET, 0)
+    dense = deepcopy(net)
     for i in range(1, config.rounds + 1):
-        left = 0.8**i
-        prune(net, 1 - left)
+        prune(net, 1 - left(i))
         rewind(net, begin)
+        prune(at_once := deepcopy(dense), 1 - left(i))
+        rewind(at_once, begin)
         other = random_net(train, 1000 + seed)
         apply_masks(other, masks(net))
-        learn(deepcopy(other), RANDOM, left)
-        learn(net, TICKET, left)
-    learn(other, LONGER, left, images=config.images * (config.rounds + 1))
+        learn(at_once, AT_ONCE, i)
+        learn(deepcopy(other), RANDOM, i)
+        learn(net, TICKET, i)
+    learn(other, LONGER, config.rounds, images=config.images * (config.rounds + 1))
     return found
+
+
+def left(number: int) -> float:
+    """The share of the weights that is left after so many rounds."""
+    return 0.8**number
 
 
 def random_net(data: Images, seed: int) -> nn.Module:
@@ -96,23 +111,37 @@ def random_net(data: Images, seed: int) -> nn.Module:
     return lenet300(data.shape, len(data.classes)).to(data.device)
 
 
-def row(name: str, left: float, accuracies: list[float]) -> dict[str, Any]:
+def message(found: Found, rounds: int) -> str:
+    dense, ticket, at_once, random, longer = (
+        plus_minus(found[key])
+        for key in ((TICKET, 0), (TICKET, rounds), (AT_ONCE, rounds), (RANDOM, rounds), (LONGER, rounds))
+    )
+    return (
+        f"With {left(rounds):.0%} of its weights, reset to their start, the network is right on {ticket} % of the test "
+        f"images (dense {dense} %); from another random start on {random} %, trained as long as all rounds together "
+        f"{longer} %; with a mask found at once on {at_once} %."
+    )
+
+
+def cells(found: Found, names: tuple[str, ...], number: int) -> list[str | None]:
+    return [plus_minus(found[name, number]) if (name, number) in found else None for name in names]
+
+
+def row(name: str, number: int, accuracies: list[float]) -> dict[str, Any]:
     mean, deviation = spread(accuracies)
-    return {"network": name, "weights left, %": 100 * left, "accuracy": mean, "±": deviation}
+    figures = {"weights left, %": 100 * left(number), "accuracy, %": mean, "accuracy, % (sd)": deviation}
+    return {"network": name, "rounds": number, **figures}
 
 
-def lines(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def lines(found: Found) -> dict[str, Any]:
     """network -> (weights left, accuracy, lower and upper end of its spread)."""
-    found = {}
-    for name in (TICKET, RANDOM, LONGER):
-        mine = [each for each in rows if each["network"] == name]
-        found[name] = (
-            [each["weights left, %"] for each in mine],
-            [each["accuracy"] for each in mine],
-            [each["accuracy"] - each["±"] for each in mine],
-            [each["accuracy"] + each["±"] for each in mine],
-        )
-    return found
+    drawn: dict[str, Any] = {}
+    for (name, number), accuracies in found.items():
+        mean, deviation = spread(accuracies)
+        columns = drawn.setdefault(name, ([], [], [], []))
+        for column, value in zip(columns, (100 * left(number), mean, mean - deviation, mean + deviation)):
+            column.append(value)
+    return drawn
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from genlab.compress import file, huffman
 from genlab.compress.count import macs, nonzeros, parameters, xz_bytes
 from genlab.compress.distil import Distillation, DistillationConfig, soft_loss, softened
 from genlab.compress.early_exit import EarlyExitConfig
-from genlab.compress.layers import remove_parametrisations, weighted
+from genlab.compress.layers import plain_copy, remove_parametrisations, weighted
 from genlab.compress.low_rank import factorise, factors, rank_for
 from genlab.compress.neurons import prune_neurons, remove, scores
 from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
 from genlab.compress.quantise import BinaryWeights, binarise, quantise_uniformly, share
 from genlab.compress.separable import separate, separated
+from genlab.compress.table import channels_last
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.nets.classifiers import cnn, mlp
@@ -356,6 +357,16 @@ def test_removing_dead_neurons_leaves_the_function_equal():
     assert half(x).shape == (200, 3) and model[1].weight.shape[0] == 6
     with pytest.raises(ValueError, match="would lose all its 6 outputs"):
         remove(model, [torch.zeros(6, dtype=torch.bool), alive[1] > 0, alive[2] > 0])
+
+
+def test_compressed_networks_are_timed_in_the_memory_format_of_the_dense_one():
+    dense = cnn((1, 8, 8), 10, 4)
+    prune(sparse := deepcopy(dense), 0.5)
+    binarise(binary := deepcopy(dense))
+    stride = lambda net: [layer.weight.stride() for _, layer in weighted(net)]
+    nets = [channels_last(plain_copy(net)) for net in (dense.to(memory_format=torch.channels_last), sparse, binary)]
+    assert stride(nets[0]) == stride(nets[1]) == stride(nets[2])
+    assert stride(nets[0])[:2] == [(9, 1, 3, 1), (36, 1, 12, 4)]
 
 
 def test_counts_are_those_by_hand():

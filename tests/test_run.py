@@ -17,7 +17,8 @@ from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid, save_grid
 from genlab.reporting.labelled import labelled_grid, save_picture
-from genlab.reporting.report import Report, spread
+from genlab.reporting.plots import front
+from genlab.reporting.report import Report, plus_minus, spread
 from genlab.run import Run, RunError
 from genlab.training.method import TrainOptions
 
@@ -250,7 +251,13 @@ def test_the_end_of_a_recipe_shows_tables_and_writes_results_and_report(tmp_path
 
 
 def test_the_spread_is_that_of_a_sample_and_nothing_of_one_value():
+    assert plus_minus([1.0, 2.0, 3.0]) == "2.0 ± 1.0"
     assert spread(iter([1.0, 2.0, 6.0])) == (3.0, pytest.approx(7**0.5)) and spread([0.5]) == (0.5, 0.0)
+
+
+def test_a_pareto_front_leaves_out_what_another_point_equals_or_betters():
+    points = {"cheap": (1.0, 9.0), "as cheap": (1.0, 9.5), "worse": (2.0, 9.0), "good": (3.0, 2.0), "dear": (4.0, 5.0)}
+    assert front(points) == ["cheap", "good"]
 
 
 def test_a_grid_puts_every_pixel_where_it_belongs(tmp_path):

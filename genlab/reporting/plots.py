@@ -13,6 +13,7 @@ from genlab.core.text import printable
 
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 Band = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]  # x, y, low, high
+Point = tuple[float, float, float]  # x, y, deviation of y
 DPI = 110
 LARGEST = 1e30  # largest absolute value plotted; matplotlib overflows beyond
 
@@ -24,6 +25,7 @@ def curves(
     y: str,
     title: str = "",
     log: bool = False,
+    log_x: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> bytes:
     """A PNG of named curves (x, y), or with a band (x, y, low, high); more than one have a legend beside them.
@@ -31,6 +33,7 @@ def curves(
     Args:
         x, y: axis labels, with units.
         log: logarithmic y axis.
+        log_x: logarithmic x axis, with a tick at every point of the first line.
         limits: of the y axis; none: from the data.
     """
     from matplotlib.figure import Figure
@@ -47,11 +50,53 @@ def curves(
         elif len(line) == 4:
             axes.fill_between(line[0], line[2], line[3], color=drawn.get_color(), alpha=0.15, lw=0)
     axes.set(xlabel=x, ylabel=y, title=title, **({"yscale": "log"} if log else {}))
+    if log_x:
+        across = list(next(iter(lines.values()))[0])
+        axes.set_xscale("log")
+        axes.set_xticks(across, [f"{value:.3g}" for value in across])
+        axes.minorticks_off()
     axes.set_ylim(limits)
     axes.grid(alpha=0.3)
     if len(lines) > 1:
         figure.legend(loc="outside right upper", fontsize=8)
     return png(figure)
+
+
+def pareto(panels: Mapping[tuple[str, str], Mapping[str, Point]]) -> bytes:
+    """A PNG with a panel per pair of axis labels, in which named points lie over a logarithmic x axis; a name has the
+    same colour in all panels. Less is better of both: a line shows the least y at every x, and the points on it are
+    filled. A legend is beside the panels."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    names = dict.fromkeys(name for points in panels.values() for name in points)
+    colours = {name: f"C{i % 10}" for i, name in enumerate(names)}
+    beside = 0.5 + 0.075 * min(max(map(len, names)), 40)
+    figure = Figure(figsize=(3.5 * len(panels) + beside, max(3.1, 0.19 * len(names) + 0.5)), layout="constrained")
+    for axes, ((x, y), points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        best = front({name: point[:2] for name, point in points.items()})
+        across = [points[name][0] for name in best] + [max(point[0] for point in points.values())]
+        least = [points[name][1] for name in best]
+        axes.step(across, [*least, least[-1]], where="post", color="0.6", lw=1, zorder=0)
+        for name, (at, value, deviation) in points.items():
+            fill = colours[name] if name in best else "white"
+            axes.errorbar(at, value, deviation, fmt="o", ms=6, mfc=fill, color=colours[name], lw=1, capsize=2)
+        axes.set(xscale="log", xlabel=_text(x), ylabel=_text(y))
+        axes.grid(alpha=0.3)
+    marks = [Line2D([], [], marker="o", ls="", color=colour, label=_text(name)) for name, colour in colours.items()]
+    figure.legend(
+        handles=[*marks, Line2D([], [], color="0.6", label="Pareto front")], loc="outside right upper", fontsize=8
+    )
+    return png(figure)
+
+
+def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The names of the points (x, y) that no other point equals or betters in both, by their x."""
+    found: list[str] = []
+    for name in sorted(points, key=lambda name: points[name]):
+        if not found or points[name][1] < points[found[-1]][1]:
+            found.append(name)
+    return found
 
 
 def heat(

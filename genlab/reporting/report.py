@@ -165,6 +165,11 @@ def spread(values: Iterable[float]) -> tuple[float, float]:
     return mean(values), stdev(values) if len(values) > 1 else 0.0
 
 
+def plus_minus(values: Iterable[float], form: str = ".1f") -> str:
+    """Mean ± standard deviation as by `spread`, for a cell of a table; form: of both numbers."""
+    return " ± ".join(format(value, form) for value in spread(values))
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f'<td class="n">{value:.4g}</td>'
