@@ -100,9 +100,6 @@ def main(arguments: list[str]) -> None:
     from genlab.cli.options import parse
 
     options: Options = parse(Options, "attack", arguments)
-    for name in ("model", "weights", "data"):
-        if getattr(options, name) == "":
-            raise ValueError(f"--{name} must not be empty")
     if (options.run is None) == (options.model is None):
         raise ValueError("genlab attack needs either the directory of a run or --model")
     if options.model is None and options.weights is not None:

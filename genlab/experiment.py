@@ -24,6 +24,7 @@ from genlab.core.resolve import fingerprint
 from genlab.data import Pair, Stream
 from genlab.data.aligned import Aligned
 from genlab.data.iterated import Iterated
+from genlab.data.kinds import check_kind
 from genlab.data.options import DataOptions
 from genlab.data.own import OwnData, batch_size
 from genlab.data.sources import Split
@@ -161,6 +162,7 @@ class Experiment:
             training = self.training
             with distributed.first_rank_first():  # it may have to download
                 data, test = (self.data.load(split, device) for split in ("train", "test"))
+            check_kind(data, self.method.takes, method_name(self.method))
             classes = len(getattr(data, "classes", ()))
             memory.check_training(self.method, data.shape, classes, training, device, isinstance(data, Pair | Aligned))
             self.method.check_data(self._stream(data))
@@ -274,6 +276,10 @@ def _worth(folder: Path, error: Exception) -> bool:
     return isinstance(error, NonFinite) or any(folder.glob("checkpoints/step-*.pt"))
 
 
+def method_name(config: Config) -> str:
+    return type(config).__name__.removesuffix("Config")
+
+
 def check_all(experiments: Iterable[Experiment]) -> None:
     """Checks data, networks and memory of several experiments before the first one is trained; writes nothing.
 
@@ -283,6 +289,7 @@ def check_all(experiments: Iterable[Experiment]) -> None:
     sets: dict[DataOptions | OwnData, Any] = {}
     for each in experiments:
         data = sets[each.data] = sets.get(each.data) or each.data.load()
+        check_kind(data, each.method.takes, method_name(each.method))
         classes = len(getattr(data, "classes", ()))
         pair = isinstance(data, Pair | Aligned)
         memory.check_training(each.method, data.shape, classes, each.training, distributed.device(), pair)

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from genlab.core.batch import batch_sizes, check_batch
 from genlab.core.picture import as_picture
 from genlab.data import Folder, Pair, Stream
 from genlab.data.decode import ImageDecoder
+from genlab.data.kinds import KINDS, check_kind
 from genlab.run import Run
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
@@ -99,6 +101,16 @@ def test_every_parameter_that_learns_belongs_to_one_optimizer(name):
     method = make(name)
     owned = [p for o in method.optimizers().values() for g in o.param_groups for p in g["params"]]
     assert len(owned) == len(set(owned)) and set(owned) == {p for p in method.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if " " not in name])
+def test_data_of_a_kind_that_a_method_does_not_take_are_refused(name):
+    """Two sets for one, or one for two; check_kind is what every experiment calls before anything is built."""
+    takes = METHODS[name].takes
+    for kind, data in (("images", source("gan")), ("two sets", source("cyclegan"))):
+        with nullcontext() if kind in takes else pytest.raises(ValueError, match=f"it learns from .*got {KINDS[kind]}"):
+            check_kind(data, takes, "it")
+    assert (name in UNPAIRED) == ("two sets" in takes)
 
 
 @pytest.mark.parametrize("name", LEARNS)

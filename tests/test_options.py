@@ -189,7 +189,7 @@ def test_methods_with_names_of_their_own_can_be_started(name, tmp_path, capsys):
         ("vae --width 512 --batch 5000", "on batches of 5,000 would take at least"),
         ("pixelcnn --head palette --colours 200", "--colours must be at most 17, the colours of the first 64 images"),
         ("domain-adversarial --data digits", "learns from two sets, as in --data unpaired:A,B"),
-        ("cogan --data digits", "CoGAN learns from two sets, as in --data unpaired:A,B, got one of 10 classes"),
+        ("cogan --data digits", "CoGAN learns from two sets, as in --data unpaired:A,B, got one set of images"),
         ("domain-adversarial --data unpaired:digits:3,digits:4", "with the same classes, at least 2"),
         ("triple-gan --labels-per-class 200", "--labels-per-class must be at most 139, the training images of the"),
         ("disentangle --data digits:3", "at least 2 classes, as in --data digits"),
@@ -242,7 +242,7 @@ def test_a_refused_training_leaves_nothing_behind(command, sentence, tmp_path, m
         ("unpaired_common_space", "--b folder:nosuch", "--b folder:nosuch: 'nosuch' is not a folder"),
         ("certify", "--data folder:FILE", "--data folder:FILE: 'FILE' is not a folder"),
         ("quickstart", "--data mnist --data-root FILE", "'FILE' and could not be downloaded"),
-        ("black_box", "--data unpaired:digits,night:digits", "at least 2 classes"),
+        ("black_box", "--data unpaired:digits,night:digits", "learns from one set of images"),
         ("shortcut", "--n=-1", "--n must be at least 1"),
         ("few_labels", "--labels 5 100000", "--labels-per-class must be at most 139"),
         ("quickstart", "--gan-images 1000000000000", "--gan-images must be at least 1 and at most 10,000,000,000"),
@@ -418,7 +418,15 @@ def test_what_is_no_option_is_told_without_steering_the_terminal(words, capsys):
     assert caught.value.code == 2 and "\\x1b" in told and "\x1b" not in told
 
 
-@pytest.mark.parametrize("out", ["", "."])
-def test_the_working_folder_is_no_run(out, capsys):
-    assert main(["train", "gan", "--images", "8", "--out", out]) == 2
+def test_the_working_folder_is_no_run(capsys):
+    assert main(["train", "gan", "--images", "8", "--out", "."]) == 2
     assert "--out must name a folder" in capsys.readouterr().err and not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    "words", [("train", "gan", "--out", ""), ("sample", ""), ("evaluate", "--real", ""), ("attack", "run", "--eps=")]
+)
+def test_no_value_may_be_empty(words, capsys):
+    assert main([*words]) == 2
+    named = words[-1].rstrip("=") or (words[-2] if words[-2].startswith("--") else "an argument")
+    assert f"genlab: {named} must not be empty" in capsys.readouterr().err and not list(Path().iterdir())

@@ -291,7 +291,7 @@ def test_the_perceptual_loss_needs_a_classifier_and_its_features_come_from_that_
 
 def test_one_set_is_no_data_for_two_domains(capsys):
     assert main(["train", "cyclegan", "--data", "digits"]) == 2
-    assert "learns from two sets, as in --data unpaired:A,B, got one of 10 classes" in capsys.readouterr().err
+    assert "learns from two sets, as in --data unpaired:A,B, got one set of images" in capsys.readouterr().err
     with pytest.raises(ValueError, match="two domains to translate to, 0 and 1, got 2"):
         make("cyclegan").translate(images(2).x, to=2)
 

@@ -44,8 +44,12 @@ def parse(kind: Any, command: str | None, arguments: list[str]) -> Any:
     command: the command of `genlab`; none: a script.
 
     Raises:
-        ValueError: a value is out of range, or values contradict each other.
+        ValueError: a value is empty or out of range, or values contradict each other.
     """
+    for before, word in zip(["", *arguments], arguments):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            option = word.rstrip("=") or (before if before.startswith("--") else "an argument")
+            raise ValueError(f"{option} must not be empty")
     name = None if command is None else f"genlab {command}"
     read = partial(tyro.cli, kind, prog=name, registry=NUMBERS)
     shown = (tyro.conf.OmitArgPrefixes,)

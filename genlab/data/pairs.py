@@ -150,18 +150,6 @@ def sides(data: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def check_two_sets(data: Any, who: str) -> None:
-    """Checks that the stream `data` is of a Pair, from which `who` learns.
-
-    Raises:
-        ValueError: it is of one set.
-    """
-    source = getattr(data, "source", None)
-    if not isinstance(source, Pair):
-        found = f"one of {len(getattr(source, 'classes', ()))} classes"
-        raise ValueError(f"{who} learns from two sets, as in --data unpaired:A,B, got {found}")
-
-
 def labelled_sides(data: Any) -> list[tuple[Tensor, Tensor]]:
     """The next batch of a stream of two image sets, with the labels: [(x_a, y_a), (x_b, y_b)], x (n, C, H, W), y (n,).
 

@@ -81,6 +81,8 @@ class Config:
 
     training: ClassVar[TrainOptions] = TrainOptions()
     """the default training options of this method"""
+    takes: ClassVar[tuple[str, ...]] = ("images",)
+    """the kinds of training data, keys of genlab.data.kinds.KINDS"""
 
     def __post_init__(self) -> None:
         check(self)

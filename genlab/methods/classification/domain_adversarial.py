@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.data import Pair
-from genlab.data.pairs import check_two_sets, labelled_sides
+from genlab.data.pairs import labelled_sides
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.build import NetName, NetOptions
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
@@ -71,9 +71,7 @@ class DomainAdversarialConfig(NetOptions, Config):
     """weight decay"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=100_000, batch=64, schedule="cosine", clip=5.0)
-
-    def check_data(self, data: Any) -> None:
-        check_two_sets(data, "domain-adversarial training")
+    takes: ClassVar[tuple[str, ...]] = ("two sets",)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> DomainAdversarial:
         if classes < 2:

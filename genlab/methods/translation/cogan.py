@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import LearningRate, Width
 from genlab.data import Pair
-from genlab.data.pairs import check_two_sets, sides
+from genlab.data.pairs import sides
 from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.features import ClassifierFeatures
@@ -42,9 +42,7 @@ class CoGANConfig(Config):
     """learning rate of both Adams"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=32, half_life=10_000)
-
-    def check_data(self, data: Any) -> None:
-        check_two_sets(data, "CoGAN")
+    takes: ClassVar[tuple[str, ...]] = ("two sets",)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CoGAN:
         generators = [Generator(shape, self.latent, self.width) for _ in range(2)]

@@ -18,7 +18,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from torch.nn.functional import l1_loss
 from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import LearningRate, Weight, Width
 from genlab.data import Pair, batches
-from genlab.data.pairs import check_two_sets, sides
+from genlab.data.pairs import sides
 from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.translation import cycle_errors
@@ -72,9 +72,7 @@ class CommonSpaceConfig(Config):
     """learning rate of all Adams"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=400_000, batch=16, half_life=5_000)
-
-    def check_data(self, data: Any) -> None:
-        check_two_sets(data, "common-space")
+    takes: ClassVar[tuple[str, ...]] = ("two sets",)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CommonSpace:
         encoders = [

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,6 @@ from torch.nn.functional import l1_loss
 from genlab.core.picture import Pictures
 from genlab.core.ranges import Count, Halvings, Layers, LearningRate, Weight, Width
 from genlab.data import Pair
-from genlab.data.pairs import check_two_sets
 from genlab.methods.gan.gan import BETAS
 from genlab.methods.gan.image_pool import ImagePool
 from genlab.methods.gan.losses import OBJECTIVES
@@ -82,6 +81,7 @@ class CycleGANConfig(Config):
     """learning rate of both Adams"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=200_000, batch=1, schedule="linear")
+    takes: ClassVar[tuple[str, ...]] = ("two sets",)
 
     def frozen(self, shape: tuple[int, int, int]) -> Frozen | None:
         """The features of the perceptual loss, for images of `shape`."""
@@ -98,9 +98,6 @@ class CycleGANConfig(Config):
         if not isinstance(net, nn.Sequential):
             raise ValueError(f"--classifier {self.classifier} holds a classifier of no single network with features")
         return Frozen(net)
-
-    def check_data(self, data: Any) -> None:
-        check_two_sets(data, "CycleGAN")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CycleGAN:
         features, layers = self.frozen(shape), deepest(shape) if self.layers is None else self.layers

@@ -58,6 +58,7 @@ class Pix2PixConfig(Config):
     """learning rate of both Adams"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=400_000, batch=16, half_life=5_000)
+    takes: ClassVar[tuple[str, ...]] = ("images", "pairs")
 
     def check_relations(self) -> None:
         if self.gan == self.l1 == 0:
