@@ -54,7 +54,7 @@ def curves(
         across = list(next(iter(lines.values()))[0])
         across = across[:: -(-len(across) // 8)]
         axes.set_xscale("log")
-        axes.set_xticks(across, [f"{value:.3g}" for value in across])
+        axes.set_xticks(across, [f"{float(f'{value:.3g}'):,g}" for value in across])
         axes.minorticks_off()
     axes.set_ylim(limits)
     axes.grid(alpha=0.3)
