@@ -61,6 +61,7 @@ TINY = {
     "--out {out}",
     "overcomplete_codes": "--data digits --size 8 --code 100 --images 2000 --contractive 2 --levels 0.2 --seeds 0 "
     "--out {out}",
+    "vae_gan": "--images 64 --width 4 --latent 4 --n 20 --classifier-images 320 --seeds 0 --out {out}",
     "what_metrics_see": "--data digits --size 8 --n 360 --counts 100 1000 --classifier-images 5000 --shifts 0 1 "
     "--supports 25 100 --out {out}",
     "pixelcnn_mnist": "--nets gated row-lstm --images 480 --width 6 --layers 1 --lr 0.02 --out {out}",

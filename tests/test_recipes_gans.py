@@ -11,6 +11,7 @@ from genlab.methods.classification.features import default_features
 from genlab.methods.gan.losses import gradient_norms
 from genlab.metrics.comparison import measure
 from genlab.metrics.extract import extract_features, samples, shuffled
+from genlab.metrics.sharpness import sharpness
 
 
 def test_the_penalty_drives_the_gradient_norms_of_the_critic_to_one(tmp_path):
@@ -110,3 +111,15 @@ def test_every_metric_sees_some_damage_and_misses_another(tmp_path):
     assert shifted["pixels", 0]["original found"] == 1 > shifted["pixels", 1]["original found"]
     for row in found["birthday"]:
         assert row["support"] / 2 < row["estimate"] < 2 * row["support"]
+
+
+def test_vae_gans_are_measured_beside_a_vae_and_a_gan(tmp_path):
+    run("vae_gan", tmp_path)
+    rows = by("model", results(tmp_path))
+    assert list(rows) == ["VAE", "VAE-GAN", "VAE-GAN, three classes", "GAN"]
+    assert genlab.load(tmp_path / "vae-gan-three-classes-0").config.kinds == 3
+    model, x = genlab.load(tmp_path / "vae-0"), held_out(None).x
+    assert rows["VAE"]["error"] == pytest.approx(float((model.reconstruct(x) - x).square().mean()), rel=1e-4)
+    torch.manual_seed(0)
+    assert rows["VAE"]["sharpness, samples"] == pytest.approx(sharpness(model.sample(20)) / sharpness(x), rel=1e-3)
+    assert "error" not in rows["GAN"]  # it has no reconstructions
