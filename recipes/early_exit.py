@@ -6,8 +6,8 @@ share its features. Everything is repeated over seeds.
 The slowdown attack raises the uncertainty at all exits but the last, so that images stay to the end. It is the same PGD
 that fools the classifier, with another objective.
 
-python recipes/early_exit.py                                     # scikit-learn's digits, minutes on one core
-python recipes/early_exit.py --data mnist --data-root DIR --images 600000
+python recipes/early_exit.py                                     # rendered digits, minutes on one core
+python recipes/early_exit.py --data mnist --data-root DIR --size 28 --width 16 --images 600000
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from attacks import PGD, Linf
 from genlab.cli.main import start
 from genlab.compress.count import macs
 from genlab.compress.early_exit import EarlyExitConfig, EarlyExitNet
-from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seeds, Width
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seeds, Side, Width
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
 from genlab.reporting.finish import finish
@@ -42,13 +42,15 @@ Measured = tuple[float, float]  # accuracy, mean multiplications as a share of t
 class Config:
     """Accuracy and cost at every threshold, clean and under attack."""
 
-    data: str = "digits"
+    data: str = "grey:glyphs"
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
+    size: Side | None = 16
+    """height and width of the images in pixels; none: as in the data set"""
     width: Width = 4
     """channels of the first stage"""
-    images: Length = 30_000
+    images: Length = 20_000
     """length of training"""
     thresholds: NonEmpty[Annotated[float, Range(0, 2)]] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
     """largest probabilities from which an image exits; above 1 all images stay to the end"""
@@ -75,7 +77,7 @@ class Certainty(nn.Module):
 
 
 def main(config: Config) -> None:
-    data = genlab.DataOptions(config.data, data_root=config.data_root)
+    data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
     test = data.load("test")
     found: dict[tuple[float, str], list[Measured]] = {}  # threshold, images -> a pair per seed
     exits: dict[tuple[int, str], list[Measured]] = {}  # number of the exit, how it was trained -> a pair per seed
@@ -150,11 +152,12 @@ def cells(pairs: list[Measured]) -> list[str]:
 
 def message(exits: dict[tuple[int, str], list[Measured]]) -> str:
     last = max(number for number, _ in exits)
-    together, alone = ([right for right, _ in exits[last, how]] for how in (TOGETHER, ALONE))
-    loss = plus_minus(100 * (a - b) for a, b in zip(alone, together))
+    share = {key: mean(right for right, _ in pairs) for key, pairs in exits.items()}
+    cost = plus_minus(100 * (a - b) for (a, _), (b, _) in zip(exits[last, ALONE], exits[last, TOGETHER]))
     return (
-        f"The last exit is right on {mean(alone):.1%} of the test images in a network of its own and on "
-        f"{mean(together):.1%} beside early exits: they cost it {loss} points."
+        f"The first exit is right on {share[1, TOGETHER]:.1%} of the test images, in a network of its own on "
+        f"{share[1, ALONE]:.1%}; the last on {share[last, TOGETHER]:.1%} and on {share[last, ALONE]:.1%}: early exits "
+        f"cost it {cost} points."
     )
 
 

@@ -51,13 +51,19 @@ TINY = {
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",
-    "deep_compression": "--images 3000 --rounds 2 --sparsities 0.9 --step 500 --seeds 0 1 --out {out}",
+    "deep_compression": "--images 3000 --rounds 1 --sparsities 0.9 --step 500 --seeds 0 1 --out {out}",
     "cheaper_layers": "--images 192 --seeds 0 --timings 1 --out {out}",
     "robust_compression": "--images 3000 --rounds 1 --attacked 20 --eps 0.2 --seeds 0 --out {out}",
     "distillation": "--images 16000 --teacher 200 --students 32 --temperatures 8 --teachers 1 --seeds 0 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 0 1 --out {out}",
     "data_free": "--images 4000 --gan-images 128 --samples 500 --width 8 --out {out}",
-    "early_exit": "--images 3000 --width 4 --thresholds 0 0.5 1.1 --attacked 30 --seeds 0 --out {out}",
+    "early_exit": "--data digits --size 8 --images 3000 --width 4 --thresholds 0 0.5 1.1 --attacked 30 --seeds 0 "
+    "--out {out}",
+    "overcomplete_codes": "--data digits --size 8 --code 100 --images 2000 --contractive 2 --levels 0.2 --seeds 0 "
+    "--out {out}",
+    "vae_gan": "--images 64 --width 4 --latent 4 --n 20 --classifier-images 320 --seeds 0 --out {out}",
+    "what_metrics_see": "--data digits --size 8 --n 360 --counts 100 1000 --classifier-images 5000 --shifts 0 1 "
+    "--supports 25 100 --out {out}",
     "pixelcnn_mnist": "--nets gated row-lstm --images 480 --width 6 --layers 1 --lr 0.02 --out {out}",
     "pixelrnn_sprites": "--images 32 --width 6 --layers 1 --size 8 --colours 4 --out {out}",
     "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 0 1 --n 20 --classifier-images 320 --out {out}",

@@ -11,6 +11,7 @@ from genlab.methods.classification.features import default_features
 from genlab.methods.gan.losses import gradient_norms
 from genlab.metrics.comparison import measure
 from genlab.metrics.extract import extract_features, samples, shuffled
+from genlab.metrics.sharpness import sharpness
 
 
 def test_the_penalty_drives_the_gradient_norms_of_the_critic_to_one(tmp_path):
@@ -46,6 +47,8 @@ def test_what_theory_says_of_gans_holds_on_points(tmp_path):
     critics = by("critic", found["critics"])
     clipped, unconstrained = critics["weights clipped to 0.1"], critics["unconstrained"]
     assert clipped["distance at the end"] < unconstrained["distance at the end"] / 3
+    assert critics["spectral norm"]["gradient norm, largest"] <= 1.001
+    assert unconstrained["gradient norm, largest"] > 2
 
 
 def test_generators_that_begin_at_the_origin_cover_the_middle_of_the_grid_and_none_of_the_ring(tmp_path):
@@ -87,3 +90,36 @@ def test_the_zoo_is_ranked_by_the_fid_of_every_seed(tmp_path):
         fids = sorted(measure("FID", real, fake)[found["figure"]] for fake in fakes)
         assert [row["best"], row["worst"]] == pytest.approx(fids, rel=1e-4)
         assert row["median"] == pytest.approx(sum(fids) / 2, rel=1e-4) and found["training images"] < row["best"]
+
+
+def test_every_metric_sees_some_damage_and_misses_another(tmp_path):
+    run("what_metrics_see", tmp_path)
+    found = results(tmp_path)
+    damage = by("images", found["damage"])
+    real, single = damage["real"], damage["one image per class"]
+    assert single["recall"] < 0.2 * real["recall"] and single["coverage"] < 0.5 * real["coverage"]
+    assert single["IS"] > damage["half of the classes"]["IS"]  # it counts classes
+    assert all(row["FID"] > real["FID"] for row in damage.values() if row is not real)
+
+    first, *_, last = found["mixture"]
+    assert last["share of noise"] == 0.99 and 0 < first["nats"] - last["nats"] <= math.log(100) + 1e-4
+    assert last["FID"] > 10 * first["FID"]
+
+    best = {count: max(row["nats"] for row in found["parzen"] if row["samples"] == count) for count in (100, 1000)}
+    assert best[100] < best[1000]
+    shifted = {(row["nearest in"], row["pixels"]): row for row in found["shift"]}
+    assert shifted["pixels", 0]["original found"] == 1 > shifted["pixels", 1]["original found"]
+    for row in found["birthday"]:
+        assert row["support"] / 2 < row["estimate"] < 2 * row["support"]
+
+
+def test_vae_gans_are_measured_beside_a_vae_and_a_gan(tmp_path):
+    run("vae_gan", tmp_path)
+    rows = by("model", results(tmp_path))
+    assert list(rows) == ["VAE", "VAE-GAN", "VAE-GAN, three classes", "GAN"]
+    assert genlab.load(tmp_path / "vae-gan-three-classes-0").config.kinds == 3
+    model, x = genlab.load(tmp_path / "vae-0"), held_out(None).x
+    assert rows["VAE"]["error"] == pytest.approx(float((model.reconstruct(x) - x).square().mean()), rel=1e-4)
+    torch.manual_seed(0)
+    assert rows["VAE"]["sharpness, samples"] == pytest.approx(sharpness(model.sample(20)) / sharpness(x), rel=1e-3)
+    assert "error" not in rows["GAN"]  # it has no reconstructions

@@ -123,3 +123,17 @@ def test_regressed_colours_make_one_image_and_a_palette_makes_many(tmp_path):
     channels = x[:10].sort(1).values
     saturation = (1 - channels[:, 0] / channels[:, 2].clamp(min=1e-6)).where(channels[:, 2] > 0, 0)
     assert rows["held out"]["saturation"] == pytest.approx(float(saturation.mean()), abs=1e-5)
+
+
+def test_an_overcomplete_code_lets_noise_through_unless_it_is_regularised(tmp_path):
+    run("overcomplete_codes", tmp_path)
+    rows = {(row["regulariser"], row["noise"]): row for row in results(tmp_path)}
+    plain, sparse, denoising, contractive = (
+        rows[name, 0.5] for name in ("no regulariser", "sparse", "denoising", "contractive")
+    )
+    assert sparse["active units"] < 0.9 * plain["active units"] and sparse["noise kept"] < plain["noise kept"]
+    assert denoising["error, noisy"] < 0.95 * plain["error, noisy"]
+    assert contractive["code moved"] < plain["code moved"]
+    assert rows["no regulariser", 0.2]["noise kept"] > 0  # every method at every level
+    model, x = genlab.load(tmp_path / "sparse-0"), held_out(None).x
+    assert sparse["error, clean"] == pytest.approx(float((model.reconstruct(x) - x).square().mean()), rel=1e-4)

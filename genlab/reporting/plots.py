@@ -33,7 +33,7 @@ def curves(
     Args:
         x, y: axis labels, with units.
         log: logarithmic y axis.
-        log_x: logarithmic x axis, with a tick at every point of the first line.
+        log_x: logarithmic x axis, with ticks at up to eight points of the first line.
         limits: of the y axis; none: from the data.
     """
     from matplotlib.figure import Figure
@@ -52,8 +52,9 @@ def curves(
     axes.set(xlabel=x, ylabel=y, title=title, **({"yscale": "log"} if log else {}))
     if log_x:
         across = list(next(iter(lines.values()))[0])
+        across = across[:: -(-len(across) // 8)]
         axes.set_xscale("log")
-        axes.set_xticks(across, [f"{value:.3g}" for value in across])
+        axes.set_xticks(across, [f"{float(f'{value:.3g}'):,g}" for value in across])
         axes.minorticks_off()
     axes.set_ylim(limits)
     axes.grid(alpha=0.3)
@@ -62,10 +63,28 @@ def curves(
     return png(figure)
 
 
+def histograms(samples: Mapping[str, Sequence[float]], *, x: str, bins: int = 60) -> bytes:
+    """A PNG with the histograms of named positive numbers over a logarithmic x axis, a legend beside them."""
+    from matplotlib.figure import Figure
+
+    values = {_text(name): np.maximum(np.asarray(each), 1e-12) for name, each in samples.items()}
+    ends = min(each.min() for each in values.values()), max(each.max() for each in values.values())
+    edges = np.geomspace(ends[0] / 1.1, ends[1] * 1.1, bins + 1).tolist()
+    figure = Figure(figsize=(5.0 + 0.075 * min(max(map(len, values)), 40), 3.1), layout="constrained")
+    axes = figure.subplots()
+    for name, each in values.items():
+        axes.hist(each, edges, weights=np.full(len(each), 1 / len(each)), label=name, alpha=0.6)
+    axes.set(xscale="log", xlabel=_text(x), ylabel="share")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
+    return png(figure)
+
+
 def pareto(panels: Mapping[tuple[str, str], Mapping[str, Point]]) -> bytes:
-    """A PNG with a panel per pair of axis labels, in which named points lie over a logarithmic x axis; a name has the
-    same colour in all panels. Less is better of both: a line shows the least y at every x, and the points on it are
-    filled. A legend is beside the panels."""
+    """A PNG with a panel per pair of axis labels, in which named points lie, with a legend beside the panels.
+
+    Less is better of x and y: a line shows the least y at every x, and the points on it are filled. The x axis is
+    logarithmic if it spans more than a factor of 10."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -81,7 +100,7 @@ def pareto(panels: Mapping[tuple[str, str], Mapping[str, Point]]) -> bytes:
         for name, (at, value, deviation) in points.items():
             fill = colours[name] if name in best else "white"
             axes.errorbar(at, value, deviation, fmt="o", ms=6, mfc=fill, color=colours[name], lw=1, capsize=2)
-        axes.set(xscale="log", xlabel=_text(x), ylabel=_text(y))
+        axes.set(xscale="log" if across[-1] > 10 * across[0] > 0 else "linear", xlabel=_text(x), ylabel=_text(y))
         axes.grid(alpha=0.3)
     marks = [Line2D([], [], marker="o", ls="", color=colour, label=_text(name)) for name, colour in colours.items()]
     figure.legend(
