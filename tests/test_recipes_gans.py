@@ -87,3 +87,17 @@ def test_the_zoo_is_ranked_by_the_fid_of_every_seed(tmp_path):
         fids = sorted(measure("FID", real, fake)[found["figure"]] for fake in fakes)
         assert [row["best"], row["worst"]] == pytest.approx(fids, rel=1e-4)
         assert row["median"] == pytest.approx(sum(fids) / 2, rel=1e-4) and found["training images"] < row["best"]
+
+
+def test_sampled_words_give_no_gradient_and_the_remedies_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("genlab.reporting.plots.png", lambda figure: b"")  # it takes longer than most
+    run("sequence_gan", tmp_path)
+    found = results(tmp_path)
+    norms = {row["gradient"]: row["norm"] for row in found["gradients"]}
+    assert norms.pop("sampled words") == 0 < min(norms.values())
+    assert norms["with baseline"] < norms["REINFORCE"]
+    rows = by("generator", found["generators"])
+    real, plain, cool = (rows[name] for name in ("held-out sentences", "likelihood", "likelihood, temperature 0.5"))
+    assert real["grammatical"] == 1 > cool["grammatical"] > plain["grammatical"] > 0
+    assert real["oracle nats"] < cool["oracle nats"] < plain["oracle nats"]
+    assert cool["distinct-4"] < plain["distinct-4"]
