@@ -123,3 +123,17 @@ def test_vae_gans_are_measured_beside_a_vae_and_a_gan(tmp_path):
     torch.manual_seed(0)
     assert rows["VAE"]["sharpness, samples"] == pytest.approx(sharpness(model.sample(20)) / sharpness(x), rel=1e-3)
     assert "error" not in rows["GAN"]  # it has no reconstructions
+
+
+def test_sampled_words_give_no_gradient_and_the_remedies_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("genlab.reporting.plots.png", lambda figure: b"")  # it takes longer than most
+    run("sequence_gan", tmp_path)
+    found = results(tmp_path)
+    norms = {row["gradient"]: row["norm"] for row in found["gradients"]}
+    assert norms.pop("sampled words") == 0 < min(norms.values())
+    assert norms["with baseline"] < norms["REINFORCE"]
+    rows = by("generator", found["generators"])
+    real, plain, cool = (rows[name] for name in ("held-out sentences", "likelihood", "likelihood, temperature 0.5"))
+    assert real["grammatical"] == 1 > cool["grammatical"] > plain["grammatical"] > 0
+    assert real["oracle nats"] < cool["oracle nats"] < plain["oracle nats"]
+    assert cool["distinct-4"] < plain["distinct-4"]

@@ -57,6 +57,7 @@ from genlab.methods.gan.gan import GANConfig
 from genlab.methods.gan.infogan import InfoGANConfig
 from genlab.methods.gan.loss_sensitive import LossSensitiveConfig
 from genlab.methods.gan.ot_gan import OTGANConfig
+from genlab.methods.gan.sequence_gan import SequenceGANConfig
 from genlab.methods.gan.stack_gan import StackGANConfig
 from genlab.methods.gan.triple_gan import TripleGANConfig
 from genlab.methods.gan.unrolled import UnrolledConfig
@@ -133,6 +134,9 @@ METHODS: dict[str, Config] = {
     "conditional-gan": ConditionalGANConfig(latent=4, width=4),
     "conditional-gan separate": ConditionalGANConfig(latent=4, width=4, heads="separate", mismatched=False),
     "stack-gan": StackGANConfig(latent=4, width=4),
+    "sequence-gan reinforce": SequenceGANConfig(
+        levels=4, rollouts=0, pretraining=0.0, width=4, width_discriminator=4, n_discriminator=1
+    ),
     "vae-gan": VAEGANConfig(latent=4, width=4),
     "vae-gan three": VAEGANConfig(latent=4, width=4, kinds=3),
     "bigan": BiGANConfig(latent=4, width=4, hidden=16),

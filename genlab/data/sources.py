@@ -27,6 +27,7 @@ from genlab.data.domains import (
 )
 from genlab.data.folder import RESIDENT, Folder, open_folder
 from genlab.data.glyphs import glyphs
+from genlab.data.grammar import grammar
 from genlab.data.images import Images, Pair
 from genlab.data.mnist_5k import mnist_5k
 from genlab.data.paired_folder import open_pairs
@@ -43,6 +44,7 @@ NATIVE = {  # size, channels
     "glyphs": (32, 3),
     "letters": (32, 3),
     "sprites": (SIDE, 3),
+    "grammar": (3, 1),
     "mnist": (28, 1),
     "mnist-5k": (28, 1),
     "stacked-mnist": (28, 3),
@@ -186,6 +188,8 @@ def _plain(
         images = glyphs(split, name=name, size=size, channels=channels, seed=seed)
     elif name == "sprites":
         images = sprites(split, size=size, seed=seed)
+    elif name == "grammar":
+        images = grammar(split, size)
     elif name in ("mnist", "fashion", "cifar10"):
         images = vision(name, split, root)
     elif name in gather("DATA", {}):

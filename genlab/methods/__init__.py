@@ -30,6 +30,10 @@ METHODS: dict[str, tuple[str, str]] = {
     ),
     "stack-gan": ("genlab.methods.gan.stack_gan:StackGANConfig", "conditional GAN in two stages, small and large"),
     "vae-gan": ("genlab.methods.gan.vae_gan:VAEGANConfig", "variational auto-encoder with an adversarial loss"),
+    "sequence-gan": (
+        "genlab.methods.gan.sequence_gan:SequenceGANConfig",
+        "GAN of token sequences: SeqGAN, Gumbel-softmax, soft tokens, or maximum likelihood",
+    ),
     "bigan": ("genlab.methods.gan.bigan:BiGANConfig", "bidirectional GAN (ALI): a generator and its encoder"),
     "triple-gan": (
         "genlab.methods.gan.triple_gan:TripleGANConfig",
