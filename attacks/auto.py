@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
+from attacks.auto_fast import fast
 from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.core import flags
 from attacks.core.ball import L1, Ball
@@ -53,13 +54,13 @@ def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tenso
 class Auto(Attack):
     """AutoAttack, untargeted. steps: of every APGD and FAB-T run; queries: of Square.
 
-    version: "standard" or, for random models, "rand".
+    version: "standard"; "fast", for which steps and queries are fixed (`attacks.auto_fast`); "rand", for random models.
     """
 
     ball: Ball
     steps: Steps = 100
     queries: Annotated[int, Range(2, 10**12)] = 5000
-    version: Literal["standard", "rand"] = "standard"
+    version: Literal["standard", "rand", "fast"] = "standard"
     seed: Seed = 0
 
     def parts(self, classes: int, images: bool = True) -> list[Attack]:
@@ -80,4 +81,6 @@ class Auto(Attack):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         classes = flags.inspect(f, x, y, random=self.version == "rand")
+        if self.version == "fast":
+            return fast(f, x, y, self.ball, self.seed)
         return in_turn(self.parts(classes, x.ndim == 4), f, x, y)
