@@ -15,6 +15,7 @@ from torch import Tensor
 from attacks.auto_pgd import AutoPGD
 from attacks.core.ball import Ball
 from attacks.core.goal import Best, is_adversarial, margin
+from attacks.core.minimal import Norm
 from attacks.core.model import Victim
 from attacks.minimal import nearest_classes
 from attacks.square import Square
@@ -28,6 +29,7 @@ ALL = 1e30
 
 def fast(f: Victim, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
     """The examples x (N, ...) of least margin, in the ball; adversarial ones where any was found."""
+    norm: Norm = ball.name  # type: ignore[assignment]
     best, logits = Best(x), f.query(x)
     clean, classes = margin(logits, y), logits.shape[1]
     best.offer(slice(None), x, is_adversarial(logits, y), -clean)
@@ -48,7 +50,7 @@ def fast(f: Victim, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
         if len(rows) == 0:
             return
         apgd, found = AutoPGD(ball, steps, seed=seed + draw), Best(x[rows])
-        for n, target in enumerate(nearest_classes(f, x[rows], y[rows], ball.name, count).unbind(1)):
+        for n, target in enumerate(nearest_classes(f, x[rows], y[rows], norm, count).unbind(1)):
             apgd.ascend(f, x[rows], y[rows], found, n, target)
         judge(rows, found.x)
 
