@@ -24,6 +24,7 @@ from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.core import flags
 from attacks.core.ball import L1, Ball
 from attacks.core.goal import Best, is_adversarial, margin
+from attacks.core.kept import keeper
 from attacks.core.model import Attack, Victim
 from attacks.fab import FABT
 from attacks.square import Square
@@ -37,7 +38,12 @@ def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tenso
     best = Best(x)
     logits = f.query(x)
     best.offer(slice(None), x, is_adversarial(logits, y), -margin(logits, y))
-    for attack in attacks:
+    kept = keeper.get()
+    for n, attack in enumerate(attacks):
+        part = f"{n} {attack!r}"
+        if kept and (found := kept.load(part)):
+            best.x, best.is_adv, best.value = found
+            continue
         rows = (~best.is_adv).nonzero().squeeze(1)
         if len(rows) == 0:
             break
@@ -47,6 +53,8 @@ def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tenso
         best.offer(rows, adv, is_adv, -margin(logits, y[rows]))
         if isinstance(attack, Square):
             flags.compare(int(is_adv.sum()), len(x))
+        if kept:
+            kept.save(part, best.x, best.is_adv, best.value)
     return best.x
 
 
