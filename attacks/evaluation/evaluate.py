@@ -101,7 +101,7 @@ def evaluate(
                 options.progress(done, total, f"{label} on {name}")
                 cell = options.store.get(name, label, attack) if options.store else None
                 if cell is None:
-                    shelf = options.store and options.store.shelf(source, label, attack)
+                    shelf = options.store.shelf(source, label, attack) if options.store else None
                     made = crafted.get((source, i)) or craft(label, attack, models[source], x, goal, batch, data, shelf)
                     if source in sources.values():
                         crafted[source, i] = made
