@@ -19,10 +19,12 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
+from attacks.auto_fast import fast
 from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.core import flags
 from attacks.core.ball import L1, Ball
 from attacks.core.goal import Best, is_adversarial, margin
+from attacks.core.kept import keeper
 from attacks.core.model import Attack, Victim
 from attacks.fab import FABT
 from attacks.square import Square
@@ -36,7 +38,12 @@ def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tenso
     best = Best(x)
     logits = f.query(x)
     best.offer(slice(None), x, is_adversarial(logits, y), -margin(logits, y))
-    for attack in attacks:
+    kept = keeper.get()
+    for n, attack in enumerate(attacks):
+        part = f"{n} {attack!r}"
+        if kept and (found := kept.load(part)):
+            best.x, best.is_adv, best.value = found
+            continue
         rows = (~best.is_adv).nonzero().squeeze(1)
         if len(rows) == 0:
             break
@@ -46,6 +53,8 @@ def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tenso
         best.offer(rows, adv, is_adv, -margin(logits, y[rows]))
         if isinstance(attack, Square):
             flags.compare(int(is_adv.sum()), len(x))
+        if kept:
+            kept.save(part, best.x, best.is_adv, best.value)
     return best.x
 
 
@@ -53,13 +62,13 @@ def in_turn(attacks: Sequence[Attack], f: Victim, x: Tensor, y: Tensor) -> Tenso
 class Auto(Attack):
     """AutoAttack, untargeted. steps: of every APGD and FAB-T run; queries: of Square.
 
-    version: "standard" or, for random models, "rand".
+    version: "standard"; "fast", for which steps and queries are fixed (`attacks.auto_fast`); "rand", for random models.
     """
 
     ball: Ball
     steps: Steps = 100
     queries: Annotated[int, Range(2, 10**12)] = 5000
-    version: Literal["standard", "rand"] = "standard"
+    version: Literal["standard", "rand", "fast"] = "standard"
     seed: Seed = 0
 
     def parts(self, classes: int, images: bool = True) -> list[Attack]:
@@ -80,4 +89,6 @@ class Auto(Attack):
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         classes = flags.inspect(f, x, y, random=self.version == "rand")
+        if self.version == "fast":
+            return fast(f, x, y, self.ball, self.seed)
         return in_turn(self.parts(classes, x.ndim == 4), f, x, y)

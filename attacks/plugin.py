@@ -31,7 +31,7 @@ ATTACKS: Table = {
     "apgd": ("attacks.auto_pgd:AutoPGD", "Auto-PGD: PGD with adaptive step size"),
     "apgd-t": ("attacks.auto_pgd:AutoPGDT", "Auto-PGD, targeted DLR loss towards the 9 likeliest wrong classes"),
     "fab-t": ("attacks.fab:FABT", "minimal-norm steps to the linearised boundaries of the 9 likeliest wrong classes"),
-    "auto": ("attacks.auto:Auto", "AutoAttack: APGD, APGD-T, FAB-T, Square; version=rand for random models"),
+    "auto": ("attacks.auto:Auto", "AutoAttack: APGD, APGD-T, FAB-T, Square; version=fast or, for random models, rand"),
     "transferable": (
         "attacks.transferable:Transferable",
         "transfer attack: momentum, diverse inputs, translation-invariant gradients",

@@ -15,9 +15,12 @@ from torch import nn
 
 import genlab
 from attacks import FGSM, PGD, Linf, evaluate, wrap
+from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.evaluation.store import Store
 from attacks.external.labels import match, read_classes
 from attacks.external.models import load_model
+from attacks.fab import FABT
+from attacks.square import Square
 from genlab.cli.main import main
 from genlab.core.safetensors import to_safetensors
 from genlab.core.weights import load_weights
@@ -513,6 +516,31 @@ def test_an_interrupted_evaluation_resumes_and_a_finished_one_is_kept(own, monke
     assert main(["attack", *line.split(), "--out", "a"]) == 2
     assert "a holds an evaluation (attack.json): choose another --out, or give --overwrite" in capsys.readouterr().err
     attack(f"{line} --out a", "--overwrite")
+
+
+def test_a_killed_autoattack_goes_on_behind_its_last_finished_part(own, monkeypatch, capsys):
+    line = f"--model mynet.py:build {PHOTOS} --attacks auto:steps=3:queries=9 --eps 0.02 --n 8 --batch 4"
+    whole = attack(f"{line} --out whole")
+    monkeypatch.setattr("attacks.evaluation.crafting.UNSAVED", 0.0)
+    run, ran = Square.run, []
+
+    def killed(square, f, x, y):
+        ran.append("square")
+        if len(ran) == 2:  # in the second batch
+            raise KeyboardInterrupt
+        return run(square, f, x, y)
+
+    monkeypatch.setattr(Square, "run", killed)
+    assert main(["attack", *line.split(), "--out", "a"]) == 130
+    for part in (AutoPGD, AutoPGDT, FABT):
+        monkeypatch.setattr(part, "run", lambda *_: pytest.fail("it was finished before"))
+    monkeypatch.setattr("attacks.evaluation.crafting.UNSAVED", 1e9)
+    resumed = attack(f"{line} --out a")
+    assert len(ran) == 3 and not Path("a/attack-unfinished").exists()
+    for found in (whole, resumed):
+        for row in found["rows"]:
+            assert row.pop("seconds") >= 0
+    assert resumed["rows"] == whole["rows"] and resumed["worst_case"] == whole["worst_case"]
 
 
 @pytest.mark.parametrize(

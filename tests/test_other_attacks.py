@@ -144,6 +144,37 @@ def test_later_attacks_see_only_what_is_left(trained: tuple[nn.Module, Images]) 
     assert len(data) >= seen[0] > seen[1] > seen[2] and len(seen) == 3 and success(net, adv, data.labels) == 1
 
 
+def test_the_fast_version_fools_no_fewer_and_spares_images_far_from_the_boundary(
+    trained: tuple[nn.Module, Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attacks.auto_fast.ROUNDS", ((30, 0.16), (30, 0.1)))
+    monkeypatch.setattr("attacks.auto_fast.LONG", 20)
+    net, data = trained
+    x, y = data.x[:12], data.labels[:12]
+    attacks = Auto(Linf(0.1), steps=20, queries=50), Auto(Linf(0.1), version="fast")
+    standard, fast = (success(net, attack(net, x, y), y) for attack in attacks)
+    assert 0.1 < standard <= fast < 0.9
+    calls = Calls(net)
+    Auto(Linf(0.01), version="fast")(calls, x, y)  # a margin that stays large is not attacked for long
+    assert sum(calls.sizes) < 140 * len(x)
+
+
+@pytest.mark.parametrize("classes, shape", [(2, (1, 4, 4)), (3, (9,)), (5, (2, 3, 3))])
+def test_the_fast_version_takes_any_number_of_classes_and_inputs_that_are_no_images(
+    classes: int, shape: tuple[int, ...]
+) -> None:
+    g = torch.Generator().manual_seed(0)
+    x, net = torch.rand(6, *shape, generator=g), nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))
+    with torch.no_grad():
+        net[1].weight.copy_(torch.randn(net[1].weight.shape, generator=g))
+        net[1].bias.zero_()
+    y = net(x).argmax(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert success(net, Auto(Linf(1.0), version="fast")(net, x, y), y) == 1
+    assert torch.equal(Auto(Linf(0.0), version="fast")(net, x, y), x)
+
+
 class Odd(nn.Module):
     """`net` with something that leads AutoAttack astray."""
 

@@ -11,11 +11,17 @@ from torch import Tensor, nn
 
 from attacks.core.ball import Ball
 from attacks.core.callables import networks
+from attacks.core.kept import keeper
 from attacks.core.model import TOLERANCE, Attack, Model
 from attacks.evaluation.inspection import one_line
 
 if TYPE_CHECKING:
+    from attacks.evaluation.store import Shelf
     from genlab.data import Images
+
+
+COUNTS = ("forwards", "backwards", "nan_logits", "nonfinite_gradients")
+UNSAVED = 10.0  # seconds of work that may be lost by an interruption
 
 
 class Counter(nn.Module):
@@ -44,6 +50,13 @@ class Counter(nn.Module):
             if logits.requires_grad:
                 logits.register_hook(self._count_backward)
         return logits
+
+    def state(self) -> dict[str, int]:
+        return {name: int(getattr(self, name)) for name in COUNTS}
+
+    def restore(self, state: dict[str, int]) -> None:
+        for name in COUNTS:
+            setattr(self, name, state[name])
 
     def _count_backward(self, grad: Tensor) -> None:
         self.backwards += len(grad)
@@ -84,28 +97,72 @@ def ball_of(attack: Attack) -> Ball | None:
     return getattr(attack, "ball", None)
 
 
+class Progress:
+    """`Keeper` of the finished batches of an attack, and of the finished parts of the one that it works on, on a
+    `shelf`, with the passes that `counter` has seen and the seconds that they took; None: nothing is kept."""
+
+    def __init__(self, shelf: Shelf | None, counter: Counter, device: torch.device) -> None:
+        self.shelf, self.counter, self.device = shelf, counter, device
+        self.batch, self.seconds, self.began, self.saved = "", 0.0, 0.0, time.perf_counter()
+
+    def load(self, part: str) -> tuple[Tensor, ...] | None:
+        found = self.shelf.get(f"{self.batch}-{part}") if self.shelf else None
+        if found is None:
+            return None
+        self.counter.restore(found["passes"])
+        self.seconds, self.began = found["seconds"], time.perf_counter()
+        return tuple(tensor.to(self.device) for tensor in found["tensors"])
+
+    def save(self, part: str, *tensors: Tensor) -> None:
+        now = time.perf_counter()
+        if self.shelf and now - self.saved >= UNSAVED:
+            self.saved = now
+            seconds = self.seconds + now - self.began
+            kept = {"tensors": [t.cpu() for t in tensors], "passes": self.counter.state(), "seconds": seconds}
+            self.shelf.add(f"{self.batch}-{part}", kept)
+
+
 def craft(
-    name: str, attack: Attack, model: Model, x: Tensor, y: Tensor, batch: int, data: Images | None
+    name: str,
+    attack: Attack,
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    batch: int,
+    data: Images | None,
+    shelf: Shelf | None = None,
 ) -> Crafted | str:
-    """The attack, trained on `data`, run on x (N, ...), with its result checked; the error message if it fails."""
-    learning, counter, parts, seconds = Counter(model), Counter(model), list[Tensor](), 0.0
+    """The attack, trained on `data`, run on x (N, ...), with its result checked; the error message if it fails.
+
+    shelf: where finished batches, and parts of an attack that keeps them, are found again after an interruption.
+    """
+    learning, counter, parts = Counter(model), Counter(model), list[Tensor]()
+    progress = Progress(shelf, counter, x.device)
+    before = keeper.set(progress)
     try:
         ready = attack if data is None else attack.prepare(learning, data)
-        for part, labels in zip(x.split(batch), y.split(batch), strict=True):
+        for n, (part, labels) in enumerate(zip(x.split(batch), y.split(batch), strict=True)):
             _wait(x)
-            start = time.perf_counter()
-            adv = ready(counter, part.clone(), labels.clone())  # copies, which the attack may overwrite
-            _wait(x)
-            seconds += time.perf_counter() - start
-            parts.append(_checked(name, adv.detach(), part, ball_of(attack)))
+            progress.batch, progress.began = f"{n * batch}-{len(part)}", time.perf_counter()
+            found = progress.load("all")
+            if found is None:
+                adv = ready(counter, part.clone(), labels.clone())  # copies, which the attack may overwrite
+                _wait(x)
+                progress.save("all", adv := _checked(name, adv.detach(), part, ball_of(attack)))
+                progress.seconds += time.perf_counter() - progress.began
+            else:
+                (adv,) = found
+            parts.append(adv)
     except Exception as error:
         return one_line(error)
+    finally:
+        keeper.reset(before)
     n, both = len(x), (learning, counter)
     return Crafted(
         torch.cat(parts),
         counter.forwards / n,
         counter.backwards / n,
-        seconds,
+        progress.seconds,
         Passes(
             forwards=sum(c.forwards for c in both),
             nan_logits=sum(int(c.nan_logits) for c in both),

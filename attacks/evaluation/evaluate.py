@@ -101,7 +101,8 @@ def evaluate(
                 options.progress(done, total, f"{label} on {name}")
                 cell = options.store.get(name, label, attack) if options.store else None
                 if cell is None:
-                    made = crafted.get((source, i)) or craft(label, attack, models[source], x, goal, batch, data)
+                    shelf = options.store.shelf(source, label, attack) if options.store else None
+                    made = crafted.get((source, i)) or craft(label, attack, models[source], x, goal, batch, data, shelf)
                     if source in sources.values():
                         crafted[source, i] = made
                     cell = target.measure(label, attack, made, options)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Store:
 
     def get(self, model: str, label: str, attack: Attack) -> Cell | None:
         try:
-            found = torch.load(io.BytesIO(read(self._path(model, label, attack))), weights_only=True)
+            found = _read(self._path(model, label, attack))
             row = found["row"]
             sizes = {name: Sizes(**row[name]) for name in ("linf", "l2", "relative")}
             rates = {name: row[name] and Rate(**row[name]) for name in ("success", "rounded")}
@@ -64,13 +65,23 @@ class Store:
             return None
 
     def add(self, model: str, label: str, attack: Attack, cell: Cell) -> None:
+        path = self._path(model, label, attack)
+        self.write(path, _plain(cell))
+        with suppress(OSError):
+            for part in self.folder.glob(f"{path.stem}-*.pt"):
+                part.unlink()
+
+    def shelf(self, model: str, label: str, attack: Attack) -> Shelf:
+        """For parts of this cell, which `add` removes."""
+        return Shelf(self, self._path(model, label, attack))
+
+    def write(self, path: Path, content: dict[str, Any]) -> None:
         buffer = io.BytesIO()
-        torch.save(_plain(cell), buffer)
+        torch.save(content, buffer)
         try:
             if self.works:
                 about = json.dumps(self.options, indent=1).encode()
-                files = {self.folder / "options.json": about, self._path(model, label, attack): buffer.getvalue()}
-                write_in_turn(files)
+                write_in_turn({self.folder / "options.json": about, path: buffer.getvalue()})
         except OSError as error:
             self.works = False
             warnings.warn(f"this evaluation could not be resumed if it were interrupted: {error}", stacklevel=2)
@@ -78,6 +89,30 @@ class Store:
     def _path(self, model: str, label: str, attack: Attack) -> Path:
         key = hashlib.sha256(repr((model, label, repr(attack))).encode()).hexdigest()
         return self.folder / f"{key[:32]}.pt"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Parts of the cell at `path`, as dictionaries of tensors and plain values, by name."""
+
+    store: Store
+    path: Path
+
+    def get(self, part: str) -> dict[str, Any] | None:
+        try:
+            return _read(self._path(part))
+        except Exception:  # of the file system, zipfile or pickle: it is done again
+            return None
+
+    def add(self, part: str, content: dict[str, Any]) -> None:
+        self.store.write(self._path(part), content)
+
+    def _path(self, part: str) -> Path:
+        return self.path.with_name(f"{self.path.stem}-{hashlib.sha256(part.encode()).hexdigest()[:16]}.pt")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return torch.load(io.BytesIO(read(path)), weights_only=True)
 
 
 def _plain(cell: Cell) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""AutoAttack's verdict for a fraction of its passes: the version "fast" of `Auto`.
+
+Cheap attacks come first, and each sees the images that are left: APGD on cross-entropy; APGD on the targeted DLR loss
+towards the class whose linearised boundary is nearest, rather than the likeliest one (MALT: Melamed et al. 2024,
+arXiv:2407.02240); a few queries of Square, whatever the gradients say. What is left is attacked for as long as it seems
+worth it, by the margin of the best point so far as a share of the margin of the image (images are discarded in a
+similar way by A3: Liu et al. 2022, arXiv:2203.05154): longer runs of APGD towards the nearest classes, and rounds of
+Square that start from the best point. An image whose margin stays large under all of the first ones counts as robust.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from attacks.auto_pgd import AutoPGD
+from attacks.core.ball import Ball
+from attacks.core.goal import Best, is_adversarial, margin
+from attacks.core.minimal import Norm
+from attacks.core.model import Victim
+from attacks.minimal import nearest_classes
+from attacks.square import Square
+
+FIRST, AIMED, QUERIES = 36, 40, 50  # of all images: steps on cross-entropy and towards a class, queries of Square
+CLOSE, LONG, CLASSES = 0.25, 100, 3  # share of the margin; of images below it: steps of a run, and classes
+ROUNDS = ((500, 0.16), (1000, 0.1), (2500, 0.06))  # of Square: queries, of images below this share of the margin
+AREA = 0.1  # share of the image's area that the first squares of a round cover
+ALL = 1e30
+
+
+def fast(f: Victim, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
+    """The examples x (N, ...) of least margin, in the ball; adversarial ones where any was found."""
+    norm: Norm = ball.name  # type: ignore[assignment]
+    best, logits = Best(x), f.query(x)
+    clean, classes = margin(logits, y), logits.shape[1]
+    best.offer(slice(None), x, is_adversarial(logits, y), -clean)
+
+    def left(share: float) -> Tensor:
+        """The images that are not fooled, and whose margin is at most this share of that at the start."""
+        return (~best.is_adv & (-best.value <= share * clean)).nonzero().squeeze(1)
+
+    def judge(rows: Tensor, adv: Tensor) -> None:
+        logits = f.query(adv)
+        best.offer(rows, adv, is_adversarial(logits, y[rows]), -margin(logits, y[rows]))
+
+    def climb(rows: Tensor, steps: int, loss: str, draw: int, restarts: int = 1) -> None:
+        if len(rows):
+            judge(rows, AutoPGD(ball, steps, loss, restarts, seed=seed + draw).run(f, x[rows], y[rows]))  # type: ignore[arg-type]
+
+    def aim(rows: Tensor, steps: int, count: int, draw: int) -> None:
+        if len(rows) == 0:
+            return
+        apgd, found = AutoPGD(ball, steps, seed=seed + draw), Best(x[rows])
+        for n, target in enumerate(nearest_classes(f, x[rows], y[rows], norm, count).unbind(1)):
+            apgd.ascend(f, x[rows], y[rows], found, n, target)
+        judge(rows, found.x)
+
+    def paint(rows: Tensor, square: Square, start: Tensor | None = None) -> None:
+        if len(rows) and x.ndim == 4:
+            judge(rows, square.search(f, x[rows], y[rows], None if start is None else start[rows]))
+
+    dlr = "dlr" if classes > 2 else "ce"  # it is constant for two classes, and its targeted form needs four
+    climb(left(ALL), FIRST, "ce", 0)
+    if classes >= 4:
+        aim(left(ALL), AIMED, 1, 1)
+    paint(left(ALL), Square(ball, QUERIES, seed=seed))
+    climb(left(CLOSE), LONG, dlr, 2, restarts=2)
+    if classes >= 4:
+        aim(left(CLOSE), LONG, CLASSES, 3)
+    for queries, share in ROUNDS:
+        paint(left(share), Square(ball, queries, AREA, seed=seed + queries), best.x)
+    return best.x
