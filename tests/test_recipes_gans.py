@@ -113,6 +113,7 @@ def test_every_metric_sees_some_damage_and_misses_another(tmp_path):
         assert row["support"] / 2 < row["estimate"] < 2 * row["support"]
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_vae_gans_are_measured_beside_a_vae_and_a_gan(tmp_path):
     run("vae_gan", tmp_path)
     rows = by("model", results(tmp_path))
