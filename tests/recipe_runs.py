@@ -55,7 +55,7 @@ TINY = {
     "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",
     "deep_compression": "--images 3000 --rounds 1 --sparsities 0.9 --step 500 --seeds 0 1 --out {out}",
     "cheaper_layers": "--images 192 --seeds 0 --timings 1 --out {out}",
-    "robust_compression": "--images 3000 --rounds 1 --attacked 20 --eps 0.2 --seeds 0 --out {out}",
+    "robust_compression": "--images 2000 --rounds 1 --attacked 20 --eps 0.2 --seeds 0 --out {out}",
     "distillation": "--images 16000 --teacher 200 --students 32 --temperatures 8 --teachers 1 --seeds 0 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 0 1 --out {out}",
     "data_free": "--images 4000 --gan-images 128 --samples 500 --width 8 --out {out}",

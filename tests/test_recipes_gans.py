@@ -113,6 +113,7 @@ def test_every_metric_sees_some_damage_and_misses_another(tmp_path):
         assert row["support"] / 2 < row["estimate"] < 2 * row["support"]
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_vae_gans_are_measured_beside_a_vae_and_a_gan(tmp_path):
     run("vae_gan", tmp_path)
     rows = by("model", results(tmp_path))
@@ -121,7 +122,7 @@ def test_vae_gans_are_measured_beside_a_vae_and_a_gan(tmp_path):
     model, x = genlab.load(tmp_path / "vae-0"), held_out(None).x
     assert rows["VAE"]["error"] == pytest.approx(float((model.reconstruct(x) - x).square().mean()), rel=1e-4)
     torch.manual_seed(0)
-    assert rows["VAE"]["sharpness, samples"] == pytest.approx(sharpness(model.sample(20)) / sharpness(x), rel=1e-3)
+    assert rows["VAE"]["sharpness"] == pytest.approx(sharpness(model.sample(20)) / sharpness(x), rel=1e-3)
     assert "error" not in rows["GAN"]  # it has no reconstructions
 
 

@@ -125,6 +125,7 @@ def test_regressed_colours_make_one_image_and_a_palette_makes_many(tmp_path):
     assert rows["held out"]["saturation"] == pytest.approx(float(saturation.mean()), abs=1e-5)
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_an_overcomplete_code_lets_noise_through_unless_it_is_regularised(tmp_path):
     run("overcomplete_codes", tmp_path)
     rows = {(row["regulariser"], row["noise"]): row for row in results(tmp_path)}
