@@ -25,7 +25,7 @@ TINY = {
     "--classifier-images 320 --out {out}",
     "benchmark_training": "--steps 5 --repeats 1 --batch 8 --width 16",
     "benchmark_loader": "--batches 2 --repeats 1",
-    "sequence_gan": "--pretraining 6400 --images 128 --lr 0.01 --temperatures 0.5 --samples 100 --pairs 2 "
+    "sequence_gan": "--pretraining 5120 --images 64 --lr 0.01 --temperatures 0.5 --samples 100 --pairs 2 "
     "--seeds 0 --out {out}",
     "gan_zoo": "--methods lsgan wgan --seeds 0 1 --images 64 --width 4 --hidden 8 --n 50 "
     "--classifier-images 320 --out {out}",
