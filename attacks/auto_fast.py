@@ -2,10 +2,11 @@
 
 Cheap attacks come first, and each sees the images that are left: APGD on cross-entropy; APGD on the targeted DLR loss
 towards the class whose linearised boundary is nearest, rather than the likeliest one (MALT: Melamed et al. 2024,
-arXiv:2407.02240); a few queries of Square, whatever the gradients say. What is left is attacked for as long as it seems
-worth it, by the margin of the best point so far as a share of the margin of the image (images are discarded in a
-similar way by A3: Liu et al. 2022, arXiv:2203.05154): longer runs of APGD towards the nearest classes, and rounds of
-Square that start from the best point. An image whose margin stays large under all of the first ones counts as robust.
+arXiv:2407.02240); in L1 and L2, where the gradient inside the ball more often leads nowhere, a minimal-norm attack from
+outside; a few queries of Square. What is left is attacked for as long as it seems worth it, by the margin of the best
+point so far as a share of the margin of the image (images are discarded in a similar way by A3: Liu et al. 2022,
+arXiv:2203.05154): longer runs of APGD, also towards the nearest classes, and rounds of Square that start from the best
+point. An image whose margin stays large under all of the first attacks counts as robust.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from torch import Tensor
 
 from attacks.auto_pgd import AutoPGD
 from attacks.core.ball import Ball
-from attacks.core.goal import Best, is_adversarial, margin
-from attacks.core.minimal import Norm
+from attacks.core.goal import Best, is_adversarial, margin, select
+from attacks.core.minimal import MinimalAttack, Norm
 from attacks.core.model import Victim
 from attacks.minimal import nearest_classes
+from attacks.pdgd import PDGD, PDPGD
 from attacks.square import Square
 
-FIRST, AIMED, QUERIES = 36, 40, 50  # of all images: steps on cross-entropy and towards a class, queries of Square
-CLOSE, LONG, CLASSES = 0.25, 100, 3  # share of the margin; of images below it: steps of a run, and classes
-ROUNDS = ((500, 0.16), (1000, 0.1), (2500, 0.06))  # of Square: queries, of images below this share of the margin
+FIRST, AIMED, QUERIES = 30, 30, 40  # of all images: steps of APGD and APGD-T, queries of Square
+MINIMAL: dict[str, MinimalAttack] = {"l1": PDPGD(steps=50), "l2": PDGD(steps=50)}
+CLOSE, LONG = 0.25, 100  # share of the margin below which images are attacked for longer; steps of each run
+CLASSES = 3  # of the long runs of APGD-T
+ROUNDS = ((400, 0.16), (800, 0.1), (2000, 0.06))  # of Square: queries, of images below this share of the margin
 AREA = 0.1  # share of the image's area that the first squares of a round cover
 ALL = 1e30
 
@@ -62,6 +66,9 @@ def fast(f: Victim, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
     climb(left(ALL), FIRST, "ce", 0)
     if classes >= 4:
         aim(left(ALL), AIMED, 1, 1)
+    if norm in MINIMAL and len(rows := left(ALL)):
+        found = MINIMAL[norm].search(f, x[rows], y[rows], x[rows])
+        judge(rows, select(found.size <= ball.eps, found.x, best.x[rows]))
     paint(left(ALL), Square(ball, QUERIES, seed=seed))
     climb(left(CLOSE), LONG, dlr, 2, restarts=2)
     if classes >= 4:
