@@ -80,8 +80,7 @@ class SPSA(Attack):
             logits = query_in_chunks(f, adv)
             is_adv, value = is_adversarial(logits, y, self.targeted), self.objective(logits, y)
             best.offer(rows, adv, is_adv, value)
-            if is_adv.any():
-                keep = (~is_adv).nonzero().squeeze(1)
+            if len(keep := (~is_adv).nonzero().squeeze(1)) < len(x):
                 x, y, keys, rows, adv, first, second = (v[keep] for v in (x, y, keys, rows, adv, first, second))
                 if len(x) == 0:
                     break
