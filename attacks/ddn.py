@@ -37,7 +37,7 @@ class DDN(MinimalAttack):
     norm: ClassVar = "l2"
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
-        best, at, unit = Smallest(x), start, L2(0).unit
+        best, at, unit = Smallest(x), start.detach(), L2(0).unit
         eps, farthest = size(start - x, "l2"), size(torch.maximum(x, 1 - x), "l2")
         for step in range(self.steps):
             is_adv, loss = judged(f(at.requires_grad_()), y, self.targeted)

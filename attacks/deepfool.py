@@ -51,7 +51,7 @@ class DeepFool(MinimalAttack):
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
         best = Smallest(x)
-        self._walk(f, x, y, start, best)
+        self._walk(f, x, y, start.detach(), best)
         polish(f, x, y, best, self.norm, self.polish)
         return best
 

@@ -37,7 +37,7 @@ class FMN(MinimalAttack):
     targeted: bool = False
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
-        best, at, tiny = Smallest(x), start.clone(), torch.finfo(x.dtype).tiny
+        best, at, tiny = Smallest(x), start.detach().clone(), torch.finfo(x.dtype).tiny
         radius = torch.full_like(best.size, math.inf)
         for step in range(self.steps):
             is_adv, loss = judged(f(at.requires_grad_()), y, self.targeted)

@@ -46,7 +46,7 @@ class PDGD(MinimalAttack):
     norm: ClassVar[Norm] = "l2"
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
-        best, at, adam = Smallest(x), start, Adam(x)
+        best, at, adam = Smallest(x), start.detach(), Adam(x)
         dual = torch.full((len(x),), -math.log(self.ratio), dtype=x.dtype, device=x.device)  # log(lambda_1 / lambda_0)
         weight = torch.sigmoid(dual)  # lambda_1 = 1 - lambda_0, as a running mean
         for step in range(self.steps):

@@ -38,7 +38,7 @@ class SigmaZero(MinimalAttack):
     norm: ClassVar = "l0"
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
-        best, at, adam = Smallest(x), start, Adam(x)
+        best, at, adam = Smallest(x), start.detach(), Adam(x)
         tau = torch.full((len(x), *[1] * (x.ndim - 1)), self.tau, dtype=x.dtype, device=x.device)
         for step in range(self.steps):
             is_adv, loss = judged(f(at.requires_grad_()), y, self.targeted)

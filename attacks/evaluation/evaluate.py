@@ -26,6 +26,7 @@ from attacks.evaluation.inspection import inspect, one_line
 from attacks.evaluation.results import Evaluation, Example, Row, Sizes, WorstCase, size_name
 from attacks.evaluation.store import Cell, Outcome, Store
 from attacks.noise import RandomNoise
+from genlab.core.passes import pass_size
 from genlab.core.ranges import Count, Range
 from genlab.core.ranges import check as check_options
 
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 class EvaluationOptions:
     """How `evaluate` works through its inputs, whatever they are."""
 
-    batch: Count = 256
-    """inputs per batch"""
+    batch: Count | None = None
+    """inputs per batch; None: as fits the device (`pass_size`)"""
     examples: Annotated[int, Range(0, 10**6)] = 8
     """images kept per row, for pictures"""
     progress: Callable[[int, int, str], object] = lambda done, total, what: None
@@ -88,7 +89,9 @@ def evaluate(
     plan = _plan(attacks, eps, trainable=data is not None, targeted=targets is not None)
     if len(x) == 0:
         raise ValueError(f"evaluate needs at least one input, got x of shape {tuple(x.shape)}.")
-    found, done, total, batch = Evaluation(targeted=targets is not None), 0, len(models) * len(plan), options.batch
+    found, done, total = Evaluation(targeted=targets is not None), 0, len(models) * len(plan)
+    batch = options.batch or pass_size(x.shape[1:], x.device)
+    options = replace(options, batch=batch)
     with torch.inference_mode(False):
         x, y = (t.clone() if t.is_inference() else t.detach() for t in (x, y))
         goal = y if targets is None else targets
@@ -214,11 +217,11 @@ class _Target:
             steps=getattr(attack, "steps", None),
         )
 
-    def _logits(self, x: Tensor, batch: int) -> Tensor | str:
+    def _logits(self, x: Tensor, batch: int | None) -> Tensor | str:
         """Logits of x (N, ...) in eval mode, or the error message if the model fails."""
         try:
             with victim(Counter(self.model), x, self.y) as f:
-                return torch.cat([f.query(part) for part in x.split(batch)])
+                return torch.cat([f.query(part) for part in x.split(batch or len(x))])
         except Exception as error:
             return one_line(error)
 
