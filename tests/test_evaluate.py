@@ -6,6 +6,7 @@ import io
 import json
 import re
 import warnings
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -18,6 +19,8 @@ from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.core.rate import wilson
 from attacks.deepfool import DeepFool
+from attacks.evaluation import crafting
+from attacks.evaluation import evaluate as evaluation
 from attacks.evaluation import report as pages
 from attacks.evaluation.evaluate import EvaluationOptions, evaluate
 from attacks.evaluation.report import progress
@@ -370,3 +373,22 @@ def test_pictures_show_images_that_were_attacked_before_those_misclassified_anyw
     y = torch.tensor([1, 1, 0, 0])
     found = evaluate({"net": net}, {"fgsm": FGSM(Linf(0.1))}, torch.rand(4, 1, 2, 2), y)
     assert all(example.y.tolist() == [0, 0, 1, 1] for example in found.examples)
+
+
+def test_the_memory_does_not_grow_with_the_attacks_their_sizes_and_the_models(monkeypatch) -> None:
+    net, x, y = batch()
+    made: list[weakref.ref] = []
+    alive: list[int] = []
+
+    def noted(*args):
+        alive.append(sum(ref() is not None for ref in made))
+        found = crafting.craft(*args)
+        made.append(weakref.ref(found.x))
+        return found
+
+    monkeypatch.setattr(evaluation, "craft", noted)
+    models = {"none": net, "one": Net(), "two": Net()}
+    attacks = {"fgsm": FGSM(Linf(0.1)), "ifgsm": IFGSM(Linf(0.1), steps=2)}
+    found = evaluate(models, attacks, x, y, eps=[0.1, 0.2, 0.3], sources={"one": "none", "two": "none"})
+    assert len(made) == 9 and max(alive) <= 1  # each is crafted once, on "none", and given up after its last model
+    assert [r.model for r in found.rows] == ["none"] * 9 + ["one"] * 9 + ["two"] * 9

@@ -96,23 +96,26 @@ def evaluate(
         x, y = (t.clone() if t.is_inference() else t.detach() for t in (x, y))
         goal = y if targets is None else targets
         inspections = {name: inspect(name, model, x, y, batch) for name, model in models.items()}
-        crafted: dict[tuple[str, int], Crafted | str] = {}  # on the source models of others
-        for name, model in models.items():
-            source = sources.get(name, name)
-            target = _Target(name, source, model, x, y, inspections[name].predictions == y, targets)
-            for i, (label, attack) in enumerate(plan):
+        targeted = {
+            name: _Target(name, sources.get(name, name), model, x, y, inspections[name].predictions == y, targets)
+            for name, model in models.items()
+        }
+        for label, attack in plan:
+            crafted: dict[str, Crafted | str] = {}  # by source model; of one attack at a time, which bounds the memory
+            for name, target in targeted.items():
                 options.progress(done, total, f"{label} on {name}")
                 cell = options.store.get(name, label, attack) if options.store else None
                 if cell is None:
-                    shelf = options.store.shelf(source, label, attack) if options.store else None
-                    made = crafted.get((source, i)) or craft(label, attack, models[source], x, goal, batch, data, shelf)
-                    if source in sources.values():
-                        crafted[source, i] = made
-                    cell = target.measure(label, attack, made, options)
+                    source = target.source
+                    if source not in crafted:
+                        shelf = options.store.shelf(source, label, attack) if options.store else None
+                        crafted[source] = craft(label, attack, models[source], x, goal, batch, data, shelf)
+                    cell = target.measure(label, attack, crafted[source], options)
                     if options.store:
                         options.store.add(name, label, attack, cell)
                 target.add(label, cell)
                 done += 1
+        for name, target in targeted.items():
             found.rows += target.rows
             found.examples += target.examples
             found.worst_case += target.worst_case()
