@@ -170,15 +170,15 @@ class _Inputs:
     ) -> None:
         shape, device = (x.shape[1:], x.device) if isinstance(x, Tensor) else (x.shape, x.device)
         self.size = batch or pass_size(shape, device)
-        if isinstance(x, Tensor):
-            if y is None:
+        if y is None:
+            if isinstance(x, Tensor):
                 raise ValueError("evaluate needs the labels y of the images x.")
+            y = x.labels.to(device)
+        if isinstance(x, Tensor):
             for labels in (y,) if targets is None else (y, targets):
                 check(x, labels)
             x = x.clone() if x.is_inference() else x.detach()
-        self.x, labels = x, x.labels.to(device) if y is None and not isinstance(x, Tensor) else y
-        assert labels is not None
-        self.y = labels.clone() if labels.is_inference() else labels.detach()
+        self.x, self.y = x, y.clone() if y.is_inference() else y.detach()
         self.targets = targets
         wanted = {len(x), len(self.y)} | (set() if targets is None else {len(targets)})
         if len(wanted) > 1:
