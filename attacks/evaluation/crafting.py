@@ -160,13 +160,6 @@ class Crafter:
         )
 
 
-            forwards=sum(c.forwards for c in both),
-            nan_logits=sum(int(c.nan_logits) for c in both),
-            backwards=sum(c.backwards for c in both),
-            nonfinite_gradients=sum(int(c.nonfinite_gradients) for c in both),
-        )
-
-
 def _checked(name: str, adv: Tensor, x: Tensor, ball: Ball | None) -> Tensor:
     if adv.shape != x.shape or adv.dtype != x.dtype:
         raise ValueError(f"attack {name!r} returned {adv.dtype} {tuple(adv.shape)} for {x.dtype} {tuple(x.shape)}.")

@@ -337,7 +337,7 @@ class _Measurement:
             relative=Sizes.of(relative[moved]),
             forwards=crafter.counter.forwards / n,
             backwards=crafter.counter.backwards / n,
-            seconds=crafter.seconds,
+            seconds=crafter.progress.seconds,
             nan=int(outcome.nan.sum()),
             nan_logits=passes.nan_logits / max(1, passes.forwards),
             nonfinite_gradients=passes.nonfinite_gradients / max(1, passes.backwards),
