@@ -10,7 +10,7 @@ of radius 3 eps, 2 eps and eps, each from the best point of the one before.
 
 Departures. (1) Examples leave the batch as soon as they are misclassified (`early_stop`): the same success rate with
 fewer passes. (2) A `targeted` attack does not know the true label; in the targeted DLR loss the largest logit other
-than the target takes its place.
+than the target takes its place. (3) In L2 the first start is near the image, as that of PGD.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ class AutoPGD(Attack):
         if self.early_stop and len(left := (~best.is_adv).nonzero().squeeze(1)) < len(x):
             rows, x, y, target = left, x[left], y[left], None if target is None else target[left]
         if not isinstance(self.ball, L1):
-            start = (x + self.ball.random(x, self.seed, draw)).clamp_(0, 1)
+            near = self.ball.near if draw == 0 else 1.0
+            start = (x + self.ball.random(x, self.seed, draw).mul_(near)).clamp_(0, 1)
             self._climb(f, _State(self.ball, rows, x, y, target, start), self.steps, checkpoints(self.steps), best)
             return
         d = noise.normal(noise.key(x, self.seed), x.shape[1:], draw).to(x.dtype)
