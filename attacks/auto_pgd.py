@@ -10,7 +10,7 @@ of radius 3 eps, 2 eps and eps, each from the best point of the one before.
 
 Departures. (1) Examples leave the batch as soon as they are misclassified (`early_stop`): the same success rate with
 fewer passes. (2) A `targeted` attack does not know the true label; in the targeted DLR loss the largest logit other
-than the target takes its place.
+than the target takes its place. (3) In L2 the first start is near the image, as that of PGD.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from attacks.core import random as noise
 from attacks.core.ball import L1, Ball, scale
+from attacks.core.drop import chosen, drops
 from attacks.core.goal import Best, cross_entropy, is_adversarial, likeliest_wrong, margin, select
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Count, Seed, Steps
@@ -75,7 +76,9 @@ class _State:
 
     first = 2.0  # step size in eps
 
-    def __init__(self, ball: Ball, rows: Tensor, x: Tensor, y: Tensor, target: Tensor | None, adv: Tensor) -> None:
+    def __init__(
+        self, ball: Ball, rows: Tensor | slice, x: Tensor, y: Tensor, target: Tensor | None, adv: Tensor
+    ) -> None:
         self.ball = ball
         self.rows, self.x, self.y, self.target = rows, x, y, target
         self.adv = self.previous = adv  # x_k and x_(k-1)
@@ -84,25 +87,28 @@ class _State:
         none = torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
         self.value, self.top, self.top_then = none, none, none  # f(x_k), f_max, f_max at the last checkpoint
         self.size = torch.full_like(none, self.first * ball.eps)
-        self.steps = self.rises = torch.zeros_like(none)  # since the last checkpoint
-        self.halved = torch.zeros_like(rows, dtype=torch.bool)  # at the last checkpoint
+        self.steps = -1  # since the last checkpoint
+        self.rises = torch.zeros_like(none)  # of the objective, since then
+        self.halved = torch.zeros_like(none, dtype=torch.bool)  # at the last checkpoint
 
-    def keep(self, mask: Tensor) -> None:
-        """Keep only the examples where mask (N,) is True."""
-        keep = mask.nonzero().squeeze(1)
+    def keep(self, rows: Tensor) -> None:
+        """Keep only the examples `rows`."""
+        self.rows = chosen(self.rows, rows)
         for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                setattr(self, name, value[keep])
+            if isinstance(value, Tensor) and name != "rows":
+                setattr(self, name, value[rows])
 
     def record(self, grad: Tensor, value: Tensor) -> None:
         """Store gradient (N, ...) and objective (N,) at x_k."""
-        first = self.value == -math.inf
-        self.grad = grad
-        self.rises, self.steps = self.rises + (~first & (value > self.value)), self.steps + (~first)
-        better, self.value = value > self.top, value
-        self.top = torch.where(better, value, self.top)
-        self.top_adv, self.top_grad = select(better, self.adv, self.top_adv), select(better, grad, self.top_grad)
-        self.top_then = torch.where(first, value, self.top_then)
+        self.steps += 1
+        if self.steps:
+            self.rises = self.rises + (value > self.value)
+        else:
+            self.top_then = value
+        better = value > self.top
+        self.grad, self.value, self.top = grad, value, torch.where(better, value, self.top)
+        mask = better.view(-1, *[1] * (grad.ndim - 1))
+        self.top_adv, self.top_grad = torch.where(mask, self.adv, self.top_adv), torch.where(mask, grad, self.top_grad)
 
     def checkpoint(self) -> None:
         """At a checkpoint: if condition 1 or 2 holds, halve the step size and restart from the best point."""
@@ -111,13 +117,13 @@ class _State:
         self.adv, self.grad = select(stuck, self.top_adv, self.adv), select(stuck, self.top_grad, self.grad)
         self.value = torch.where(stuck, self.top, self.value)
         self.halved, self.top_then = stuck, self.top
-        self.steps = self.rises = torch.zeros_like(self.rises)
+        self.steps, self.rises = 0, torch.zeros_like(self.rises)
 
     def move(self, step: int) -> None:
         """The next iterate: a step along the gradient, with momentum after the first."""
         ahead = self.inside(self.adv + scale(self.ball.steepest(self.grad), self.size))
         if step:
-            ahead = self.inside(self.adv + ALPHA * (ahead - self.adv) + (1 - ALPHA) * (self.adv - self.previous))
+            ahead = self.inside(self.adv.lerp(ahead, ALPHA).add_(self.adv - self.previous, alpha=1 - ALPHA))
         self.previous, self.adv = self.adv, ahead
 
     def inside(self, adv: Tensor) -> Tensor:
@@ -129,7 +135,9 @@ class _SparseState(_State):
 
     first = 1.0
 
-    def __init__(self, ball: Ball, rows: Tensor, x: Tensor, y: Tensor, target: Tensor | None, adv: Tensor) -> None:
+    def __init__(
+        self, ball: Ball, rows: Tensor | slice, x: Tensor, y: Tensor, target: Tensor | None, adv: Tensor
+    ) -> None:
         super().__init__(ball, rows, x, y, target, adv)
         self.support = self.changed()
         self.count = self.support / SPARSER
@@ -190,10 +198,12 @@ class AutoPGD(Attack):
 
     def ascend(self, f: Victim, x: Tensor, y: Tensor, best: Best, draw: int, target: Tensor | None = None) -> None:
         """One run from random point number `draw`, on the examples that are not adversarial in `best` yet."""
-        rows = (~best.is_adv if self.early_stop else torch.ones_like(best.is_adv)).nonzero().squeeze(1)
-        x, y, target = x[rows], y[rows], None if target is None else target[rows]
+        rows: Tensor | slice = slice(None)
+        if self.early_stop and len(left := (~best.is_adv).nonzero().squeeze(1)) < len(x):
+            rows, x, y, target = left, x[left], y[left], None if target is None else target[left]
         if not isinstance(self.ball, L1):
-            start = (x + self.ball.random(x, self.seed, draw)).clamp_(0, 1)
+            near = self.ball.near if draw == 0 else 1.0
+            start = (x + self.ball.random(x, self.seed, draw).mul_(near)).clamp_(0, 1)
             self._climb(f, _State(self.ball, rows, x, y, target, start), self.steps, checkpoints(self.steps), best)
             return
         d = noise.normal(noise.key(x, self.seed), x.shape[1:], draw).to(x.dtype)
@@ -209,23 +219,21 @@ class AutoPGD(Attack):
     def _climb(self, f: Victim, w: _State, steps: int, checkpoints: Container[int], best: Best | None) -> None:
         """Algorithm 1 from w.adv. best: where iterates are offered; None, in a ball that is too large: nowhere."""
         for step in range(steps + (best is not None)):
-            if len(w.rows) == 0:
+            if len(w.x) == 0:
                 return
             last = step == steps  # this pass only evaluates the last iterate
             logits, objective, grad = f.ascend(w.adv, partial(self.objective, y=w.y, target=w.target), self.eot, last)
-            is_adv = is_adversarial(logits, w.y, self.targeted)
             if best is not None:
-                value = objective if w.target is None else -margin(logits, w.y)  # comparable across targets
-                best.offer(w.rows, w.adv, is_adv, value)
-                if self.early_stop and is_adv.all():
-                    return
+                value = objective if w.target is None else -margin(logits.detach(), w.y)  # comparable across targets
+                best.offer(w.rows, w.adv, is_adversarial(logits, w.y, self.targeted), value)
             if grad is None:
                 return
             w.record(grad, objective.to(w.x.dtype))
             if step in checkpoints:
                 w.checkpoint()
-            if best is not None and self.early_stop and is_adv.any():
-                w.keep(~is_adv)
+            if best is not None and self.early_stop and drops(step):
+                if len(keep := (~best.is_adv[w.rows]).nonzero().squeeze(1)) < len(w.x):
+                    w.keep(keep)
             w.move(step)
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from attacks.core.ball import scale
+from attacks.core.drop import drops
 from attacks.core.goal import Smallest
 from attacks.core.minimal import MAX_C, ConstantSearch, clearly_adversarial, margin_loss, signed_margin, size
 from attacks.core.model import Attack, Victim
@@ -80,7 +81,7 @@ class CarliniWagner(Attack):
         free (N, ...) bool: the pixels that may change. enough (N,): stop at the first success of at most this norm.
         """
         found, ended = Smallest(x), torch.zeros_like(y, dtype=torch.bool)
-        rows, recent = torch.arange(len(x), device=x.device), ended.clone()
+        rows, recent, left = torch.arange(len(x), device=x.device), ended.clone(), ~ended
         w = torch.atanh((2 * start - 1) * EDGE)
         adam = PerExampleAdam(w, torch.full_like(c, self.lr) if lr is None else lr)
         before = torch.full_like(c, math.inf)
@@ -90,23 +91,24 @@ class CarliniWagner(Attack):
                 at = torch.where(free[rows], at, x)
             logits = f(at)
             loss = cost(at - x, rows) + c * margin_loss(logits, y, self.targeted, self.confidence).clamp_min(0)
-            grad = f.gradient(loss.sum(), w)
+            grad = f.gradient(loss, w)
             w, loss, at = w.detach(), loss.detach(), at.detach()
             is_adv, length = self._is_adversarial(logits, y), size(at - x, norm)
             found.offer(rows, at, is_adv, length)
             recent |= is_adv
             ended[rows] = recent
-            keep = torch.ones_like(is_adv) if enough is None else ~(is_adv & (length <= enough[rows]))
+            if enough is not None:
+                left = left & ~(is_adv & (length <= enough[rows]))
             if step % self.patience == self.patience - 1:
                 stalled = loss >= (1 - TOLERANCE) * before
                 adam.rate = torch.where(stalled, LR_DECAY * adam.rate, adam.rate)
-                keep &= ~stalled | (recent & (adam.rate > MIN_LR_RATIO * self.lr))
+                left = left & (~stalled | (recent & (adam.rate > MIN_LR_RATIO * self.lr)))
                 before, recent = loss, torch.zeros_like(recent)
-            if (enough is not None or step % self.patience == self.patience - 1) and not keep.all():
-                if not keep.any():
+            if drops(step) and len(keep := left.nonzero().squeeze(1)) < len(rows):
+                if len(keep) == 0:
                     break
-                w, x, y, c, rows, before, grad, recent = (
-                    v[keep] for v in (w, x, y, c, rows, before, grad, recent)
+                w, x, y, c, rows, before, grad, recent, left = (
+                    v[keep] for v in (w, x, y, c, rows, before, grad, recent, left)
                 )  # fmt: skip
                 adam.keep(keep)
             adam.step(w, grad)

@@ -76,7 +76,7 @@ class Options:
     seed: Seed = 0
     """random seed: which images are attacked, random targets, random weights"""
     batch: Count | None = None
-    """images per batch; none: 256, fewer for large images"""
+    """images per batch; none: as fits the device, fewer for large images"""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; none: a GPU if there is one"""
     out: Path | None = None
@@ -90,7 +90,6 @@ class Options:
 
 
 TARGETS = ("next", "random", "least-likely")
-PIXELS = 256 * 3 * 64 * 64  # of a batch, at most, if its size is not given
 FILES = ("attack.json", "attack.html", "attack.png")
 UNFINISHED = "attack-unfinished"  # folder of an evaluation that can be resumed
 FREE = ("device", "batch", "overwrite", "data_root")  # options that may change when it is
@@ -124,6 +123,7 @@ def main(arguments: list[str]) -> None:
     from attacks.external.subject import Choice, subject
     from attacks.external.wrap import wrap
     from genlab.core import distributed
+    from genlab.core.passes import pass_size
     from genlab.core.text import Console
 
     for name in defences:
@@ -147,7 +147,7 @@ def main(arguments: list[str]) -> None:
     images = options.save_images and SavedImages(
         options.save_images, found.x, found.y, found.names, targets, resumed=resumed
     )
-    batch = options.batch or min(256, max(1, PIXELS // found.x[0].numel()))
+    batch = options.batch or pass_size(found.x.shape[1:], found.x.device)
     with resumable(options, out, found.identity) as store, progress() as shown:
         result = evaluate(
             models,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from attacks.core.ball import L2, scale
 from attacks.core.goal import Smallest
-from attacks.core.minimal import MinimalAttack, clearly_adversarial, cosine, inward, margin_loss, size
+from attacks.core.minimal import MinimalAttack, clearly_adversarial, cosine, inward, judged, size
 from attacks.core.model import Victim
 from genlab.core.ranges import Range, Steps
 
@@ -37,14 +37,12 @@ class DDN(MinimalAttack):
     norm: ClassVar = "l2"
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
-        best, at, unit = Smallest(x), start, L2(0).unit
+        best, at, unit = Smallest(x), start.detach(), L2(0).unit
         eps, farthest = size(start - x, "l2"), size(torch.maximum(x, 1 - x), "l2")
         for step in range(self.steps):
-            logits = f(at.requires_grad_())
-            loss = margin_loss(logits, y, self.targeted)
-            grad = f.gradient(loss.sum(), at)
+            is_adv, loss = judged(f(at.requires_grad_()), y, self.targeted)
+            grad = f.gradient(loss, at)
             at = at.detach()
-            is_adv = clearly_adversarial(logits.detach(), y, self.targeted)
             best.offer(slice(None), at, is_adv, size(at - x, "l2"))
             decay = cosine(step, self.steps)
             alpha, gamma = STEP[0] + (STEP[1] - STEP[0]) * decay, self.gamma * decay

@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from attacks.core.drop import drops
 from attacks.core.goal import Smallest
 from attacks.core.minimal import (
     MinimalAttack,
@@ -50,7 +51,7 @@ class DeepFool(MinimalAttack):
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
         best = Smallest(x)
-        self._walk(f, x, y, start, best)
+        self._walk(f, x, y, start.detach(), best)
         polish(f, x, y, best, self.norm, self.polish)
         return best
 
@@ -63,7 +64,10 @@ class DeepFool(MinimalAttack):
                 logits = f(at.requires_grad_(not last))
             is_adv = clearly_adversarial(logits.detach(), y, False)
             best.offer(rows, at.detach(), is_adv, size(at.detach() - x, self.norm))
-            if last or is_adv.all():
+            if last:
+                return
+            keep = (~best.is_adv[rows]).nonzero().squeeze(1) if drops(step) else None
+            if keep is not None and len(keep) == 0:
                 return
             clear, logits = 2 * slack(logits)[:, None], widened(logits)
             deficit = logits - logits.gather(1, y[:, None]) - clear  # (N, K): to be raised above zero
@@ -73,8 +77,7 @@ class DeepFool(MinimalAttack):
             deficit = deficit.gather(1, classes)
             w = gradients(f, deficit, at)  # (N, R, ...)
             at, rise = at.detach(), -deficit.detach().to(x.dtype)
-            if is_adv.any():
-                keep = (~is_adv).nonzero().squeeze(1)
+            if keep is not None and len(keep) < len(rows):
                 x, y, rows, at, classes, rise, w = (v[keep] for v in (x, y, rows, at, classes, rise, w))
             length = size(w.flatten(0, 1), "l1" if self.norm == "linf" else "l2").view(rise.shape)
             order = (rise / length.clamp_min(torch.finfo(length.dtype).tiny)).argsort(dim=1, stable=True)

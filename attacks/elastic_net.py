@@ -19,6 +19,7 @@ from torch import Tensor
 
 from attacks.carlini import LR_DECAY, MIN_LR_RATIO, TOLERANCE, CarliniL2
 from attacks.core.ball import scale
+from attacks.core.drop import drops
 from attacks.core.goal import Smallest
 from attacks.core.minimal import margin_loss, size
 from attacks.core.model import Victim
@@ -42,7 +43,7 @@ class EAD(CarliniL2):
 
     def _minimise(self, f: Victim, x: Tensor, y: Tensor, start: Tensor, c: Tensor) -> tuple[Smallest, Tensor]:
         found, ended = Smallest(x), torch.zeros_like(y, dtype=torch.bool)
-        rows, recent = torch.arange(len(x), device=x.device), ended.clone()
+        rows, recent, left = torch.arange(len(x), device=x.device), ended.clone(), ~ended
         at = slack = start  # slack: the extrapolated point, where gradients are taken
         rate, before = torch.full_like(c, self.lr), torch.full_like(c, math.inf)
         lowest = before
@@ -51,7 +52,7 @@ class EAD(CarliniL2):
             d = slack - x
             lost = c * margin_loss(logits, y, self.targeted, self.confidence).clamp_min(0)
             smooth = d.flatten(1).square().sum(1) + lost
-            grad = f.gradient(smooth.sum(), slack)
+            grad = f.gradient(smooth, slack)
             slack, d = slack.detach(), d.detach()
             is_adv = self._is_adversarial(logits, y)
             rule = self._elastic(d) if self.rule == "en" else size(d, "l1")
@@ -62,14 +63,14 @@ class EAD(CarliniL2):
             if step % self.patience == self.patience - 1:
                 stalled = lowest >= (1 - TOLERANCE) * before
                 rate = torch.where(stalled, LR_DECAY * rate, rate)
-                keep = ~stalled | (recent & (rate > MIN_LR_RATIO * self.lr))
+                left = left & (~stalled | (recent & (rate > MIN_LR_RATIO * self.lr)))
                 before, recent = lowest, torch.zeros_like(recent)
-                if not keep.all():
-                    if not keep.any():
-                        break
-                    x, y, c, rows, at, slack, grad, recent, rate, before, lowest = (
-                        v[keep] for v in (x, y, c, rows, at, slack, grad, recent, rate, before, lowest)
-                    )
+            if drops(step) and len(keep := left.nonzero().squeeze(1)) < len(rows):
+                if len(keep) == 0:
+                    break
+                x, y, c, rows, at, slack, grad, recent, left, rate, before, lowest = (
+                    v[keep] for v in (x, y, c, rows, at, slack, grad, recent, left, rate, before, lowest)
+                )
             moved = slack - scale(grad, rate) - x
             limit = (self.beta * rate).view(-1, *[1] * (x.ndim - 1))
             after = (x + moved.sign() * (moved.abs() - limit).clamp_min(0)).clamp(0, 1)

@@ -17,9 +17,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from attacks.core.ball import scale
+from attacks.core.ball import lengths
 from attacks.core.goal import Smallest
-from attacks.core.minimal import MinimalAttack, Norm, clearly_adversarial, cosine, inward, margin_loss, project, size
+from attacks.core.minimal import MinimalAttack, Norm, clearly_adversarial, cosine, inward, judged, project, size
 from attacks.core.model import Victim
 from genlab.core.ranges import Positive, Range, Steps
 
@@ -37,30 +37,28 @@ class FMN(MinimalAttack):
     targeted: bool = False
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
-        best, at = Smallest(x), start.clone()
+        best, at, tiny = Smallest(x), start.detach().clone(), torch.finfo(x.dtype).tiny
         radius = torch.full_like(best.size, math.inf)
-        for step in range(self.steps + 1):
-            last = step == self.steps
-            with torch.set_grad_enabled(not last):
-                logits = f(at.requires_grad_(not last))
-            is_adv, length = clearly_adversarial(logits.detach(), y, self.targeted), size(at.detach() - x, self.norm)
-            best.offer(slice(None), at.detach(), is_adv, length)
-            if last:
-                break
-            loss = margin_loss(logits, y, self.targeted)
-            grad = inward(f.gradient(loss.sum(), at), at.detach())
-            at, loss = at.detach(), loss.detach().to(x.dtype).nan_to_num(0.0).clamp_min(0)
+        for step in range(self.steps):
+            is_adv, loss = judged(f(at.requires_grad_()), y, self.targeted)
+            grad = f.gradient(loss, at)
+            at.requires_grad_(False)
+            d = at - x
+            length = size(d, self.norm)
+            best.offer(slice(None), at, is_adv, length)
+            grad = inward(grad, at)
             decay = cosine(step, self.steps)
             gamma, rate = 1e-3 + (self.gamma - 1e-3) * decay, self.step_size * (0.01 + 0.99 * decay)
-            dual_norm = size(grad, DUAL[self.norm]).clamp_min(torch.finfo(grad.dtype).tiny)
-            estimate = length + (loss / dual_norm).clamp_min(self.norm == "l0")
+            left = loss.detach().to(x.dtype).nan_to_num(0.0) / size(grad, DUAL[self.norm]).clamp_min_(tiny)
+            estimate = length + left.clamp_min_(self.norm == "l0")
             radius = torch.where(
                 is_adv,
                 torch.minimum(self._smaller(radius, gamma), best.size),
                 torch.where(best.is_adv, self._larger(radius, gamma), estimate),
             )
-            unit = scale(grad, 1 / size(grad, "l2").clamp_min(torch.finfo(grad.dtype).tiny))
-            at = (x + project(at - scale(unit, torch.full_like(dual_norm, rate)) - x, radius, self.norm)).clamp(0, 1)
+            d = d.sub_(grad.div_(lengths(grad, 2).clamp_min_(tiny)), alpha=rate)
+            at = project(d, radius, self.norm).add_(x).clamp_(0, 1)
+        best.offer(slice(None), at, clearly_adversarial(f.query(at), y, self.targeted), size(at - x, self.norm))
         return best
 
     def _smaller(self, radius: Tensor, gamma: float) -> Tensor:

@@ -78,7 +78,7 @@ class JSMA(Attack):
             at = at.detach()
             free = torch.stack([at.flatten(1) < 1 if s > 0 else at.flatten(1) > 0 for s in signs], 1)
             keep = ~is_adv & (used + 2 <= best.size[rows]) & (used + 2 <= 2 * pairs) & (free.any(1).sum(1) >= 2)
-            if not keep.all():
+            if len(keep := keep.nonzero().squeeze(1)) < len(rows):
                 rows, x, y, target, at, grads, free = (v[keep] for v in (rows, x, y, target, at, grads, free))
                 if len(rows) == 0:
                     return

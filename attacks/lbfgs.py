@@ -20,6 +20,7 @@ from torch.nn.functional import softplus
 
 from attacks.carlini import CarliniL2
 from attacks.core.ball import scale
+from attacks.core.drop import drops
 from attacks.core.goal import Smallest, select
 from attacks.core.minimal import signed_margin, size
 from attacks.core.model import Victim
@@ -51,12 +52,12 @@ class LBFGS(CarliniL2):
         found, ended = Smallest(x), torch.zeros_like(y, dtype=torch.bool)
         rows, memory = torch.arange(len(x), device=x.device), list[Pair]()
         at, value, grad = start, torch.full_like(c, torch.inf), torch.zeros_like(x)
-        trial, halvings = start, torch.zeros_like(y)
+        trial, halvings, left = start, torch.zeros_like(y), ~ended
         step = direction = torch.zeros_like(x)
-        for _ in range(self.steps):
+        for n in range(self.steps):
             logits = f(trial.requires_grad_())
             objective = (trial - x).flatten(1).square().sum(1) + c * self._loss(logits, y)
-            new_grad = f.gradient(objective.sum(), trial)
+            new_grad = f.gradient(objective, trial)
             trial, objective = trial.detach(), objective.detach().to(x.dtype)
             is_adv = self._is_adversarial(logits, y)
             found.offer(rows, trial, is_adv, size(trial - x, "l2"))
@@ -70,12 +71,12 @@ class LBFGS(CarliniL2):
             at, grad = select(fell, trial, at), select(fell, new_grad, grad)
             value = torch.where(fell, objective, value)
             halvings = torch.where(fell, 0, halvings + 1)
-            keep = ~small & (halvings < self.patience)
-            if not keep.all():
-                if not keep.any():
+            left = left & ~small & (halvings < self.patience)
+            if drops(n) and len(keep := left.nonzero().squeeze(1)) < len(rows):
+                if len(keep) == 0:
                     break
-                rows, x, y, c, at, value, grad, halvings, fell, step, direction = (
-                    v[keep] for v in (rows, x, y, c, at, value, grad, halvings, fell, step, direction)
+                rows, x, y, c, at, value, grad, halvings, left, fell, step, direction = (
+                    v[keep] for v in (rows, x, y, c, at, value, grad, halvings, left, fell, step, direction)
                 )
                 memory = [(s[keep], t[keep], r[keep]) for s, t, r in memory]
             free = ~((at <= 0) & (grad > 0) | (at >= 1) & (grad < 0))

@@ -21,7 +21,7 @@ from attacks.core.minimal import (
     Norm,
     clearly_adversarial,
     gradients,
-    margin_loss,
+    judged,
     polish,
     size,
 )
@@ -140,12 +140,11 @@ def sparsify(f: Victim, x: Tensor, y: Tensor, best: Smallest, norm: Norm, rounds
     tried = torch.zeros_like(at, dtype=torch.bool)
     grad, last = torch.zeros_like(at), torch.full_like(y, -1)
     for step in range(rounds + 1):
-        logits = f(at.requires_grad_(step < rounds)) if step < rounds else f.query(at)
-        is_adv = clearly_adversarial(logits.detach(), y, targeted)
+        is_adv, loss = judged(f(at.requires_grad_()) if step < rounds else f.query(at), y, targeted)
         if step == rounds:
             best.offer(rows, at, is_adv, size(at - x, "l0"))
             return
-        new = f.gradient(margin_loss(logits, y, targeted).sum(), at)
+        new = f.gradient(loss, at)
         at = at.detach()
         best.offer(rows, at, is_adv, size(at - x, "l0"))
         good, grad = select(is_adv, at, good), select(is_adv, new, grad)

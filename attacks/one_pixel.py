@@ -24,6 +24,7 @@ from attacks.core import random as noise
 from attacks.core.goal import is_adversarial, select
 from attacks.core.model import Attack, Victim
 from attacks.core.precision import widened
+from genlab.core.passes import pass_size
 from genlab.core.ranges import Count, Positive, Range, Seed
 
 
@@ -64,7 +65,7 @@ class OnePixel(Attack):
     """Changes at most `pixels` pixels of x (N, C, H, W).
 
     population: candidates per image. generations: at most, so an image costs at most 1 + population * (generations + 1)
-    queries. weight: F, the differential weight. chunk: largest batch of one forward pass, which bounds the memory.
+    queries. weight: F, the differential weight. chunk: largest batch of one forward pass; None: as fits the device.
     Raises ValueError if x is not (N, C, H, W).
     """
 
@@ -73,7 +74,7 @@ class OnePixel(Attack):
     generations: Annotated[int, Range(0, 10**6)] = 100
     weight: Positive = 0.5
     targeted: bool = False
-    chunk: Count = 4096
+    chunk: Count | None = None
     seed: Seed = 0
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
@@ -110,7 +111,8 @@ class OnePixel(Attack):
         n, p = genes.shape[:2]
         flat, owner = genes.flatten(0, 1), torch.arange(n, device=x.device).repeat_interleave(p)
         fitness, hits = [], []
-        for part, of in zip(flat.split(self.chunk), owner.split(self.chunk), strict=True):
+        size = self.chunk or pass_size(x.shape[1:], x.device)
+        for part, of in zip(flat.split(size), owner.split(size), strict=True):
             logits = f.query(paint_pixels(x[of], part[:, None])[:, 0])
             odds = log_odds(logits, y[of])
             fitness.append((-odds if self.targeted else odds).to(x.dtype).nan_to_num(math.inf, math.inf, -math.inf))

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from attacks.core.goal import Smallest
-from attacks.core.minimal import Adam, MinimalAttack, Norm, clearly_adversarial, margin_loss, polish, project, size
+from attacks.core.minimal import Adam, MinimalAttack, Norm, clearly_adversarial, judged, polish, project, size
 from attacks.core.model import Victim
 from genlab.core.ranges import Positive, Range, Steps
 
@@ -46,14 +46,12 @@ class PDGD(MinimalAttack):
     norm: ClassVar[Norm] = "l2"
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
-        best, at, adam = Smallest(x), start, Adam(x)
+        best, at, adam = Smallest(x), start.detach(), Adam(x)
         dual = torch.full((len(x),), -math.log(self.ratio), dtype=x.dtype, device=x.device)  # log(lambda_1 / lambda_0)
         weight = torch.sigmoid(dual)  # lambda_1 = 1 - lambda_0, as a running mean
         for step in range(self.steps):
-            logits = f(at.requires_grad_())
-            loss = margin_loss(logits, y, self.targeted)
-            is_adv = clearly_adversarial(logits.detach(), y, self.targeted)
-            grad = f.gradient(self.lagrangian(at - x, softplus(loss), weight).sum(), at)
+            is_adv, loss = judged(f(at.requires_grad_()), y, self.targeted)
+            grad = f.gradient(self.lagrangian(at - x, softplus(loss), weight), at)
             at = at.detach()
             best.offer(slice(None), at, is_adv, size(at - x, self.norm))
             done = step / self.steps

@@ -6,8 +6,12 @@ arXiv:1607.02533. MI-FGSM: Dong et al. 2018, arXiv:1710.06081, Algorithm 1. PGD:
 Departures. (1) The papers return the last iterate; with `keep_best` each example gets its best iterate: adversarial
 ones first, then the one with the highest loss. So the loss is never below that at the start, and a success is never
 lost. This costs one extra forward pass, for the last iterate. FGSM follows the paper, with a single pass, and may
-overshoot. (2) Any ball, not only L-infinity. (3) `early_stop` drops examples from the batch once they are
-misclassified: the same success rate with far fewer passes.
+overshoot. (2) Any ball, not only L-infinity. (3) `early_stop` drops misclassified examples from the batch
+(`core.drop`): the same success rate with far fewer passes. (4) In L2 the first random start lies within a tenth of eps,
+since nearly all of the ball lies at its rim: PGD-40 fools 80.7 % of 512 MNIST images (CNN, eps 2) from there, 77.3 %
+from the whole ball, 79.5 % from a radius uniform in [0, eps], 81.4 % from the image; an MLP at 0.8: 26.4, 25.6, 26.0
+and 26.4 %; CNNs trained on L2 and L-infinity attacks: 34.8, 34.8, 34.6 and 34.6 %, 40.6, 40.2, 40.6 and 40.8 %. In
+L-infinity no start is better on all.
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.core.ball import Ball, scale
+from attacks.core.ball import Ball, lengths
+from attacks.core.drop import chosen, drops
 from attacks.core.goal import Best, cross_entropy, is_adversarial
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Positive, Seed, Share, Steps
@@ -29,6 +34,7 @@ from genlab.core.ranges import Positive, Seed, Share, Steps
 class PGD(Attack):
     """x <- project(x + step_size * steepest(gradient of the loss)).
 
+    random_start: begin at a random point, near the image (`Ball.near`), and each of the restarts anywhere in the ball.
     step_size: in the norm of the ball; None: 2.5 * eps / steps, so that any point of the ball can be reached from any
     other. `at(eps)` keeps an explicit step_size. restarts: runs from different random points, of which the best result
     is kept. early_stop: misclassified examples leave the batch. keep_best: return the best iterate, not the last. eot:
@@ -68,10 +74,12 @@ class PGD(Attack):
         size = self.reach * self.ball.eps / self.steps if self.step_size is None else self.step_size
         track_best = self.keep_best or self.early_stop or self.restarts > 1
         rows: Tensor | slice = slice(None)  # the examples that are still attacked
-        if self.early_stop:
+        if self.early_stop and restart:
             rows = (~best.is_adv).nonzero().squeeze(1)
             x, y = x[rows], y[rows]
-        adv = (x + self.ball.random(x, self.seed, restart)).clamp_(0, 1) if self.random_start else x.clone()
+        near = self.ball.near if restart == 0 else 1.0
+        start = self.ball.random(x, self.seed, restart).mul_(near) if self.random_start else 0
+        adv = (x + start).clamp_(0, 1)
         velocity = torch.zeros_like(x) if self.momentum else None
 
         for step in range(self.steps + track_best):
@@ -79,18 +87,18 @@ class PGD(Attack):
                 return
             last = step == self.steps  # this pass only evaluates the last iterate
             logits, objective, grad = f.ascend(adv, partial(self.objective, y=y), self.eot, last)
-            is_adv = is_adversarial(logits, y, self.targeted)
             if track_best:
-                best.offer(rows, adv, is_adv, objective)
-            if grad is None or (self.early_stop and is_adv.all()):
+                best.offer(rows, adv, is_adversarial(logits, y, self.targeted), objective)
+            if grad is None:
                 return
-            if isinstance(rows, Tensor) and is_adv.any():
-                keep = (~is_adv).nonzero().squeeze(1)
-                x, y, adv, grad, rows = x[keep], y[keep], adv[keep], grad[keep], rows[keep]
-                velocity = velocity if velocity is None else velocity[keep]
+            if self.early_stop and drops(step):
+                keep = (~best.is_adv[rows]).nonzero().squeeze(1)
+                if len(keep) < len(x):
+                    x, y, adv, grad, rows = x[keep], y[keep], adv[keep], grad[keep], chosen(rows, keep)
+                    velocity = velocity if velocity is None else velocity[keep]
             if velocity is not None:
-                length = torch.linalg.vector_norm(grad.flatten(1), 1, dim=1)
-                grad = velocity.mul_(self.momentum).add_(scale(grad, torch.where(length > 0, 1 / length, 0)))
+                length = lengths(grad, 1).clamp_min_(torch.finfo(grad.dtype).tiny)
+                grad = velocity.mul_(self.momentum).addcdiv_(grad, length)
             ahead = self.ball.step(adv, grad, size)
             adv = self.ball.within(x, adv.sub_(x).add_(ahead))
         best.x[rows] = adv

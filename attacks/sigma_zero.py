@@ -19,7 +19,7 @@ from torch import Tensor
 
 from attacks.core.ball import Linf
 from attacks.core.goal import Smallest
-from attacks.core.minimal import Adam, MinimalAttack, clearly_adversarial, cosine, margin_loss, polish, size
+from attacks.core.minimal import Adam, MinimalAttack, clearly_adversarial, cosine, judged, polish, size
 from attacks.core.model import Victim
 from genlab.core.ranges import Positive, Share, Steps
 
@@ -38,16 +38,14 @@ class SigmaZero(MinimalAttack):
     norm: ClassVar = "l0"
 
     def search(self, f: Victim, x: Tensor, y: Tensor, start: Tensor) -> Smallest:
-        best, at, adam = Smallest(x), start, Adam(x)
+        best, at, adam = Smallest(x), start.detach(), Adam(x)
         tau = torch.full((len(x), *[1] * (x.ndim - 1)), self.tau, dtype=x.dtype, device=x.device)
         for step in range(self.steps):
-            logits = f(at.requires_grad_())
+            is_adv, loss = judged(f(at.requires_grad_()), y, self.targeted)
             square = (at - x).square()
             count = (square / (square + self.sigma)).flatten(1).mean(1)
-            loss = margin_loss(logits, y, self.targeted).clamp_min(0) + count
-            grad = f.gradient(loss.sum(), at)
+            grad = f.gradient(loss.clamp_min(0) + count, at)
             at = at.detach()
-            is_adv = clearly_adversarial(logits.detach(), y, self.targeted)
             best.offer(slice(None), at, is_adv, size(at - x, "l0"))
             eta = self.step_size * (0.1 + 0.9 * cosine(step, self.steps))
             d = (at - eta * adam.step(Linf(0).unit(grad))).clamp(0, 1) - x

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from attacks.core.drop import drops
 from attacks.core.goal import Smallest, is_adversarial
 from attacks.core.minimal import signed_margin
 from attacks.core.model import Attack, Victim
@@ -81,12 +82,11 @@ class Spatial(Attack):
             taken = best.offer(rows, moved.detach(), is_adv, rough.detach())
             if last:
                 break
-            grad = f.gradient(objective.sum(), flow)
+            grad = f.gradient(objective, flow)
             waited = torch.where(taken, 0, waited + best.is_adv[rows])
-            keep = (waited < self.patience).nonzero().squeeze(1)
-            if len(keep) == 0:
-                break
-            if len(keep) < len(rows):
+            if drops(step) and len(keep := (waited < self.patience).nonzero().squeeze(1)) < len(rows):
+                if len(keep) == 0:
+                    break
                 x, y, rows, flow, grad, first, second, waited = (
                     t[keep] for t in (x, y, rows, flow, grad, first, second, waited)
                 )

@@ -21,10 +21,10 @@ from attacks.core import random as noise
 from attacks.core.ball import Ball
 from attacks.core.goal import Best, is_adversarial, margin
 from attacks.core.model import Attack, Victim, finite
+from genlab.core.passes import pass_size
 from genlab.core.ranges import Count, Positive, Range, Seed
 
 PAIRS = 16  # of probes per forward pass: fixed, so that sums do not depend on the batch
-ROWS = 2048  # largest batch of a forward pass
 
 
 def sum_dtype(x: Tensor) -> torch.dtype:
@@ -34,7 +34,7 @@ def sum_dtype(x: Tensor) -> torch.dtype:
 
 def query_in_chunks(f: Victim, x: Tensor) -> Tensor:
     """Logits (N, K) of x (N, ...), in batches of bounded size."""
-    return torch.cat([f.query(part) for part in x.split(ROWS)])
+    return torch.cat([f.query(part) for part in x.split(pass_size(x.shape[1:], x.device))])
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ class SPSA(Attack):
             logits = query_in_chunks(f, adv)
             is_adv, value = is_adversarial(logits, y, self.targeted), self.objective(logits, y)
             best.offer(rows, adv, is_adv, value)
-            if is_adv.any():
-                keep = (~is_adv).nonzero().squeeze(1)
+            if len(keep := (~is_adv).nonzero().squeeze(1)) < len(x):
                 x, y, keys, rows, adv, first, second = (v[keep] for v in (x, y, keys, rows, adv, first, second))
                 if len(x) == 0:
                     break

@@ -310,6 +310,16 @@ def test_every_restart_and_every_seed_begins_elsewhere_and_in_the_ball() -> None
     assert all((a - b).abs().mean() > 0.01 for i, a in enumerate(starts) for b in starts[:i])
 
 
+def test_in_l2_the_first_start_is_near_the_image_and_the_restarts_are_anywhere_in_the_ball() -> None:
+    net, x, y = batch()
+    starts: list[Tensor] = []
+    net.register_forward_pre_hook(lambda _, args: starts.append(args[0].detach().clone()))
+    PGD(L2(0.5), steps=1, restarts=2)(net, x, y)
+    first, second = (L2(0.5).size(s - x) for s in starts[::2])
+    assert 0 < first.min() and first.max() <= 0.05 + 1e-6 and second.max() <= 0.5 + 1e-6
+    assert second[2:].min() > 0.3  # of those that the box does not clip
+
+
 class Ridge(nn.Module):
     """Class 1 only in a thin band of the mean pixel: a large step walks over it."""
 

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import warnings
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from rich.console import Console
 from scipy.stats import binomtest
 from torch import Tensor, nn
+from toys import images as toy_images
 
 from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack
@@ -370,3 +372,59 @@ def test_pictures_show_images_that_were_attacked_before_those_misclassified_anyw
     y = torch.tensor([1, 1, 0, 0])
     found = evaluate({"net": net}, {"fgsm": FGSM(Linf(0.1))}, torch.rand(4, 1, 2, 2), y)
     assert all(example.y.tolist() == [0, 0, 1, 1] for example in found.examples)
+
+
+@pytest.mark.parametrize("sourced", [False, True])
+def test_the_memory_does_not_grow_with_the_attacks_their_sizes_and_the_models(sourced: bool) -> None:
+    net, x, y = batch()
+    made: list[weakref.ref] = []
+    alive: list[int] = []
+
+    @dataclass(frozen=True)
+    class Noted(FGSM):
+        def run(self, f, x, y):  # type: ignore[no-untyped-def]
+            alive.append(sum(ref() is not None for ref in made))
+            return super().run(f, x, y)
+
+        def __call__(self, *args):  # type: ignore[no-untyped-def]
+            found = super().__call__(*args)
+            made.append(weakref.ref(found))
+            return found
+
+    models = {"none": net, "one": Net(), "two": Net()}
+    sources = {"one": "none", "two": "none"} if sourced else {}
+    options = EvaluationOptions(batch=20, examples=2)
+    attacks = {"fgsm": Noted(Linf(0.1)), "other": Noted(Linf(0.2))}
+    found = evaluate(models, attacks, x, y, eps=[0.1, 0.2, 0.3], sources=sources, options=options)
+    assert len(made) == (18 if sourced else 54) and max(alive) <= 3  # of one batch, one for each source model
+    assert [r.model for r in found.rows] == ["none"] * 9 + ["one"] * 9 + ["two"] * 9
+
+
+def test_a_data_set_on_disk_is_evaluated_as_its_images_are() -> None:
+    images = toy_images(70)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    attacks = {"pgd": PGD(Linf(0.1), steps=3), "deepfool": DeepFool(steps=3, polish=2)}
+    whole = evaluate({"net": net}, attacks, images.x, images.labels)
+    most: list[int] = []
+
+    class Disk:
+        """A data set that gives a few images at a time."""
+
+        shape, device, labels, classes = images.shape, images.device, images.labels, images.classes
+
+        def __len__(self) -> int:
+            return len(images)
+
+        def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+            most.append(len(index))
+            return images.gather(index)
+
+    read = evaluate({"net": net}, attacks, Disk(), options=EvaluationOptions(batch=16))  # type: ignore[arg-type]
+    assert max(most) == 16
+    for a, b in zip(whole.rows, read.rows, strict=True):
+        assert (a.success, a.clean_accuracy, a.forwards) == (b.success, b.clean_accuracy, b.forwards)
+        assert a.l2.median == pytest.approx(b.l2.median, rel=1e-4)
+    for mine, other in zip(whole.examples, read.examples, strict=True):
+        assert torch.equal(mine.y, other.y) and torch.allclose(mine.adversarial, other.adversarial, atol=1e-5)
+    with pytest.raises(ValueError, match="labels"):
+        evaluate({"net": net}, attacks, images.x)

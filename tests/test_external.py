@@ -502,9 +502,9 @@ def test_an_interrupted_evaluation_resumes_and_a_finished_one_is_kept(own, monke
     picture.write_bytes(before)
     monkeypatch.setattr(Store, "add", added)
     made = []
-    craft = __import__("attacks.evaluation.evaluate", fromlist=["craft"]).craft
+    crafter = __import__("attacks.evaluation.evaluate", fromlist=["Crafter"]).Crafter
     monkeypatch.setattr(
-        "attacks.evaluation.evaluate.craft", lambda label, *rest: made.append(label) or craft(label, *rest)
+        "attacks.evaluation.evaluate.Crafter", lambda label, *rest: made.append(label) or crafter(label, *rest)
     )
     resumed = attack(f"{line} --out a")
     assert len(made) == 3  # of six

@@ -19,6 +19,7 @@ def predicted_classes(logits: Tensor) -> Tensor:
     return torch.where(most.isnan(), NO_PREDICTION, predicted)
 
 
+@torch.no_grad()
 def is_adversarial(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     """(N,) bool: the predicted class differs from y or, if targeted, equals y; False if any logit is NaN."""
     most, predicted = logits.max(1)
@@ -32,9 +33,9 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """(N,), at least float32: the logit of y minus the largest other logit; negative if y is not predicted."""
-    logits = widened(logits)
-    other = logits.scatter(1, y[:, None], -math.inf).amax(1)
-    return logits.gather(1, y[:, None]).squeeze(1) - other
+    logits, own = widened(logits), y[:, None]
+    other = logits.detach().scatter(1, own, -math.inf).argmax(1, keepdim=True)
+    return (logits.gather(1, own) - logits.gather(1, other)).squeeze(1)
 
 
 def likeliest_wrong(logits: Tensor, y: Tensor) -> Tensor:
@@ -58,6 +59,7 @@ class Best:
         self.is_adv = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         self.value = torch.full((len(x),), -math.inf, dtype=widened(x[:0]).dtype, device=x.device)
 
+    @torch.no_grad()
     def offer(self, rows: Tensor | slice, x: Tensor, is_adv: Tensor, value: Tensor) -> None:
         """Candidates x for the examples `rows` (indices, or slice(None) for all), with is_adv and objective (R,)."""
         every = isinstance(rows, slice)  # no indexing, so no copies
@@ -85,14 +87,20 @@ class Smallest:
     @property
     def is_adv(self) -> Tensor:
         """(N,) bool: whether an adversarial example was found."""
-        return self.size.isfinite()
+        return self.size < math.inf
 
+    @torch.no_grad()
     def offer(self, rows: Tensor | slice, x: Tensor, is_adv: Tensor, size: Tensor) -> Tensor:
         """Candidates x for the examples `rows`, with is_adv and norm (R,); returns (R,) bool: which are new minima."""
-        size = size.to(self.size.dtype)
-        better = is_adv & (size < self.size[rows])
-        self.x[rows] = select(better, x, self.x[rows])
-        self.size[rows] = torch.where(better, size, self.size[rows])
+        every = isinstance(rows, slice)  # no indexing, so no copies
+        old, least = (self.x, self.size) if every else (self.x[rows], self.size[rows])
+        size = size.to(least.dtype)
+        better = is_adv & (size < least)
+        new = select(better, x, old), torch.where(better, size, least)
+        if every:
+            self.x, self.size = new
+        else:
+            self.x[rows], self.size[rows] = new
         return better
 
     def merge(self, rows: Tensor | slice, other: Smallest) -> Tensor:

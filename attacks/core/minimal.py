@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from attacks.core import random as noise
-from attacks.core.ball import scale, soft_threshold
+from attacks.core.ball import lengths, scale, soft_threshold
+from attacks.core.drop import drops
 from attacks.core.goal import Smallest, margin, select
 from attacks.core.model import Attack, Victim
 from attacks.core.precision import widened
@@ -30,7 +31,7 @@ MAX_C = 1e10  # constant c above which the search stops
 
 def size(d: Tensor, norm: str) -> Tensor:
     """(N,): the norm ("l0", "l1", "l2" or "linf") of each perturbation d (N, ...)."""
-    return torch.linalg.vector_norm(d.flatten(1), ORDER[norm], dim=1)
+    return torch.linalg.vector_norm(d, ORDER[norm], tuple(range(1, d.ndim)))
 
 
 def slack(logits: Tensor) -> Tensor:
@@ -40,8 +41,8 @@ def slack(logits: Tensor) -> Tensor:
     logits (which is invariant to a constant added to all logits), whichever is larger.
     """
     low, high = widened(logits.detach()).aminmax(dim=1)
-    unit = torch.finfo(logits.dtype).eps * torch.maximum(-low, high)
-    return torch.maximum(UNITS * unit, SLACK * (high - low))
+    units = UNITS * torch.finfo(logits.dtype).eps
+    return torch.maximum(units * torch.maximum(-low, high), SLACK * (high - low))
 
 
 def signed_margin(logits: Tensor, y: Tensor, targeted: bool) -> Tensor:
@@ -58,7 +59,15 @@ def clearly_adversarial(logits: Tensor, y: Tensor, targeted: bool, confidence: f
 def margin_loss(logits: Tensor, y: Tensor, targeted: bool, confidence: float = 0.0) -> Tensor:
     """(N,): the loss that an attack lowers to zero; there an example is `clearly_adversarial` with `slack` to spare."""
     clear = slack(logits)
-    return signed_margin(logits, y, targeted) + clear.clamp_min(confidence) + clear
+    return signed_margin(logits, y, targeted) + (clear.clamp_min(confidence) + clear)
+
+
+def judged(logits: Tensor, y: Tensor, targeted: bool, confidence: float = 0.0) -> tuple[Tensor, Tensor]:
+    """`clearly_adversarial` and `margin_loss` at once."""
+    clear = slack(logits)
+    wanted = clear.clamp_min(confidence) if confidence else clear
+    loss = signed_margin(logits, y, targeted) + (wanted + clear)
+    return loss.detach() < clear, loss
 
 
 @dataclass(frozen=True)
@@ -107,10 +116,9 @@ def reach(f: Victim, x: Tensor, y: Tensor, norm: Norm, targeted: bool = False, s
             break
         at = start[rows]
         for step in range(steps):
-            logits = f(at.requires_grad_())
-            grad = f.gradient(margin_loss(logits, y[rows], targeted).sum(), at)
+            is_adv, loss = judged(f(at.requires_grad_()), y[rows], targeted)
+            grad = f.gradient(loss, at)
             at = at.detach()
-            is_adv = clearly_adversarial(logits.detach(), y[rows], targeted)
             found.offer(rows, at, is_adv, size(at - x[rows], norm))
             if step % 10 == 1 and not grad.any():  # seldom, as it waits for the device
                 break
@@ -150,14 +158,15 @@ def project(d: Tensor, radius: Tensor, norm: Norm) -> Tensor:
         return largest(d, radius)
     if norm == "l1":
         return soft_threshold(d, radius)
+    wide = radius.view(-1, *[1] * (d.ndim - 1))
     if norm == "l2":
-        return scale(d, (radius / size(d, "l2").clamp_min(torch.finfo(d.dtype).tiny)).clamp_max(1))
-    return (d.flatten(1).clamp(-radius[:, None], radius[:, None])).view(d.shape)
+        return d * (wide / lengths(d, 2).clamp_min_(torch.finfo(d.dtype).tiny)).clamp_max_(1)
+    return d.clamp(-wide, wide)
 
 
 def inward(grad: Tensor, at: Tensor) -> Tensor:
     """The gradient of a loss to be lowered, without the entries whose step -grad would leave the box [0, 1]."""
-    return torch.where((grad > 0) & (at <= 0) | (grad < 0) & (at >= 1), 0, grad)
+    return grad.masked_fill((at - grad.sign()).clamp_(0, 1) == at, 0)
 
 
 def cosine(step: int, steps: int) -> float:
@@ -252,10 +261,8 @@ def polish(
     for step in range(rounds):
         if len(rows) == 0:
             return
-        logits = f(at.requires_grad_())
-        loss = margin_loss(logits, y, targeted)
-        is_adv = clearly_adversarial(logits.detach(), y, targeted)
-        w = f.gradient(-loss.sum(), at)
+        is_adv, loss = judged(f(at.requires_grad_()), y, targeted)
+        w = f.gradient(-loss, at)
         at, loss = at.detach(), loss.detach().to(x.dtype)
         better = best.offer(rows, at, is_adv, size(at - x, norm)) | (step == 0)
         rise = (w * (at - x)).flatten(1).sum(1) + loss
@@ -265,8 +272,7 @@ def polish(
         beyond = torch.where(better, (1 + beyond) / 2, beyond)
         part = torch.where(better, 1.5 * part, torch.where(back, part, 0.5 * part)).clamp_max(1)
         at = select(back, over, best.x[rows] + scale(aim - best.x[rows], part))
-        keep = part > 0.02
-        if not keep.all():
+        if drops(step) and len(keep := (part > 0.02).nonzero().squeeze(1)) < len(rows):
             rows, x, y, at, aim, part, beyond, back = (v[keep] for v in (rows, x, y, at, aim, part, beyond, back))
     if len(rows):
         best.offer(rows, at, clearly_adversarial(f.query(at), y, targeted), size(at - x, norm))

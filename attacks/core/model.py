@@ -105,26 +105,28 @@ class Victim:
             return self(x)
 
     def gradient(self, objective: Tensor, x: Tensor, retain_graph: bool = False) -> Tensor:
-        """d objective / d x for a scalar objective (a sum over the examples, so that rows are independent).
+        """d objective / d x for an objective per example, (N,), or their sum, so that rows are independent.
 
         Entries that are not finite are set to zero.
         """
-        return finite(torch.autograd.grad(objective, x, retain_graph=retain_graph)[0])
+        ones = torch.ones_like(objective)
+        return finite(torch.autograd.grad(objective, x, ones, retain_graph=retain_graph)[0])
 
     def ascend(
         self, x: Tensor, objective: Callable[[Tensor], Tensor], passes: int = 1, last: bool = False
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Logits (N, K) of x (N, ...), objective(logits) (N,) and its gradient (N, ...), None if `last`; detached.
+        """Logits (N, K) of x (N, ...), objective(logits) (N,) and its gradient (N, ...), None if `last`.
 
         Each is the mean over `passes` passes: for a random model, expectation over transformation (EOT; Athalye,
         Carlini, Wagner 2018, arXiv:1802.00420, section 4.2).
         """
-        x, found = x.detach().requires_grad_(not last), list[tuple[Tensor, ...]]()
+        found = list[tuple[Tensor, ...]]()
         for _ in range(passes):
-            logits = self.query(x) if last else self(x)
+            logits = self.query(x) if last else self(x.requires_grad_())
             value = objective(logits)
-            grad = () if last else (self.gradient(value.sum(), x),)
-            found.append((logits.detach(), value.detach(), *grad))
+            grad = () if last else (self.gradient(value, x),)
+            found.append((logits, value.detach(), *grad))
+        x.requires_grad_(False)
         logits, value, *grads = found[0] if passes == 1 else (torch.stack(each).mean(0) for each in zip(*found))
         return logits, value, None if last else grads[0]
 

@@ -5,8 +5,8 @@ bound its probability from below by p_lower (Clopper, Pearson 1934). `forward`, 
 of the probabilities under noise (Salman et al. 2019, arXiv:1906.04584, eq. 5). NoiseTraining is the paper's training
 with the same noise (section 3.3).
 
-Departure: the noise in `predict` and `certify` is a function of the image's pixels and a seed, so the result for one
-image does not depend on the batch.
+Departure: the noise in `predict` and `certify` comes from a generator per image, seeded by a hash of its pixels and a
+seed, so the result for one image does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from attacks.core import random as noise
 from attacks.defences.adversarial_training import RobustTraining, RobustTrainingConfig
 from genlab.core.modes import evaluating
+from genlab.core.passes import pass_size
 from genlab.core.ranges import Count, Range, Seed, checked
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
@@ -32,6 +33,7 @@ from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.update import Update
 
 ABSTAIN = -1
+DRAWS = 64  # noise samples of one image drawn at once: a fixed number, so that they do not depend on the passes
 Sigma = Annotated[float, Range(0, 100, above=True)]  # of noise, in pixels of [0, 1]
 Chance = Annotated[float, Range(0, 1, above=True, below=True)]  # of an error
 
@@ -53,12 +55,16 @@ class Smoothed(nn.Module):
     """The class that `model` predicts most often for x + N(0, sigma^2 I); sigma in pixels of [0, 1], noise not clipped.
 
     samples: noise samples in `forward`, x -> log of the mean probabilities (N, K), from torch's generator. batch:
-    largest batch in `predict` and `certify`.
+    largest batch in `predict` and `certify`; None: as fits the device (`pass_size`).
     """
 
     @checked
     def __init__(
-        self, model: nn.Module, sigma: Sigma = 0.25, samples: Annotated[int, Range(1, 10_000)] = 16, batch: Count = 1000
+        self,
+        model: nn.Module,
+        sigma: Sigma = 0.25,
+        samples: Annotated[int, Range(1, 10_000)] = 16,
+        batch: Count | None = None,
     ) -> None:
         super().__init__()
         self.model, self.sigma, self.samples, self.batch = model, sigma, samples, batch
@@ -83,17 +89,25 @@ class Smoothed(nn.Module):
     @checked
     def counts(self, x: Tensor, n: Count, seed: Seed = 0) -> Tensor:
         """(N, K) int64: how often each class is predicted in n noise samples, in eval mode (SAMPLEUNDERNOISE)."""
-        keys = noise.key(x, seed)
-        together = max(1, self.batch // len(x)) if len(x) else 1
-        total: Tensor | int = 0
+        size = self.batch or pass_size(x.shape[1:], x.device)
+        streams = [torch.Generator(x.device).manual_seed(key) for key in noise.key(x, seed).tolist()]
+        total: list[Tensor | int] = [0] * len(x)
+        blocks = [(i, first) for first in range(0, n, DRAWS) for i in range(len(x))]
+        together = max(1, size // DRAWS)
         with evaluating(self.model):
-            for first in range(0, n, together):
-                draws = range(first, min(n, first + together))
-                moved = torch.cat([x + self.sigma * noise.normal(keys, x.shape[1:], i).to(x.dtype) for i in draws])
-                logits = self.model(moved)
-                total = total + one_hot(logits.argmax(1), logits.shape[1]).view(len(draws), len(x), -1).sum(0)
-        assert isinstance(total, Tensor)
-        return total
+            for start in range(0, len(blocks), together):
+                some = blocks[start : start + together]
+                moved = [self._noisy(x[i], streams[i])[: n - first] for i, first in some]
+                logits = torch.cat([self.model(part) for part in torch.cat(moved).split(size)])
+                predicted = one_hot(logits.argmax(1), logits.shape[1])
+                for (i, _), part in zip(some, predicted.split(list(map(len, moved))), strict=True):
+                    total[i] = total[i] + part.sum(0)
+            return torch.stack(total) if total else self.model(x).long()  # type: ignore[arg-type]
+
+    def _noisy(self, x: Tensor, stream: torch.Generator) -> Tensor:
+        """(DRAWS, C, H, W): one image x (C, H, W) with the next noise of its stream."""
+        d = torch.randn(DRAWS, *x.shape, generator=stream, device=x.device)
+        return d.mul_(self.sigma).to(x.dtype).add_(x)
 
     @checked
     def predict(self, x: Tensor, n: Count = 1000, alpha: Chance = 0.001, seed: Seed = 0) -> Tensor:

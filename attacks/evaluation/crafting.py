@@ -1,4 +1,4 @@
-"""Crafts adversarial examples for `evaluate`: in batches, with counted passes, and checks what the attack returns."""
+"""Crafts adversarial examples for `evaluate`, a batch at a time, with counted passes, and checks what is returned."""
 
 from __future__ import annotations
 
@@ -78,20 +78,6 @@ class Passes:
     nonfinite_gradients: int
 
 
-@dataclass(frozen=True)
-class Crafted:
-    """Checked adversarial examples x (N, ...), and the cost of crafting them.
-
-    forwards, backwards: passes per image, without training.
-    """
-
-    x: Tensor
-    forwards: float
-    backwards: float
-    seconds: float
-    passes: Passes
-
-
 def ball_of(attack: Attack) -> Ball | None:
     """The ball in which the attack's perturbations lie; None if it has none."""
     return getattr(attack, "ball", None)
@@ -101,8 +87,8 @@ class Progress:
     """`Keeper` of the finished batches of an attack, and of the finished parts of the one that it works on, on a
     `shelf`, with the passes that `counter` has seen and the seconds that they took; None: nothing is kept."""
 
-    def __init__(self, shelf: Shelf | None, counter: Counter, device: torch.device) -> None:
-        self.shelf, self.counter, self.device = shelf, counter, device
+    def __init__(self, shelf: Shelf | None, counter: Counter) -> None:
+        self.shelf, self.counter, self.device = shelf, counter, torch.device("cpu")
         self.batch, self.seconds, self.began, self.saved = "", 0.0, 0.0, time.perf_counter()
 
     def load(self, part: str) -> tuple[Tensor, ...] | None:
@@ -122,54 +108,56 @@ class Progress:
             self.shelf.add(f"{self.batch}-{part}", kept)
 
 
-def craft(
-    name: str,
-    attack: Attack,
-    model: Model,
-    x: Tensor,
-    y: Tensor,
-    batch: int,
-    data: Images | None,
-    shelf: Shelf | None = None,
-) -> Crafted | str:
-    """The attack, trained on `data`, run on x (N, ...), with its result checked; the error message if it fails.
+class Crafter:
+    """One attack on one source model, batch after batch; trained on `data` before the first.
 
-    shelf: where finished batches, and parts of an attack that keeps them, are found again after an interruption.
+    n: images so far. error: the message of the exception that ended it, "" if none did. shelf: where finished batches,
+    and parts of an attack that keeps them, are found again after an interruption.
     """
-    learning, counter, parts = Counter(model), Counter(model), list[Tensor]()
-    progress = Progress(shelf, counter, x.device)
-    before = keeper.set(progress)
-    try:
-        ready = attack if data is None else attack.prepare(learning, data)
-        for n, (part, labels) in enumerate(zip(x.split(batch), y.split(batch), strict=True)):
+
+    def __init__(
+        self, name: str, attack: Attack, model: Model, data: Images | None = None, shelf: Shelf | None = None
+    ) -> None:
+        self.name, self.attack, self.data, self.shelf = name, attack, data, shelf
+        self.learning, self.counter, self.ready = Counter(model), Counter(model), attack if data is None else None
+        self.n, self.error, self.progress = 0, "", Progress(shelf, self.counter)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor | None:
+        """The checked adversarial examples of x (N, ...); None once the attack has failed."""
+        if self.error:
+            return None
+        progress, before = self.progress, keeper.set(self.progress)
+        try:
+            if self.ready is None:
+                assert self.data is not None
+                self.ready = self.attack.prepare(self.learning, self.data)
             _wait(x)
-            progress.batch, progress.began = f"{n * batch}-{len(part)}", time.perf_counter()
+            progress.batch, progress.began, progress.device = f"{self.n}-{len(x)}", time.perf_counter(), x.device
             found = progress.load("all")
             if found is None:
-                adv = ready(counter, part.clone(), labels.clone())  # copies, which the attack may overwrite
+                adv = self.ready(self.counter, x.clone(), y.clone())  # copies, which the attack may overwrite
                 _wait(x)
-                progress.save("all", adv := _checked(name, adv.detach(), part, ball_of(attack)))
+                progress.save("all", adv := _checked(self.name, adv.detach(), x, ball_of(self.attack)))
                 progress.seconds += time.perf_counter() - progress.began
             else:
                 (adv,) = found
-            parts.append(adv)
-    except Exception as error:
-        return one_line(error)
-    finally:
-        keeper.reset(before)
-    n, both = len(x), (learning, counter)
-    return Crafted(
-        torch.cat(parts),
-        counter.forwards / n,
-        counter.backwards / n,
-        progress.seconds,
-        Passes(
+            self.n += len(x)
+            return adv
+        except Exception as error:
+            self.error = one_line(error)
+            return None
+        finally:
+            keeper.reset(before)
+
+    @property
+    def passes(self) -> Passes:
+        both = self.learning, self.counter
+        return Passes(
             forwards=sum(c.forwards for c in both),
             nan_logits=sum(int(c.nan_logits) for c in both),
             backwards=sum(c.backwards for c in both),
             nonfinite_gradients=sum(int(c.nonfinite_gradients) for c in both),
-        ),
-    )
+        )
 
 
 def _checked(name: str, adv: Tensor, x: Tensor, ball: Ball | None) -> Tensor:

@@ -9,10 +9,10 @@ Athalye, Carlini, Wagner 2018, arXiv:1802.00420, section 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -21,24 +21,24 @@ from attacks.core.ball import L2, Linf
 from attacks.core.goal import NO_PREDICTION, predicted_classes
 from attacks.core.model import Attack, Model, TrainedAttack, check, victim
 from attacks.core.rate import Rate
-from attacks.evaluation.crafting import Counter, Crafted, Passes, ball_of, craft, difference
+from attacks.evaluation.crafting import Counter, Crafter, Passes, ball_of, difference
 from attacks.evaluation.inspection import inspect, one_line
 from attacks.evaluation.results import Evaluation, Example, Row, Sizes, WorstCase, size_name
 from attacks.evaluation.store import Cell, Outcome, Store
 from attacks.noise import RandomNoise
+from genlab.core.passes import pass_size
 from genlab.core.ranges import Count, Range
 from genlab.core.ranges import check as check_options
-
-if TYPE_CHECKING:
-    from genlab.data import Images
+from genlab.data import Folder, Images, batches
+from genlab.data.images import to_float
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
     """How `evaluate` works through its inputs, whatever they are."""
 
-    batch: Count = 256
-    """inputs per batch"""
+    batch: Count | None = None
+    """inputs per batch; None: as fits the device (`pass_size`)"""
     examples: Annotated[int, Range(0, 10**6)] = 8
     """images kept per row, for pictures"""
     progress: Callable[[int, int, str], object] = lambda done, total, what: None
@@ -55,8 +55,8 @@ class EvaluationOptions:
 def evaluate(
     models: Mapping[str, Model],
     attacks: Mapping[str, Attack],
-    x: Tensor,
-    y: Tensor,
+    x: Tensor | Images | Folder,
+    y: Tensor | None = None,
     *,
     eps: Sequence[float] | None = None,
     sources: Mapping[str, str] | None = None,
@@ -66,7 +66,8 @@ def evaluate(
 ) -> Evaluation:
     """Run every attack, at every eps if given, on every model.
 
-    models, attacks: by name. x (N, ...) in [0, 1] and y (N,) int64, on the device of the models. eps: radii, in pixels;
+    models, attacks: by name. x (N, ...) in [0, 1] and y (N,) int64, on the device of the models; or a data set as x,
+    which is read batch by batch, so that it may be larger than the memory (y None: its labels). eps: radii, in pixels;
     None: those of the attacks. sources: name of a model -> name of its source model, on which its adversarial examples
     are crafted (transfer, or an oblivious attack on a defence); by default the model itself. data: training images of
     attacks that must be trained (universal perturbations, patches, surrogates), disjoint from x; passes during training
@@ -81,35 +82,40 @@ def evaluate(
     Raises ValueError, before any attack is run, for invalid x, y, names or models that cannot be evaluated. An error
     raised by an attack becomes the `error` of its row.
     """
-    check(x, y)
-    if targets is not None:
-        check(x, targets)
+    inputs = _Inputs(x, y, targets, options.batch)
     sources = _checked(sources or {}, models)
     plan = _plan(attacks, eps, trainable=data is not None, targeted=targets is not None)
-    if len(x) == 0:
-        raise ValueError(f"evaluate needs at least one input, got x of shape {tuple(x.shape)}.")
-    found, done, total, batch = Evaluation(targeted=targets is not None), 0, len(models) * len(plan), options.batch
+    if len(inputs.y) == 0:
+        raise ValueError("evaluate needs at least one input, got none.")
+    found, done, total = Evaluation(targeted=targets is not None), 0, len(models) * len(plan)
     with torch.inference_mode(False):
-        x, y = (t.clone() if t.is_inference() else t.detach() for t in (x, y))
-        goal = y if targets is None else targets
-        inspections = {name: inspect(name, model, x, y, batch) for name, model in models.items()}
-        crafted: dict[tuple[str, int], Crafted | str] = {}  # on the source models of others
-        for name, model in models.items():
-            source = sources.get(name, name)
-            target = _Target(name, source, model, x, y, inspections[name].predictions == y, targets)
-            for i, (label, attack) in enumerate(plan):
+        inspections = {name: inspect(name, model, inputs.labelled) for name, model in models.items()}
+        targeted = {
+            name: _Target(name, sources.get(name, name), model, inputs, inspections[name].predictions == inputs.y)
+            for name, model in models.items()
+        }
+        for label, attack in plan:
+            todo: list[_Measurement] = []
+            for name, target in targeted.items():
                 options.progress(done, total, f"{label} on {name}")
-                cell = options.store.get(name, label, attack) if options.store else None
-                if cell is None:
-                    shelf = options.store.shelf(source, label, attack) if options.store else None
-                    made = crafted.get((source, i)) or craft(label, attack, models[source], x, goal, batch, data, shelf)
-                    if source in sources.values():
-                        crafted[source, i] = made
-                    cell = target.measure(label, attack, made, options)
-                    if options.store:
-                        options.store.add(name, label, attack, cell)
-                target.add(label, cell)
                 done += 1
+                if cell := options.store.get(name, label, attack) if options.store else None:
+                    target.add(label, cell)
+                else:
+                    todo.append(_Measurement(target, label, attack, options))
+            sourced = dict.fromkeys(each.target.source for each in todo)
+            shelf = options.store.shelf if options.store else lambda *_: None
+            crafters = {n: Crafter(label, attack, models[n], data, shelf(n, label, attack)) for n in sourced}
+            for part in inputs.parts() if todo else ():
+                made = {name: crafter(part.x, part.goal) for name, crafter in crafters.items()}
+                for each in todo:
+                    each.add(part, made[each.target.source])
+            for each in todo:
+                cell = each.cell(crafters[each.target.source])
+                each.target.add(label, cell)
+                if options.store:
+                    options.store.add(each.target.name, label, attack, cell)
+        for name, target in targeted.items():
             found.rows += target.rows
             found.examples += target.examples
             found.worst_case += target.worst_case()
@@ -146,17 +152,63 @@ def _plan(
     return plan + [(f"noise-{ball.name}", RandomNoise(ball)) for ball in balls]
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A batch: images x (n, ...), labels y and the classes that attacks are given, goal, of the rows `at`."""
+
+    at: slice
+    x: Tensor
+    y: Tensor
+    goal: Tensor
+
+
+class _Inputs:
+    """The images that are evaluated, in batches; y (N,): their labels; targets (N,), if attacks are targeted."""
+
+    def __init__(
+        self, x: Tensor | Images | Folder, y: Tensor | None, targets: Tensor | None, batch: int | None
+    ) -> None:
+        shape, device = (x.shape[1:], x.device) if isinstance(x, Tensor) else (x.shape, x.device)
+        self.size = batch or pass_size(shape, device)
+        if y is None:
+            if isinstance(x, Tensor):
+                raise ValueError("evaluate needs the labels y of the images x.")
+            y = x.labels.to(device)
+        if isinstance(x, Tensor):
+            for labels in (y,) if targets is None else (y, targets):
+                check(x, labels)
+            x = x.clone() if x.is_inference() else x.detach()
+        self.x, self.y = x, y.clone() if y.is_inference() else y.detach()
+        self.targets = targets
+        wanted = {len(x), len(self.y)} | (set() if targets is None else {len(targets)})
+        if len(wanted) > 1:
+            raise ValueError(f"x, y and targets must have one row per image, got {sorted(wanted)} rows.")
+
+    def parts(self) -> Iterator[_Part]:
+        """All batches in order."""
+        goal = self.y if self.targets is None else self.targets
+        images = self.x.split(self.size) if isinstance(self.x, Tensor) else self._read(self.x)
+        for i, x in enumerate(images):
+            at = slice(i * self.size, i * self.size + len(x))
+            yield _Part(at, x, self.y[at], goal[at])
+
+    def _read(self, images: Images | Folder) -> Iterator[Tensor]:
+        return (to_float(x) if x.dtype == torch.uint8 else x for x, _ in batches(images, self.size))
+
+    def labelled(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return ((part.x, part.y) for part in self.parts())
+
+
 class _Target:
-    """One model and the results of all attacks on it; correct (N,) bool: whether x is classified correctly.
+    """One model and the results of all attacks on it; correct (N,) bool: whether an image is classified correctly.
 
     attacked (N,) bool: the images that count, which are classified correctly and not of their target class.
     """
 
-    def __init__(
-        self, name: str, source: str, model: Model, x: Tensor, y: Tensor, correct: Tensor, targets: Tensor | None
-    ) -> None:
-        self.name, self.source, self.model, self.x, self.y, self.correct = name, source, model, x, y, correct
-        self.targets, self.attacked = targets, correct if targets is None else correct & (targets != y)
+    def __init__(self, name: str, source: str, model: Model, inputs: _Inputs, correct: Tensor) -> None:
+        self.name, self.source, self.model, self.correct = name, source, model, correct
+        self.y, self.targets = inputs.y, inputs.targets
+        self.attacked = correct if self.targets is None else correct & (self.targets != self.y)
         self.n_attacked = int(self.attacked.sum())
         self.rows, self.examples, self.passes = list[Row](), list[Example](), list[Passes]()
         self.found: dict[tuple[str | None, float | None], dict[str, Outcome]] = {}  # (norm, eps) -> attack -> outcome
@@ -169,89 +221,23 @@ class _Target:
             self.passes.append(cell.passes)
             self.examples.append(cell.example)
 
-    def measure(self, label: str, attack: Attack, made: Crafted | str, options: EvaluationOptions) -> Cell:
-        """Classify the adversarial examples `made` by an attack; a text is the message of its error."""
-        row = self._unmeasured(label, attack)
-        logits = made if isinstance(made, str) else self._logits(made.x, options.batch)
-        if isinstance(made, str) or isinstance(logits, str):
-            return Cell(replace(row, error=str(logits)))
-        outcome, probability = self._outcome(logits), logits.float().softmax(1).amax(1)
-        row = self._measured(row, made, outcome)
-        if options.save:
-            rounded = made.x.mul(255).round().div(255)
-            logits = self._logits(rounded, options.batch)
-            if not isinstance(logits, str):
-                after = self._outcome(logits)
-                row = replace(row, rounded=Rate(int(after.fooled.sum()), self.n_attacked))
-                options.save(row, rounded, after.prediction)
-        order = outcome.fooled.int() + self.attacked  # fooled first, images misclassified before the attack last
-        show = torch.argsort(order, descending=True, stable=True)[: options.examples]
-        pick = [
-            t[show].detach().cpu() for t in (self.x, made.x, self.y, outcome.prediction, probability, self.attacked)
-        ]
-        return Cell(row, outcome, Example(self.name, label, row.eps, *pick), made.passes)
+    def logits(self, x: Tensor, y: Tensor) -> Tensor:
+        """Logits of x (n, ...) in eval mode."""
+        with victim(Counter(self.model), x, y) as f:
+            return f.query(x)
 
-    def _unmeasured(self, label: str, attack: Attack) -> Row:
-        """The row of an attack without measurements."""
-        ball, none = ball_of(attack), Sizes(None, None, None)
-        return Row(
-            model=self.name,
-            source=self.source,
-            attack=label,
-            config=repr(attack),
-            norm=None if ball is None else ball.name,
-            eps=None if ball is None else ball.eps,
-            n=len(self.x),
-            success=Rate(0, 0),
-            clean_accuracy=int(self.correct.sum()) / len(self.x),
-            robust_accuracy=None,
-            linf=none,
-            l2=none,
-            relative=none,
-            forwards=0,
-            backwards=0,
-            seconds=0,
-            steps=getattr(attack, "steps", None),
-        )
-
-    def _logits(self, x: Tensor, batch: int) -> Tensor | str:
-        """Logits of x (N, ...) in eval mode, or the error message if the model fails."""
-        try:
-            with victim(Counter(self.model), x, self.y) as f:
-                return torch.cat([f.query(part) for part in x.split(batch)])
-        except Exception as error:
-            return one_line(error)
-
-    def _outcome(self, logits: Tensor) -> Outcome:
+    def outcome(self, logits: Tensor, at: slice) -> Outcome:
+        """Of the adversarial examples of the rows `at`, from their logits."""
         prediction = predicted_classes(logits)
         nan = prediction == NO_PREDICTION
-        fooled = self.attacked & ~nan & (prediction != self.y if self.targets is None else prediction == self.targets)
+        goal = prediction != self.y[at] if self.targets is None else prediction == self.targets[at]
+        fooled = self.attacked[at] & ~nan & goal
         if getattr(self.model, "has_alarm_class", False):
             fooled &= prediction != logits.shape[1] - 1
         return Outcome(prediction, fooled, nan)
 
-    def _measured(self, row: Row, made: Crafted, outcome: Outcome) -> Row:
-        d, l2 = difference(made.x, self.x), L2(0).size
-        moved = (
-            outcome.fooled if row.norm is None else self.attacked
-        )  # an attack without a ball returns the original where it fails
-        return replace(
-            row,
-            success=Rate(int(outcome.fooled.sum()), self.n_attacked),
-            robust_accuracy=self._robust(outcome.fooled, outcome.nan),
-            linf=Sizes.of(Linf(0).size(d)[moved]),
-            l2=Sizes.of(l2(d)[moved]),
-            relative=Sizes.of((l2(d) / l2(self.x.to(d.dtype)).clamp_min(1e-12))[moved]),
-            forwards=made.forwards,
-            backwards=made.backwards,
-            seconds=made.seconds,
-            nan=int(outcome.nan.sum()),
-            nan_logits=made.passes.nan_logits / max(1, made.passes.forwards),
-            nonfinite_gradients=made.passes.nonfinite_gradients / max(1, made.passes.backwards),
-        )
-
-    def _robust(self, fooled: Tensor, nan: Tensor) -> float:
-        return int((self.correct & ~fooled & ~nan).sum()) / len(self.x)
+    def robust(self, fooled: Tensor, nan: Tensor) -> float:
+        return int((self.correct & ~fooled & ~nan).sum()) / len(self.y)
 
     def worst_case(self) -> list[WorstCase]:
         """Per ball, over the attacks without error."""
@@ -260,7 +246,7 @@ class _Target:
             fooled, nan = (
                 torch.stack([getattr(outcome, what) for outcome in each.values()]).any(0) for what in ("fooled", "nan")
             )
-            rate, robust = Rate(int(fooled.sum()), self.n_attacked), self._robust(fooled, nan)
+            rate, robust = Rate(int(fooled.sum()), self.n_attacked), self.robust(fooled, nan)
             blind = max(row.nan_logits for row in self.rows if (row.norm, row.eps) == (norm, radius))
             about = self.name, self.source, norm, radius, tuple(each)
             cases.append(WorstCase(*about, rate, robust, int(nan.sum()), blind))
@@ -286,6 +272,109 @@ class _Target:
                     )
             found += _symptoms(self.rows)
         return [f"{self.name}: {text}" for text in found]
+
+
+class _Measurement:
+    """An attack on one model, measured batch after batch: of the images only the examples are kept, and with `save`
+    the adversarial ones in 8 bits."""
+
+    def __init__(self, target: _Target, label: str, attack: Attack, options: EvaluationOptions) -> None:
+        self.target, self.label, self.attack, self.options = target, label, attack, options
+        self.outcomes, self.sizes, self.error = list[Outcome](), list[tuple[Tensor, Tensor, Tensor]](), ""
+        self.order: Tensor | None = None
+        self.shown: list[Tensor] = []
+        self.rounded: list[Tensor] = []
+        self.after: list[Outcome] = []  # after rounding
+
+    def add(self, part: _Part, adv: Tensor | None) -> None:
+        """Classify the adversarial examples of a batch; None: the attack has failed."""
+        if adv is None or self.error:
+            return
+        try:
+            logits = self.target.logits(adv, part.y)
+            if self.options.save:
+                whole = adv.mul(255).round()
+                after = self.target.logits(whole.div(255), part.y)
+        except Exception as error:
+            self.error = one_line(error)
+            return
+        outcome, d, l2 = self.target.outcome(logits, part.at), difference(adv, part.x), L2(0).size
+        relative = l2(d) / l2(part.x.to(d.dtype)).clamp_min(1e-12)
+        self.outcomes.append(outcome)
+        self.sizes.append((Linf(0).size(d), l2(d), relative))
+        self._show(part, adv, outcome, logits.float().softmax(1).amax(1))
+        if self.options.save:
+            self.rounded.append(whole.byte())
+            self.after.append(self.target.outcome(after, part.at))
+
+    def _show(self, part: _Part, adv: Tensor, outcome: Outcome, probability: Tensor) -> None:
+        """Keep the examples to be shown: fooled first, images misclassified before the attack last."""
+        attacked = self.target.attacked[part.at]
+        order = outcome.fooled.int() + attacked
+        new = [part.x, adv, part.y, outcome.prediction, probability, attacked]
+        if self.order is not None:
+            order = torch.cat([self.order, order])
+            new = [torch.cat(pair) for pair in zip(self.shown, new, strict=True)]
+        pick = torch.argsort(order, descending=True, stable=True)[: self.options.examples]
+        self.order, self.shown = order[pick], [t[pick] for t in new]
+
+    def cell(self, crafter: Crafter) -> Cell:
+        """The result, once all batches were added."""
+        row, target = self._unmeasured(), self.target
+        if error := crafter.error or self.error:
+            return Cell(replace(row, error=error))
+        outcome = _joined(self.outcomes)
+        linf, l2, relative = (torch.cat(each) for each in zip(*self.sizes, strict=True))
+        # an attack without a ball returns the original where it fails
+        moved = outcome.fooled if row.norm is None else target.attacked
+        n, passes = crafter.n, crafter.passes
+        row = replace(
+            row,
+            success=Rate(int(outcome.fooled.sum()), target.n_attacked),
+            robust_accuracy=target.robust(outcome.fooled, outcome.nan),
+            linf=Sizes.of(linf[moved]),
+            l2=Sizes.of(l2[moved]),
+            relative=Sizes.of(relative[moved]),
+            forwards=crafter.counter.forwards / n,
+            backwards=crafter.counter.backwards / n,
+            seconds=crafter.progress.seconds,
+            nan=int(outcome.nan.sum()),
+            nan_logits=passes.nan_logits / max(1, passes.forwards),
+            nonfinite_gradients=passes.nonfinite_gradients / max(1, passes.backwards),
+        )
+        if self.options.save:
+            after = _joined(self.after)
+            row = replace(row, rounded=Rate(int(after.fooled.sum()), target.n_attacked))
+            self.options.save(row, torch.cat(self.rounded).float().div(255), after.prediction)
+        example = Example(target.name, self.label, row.eps, *(t.detach().cpu() for t in self.shown))
+        return Cell(row, outcome, example, passes)
+
+    def _unmeasured(self) -> Row:
+        """The row without measurements."""
+        ball, none, target, n = ball_of(self.attack), Sizes(None, None, None), self.target, len(self.target.y)
+        return Row(
+            model=target.name,
+            source=target.source,
+            attack=self.label,
+            config=repr(self.attack),
+            norm=None if ball is None else ball.name,
+            eps=None if ball is None else ball.eps,
+            n=n,
+            success=Rate(0, 0),
+            clean_accuracy=int(target.correct.sum()) / n,
+            robust_accuracy=None,
+            linf=none,
+            l2=none,
+            relative=none,
+            forwards=0,
+            backwards=0,
+            seconds=0,
+            steps=getattr(self.attack, "steps", None),
+        )
+
+
+def _joined(parts: list[Outcome]) -> Outcome:
+    return Outcome(*(torch.cat([getattr(part, name) for part in parts]) for name in ("prediction", "fooled", "nan")))
 
 
 def _symptoms(rows: list[Row]) -> list[str]:
