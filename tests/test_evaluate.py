@@ -137,7 +137,7 @@ def test_the_page_names_model_and_images_and_the_pictures_true_and_predicted_cla
     page = pages.add_evaluation(Report("page"), found, classes=["zero", "one"]).html()
     assert "model <b>net</b>" in page and f"images <b>{len(x)}</b>" in page and "clean accuracy <b>" in page
     example, how = next(e for e in found.examples if e.attack == "fgsm"), drawn[0]
-    assert how["rows"][:2] == ["original", "adversarial"] and how["rows"][2] == "difference, ± 0.3"
+    assert how["rows"] == ["original", "fgsm, eps 0.3", "difference, ± 0.3"]
 
     def name(k):
         return ["zero", "one"][k] if k < 2 else str(k)
@@ -145,8 +145,8 @@ def test_the_page_names_model_and_images_and_the_pictures_true_and_predicted_cla
     assert how["captions"][:4] == [name(int(k)) for k in example.y]
     parts = zip(how["captions"][4:], example.y, example.prediction, example.probability, example.attacked)
     for text, true, k, p, attacked in parts:
-        changed = ("→ " if k != true else "") + f"{name(int(k))} ({float(p):.2f})"
-        assert text == (changed if attacked else "not\nattacked")
+        changed = ("→ " if k != true else "") + f"{name(int(k))}\n({float(p):.2f})"
+        assert text == (changed if attacked else "not\ncounted")
     assert torch.equal(example.attacked, net.eval()(example.x).argmax(1) == example.y)
 
 
