@@ -11,6 +11,8 @@ point. An image whose margin stays large under all of the first attacks counts a
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from attacks.auto_pgd import AutoPGD
@@ -29,6 +31,7 @@ CLASSES = 3  # of the long runs of APGD-T
 ROUNDS = ((400, 0.16), (800, 0.1), (2000, 0.06))  # of Square: queries, of images below this share of the margin
 AREA = 0.1  # share of the image's area that the first squares of a round cover
 ALL = 1e30
+Loss = Literal["ce", "dlr"]
 
 
 def fast(f: Victim, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
@@ -46,9 +49,9 @@ def fast(f: Victim, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
         logits = f.query(adv)
         best.offer(rows, adv, is_adversarial(logits, y[rows]), -margin(logits, y[rows]))
 
-    def climb(rows: Tensor, steps: int, loss: str, draw: int, restarts: int = 1) -> None:
+    def climb(rows: Tensor, steps: int, loss: Loss, draw: int, restarts: int = 1) -> None:
         if len(rows):
-            judge(rows, AutoPGD(ball, steps, loss, restarts, seed=seed + draw).run(f, x[rows], y[rows]))  # type: ignore[arg-type]
+            judge(rows, AutoPGD(ball, steps, loss, restarts, seed=seed + draw).run(f, x[rows], y[rows]))
 
     def aim(rows: Tensor, steps: int, count: int, draw: int) -> None:
         if len(rows) == 0:
@@ -62,7 +65,7 @@ def fast(f: Victim, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
         if len(rows) and x.ndim == 4:
             judge(rows, square.search(f, x[rows], y[rows], None if start is None else start[rows]))
 
-    dlr = "dlr" if classes > 2 else "ce"  # it is constant for two classes, and its targeted form needs four
+    dlr: Loss = "dlr" if classes > 2 else "ce"  # it is constant for two classes, and its targeted form needs four
     climb(left(ALL), FIRST, "ce", 0)
     if classes >= 4:
         aim(left(ALL), AIMED, 1, 1)
