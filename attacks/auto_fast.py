@@ -1,4 +1,4 @@
-"""AutoAttack's verdict for a fraction of its passes: the version "fast" of `Auto`.
+"""AutoAttack for a fraction of its passes: the version "fast" of `Auto`.
 
 Cheap attacks come first, and each sees the images that are left: APGD on cross-entropy; APGD on the targeted DLR loss
 towards the class whose linearised boundary is nearest, rather than the likeliest one (MALT: Melamed et al. 2024,
