@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 
 import pytest
 import torch
@@ -129,8 +130,10 @@ STEPPING.pop("DeepFoolLinf")  # the same loop
 def test_no_attack_asks_the_device_more_often_than_once_in_ten_steps(attack: Attack) -> None:
     few, many = [], []
     for steps, found in ((16, few), (32, many)):
-        net = Calls(Firm())
-        found += [operations(lambda a=replace(attack, steps=steps), n=net: a(n, X, Y)).asked.total(), len(net.sizes)]
+        net, longer = Calls(Firm()), replace(attack, steps=steps)
+        whole = isinstance(attack, DDN)  # also the second search from afar, which is the same of all
+        work = partial(longer, net, X, Y) if whole else partial(run, longer, net)
+        found += [operations(work).asked.total(), len(net.sizes)]
     assert many[0] - few[0] <= (many[1] - few[1]) / 10 + 1
     assert few[0] < 40
 
