@@ -121,13 +121,13 @@ def _check_code(run: Run, config: Config) -> None:
             raise RunError(f"{run.config_file} names code that is missing: {error}") from None
         if stored.get(text) != now and not os.environ.get(TRUST):
             raise RunError(
-                f"{text} is not the code that {run.path} was trained with: its file has changed; restore it, or set "
+                f"{text} is not the code of {run.config_file}: its file has changed; restore it, or set "
                 f"{TRUST}=1 to use it as it is now"
             )
         if not trusted(now):
             raise RunError(
-                f"{run.path} would execute {text}, which was never named on this machine; read it, then set {TRUST}=1 "
-                "to load the run"
+                f"{run.config_file} would execute {text}, which was never named on this machine; read it, then set "
+                f"{TRUST}=1 to load the run"
             )
 
 

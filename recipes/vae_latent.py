@@ -15,6 +15,7 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Length, Width
 from genlab.data import Images
 from genlab.experiment import check_all
@@ -28,7 +29,7 @@ from genlab.metrics.features import ClassifierFeatures, PixelFeatures
 from genlab.metrics.memorisation import nearest_image
 from genlab.metrics.sharpness import sharpness
 from genlab.reporting.finish import finish, records
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import labelled_grid_png, picture_png
 from genlab.reporting.plots import curves
 
 LATENT = 10  # dimensions of every code
@@ -91,7 +92,8 @@ def show_dimensions(page: genlab.Report, vae: Any, x: Tensor) -> None:
     first, second = kl.argsort(descending=True).tolist()[:2]
     codes = traverse(torch.zeros(LATENT, device=x.device), (first, second), plane(10))
     page.section(f"The two of {LATENT} dimensions with the largest KL, from -3 to 3")
-    page.picture(grid_png(vae.decode(codes), 10))
+    steps = [f"{value:.1f}" for value in torch.linspace(-3, 3, 10)]
+    page.picture(labelled_grid_png(vae.decode(codes), 10, rows=steps[::-1], heads=steps))
 
 
 def posterior_std(page: genlab.Report, config: Config) -> dict[str, Any]:
@@ -122,7 +124,8 @@ def interpolations(
     page.section("Between images of two classes", "Confidence: a classifier's mean largest probability.")
     page.table(header, rows)
     for name, walk in walks.items():
-        page.picture(grid_png(walk[: 8 * STEPS], STEPS), name)
+        ends = ["one", *[""] * (STEPS // 2 - 1), "half-way", *[""] * (STEPS - STEPS // 2 - 2), "other"]
+        page.picture(labelled_grid_png(walk[: 8 * STEPS], STEPS, heads=ends), name)
     return records(header, rows)
 
 
@@ -139,11 +142,12 @@ def samples(
         "Samples, and what pixel error does not see",
         "Nearest: median distance to the nearest training image; pixel error: mean square.",
     )
-    for name, images in {"test": x, **changed, **drawn}.items():
+    sets = {"test": x, **changed, **drawn}
+    for name, images in sets.items():
         distances, _ = nearest_image(images.flatten(1), train, PixelFeatures())
         error = float((images - x).square().mean()) if name in changed else None
         rows.append([name, sharpness(images), float(distances.median()), confidence(judge, images), error])
-        page.picture(grid_png(images[:64]), name)
+    page.picture(picture_png(in_rows({name: images[:10] for name, images in sets.items()})))
     page.table(header, [["" if value is None else value for value in row] for row in rows])
     return records(header, rows)
 

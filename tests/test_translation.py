@@ -505,7 +505,7 @@ def test_translate_writes_every_picture_under_its_name_and_a_grid(runs, pictures
     method = genlab.load(runs / "cycle", "cpu")
     expected = (method.translate(load("digits", "test").x[:1]) * 255).round().int()
     assert (shown(tmp_path / "out" / "a.png") - expected).abs().max() <= 1
-    assert Image.open(tmp_path / "out" / "side-by-side.png").width == 6 * 72 + 8
+    assert Image.open(tmp_path / "out" / "side-by-side.png").width == 6 * 68
 
 
 def test_the_way_back_and_the_names_of_domains(runs, pictures, tmp_path, capsys):

@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
     from genlab.data.listing import scan
     from genlab.data.skipped import Skipped
     from genlab.loading import data_of, load, shape_of
-    from genlab.reporting.grid import grid_png
+    from genlab.reporting.labelled import labelled_grid_png
     from genlab.run import Run
     from genlab.training.progress import Progress
 
@@ -106,7 +106,8 @@ def main(arguments: list[str]) -> None:
     if not shown:
         raise ValueError(f"--images {options.images} holds no readable image")
     sides = torch.cat(shown)
-    write_atomically(options.out / GRID, grid_png(sides.flatten(0, 1), 2 * sides.shape[1]))
+    heads = ("original", "translated", "and back")[: sides.shape[1]]
+    write_atomically(options.out / GRID, labelled_grid_png(sides.flatten(0, 1), 2 * len(heads), heads=2 * heads))
     done = f"{len(files) - skipped} images in {options.out}, {options.out / GRID} shows {len(sides)} of them"
     print(one_line(done))
 
