@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from scipy.stats import binomtest
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from attacks.evaluation.report import progress
 from attacks.evaluation.results import Evaluation, Row
 from attacks.noise import RandomNoise
 from attacks.pgd import FGSM, IFGSM, PGD
+from genlab.data.folder import Folder, open_folder
 from genlab.reporting.report import Report
 from genlab.training.progress import Progress
 
@@ -400,26 +402,19 @@ def test_the_memory_does_not_grow_with_the_attacks_their_sizes_and_the_models(so
     assert [r.model for r in found.rows] == ["none"] * 9 + ["one"] * 9 + ["two"] * 9
 
 
-def test_a_data_set_on_disk_is_evaluated_as_its_images_are() -> None:
+def test_a_folder_on_disk_is_evaluated_as_its_images_are(tmp_path, monkeypatch) -> None:
     images = toy_images(70)
+    for i, (pixels, label) in enumerate(zip(images.pixels, images.labels.tolist())):
+        (tmp_path / str(label)).mkdir(exist_ok=True)
+        Image.fromarray(pixels[0].numpy()).save(tmp_path / str(label) / f"{i}.png")
+    folder = open_folder(tmp_path, "all", size=8, channels=1, resident=0)
+    assert isinstance(folder, Folder)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     attacks = {"pgd": PGD(Linf(0.1), steps=3), "deepfool": DeepFool(steps=3, polish=2)}
-    whole = evaluate({"net": net}, attacks, images.x, images.labels)
-    most: list[int] = []
-
-    class Disk:
-        """A data set that gives a few images at a time."""
-
-        shape, device, labels, classes = images.shape, images.device, images.labels, images.classes
-
-        def __len__(self) -> int:
-            return len(images)
-
-        def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-            most.append(len(index))
-            return images.gather(index)
-
-    read = evaluate({"net": net}, attacks, Disk(), options=EvaluationOptions(batch=16))  # type: ignore[arg-type]
+    whole = evaluate({"net": net}, attacks, folder.x, folder.labels)
+    most, readable = list[int](), Folder.readable
+    monkeypatch.setattr(Folder, "readable", lambda self, index: most.append(len(index)) or readable(self, index))
+    read = evaluate({"net": net}, attacks, folder, options=EvaluationOptions(batch=16))
     assert max(most) == 16
     for a, b in zip(whole.rows, read.rows, strict=True):
         assert (a.success, a.clean_accuracy, a.forwards) == (b.success, b.clean_accuracy, b.forwards)
@@ -428,3 +423,6 @@ def test_a_data_set_on_disk_is_evaluated_as_its_images_are() -> None:
         assert torch.equal(mine.y, other.y) and torch.allclose(mine.adversarial, other.adversarial, atol=1e-5)
     with pytest.raises(ValueError, match="labels"):
         evaluate({"net": net}, attacks, images.x)
+    folder.files[3].write_bytes(folder.files[3].read_bytes()[:-30])
+    with pytest.raises(ValueError, match="1 images of folder:.* cannot be read: remove them"):
+        evaluate({"net": net}, attacks, folder)

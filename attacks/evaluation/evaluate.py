@@ -29,7 +29,7 @@ from attacks.noise import RandomNoise
 from genlab.core.passes import pass_size
 from genlab.core.ranges import Count, Range
 from genlab.core.ranges import check as check_options
-from genlab.data import Folder, Images, batches
+from genlab.data import Folder, Images
 from genlab.data.images import to_float
 
 
@@ -67,11 +67,11 @@ def evaluate(
     """Run every attack, at every eps if given, on every model.
 
     models, attacks: by name. x (N, ...) in [0, 1] and y (N,) int64, on the device of the models; or a data set as x,
-    which is read batch by batch, so that it may be larger than the memory (y None: its labels). eps: radii, in pixels;
-    None: those of the attacks. sources: name of a model -> name of its source model, on which its adversarial examples
-    are crafted (transfer, or an oblivious attack on a defence); by default the model itself. data: training images of
-    attacks that must be trained (universal perturbations, patches, surrogates), disjoint from x; passes during training
-    are not counted.
+    which is read batch by batch, so that it may be larger than the memory (y None: its labels); all of its files must
+    be readable. eps: radii, in pixels; None: those of the attacks. sources: name of a model -> name of its source
+    model, on which its adversarial examples are crafted (transfer, or an oblivious attack on a defence); by default the
+    model itself. data: training images of attacks that must be trained (universal perturbations, patches, surrogates),
+    disjoint from x; passes during training are not counted.
 
     targets (N,) int64: target classes, for attacks that are targeted; without, all must be untargeted. An attack then
     succeeds if the target is predicted; images of their target class are left out.
@@ -193,7 +193,11 @@ class _Inputs:
             yield _Part(at, x, self.y[at], goal[at])
 
     def _read(self, images: Images | Folder) -> Iterator[Tensor]:
-        return (to_float(x) if x.dtype == torch.uint8 else x for x, _ in batches(images, self.size))
+        for index in torch.arange(len(images)).split(self.size):
+            x, _ = images.readable(index) if isinstance(images, Folder) else images.gather(index.to(images.device))
+            if len(x) < len(index):
+                raise ValueError(f"evaluate: {len(index) - len(x)} images of {images.name} cannot be read: remove them")
+            yield to_float(x) if x.dtype == torch.uint8 else x
 
     def labelled(self) -> Iterator[tuple[Tensor, Tensor]]:
         return ((part.x, part.y) for part in self.parts())

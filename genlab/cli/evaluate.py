@@ -123,7 +123,7 @@ def two_folders(options: Evaluate, real: Path, fake: Path) -> None:
     there, here = (whole_folder(each, size=options.size, device=device) for each in (real, fake))
     title = f"{fake} against {len(there):,} images in {real}, all of {options.size}x{options.size} pixels"
     Console().print(as_table({"samples": compare(there, here, features)}, title))
-    warn_of_few(min(len(there), len(here)), features(there.x[:1]).shape[1])
+    warn_of_few(min(len(there), len(here)), features(there.subset(slice(1)).x).shape[1])
 
 
 def as_table(table: dict[str, dict[str, float]], title: str) -> Table:
