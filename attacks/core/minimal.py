@@ -58,12 +58,11 @@ def clearly_adversarial(logits: Tensor, y: Tensor, targeted: bool, confidence: f
 
 def margin_loss(logits: Tensor, y: Tensor, targeted: bool, confidence: float = 0.0) -> Tensor:
     """(N,): the loss that an attack lowers to zero; there an example is `clearly_adversarial` with `slack` to spare."""
-    clear = slack(logits)
-    return signed_margin(logits, y, targeted) + (clear.clamp_min(confidence) + clear)
+    return judged(logits, y, targeted, confidence)[1]
 
 
 def judged(logits: Tensor, y: Tensor, targeted: bool, confidence: float = 0.0) -> tuple[Tensor, Tensor]:
-    """`clearly_adversarial` and `margin_loss` at once."""
+    """`clearly_adversarial`, (N,) bool, and `margin_loss`, (N,), at once: with the operations of one of them."""
     clear = slack(logits)
     wanted = clear.clamp_min(confidence) if confidence else clear
     loss = signed_margin(logits, y, targeted) + (wanted + clear)
@@ -166,7 +165,8 @@ def project(d: Tensor, radius: Tensor, norm: Norm) -> Tensor:
 
 def inward(grad: Tensor, at: Tensor) -> Tensor:
     """The gradient of a loss to be lowered, without the entries whose step -grad would leave the box [0, 1]."""
-    return grad.masked_fill((at - grad.sign()).clamp_(0, 1) == at, 0)
+    stays = (at - grad.sign()).clamp_(0, 1) == at  # at the end of the box that the step points to
+    return grad.masked_fill(stays, 0)
 
 
 def cosine(step: int, steps: int) -> float:
