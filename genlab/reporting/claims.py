@@ -7,7 +7,7 @@ A TOML file lists the claims:
     source = "Hinton et al. 2015, arXiv:1503.02531, section 3"
     commands = ["recipes/distillation.py --data mnist --data-root {data} --seeds {seed} --out {out}"]
     seeds = [0, 1, 2]
-    minutes = 12                              # of one CPU core, for one seed
+    minutes = 12                              # CPU minutes of one seed
     [[claim.figure]]
     name = "errors, student alone"
     read = ["results.json", {network = "student"}, "errors"]  # file, then keys, indices or the values of the row meant
@@ -212,7 +212,7 @@ def rendered(claim: Claim, result: Mapping[str, Any]) -> str:
     commits = ", ".join(sorted({(run["commit"] or "unknown")[:7] for run in result["runs"]}))
     seeds = f"{len(claim.seeds)} seeds" if len(claim.seeds) > 1 else "one seed"
     minutes = sum(run["minutes"] for run in result["runs"])
-    lines += ["", f"{claim.source}. `{claim.name}`, {seeds}, {minutes:.0f} minutes, recorded at {commits}."]
+    lines += ["", f"{claim.source}. `{claim.name}`, {seeds}, {minutes:.0f} CPU minutes, recorded at {commits}."]
     return "\n".join(lines) + "\n"
 
 
