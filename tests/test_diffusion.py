@@ -13,6 +13,7 @@ from genlab.methods.diffusion.diffusion import DiffusionConfig, Preconditioning,
 from genlab.methods.diffusion.flow_matching import FlowMatchingConfig, optimal_transport
 from genlab.methods.diffusion.samplers import log_density, noise_levels
 from genlab.nets.diffusion_unet import DiffusionUNet
+from genlab.nets.dit import DiT, image, patches, positions
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
@@ -252,6 +253,10 @@ def test_steps_and_guidance_of_a_sample_are_those_that_are_given():
         (lambda: DiffusionConfig(conditional=True).build(SHAPE, 1), "needs at least 2 classes"),
         (lambda: DiffusionConfig(halvings=3).build((1, 28, 28), 0), "halves its sides 3 times.*28x28 do not allow"),
         (lambda: FlowMatchingConfig().build((1, 9, 9), 0), "halves its sides, of at least 8 pixels.*9x9"),
+        (lambda: DiffusionConfig(net="dit", patch=3).build((1, 8, 8), 0), "patches of 3x3 pixels does not fit 8x8"),
+        (lambda: DiffusionConfig(net="dit", width=6).build((1, 8, 8), 0), "must be a multiple of 4, got 6"),
+        (lambda: DiffusionConfig(net="dit", halvings=1), "halvings is an option of net=unet, not of net=dit"),
+        (lambda: DiffusionConfig(patch=4), "patch is an option of net=dit, not of net=unet"),
         (lambda: DiffusionConfig().build((3, 4, 4), 0), "4x4 do not allow"),
         (lambda: make("diffusion").complete(images(1).x, torch.ones(1, 8, 8)), "known must be bool"),
         (lambda: make("diffusion").vary(images(1).x, 2.0), "strength must be at least 0 and at most 1, got 2.0"),
@@ -262,8 +267,9 @@ def test_bad_input_gets_one_sentence(bad, words):
         bad()
 
 
-def test_the_network_starts_at_0_and_knows_level_and_class():
-    net = DiffusionUNet((3, 16, 16), 8, classes=2)
+@pytest.mark.parametrize("net", [DiffusionUNet, DiT])
+def test_the_network_starts_at_0_and_knows_level_and_class(net):
+    net = net((3, 16, 16), 8, classes=2)
     x, level, labels = torch.randn(2, 3, 16, 16), torch.tensor([0.1, 0.9]), torch.tensor([0, 1])
     assert (net(x, level, labels) == 0).all()
     for p in net.parameters():
@@ -272,6 +278,21 @@ def test_the_network_starts_at_0_and_knows_level_and_class():
     assert out.shape == x.shape
     assert not torch.allclose(out, net(x, level.flip(0), labels)) and not torch.allclose(out, net(x, level, 1 - labels))
     torch.testing.assert_close(net(x, level), net(x, level, torch.tensor([2, 2])))
+
+
+def test_the_transformers_patches_are_put_back_where_they_were():
+    x = torch.randn(2, 3, 6, 8)
+    tokens = patches(x, 2)
+    assert tokens.shape == (2, 12, 12)
+    assert torch.equal(tokens[0, 5], x[0, :, 2:4, 2:4].flatten())  # second row, second column
+    assert torch.equal(image(tokens, 2, rows=3), x)
+
+
+def test_the_transformer_knows_where_its_patches_are():
+    where = positions(3, 4, 16)
+    assert where.shape == (12, 16) and len(where.unique(dim=0)) == 12
+    row, column = where.view(3, 4, 2, 2, 4).unbind(3)  # sines and cosines of both
+    assert torch.equal(row, row[:, :1].expand_as(row)) and torch.equal(column, column[:1].expand_as(column))
 
 
 @pytest.mark.parametrize("side, coarsest", [(8, 4), (16, 4), (20, 5), (28, 7), (32, 4), (64, 4)])

@@ -178,6 +178,9 @@ METHODS: dict[str, Config] = {
         sampler="midpoint",
         dropout=0.1,
     ),
+    "diffusion transformer": DiffusionConfig(
+        net="dit", width=8, blocks=1, steps=2, likelihood_images=0, conditional=True, dropout=0.1
+    ),
     "consistency": ConsistencyConfig(width=4, pretraining=0.2, stages=2),
     "flow-matching": FlowMatchingConfig(width=4, steps=3, likelihood_images=2, coupling="optimal-transport"),
     "flow-matching conditional": FlowMatchingConfig(

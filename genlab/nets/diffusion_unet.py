@@ -12,50 +12,18 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, scaled_dot_product_attention, silu
+from torch.nn.functional import avg_pool2d, interpolate, silu
 
+from genlab.nets.embedding import Embedding, starting_at_zero
+from genlab.nets.multi_head import MultiHead
 from genlab.nets.unet import halvings
 
 WIDEST = 4  # maximal number of channels, in multiples of `width`
 ATTENTION_SIDE = 8  # largest side with attention, in pixels
-HEAD = 32  # channels per attention head, at most
-FASTEST = 32.0  # highest frequency of the embedding, in radians per unit of noise level
 
 
 def norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(channels, 8), channels)
-
-
-def starting_at_zero(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-class Embedding(nn.Module):
-    """(noise level (N,), any real number of order 1; labels (N,) or None) -> (N, features).
-
-    Labels are 0 .. classes - 1; `classes` itself, or None, stands for no class.
-    """
-
-    frequencies: Tensor
-
-    def __init__(self, width: int, features: int, classes: int):
-        super().__init__()
-        frequencies = torch.logspace(math.log10(0.25), math.log10(FASTEST), width)
-        self.register_buffer("frequencies", frequencies, persistent=False)
-        self.level = nn.Sequential(nn.Linear(2 * width, features), nn.SiLU(), nn.Linear(features, features))
-        self.classes = classes
-        self.label = nn.Embedding(classes + 1, features) if classes else None
-
-    def forward(self, level: Tensor, labels: Tensor | None) -> Tensor:
-        angles = level[:, None] * self.frequencies
-        found = self.level(torch.cat([angles.sin(), angles.cos()], 1))
-        if self.label is not None:
-            none = torch.full((len(level),), self.classes, device=level.device) if labels is None else labels
-            found = found + self.label(none)
-        return silu(found)
 
 
 class EmbeddedBlock(nn.Module):
@@ -81,16 +49,13 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.heads = max(1, channels // HEAD) if channels % HEAD == 0 else 1
         self.enter = norm(channels)
-        self.queries_keys_values = nn.Linear(channels, 3 * channels)
-        self.leave = starting_at_zero(nn.Linear(channels, channels))
+        self.attention = MultiHead(channels)
+        starting_at_zero(self.attention.leave)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.enter(x).flatten(2).mT  # (N, H W, C)
-        q, k, v = self.queries_keys_values(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return x + self.leave(mixed).mT.unflatten(2, x.shape[2:])
+        return x + self.attention(tokens).mT.unflatten(2, x.shape[2:])
 
 
 class Level(nn.Module):
@@ -122,7 +87,7 @@ class DiffusionUNet(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int, int],
-        width: int,
+        width: int = 32,
         blocks: int = 1,
         levels: int | None = None,
         classes: int = 0,

@@ -10,24 +10,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import log, prod, sqrt
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from genlab.core.labels import Labels, check_classes, check_labels
 from genlab.core.picture import MOST, Picture, Pictures, in_rows
-from genlab.core.ranges import Count, Fraction, Halvings, LearningRate, Range, Share, Steps, Weight, Width, checked
+from genlab.core.ranges import (
+    Count,
+    Fraction,
+    Halvings,
+    LearningRate,
+    Range,
+    Share,
+    Side,
+    Steps,
+    Weight,
+    Width,
+    checked,
+)
 from genlab.data import Images, batches
 from genlab.likelihood.units import bits_per_dim, dequantise, discrete
 from genlab.methods.diffusion import samplers
 from genlab.nets.diffusion_unet import DiffusionUNet
+from genlab.nets.dit import DiT
 from genlab.training.method import BatchStream, Config, Method, Metrics
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
 LOWEST, HIGHEST = 0.002, 80.0  # noise levels of sampling and likelihood, Karras et al. 2022, table 1
 FRAMES = 8  # of the pictures of denoising
+NETS: dict[str, type[nn.Module]] = {"unet": DiffusionUNet, "dit": DiT}
 DENOISING = ["noise", *[""] * (FRAMES - 2), "sample"]
 
 
@@ -35,12 +49,17 @@ DENOISING = ["noise", *[""] * (FRAMES - 2), "sample"]
 class DenoisingConfig(Config):
     """The network of a denoiser, its classes and its sampling."""
 
-    width: Width = 32
-    """channels of the finest level, doubled at every coarser one up to four times as many"""
-    blocks: Annotated[int, Range(1, 100)] = 1
-    """residual blocks per level and direction"""
+    net: Literal["unet", "dit"] = "unet"
+    """a U-Net, or a transformer of patches (DiT)"""
+    width: Width | None = None
+    """channels of the U-Net's finest level, doubled at every coarser one up to four times as many; features of the
+    transformer's tokens; none: the network's own"""
+    blocks: Annotated[int, Range(1, 100)] | None = None
+    """residual blocks per level and direction; the transformer's blocks; none: the network's own"""
     halvings: Halvings | None = None
     """halvings of the sides in the U-Net; none: down to 4 to 7 pixels"""
+    patch: Side | None = None
+    """side of the transformer's patches, in pixels; none: the network's own"""
     dropout: Fraction = 0.0
     """share of features zeroed in training"""
     conditional: bool = False
@@ -63,12 +82,16 @@ class DenoisingConfig(Config):
                 f"conditional={self.conditional} and drop_labels={self.drop_labels:g}"
             )
 
-    def make_net(self, shape: tuple[int, int, int], classes: int) -> DiffusionUNet:
+        for name, net in (("halvings", "unet"), ("patch", "dit")):
+            if self.net != net and getattr(self, name) is not None:
+                raise ValueError(f"{name} is an option of net={net}, not of net={self.net}")
+
+    def make_net(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         if self.conditional:
             check_classes(classes, "a conditional model")
-        return DiffusionUNet(
-            shape, self.width, self.blocks, self.halvings, classes if self.conditional else 0, self.dropout
-        )
+        sizes = {"width": self.width, "blocks": self.blocks, "levels": self.halvings, "patch": self.patch}
+        given = {name: size for name, size in sizes.items() if size is not None}
+        return NETS[self.net](shape, **given, classes=classes if self.conditional else 0, dropout=self.dropout)
 
 
 class Denoising(Method):
