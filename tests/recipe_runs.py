@@ -29,6 +29,10 @@ TINY = {
     "--seeds 0 --out {out}",
     "gan_zoo": "--methods lsgan wgan --seeds 0 1 --images 64 --width 4 --hidden 8 --n 50 "
     "--classifier-images 320 --out {out}",
+    "generative_table": "--families DCGAN 'gated PixelCNN' --minutes 0.003 --width 4 --n 20 "
+    "--classifier-images 320 --out {out}",
+    "stacked_mnist": "--methods 'least squares' 'packs of 2' --images 64 --width 4 --n 2000 --seeds 0 "
+    "--classifier-images 3000 --out {out}",
     "vae_latent": "--images 1000 --width 4 --components 2 --covariance diag --n 40 --out {out}",
     "diffusion_mnist": "--images 64 --width 4 --steps 2 --guidance 1 2 --solver-steps 4 8 16 --n 20 --measured 3 "
     "--classifier-images 320 --out {out}",

@@ -138,3 +138,27 @@ def test_sampled_words_give_no_gradient_and_the_remedies_do(tmp_path, monkeypatc
     assert real["grammatical"] == 1 > cool["grammatical"] > plain["grammatical"] > 0
     assert real["oracle nats"] < cool["oracle nats"] < plain["oracle nats"]
     assert cool["distinct-4"] < plain["distinct-4"]
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_families_are_trained_for_the_time_that_is_given_and_judged_by_the_same_features(tmp_path):
+    run("generative_table", tmp_path)
+    found = results(tmp_path)
+    rows = by("family", found["families"])
+    assert list(rows) == ["DCGAN", "gated PixelCNN"] and "bits/dim" not in rows["DCGAN"]
+    kept = genlab.Run(tmp_path / "gated-PixelCNN-0")
+    assert rows["gated PixelCNN"]["bits/dim"] == kept.results()["bits_per_dim"]
+    planned = {name: row["training images"] for name, row in rows.items()}
+    assert kept.experiment["training"]["images"] == round(planned["gated PixelCNN"])
+    assert rows["DCGAN"]["ms per sample"] < rows["gated PixelCNN"]["ms per sample"]
+    assert found["real training images"]["FID"] < min(row["FID"] for row in rows.values())
+
+
+def test_real_stacks_have_more_modes_than_untrained_generators(tmp_path):
+    run("stacked_mnist", tmp_path)
+    found = results(tmp_path)
+    assert [row["method"] for row in found["methods"]] == ["least squares", "packs of 2"]
+    for row in found["methods"]:
+        assert 1 <= row["modes"] < 200 < found["real"]["modes"] <= 1000
+        assert found["real"]["KL"] < 2 < row["KL"] < math.log(1000) + 1e-9
+        assert row["modes of the seeds"] == [row["modes"]]

@@ -251,7 +251,7 @@ def test_the_end_of_a_recipe_shows_tables_and_writes_results_and_report(tmp_path
 
 
 def test_the_spread_is_that_of_a_sample_and_nothing_of_one_value():
-    assert plus_minus([1.0, 2.0, 3.0]) == "2.0 ± 1.0"
+    assert plus_minus([1.0, 2.0, 3.0]) == "2.0 ± 1.0" and plus_minus([2.0]) == "2.0"
     assert spread(iter([1.0, 2.0, 6.0])) == (3.0, pytest.approx(7**0.5)) and spread([0.5]) == (0.5, 0.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,33 @@ def histograms(samples: Mapping[str, Sequence[float]], *, x: str, bins: int = 60
     axes.set(xscale="log", xlabel=_text(x), ylabel="share")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
+    return png(figure)
+
+
+def bars(values: Mapping[str, Sequence[float]], *, x: str, mark: tuple[str, float] | None = None) -> bytes:
+    """A PNG with a horizontal bar per name, the mean of its values, which are shown as points if they are several.
+
+    mark: a label and the value at which a vertical line stands, such as the best that is possible.
+    """
+    from matplotlib.figure import Figure
+
+    names = list(map(_text, values))
+    figure = Figure(
+        figsize=(4.6 + 0.075 * min(max(map(len, names)), 40), 0.24 * len(names) + 0.8), layout="constrained"
+    )
+    axes = figure.subplots()
+    axes.barh(names, [fmean(each) for each in values.values()], color="C0", alpha=0.4)
+    for name, each in zip(names, values.values()):
+        if len(each) > 1:
+            axes.plot(each, [name] * len(each), "o", ms=3, color="C0")
+    if mark:
+        axes.axvline(mark[1], color="0.4", ls="--", lw=1)
+        axes.annotate(
+            _text(mark[0]), (mark[1], 1), xycoords=("data", "axes fraction"), fontsize=8, ha="right", va="bottom"
+        )
+    axes.set_xlabel(_text(x))
+    axes.invert_yaxis()  # the first name on top
+    axes.grid(axis="x", alpha=0.3)
     return png(figure)
 
 

@@ -166,8 +166,9 @@ def spread(values: Iterable[float]) -> tuple[float, float]:
 
 
 def plus_minus(values: Iterable[float], form: str = ".1f") -> str:
-    """Mean ± standard deviation as by `spread`, for a cell of a table; form: of both numbers."""
-    return " ± ".join(format(value, form) for value in spread(values))
+    """Mean ± standard deviation as by `spread`, for a cell of a table; a single value alone. form: of the numbers."""
+    values = list(values)
+    return " ± ".join(format(value, form) for value in spread(values)[: len(values)])
 
 
 def _cell(value: Any) -> str:
