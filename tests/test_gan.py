@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 from toys import SHAPE, LinearCritic, images, make, stream
 
 from genlab.core.batch import check_batch
@@ -22,6 +22,7 @@ from genlab.metrics.transport import plan
 from genlab.nets.attention import SelfAttention
 from genlab.nets.ensemble import GeneratorEnsemble
 from genlab.nets.minibatch import MinibatchFeatures
+from genlab.nets.r3gan import Block, Down
 from genlab.nets.spectral import Spectral, spectral_norm
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
@@ -292,6 +293,21 @@ def test_networks_fit_images_of_every_size(net, shape):
     torch.testing.assert_close(critic.eval().head(critic.features(x)).squeeze(1), critic(x))
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 20, 28), (1, 32, 32)])
+def test_the_networks_of_r3gan_keep_the_variance_and_every_block_begins_as_the_identity(shape):
+    config = AdversarialConfig(net="r3gan", latent=16, width=8, norm="none")
+    generator, critic = config.make_generator(shape), config.make_discriminator(shape)
+    x = generator(torch.randn(64, 16))
+    assert x.shape == (64, *shape) and x.min() >= 0 and x.max() <= 1
+    assert 0.5 < ((x / (1 - x)).log() / 2).std() < 2  # before the sigmoid
+    assert 0.2 < critic(torch.rand(64, *shape).round()).std() * 8 and critic(x).shape == (64,)
+    torch.testing.assert_close(critic.head(critic.features(x)).squeeze(1), critic(x))
+    block, h = Block(8, 4), torch.randn(2, 8, 8, 8)
+    assert torch.equal(block(h), h)
+    smaller = interpolate(h, scale_factor=0.5, mode="bilinear", antialias=True)
+    torch.testing.assert_close(Down(8, 8)(h)[..., 1:-1, 1:-1], smaller[..., 1:-1, 1:-1])
+
+
 def test_a_fully_connected_layer_is_the_rule_where_networks_can_have_one():
     count = lambda **options: sum(p.numel() for p in AdversarialConfig(**options).make_generator(SHAPE).parameters())
     assert count() == count(hidden=512) > count(hidden=0)
@@ -473,6 +489,9 @@ def test_combinations_without_sense_are_refused_in_a_sentence():
     for config, why in (
         (GANConfig(spectral=True), "batch normalisation undoes the bound"),
         (GANConfig(net="resnet", hidden=16), "no fully connected hidden layer, got hidden 16"),
+        (GANConfig(net="r3gan"), "use norm 'none' .*got norm 'batch'"),
+        (WGANGPConfig(net="r3gan", norm="none", consistency=2.0, dropout=0.2), "no dropout, got 0.2"),
+        (GANConfig(net="r3gan", norm="none", hidden=8), "no fully connected hidden layer, got hidden 8"),
         (WGANGPConfig(norm="batch"), "one image at a time, not batch normalisation"),
         (WGANGPConfig(minibatch=True), "one image at a time, not minibatch discrimination"),
     ):

@@ -114,7 +114,14 @@ METHODS: dict[str, Config] = {
     ),
     "gan kl ensemble": GANConfig(latent=4, width=4, hidden=16, objective="kl", generators=3),
     "gan r3gan": GANConfig(
-        latent=4, width=4, hidden=0, objective="relativistic", r1=0.1, r2=0.1, norm="none", diff_augment="translation"
+        net="r3gan",
+        latent=4,
+        width=4,
+        objective="relativistic",
+        r1=0.1,
+        r2=0.1,
+        norm="none",
+        diff_augment="translation",
     ),
     "gan packed": GANConfig(latent=4, width=4, hidden=0, pack=2, norm="none", diff_augment="colour-translation-cutout"),
     "gan resnet": GANConfig(latent=4, width=4, net="resnet", attention=True, minibatch=True, norm="layer"),

@@ -14,6 +14,7 @@ from genlab.core.labels import Labels, check_labels
 from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import Count, Range, Units, Width, checked
 from genlab.nets.dcgan import Discriminator, Generator, Norm
+from genlab.nets.r3gan import R3Discriminator, R3Generator
 from genlab.nets.resnet_gan import ResidualDiscriminator, ResidualGenerator
 from genlab.nets.spectral import spectral_norm
 from genlab.training.method import Config, Method
@@ -43,8 +44,14 @@ class Packed(nn.Module):
         return x.reshape(-1, self.pack * x.shape[1], *x.shape[2:])
 
 
-Critic = Discriminator | ResidualDiscriminator | Packed  # x (N, C, H, W) -> (N,), unbounded; of packs (N / pack,)
-NETWORKS = {"dcgan": (Generator, Discriminator), "resnet": (ResidualGenerator, ResidualDiscriminator)}
+Critic = (
+    Discriminator | ResidualDiscriminator | R3Discriminator | Packed
+)  # x (N, C, H, W) -> (N,), unbounded; of packs (N / pack,)
+NETWORKS: dict[str, tuple[Any, Any]] = {
+    "dcgan": (Generator, Discriminator),
+    "resnet": (ResidualGenerator, ResidualDiscriminator),
+    "r3gan": (R3Generator, R3Discriminator),
+}
 NORMS: dict[str, Norm] = {
     "batch": nn.BatchNorm2d,
     "layer": lambda channels: nn.GroupNorm(1, channels),
@@ -64,12 +71,12 @@ class GeneratorConfig(Config):
 class DiscriminatorConfig(Config):
     """The network that scores images; that of some methods is called critic."""
 
-    net: Literal["dcgan", "resnet"] = "dcgan"
-    """architecture of the networks"""
+    net: Literal["dcgan", "resnet", "r3gan"] = "dcgan"
+    """architecture of the networks; r3gan: modern residual ones without normalisation"""
     width: Width = 64
-    """channels: of the finest level, doubled at every coarser one (dcgan), or of every level (resnet)"""
+    """channels: of the finest level, doubled at every coarser one (dcgan, r3gan), or of every level (resnet)"""
     hidden: Units | None = None
-    """units of a fully connected layer beside the coarsest level; 0: no such layer; none: 512 (dcgan), 0 (resnet)"""
+    """units of a fully connected layer beside the coarsest level; 0: no such layer; none: 512 (dcgan), 0 (others)"""
     norm: Literal["batch", "layer", "none"] = "batch"
     """normalisation in the discriminator; the generator has batch normalisation"""
     spectral: bool = False
@@ -86,8 +93,15 @@ class DiscriminatorConfig(Config):
 
     def layers(self) -> dict[str, Any]:
         """What the networks have beside their levels."""
-        if self.hidden and self.net == "resnet":
+        if self.hidden and self.net != "dcgan":
             raise ValueError(f"residual networks have no fully connected hidden layer, got hidden {self.hidden}")
+        if self.net == "r3gan":
+            if self.norm != "none" or self.attention or self.minibatch:
+                raise ValueError(
+                    "the networks of R3GAN have no normalisation, attention or minibatch discrimination: use norm "
+                    f"'none' and neither of the others, got norm {self.norm!r}"
+                )
+            return {}
         hidden = 512 if self.hidden is None and self.net == "dcgan" else self.hidden
         return {"attention": self.attention, **({"hidden": hidden} if hidden else {})}
 
@@ -100,7 +114,13 @@ class DiscriminatorConfig(Config):
             raise ValueError(f"a gradient per image needs a critic that sees one image at a time, not {which}")
         kind = NETWORKS[self.net][1]
         packed = (self.pack * shape[0], *shape[1:])
-        net = kind(packed, self.width, NORMS[self.norm], minibatch=self.minibatch, dropout=dropout, **self.layers())
+        layers = self.layers()
+        if self.net == "r3gan":
+            if dropout:
+                raise ValueError(f"the networks of R3GAN have no dropout, got {dropout:g}")
+            net = kind(packed, self.width)
+        else:
+            net = kind(packed, self.width, NORMS[self.norm], minibatch=self.minibatch, dropout=dropout, **layers)
         if self.spectral:
             spectral_norm(net, packed, net.head)
         return net if self.pack == 1 else Packed(net, self.pack)
