@@ -225,7 +225,10 @@ class Experiment:
         if name not in known:
             known_names = ", ".join(known) or "none"
             raise ValueError(f"--best-by: {name!r} is not a metric of this method; its metrics: {known_names}")
-        return EarlyStopping(lambda m: m.evaluate(validation)[name], self.training.patience, direction == "max")
+        training = self.training
+        plateau = training.plateau_patience if training.schedule == "plateau" else None
+        measured = lambda m: m.evaluate(validation)[name]
+        return EarlyStopping(measured, training.patience, direction == "max", plateau, training.decay)
 
     def _stream(self, data: Any) -> Any:
         """The batches of this process, from the start of training."""

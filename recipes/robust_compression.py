@@ -146,7 +146,7 @@ def tuner(known: Images, config: Config, seed: int) -> Train:
     """Fine-tunes a network at a factor of the teacher's learning rate; with --robust by adversarial training."""
 
     def tune(net: nn.Module, factor: float, title: str) -> None:
-        lr = config.teacher.lr * factor
+        lr = config.teacher.learning_rate * factor
         method: Classifier
         if config.robust:
             method = AdversarialTraining(net, AdversarialTrainingConfig(eps=config.eps, lr=lr))

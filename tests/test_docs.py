@@ -91,7 +91,7 @@ def test_recipes_that_are_named_exist_and_know_their_options(line, monkeypatch):
 def test_options_that_are_named_exist(page):
     text = re.sub(r"^```.*?^```", "", PAGES[page], flags=re.S | re.M)
     code = " ".join(re.findall(r"`((?:--|genlab |python recipes/)[^`]*)`", text))
-    assert [name for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*", code) if name not in every_option()] == []
+    assert [name for name in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code) if name not in every_option()] == []
 
 
 def test_every_command_is_of_a_kind_that_is_tested():

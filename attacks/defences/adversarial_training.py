@@ -25,12 +25,12 @@ from attacks.core.ball import L2, Ball, Linf
 from attacks.core.model import Attack, Model, victim
 from attacks.pgd import FGSM, PGD
 from genlab.core.modes import evaluating
-from genlab.core.ranges import LearningRate, Range, Share, Steps, Weight, Width
+from genlab.core.ranges import Range, Share, Steps, Weight, Width
 from genlab.data import Images, batches
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.build import NetName, NetOptions
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
-from genlab.training.optim import adam
+from genlab.training.optim import RATES, OptimizerOptions
 from genlab.training.update import Update
 
 MEASURED = 500  # number of held-out images for `robust_accuracy`
@@ -42,15 +42,15 @@ def warmed_up(progress: float, warmup: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustTrainingConfig(NetOptions, Config):
-    """The network of a classifier, and its optimiser."""
+class RobustTrainingConfig(NetOptions, OptimizerOptions, Config):
+    """The network of a classifier, and its optimizer."""
 
     net: NetName = "cnn"
     """architecture: cnn, resnet, mlp, shallow, vgg, lenet-300-100, lenet-5, or your own as file.py:function"""
     width: Width | None = None
     """channels of the first level, or hidden units; None: the default of the architecture"""
-    lr: LearningRate = 2e-3
-    """learning rate of Adam"""
+
+    rates = RATES | {"adam": 2e-3, "adamw": 2e-3}
 
 
 class RobustTraining(Method):
@@ -66,7 +66,7 @@ class RobustTraining(Method):
         return self.net(x)
 
     def optimizers(self):
-        return {"net": adam(self.net, lr=self.config.lr)}
+        return {"net": self.config.make_optimizer(self.net)}
 
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy: the fraction of `data` classified correctly, in eval mode."""

@@ -15,10 +15,11 @@ from torch.nn.functional import conv2d, cross_entropy, linear, one_hot
 
 from attacks.defences.adversarial_training import RobustTraining, RobustTrainingConfig, warmed_up
 from genlab.core.modes import evaluating
-from genlab.core.ranges import Eps, LearningRate, Share, checked
+from genlab.core.ranges import Eps, Share, checked
 from genlab.data import Images, batches
 from genlab.nets.classifiers import Normalise
 from genlab.training.method import BatchStream, Metrics, TrainOptions
+from genlab.training.optim import RATES
 from genlab.training.update import Update
 
 MONOTONE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Identity, Normalise)
@@ -85,9 +86,8 @@ class IntervalTrainingConfig(RobustTrainingConfig):
     """final weight of the clean loss"""
     net: Literal["cnn", "mlp", "shallow"] = "cnn"
     """architecture"""
-    lr: LearningRate = 1e-3
-    """learning rate of Adam"""
 
+    rates = RATES
     training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=64, schedule="cosine", clip=1.0)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> IntervalTraining:

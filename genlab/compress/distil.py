@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, kl_div
+from torch.nn.functional import kl_div
 
 from genlab.core.ranges import Positive, Share
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
@@ -49,7 +49,7 @@ class DistillationConfig(ClassifierConfig):
     temperature: Positive = 4.0
     """temperature T, by which the logits of student and teachers are divided"""
     weight: Share = 0.9
-    """weight of the distillation loss; that of the cross-entropy with the labels is 1 - weight"""
+    """weight of the distillation loss; that of the labels' loss is 1 - weight"""
 
     code_fields: ClassVar[tuple[str, ...]] = ("net", "teachers")
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine", clip=1.0)
@@ -96,7 +96,7 @@ class Distillation(Classifier):
         weight, logits, targets = self.config.weight, self.net(x).float(), self.targets(x)
         if targets.shape != logits.shape:
             raise ValueError(f"the student has {logits.shape[1]} classes, its teachers {targets.shape[1]}")
-        hard = cross_entropy(logits, y, label_smoothing=self.config.smoothing)
+        hard = self.loss(logits, y)
         soft = soft_loss(logits, targets, self.config.temperature)
         update("net", (1 - weight) * hard + weight * soft)
         self.classes = logits.shape[1]

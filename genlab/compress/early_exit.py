@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlab.compress.count import macs
-from genlab.core.ranges import LearningRate, Range, Weight, Width
+from genlab.core.ranges import Range, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.classification.classifier import check_first_loss
 from genlab.nets.classifiers import Normalise
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
-from genlab.training.optim import sgd
+from genlab.training.optim import ClassifierOptimizerOptions
 from genlab.training.update import Update
 
 
@@ -91,7 +91,7 @@ class UpToExit(nn.Module):
 
 
 @dataclass(frozen=True)
-class EarlyExitConfig(Config):
+class EarlyExitConfig(ClassifierOptimizerOptions, Config):
     """Classifier with early exits after each of three stages."""
 
     width: Width = 16
@@ -100,10 +100,6 @@ class EarlyExitConfig(Config):
     """confidence (largest probability) at which an image takes an exit; above 1: always the last"""
     weights: tuple[Weight, ...] = (0.3, 0.3, 1.0)
     """weights of the losses of the exits"""
-    lr: LearningRate = 0.05
-    """learning rate of SGD with Nesterov momentum 0.9"""
-    weight_decay: Weight = 5e-4
-    """weight decay"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
 
@@ -134,7 +130,7 @@ class EarlyExit(Method):
         return self.net(x)
 
     def optimizers(self):
-        return {"net": sgd(self.net, lr=self.config.lr, weight_decay=self.config.weight_decay)}
+        return {"net": self.config.make_optimizer(self.net)}
 
     def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adagrad, Adam, Optimizer
 
 from genlab.core.files import FileError, Schema, leftovers, mismatch, read, write_in_turn
 from genlab.core.ranges import Range
@@ -233,6 +233,8 @@ def _state_fault(optimizer: Optimizer, group: dict[str, Any], shape: torch.Size,
     if isinstance(optimizer, Adam):
         moments = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
         wanted = {"step": (), **dict.fromkeys(moments, tuple(shape))}
+    elif isinstance(optimizer, Adagrad):
+        wanted = {"step": (), "sum": tuple(shape)}
     elif isinstance(optimizer, SGD):
         wanted = {"momentum_buffer": tuple(shape)}
     fits = shapes == wanted and all(form in ((), tuple(shape)) for form in shapes.values())

@@ -6,6 +6,7 @@ checkpoints and logs, for any method. All durations are in images.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -53,7 +54,8 @@ def fit(
         hooks: pairs (every, hook): `hook(images, method)` is called on rank 0 after every `every` images and at the
             end, with the EMA if there is one; a hook with three parameters is also given the metrics of the last step,
             {name: number}. If it returns True, training stops. A hook with `state_dict` and
-            `load_state_dict` is saved in the checkpoint, under the name `part` if it has one.
+            `load_state_dict` is saved in the checkpoint, under the name `part` if it has one. An attribute
+            `rate_factor` of a hook is a factor of all learning rates.
         loggers: receive the means of the metrics that metrics.jsonl gets; see genlab.reporting.loggers.
         title: of the progress bar.
 
@@ -111,6 +113,8 @@ class Training:
         distributed.broadcast(method.state_dict().values())
         self.optimizers = method.optimizers()
         self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
+        if options.schedule == "plateau" and not any(getattr(hook, "plateau", None) for _, hook in hooks):
+            raise ValueError("schedule plateau needs a hook EarlyStopping with a plateau, which measures")
         self.update = Update(self.optimizers, options.clip)
         self.average = EMA(method, options.half_life) if options.half_life is not None else None
         self.means = RunningMean(method.device)
@@ -160,6 +164,7 @@ class Training:
 
     def _set_learning_rates(self) -> None:
         factor = self.options.learning_rate(self.update.progress)
+        factor *= math.prod(getattr(hook, "rate_factor", 1.0) for _, hook in self.hooks)
         for name, optimizer in self.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self.rates[name]):
                 group["lr"] = rate * factor
@@ -176,8 +181,12 @@ class Training:
 
     def call_hooks(self) -> bool:
         """Calls the due hooks on rank 0; returns whether one of them stops training."""
-        due = [hook for every, hook in self.hooks if self.due(every)] if self.first else []
-        return any([self._called(hook) is True for hook in due])
+        due: list[Any] = [hook for every, hook in self.hooks if self.due(every)]
+        stop = any([self._called(hook) is True for hook in due]) if self.first else False
+        for hook in due:
+            if hasattr(hook, "rate_factor"):
+                hook.rate_factor = distributed.broadcast_object(hook.rate_factor)
+        return stop
 
     def _called(self, hook: Callable[..., object]) -> object:
         known = (self.data.images, self.current())

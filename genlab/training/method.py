@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import Count, Length, Positive, Range, Seed, Steps, check
-from genlab.training.schedules import SCHEDULES, ScheduleName, warm_up
+from genlab.training.schedules import ScheduleName, schedule, warm_up
 from genlab.training.update import Update
 
 Metrics = dict[str, Tensor]  # name -> scalar, on the device until it is logged
@@ -45,7 +45,9 @@ class TrainOptions:
     channels_last: bool | None = None
     """memory format of the networks; none: channels last, but for instance normalisation and your own networks"""
     schedule: ScheduleName = "constant"
-    """learning-rate schedule"""
+    """learning-rate schedule; step: drops after 1/2 and 3/4 of training; plateau: when best-by does not improve"""
+    decay: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
+    """learning-rate factor of each drop (schedules step and plateau) or of the whole training (exponential)"""
     warmup: Annotated[float, Range(0, 1, below=True)] = 0.0
     """fraction of training with linear warm-up of the learning rates"""
     clip: Positive | None = None
@@ -60,6 +62,8 @@ class TrainOptions:
     """keep the weights with the best validation metric, as in max:accuracy or min:bits_per_dim; needs --hold-out"""
     patience: Steps | None = None
     """early stopping by best-by: stop after this many of 20 evaluations without improvement; none: never"""
+    plateau_patience: Steps = 2
+    """schedule plateau: the learning rates drop after this many of 20 evaluations without improvement"""
 
     def __post_init__(self) -> None:
         check(self)
@@ -69,10 +73,17 @@ class TrainOptions:
             raise ValueError(f"--best-by must be as in max:accuracy or min:loss, got {self.best_by!r}")
         if self.patience is not None and self.best_by is None:
             raise ValueError(f"--patience needs --best-by, got {self.patience}")
+        if self.schedule == "plateau" and self.best_by is None:
+            raise ValueError("--schedule plateau needs --best-by, the measurement that it follows")
+        if self.schedule == "plateau" and self.patience is not None and self.patience <= self.plateau_patience:
+            raise ValueError(
+                f"--patience must be above --plateau-patience {self.plateau_patience}, or training stops before the "
+                f"first drop, got {self.patience}"
+            )
 
     def learning_rate(self, progress: float) -> float:
-        """The factor of all learning rates at `progress` in [0, 1]."""
-        return warm_up(SCHEDULES[self.schedule], self.warmup)(progress)
+        """The factor of all learning rates at `progress` in [0, 1], without the drops of schedule plateau."""
+        return warm_up(schedule(self.schedule, self.decay), self.warmup)(progress)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Literal
 
 Schedule = Callable[[float], float]
-ScheduleName = Literal["constant", "cosine", "linear"]
+ScheduleName = Literal["constant", "cosine", "linear", "step", "exponential", "plateau"]
+DROPS = (0.5, 0.75)  # of `step`: progress after which the factor falls
 
 
 def constant(progress: float) -> float:
@@ -25,6 +26,29 @@ def linear(progress: float) -> float:
     return 1.0 - progress
 
 
+def step(decay: float) -> Schedule:
+    """From 1 to `decay` after half of the training and to its square after three quarters (He et al. 2015,
+    arXiv:1512.03385, section 4.2)."""
+    return lambda progress: decay ** sum(progress >= drop for drop in DROPS)
+
+
+def exponential(decay: float) -> Schedule:
+    """From 1 to `decay`, by the same factor at every step."""
+    return lambda progress: decay**progress
+
+
+def schedule(name: ScheduleName, decay: float) -> Schedule:
+    """The schedule `name`; that of `plateau` is constant here, since its factor follows from measurements
+    (genlab.training.hooks.EarlyStopping).
+
+    decay: the factor of each drop, or of the whole training if it is exponential, in (0, 1).
+    """
+    falling = {"step": step, "exponential": exponential}
+    if name in falling:
+        return falling[name](decay)
+    return {"constant": constant, "plateau": constant, "cosine": cosine, "linear": linear}[name]
+
+
 def warm_up(schedule: Schedule, fraction: float) -> Schedule:
     """Linear warm-up over the first `fraction` of training, then `schedule` over the rest."""
     if not 0 <= fraction < 1:
@@ -36,6 +60,3 @@ def warm_up(schedule: Schedule, fraction: float) -> Schedule:
         return schedule((progress - fraction) / (1 - fraction))
 
     return warmed
-
-
-SCHEDULES: dict[ScheduleName, Schedule] = {"constant": constant, "cosine": cosine, "linear": linear}

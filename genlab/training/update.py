@@ -49,6 +49,9 @@ class Update:
         self.guard(name, optimizer, [value, *(p.grad for p in params if p.grad is not None)])
         if self.clip is not None:
             nn.utils.clip_grad_norm_(params, self.clip)
+        for group in optimizer.param_groups:
+            if l1 := group.get("l1"):
+                add_l1(group["params"], l1)
         optimizer.step()
         torch.clear_autocast_cache()  # else the next forward pass reuses old half-precision weights
 
@@ -71,6 +74,13 @@ class Update:
         """Raises NonFinite if a deferred check has failed; synchronises with the device."""
         if self.failed:
             raise NonFinite(f"the loss or gradient of one of {sorted(self.optimizers)} is not finite")
+
+
+@torch.no_grad()
+def add_l1(params: Sequence[Tensor], weight: float) -> None:
+    """Adds the gradient of `weight` times the L1 norm of `params` to their gradients, where they have one."""
+    learning = [(p, p.grad) for p in params if p.grad is not None]
+    torch._foreach_add_([grad for _, grad in learning], torch._foreach_sign([p for p, _ in learning]), alpha=weight)
 
 
 def mark_non_finite(numbers: list[Tensor], failed: Tensor, one: Tensor) -> None:

@@ -1,50 +1,63 @@
-"""Supervised classification by cross-entropy; label smoothing of Szegedy et al. 2016, arXiv:1512.00567, section 7."""
+"""Supervised classification by cross-entropy, with label smoothing (Szegedy et al. 2016, arXiv:1512.00567, section 7),
+or by the hinge loss of several classes (Weston & Watkins 1999)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, nll_loss
 
 from genlab.core.labels import check_classes
-from genlab.core.ranges import Fraction, LearningRate, Weight, Width
+from genlab.core.ranges import Fraction, Width
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.build import NetName, NetOptions
+from genlab.nets.dropout import Where, with_dropout
+from genlab.nets.spatial_transformer import SpatialTransformer
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
-from genlab.training.optim import sgd
+from genlab.training.optim import ClassifierOptimizerOptions
 from genlab.training.update import Update
+
+LossName = Literal["cross-entropy", "hinge"]
 
 
 @dataclass(frozen=True)
-class ClassifierConfig(NetOptions, Config):
+class ClassifierConfig(NetOptions, ClassifierOptimizerOptions, Config):
     """Supervised classification."""
 
     net: NetName = "cnn"
     """architecture: cnn, resnet, mlp, shallow, vgg, lenet-300-100, lenet-5, or your own as file.py:function"""
     width: Width | None = None
     """channels of the first level, or hidden units; none: the architecture's own"""
-    lr: LearningRate = 0.05
-    """learning rate of SGD with Nesterov momentum 0.9"""
-    weight_decay: Weight = 5e-4
-    """weight decay"""
+    loss: LossName = "cross-entropy"
+    """loss; hinge: how far the other logits come within 1 of that of the label, summed over them"""
     smoothing: Fraction = 0.0
-    """label smoothing in [0, 1)"""
+    """label smoothing of the cross-entropy, in [0, 1)"""
     dropout: Fraction = 0.0
-    """dropout probability at the input of the last layer, in [0, 1)"""
+    """dropout probability, in [0, 1)"""
+    dropout_in: Where = "last"
+    """where inputs are dropped: at the last layer, or at every layer but the first, also in residual blocks"""
+    spatial_transformer: bool = False
+    """a spatial transformer before the network: learns to turn, move and scale every image by an affine map"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
+
+    def check_relations(self) -> None:
+        if self.loss == "hinge" and self.smoothing:
+            raise ValueError(f"--smoothing belongs to the cross-entropy, not to --loss hinge, got {self.smoothing}")
+        if self.dropout_in == "blocks" and not self.dropout:
+            raise ValueError("--dropout-in blocks needs the probability --dropout, got 0")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Classifier:
         check_classes(classes, "a classifier")
         net = self.make_net(shape, classes)
         if self.dropout:
-            if not isinstance(net, nn.Sequential):
-                raise ValueError(f"dropout needs a network that is an nn.Sequential, got {type(net).__name__}")
-            net = nn.Sequential(*net[:-1], nn.Dropout(self.dropout), net[-1])
+            net = with_dropout(net, self.dropout, self.dropout_in)
+        if self.spatial_transformer:
+            net = nn.Sequential(SpatialTransformer(shape), *(net if isinstance(net, nn.Sequential) else [net]))
         return Classifier(net, self)
 
 
@@ -61,30 +74,45 @@ class Classifier(Method):
         return self.net(x)
 
     def optimizers(self):
-        return {"net": sgd(self.net, lr=self.config.lr, weight_decay=self.config.weight_decay)}
+        return {"net": self.config.make_optimizer(self.net)}
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """The loss of logits (N, classes) and labels (N,), the mean over the batch."""
+        if self.config.loss == "hinge":
+            return hinge(logits, y)
+        return cross_entropy(logits, y, label_smoothing=self.config.smoothing)
 
     def step(self, data: BatchStream, update: Update) -> Metrics:
         x, y = next(data)
         logits = self.net(x)
-        loss = cross_entropy(logits, y, label_smoothing=self.config.smoothing)
+        loss = self.loss(logits, y)
         update("net", loss)
         self.classes = logits.shape[1]
         return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
 
     def sanity_check(self, first: Metrics) -> str | None:
-        return check_first_loss(first["loss"], self.classes)
+        return check_first_loss(first["loss"], self.classes, self.config.loss)
 
     def evaluate(self, data: Images) -> dict[str, float]:
         """accuracy: the fraction of `data` classified correctly."""
         return {"accuracy": accuracy(self.eval(), data)}
 
 
-def check_first_loss(loss: Tensor, classes: int) -> str | None:
-    """A warning if the cross-entropy of the first step is far from log C, that of an untrained network."""
-    found, expected = loss.item(), math.log(classes)
+def hinge(logits: Tensor, y: Tensor) -> Tensor:
+    """Sum over the classes j other than y of max(0, 1 + logit j - logit y), the mean over the batch; logits (N, C),
+    y (N,). It is C - 1 if all logits are equal."""
+    of_label = -nll_loss(logits.float(), y, reduction="none")
+    return (1 + logits.float() - of_label[:, None]).relu().sum(1).mean() - 1  # the term of y itself is 1
+
+
+def check_first_loss(loss: Tensor, classes: int, name: LossName = "cross-entropy") -> str | None:
+    """A warning if the loss of the first step is far from that of an untrained network, whose logits are all alike:
+    log C of the cross-entropy, C - 1 of the hinge loss."""
+    found = loss.item()
+    expected, text = (classes - 1, f"{classes} - 1") if name == "hinge" else (math.log(classes), f"log {classes}")
     if abs(found - expected) <= 0.5 * expected:
         return None
-    return f"the first loss is {found:.2f}, far from log {classes} = {expected:.2f}: check labels and weights"
+    return f"the first loss is {found:.2f}, far from {text} = {expected:.2f}: check labels and weights"
 
 
 class FineTuning(Classifier):

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from genlab.core.ranges import LearningRate, Weight, Width
+from genlab.core.ranges import Weight, Width
 from genlab.data import Pair
 from genlab.data.pairs import labelled_sides
+from genlab.methods.classification.classifier import check_first_loss
 from genlab.metrics.accuracy import accuracy
 from genlab.nets.build import NetName, NetOptions
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
-from genlab.training.optim import sgd
+from genlab.training.optim import RATES, ClassifierOptimizerOptions
 from genlab.training.update import Update
 
 STEEPNESS = 10.0  # gamma of section 5.2.2
@@ -53,7 +54,7 @@ def ramp(progress: float) -> float:
 
 
 @dataclass(frozen=True)
-class DomainAdversarialConfig(NetOptions, Config):
+class DomainAdversarialConfig(NetOptions, ClassifierOptimizerOptions, Config):
     """Domain-adversarial training: a classifier of a target domain, whose images have no labels, from the labels of a
     source domain; data are unpaired:SOURCE,TARGET."""
 
@@ -65,13 +66,10 @@ class DomainAdversarialConfig(NetOptions, Config):
     """final weight lambda of the reversed gradient; 0: trained on the source alone"""
     hidden: Width = 100
     """hidden units of the domain classifier"""
-    lr: LearningRate = 0.02
-    """learning rate of SGD with Nesterov momentum 0.9"""
-    weight_decay: Weight = 5e-4
-    """weight decay"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=100_000, batch=64, schedule="cosine", clip=5.0)
     takes: ClassVar[tuple[str, ...]] = ("two sets",)
+    rates = RATES | {"momentum": 0.02}
 
     def build(self, shape: tuple[int, int, int], classes: int) -> DomainAdversarial:
         if classes < 2:
@@ -107,8 +105,7 @@ class DomainAdversarial(Method):
         return self.net(x)
 
     def optimizers(self):
-        settings = {"lr": self.config.lr, "weight_decay": self.config.weight_decay}
-        return {"nets": sgd(self.net, self.domain, **settings)}
+        return {"nets": self.config.make_optimizer(self.net, self.domain)}
 
     def step(self, data: BatchStream, update: Update) -> Metrics:
         (x, y), (x_target, _) = labelled_sides(data)  # the target's labels are not used
@@ -120,12 +117,16 @@ class DomainAdversarial(Method):
         domain = self.domain(reverse_gradient(f, self.config.adversarial * ramp(update.progress)))
         domain_loss = binary_cross_entropy_with_logits(domain, of_target.to(domain))
         update("nets", label_loss + domain_loss)
+        self.classes = logits.shape[1]
         return {
             "label_loss": label_loss,
             "domain_loss": domain_loss,
             "source_accuracy": (logits.argmax(1) == y).float().mean(),
             "domain_accuracy": ((domain > 0) == of_target).float().mean(),
         }
+
+    def sanity_check(self, first: Metrics) -> str | None:
+        return check_first_loss(first["label_loss"], self.classes)
 
     def evaluate(self, data: Pair) -> dict[str, float]:
         """The fractions of source and of target images classified correctly."""

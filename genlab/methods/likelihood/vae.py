@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.picture import Pictures
-from genlab.core.ranges import Count, LearningRate, Positive, Steps, Units, Weight, Width, checked
+from genlab.core.ranges import Count, Positive, Steps, Units, Weight, Width, checked
 from genlab.data import Images, batches
 from genlab.latent.walks import quantiles
 from genlab.likelihood.decoders import BernoulliLikelihood, DecoderLikelihood, GaussianLikelihood
@@ -24,14 +24,14 @@ from genlab.likelihood.units import bits_per_dim
 from genlab.nets.dcgan import Decoder, Encoder
 from genlab.nets.mlp import ImageMLP, PixelMLP
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
-from genlab.training.optim import adam
+from genlab.training.optim import OptimizerOptions
 from genlab.training.update import Update
 
 ROWS = 2048  # codes decoded at a time when a bound is measured
 
 
 @dataclass(frozen=True)
-class VAEConfig(Config):
+class VAEConfig(OptimizerOptions, Config):
     """Variational auto-encoder: Bernoulli or Gaussian pixels, beta, free bits, importance-weighted bound."""
 
     net: Literal["conv", "mlp"] = "conv"
@@ -54,8 +54,6 @@ class VAEConfig(Config):
     """samples of z per image in the training objective (k of IWAE); 1: the ELBO"""
     evaluation_samples: Steps = 64
     """samples of z per image in the importance-weighted bound that is measured"""
-    lr: LearningRate = 1e-3
-    """learning rate of Adam"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64, schedule="cosine")
 
@@ -106,7 +104,7 @@ class VAE(Method):
         self.encoder, self.decoder, self.likelihood, self.latent = encoder, decoder, likelihood, config.latent
 
     def optimizers(self):
-        return {"vae": adam(self, lr=self.config.lr)}
+        return {"vae": self.config.make_optimizer(self)}
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x -> mean and log-variance of q(z given x), each (N, latent)."""

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from genlab.core.picture import MOST, Pictures, in_rows
-from genlab.core.ranges import Fraction, LearningRate, Weight, Width, check
+from genlab.core.ranges import Fraction, Weight, Width, check
 from genlab.data import Images
 from genlab.latent.codes import apply_batched, squared_error
 from genlab.latent.walks import plane
 from genlab.nets.autoencoder import ActivationName, Convolutional, Dense, Net, Unpooling
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
-from genlab.training.optim import adam
+from genlab.training.optim import OptimizerOptions
 from genlab.training.update import Update
 
 Penalty = Callable[[Any, Tensor, Tensor], Tensor]  # net, its input x, the code of x -> (N,)
@@ -106,7 +106,7 @@ class Corruption:
 
 
 @dataclass(frozen=True)
-class AutoEncoderConfig(Config):
+class AutoEncoderConfig(OptimizerOptions, Config):
     """Auto-encoder: undercomplete, denoising, sparse or contractive."""
 
     net: Literal["dense", "conv"] = "dense"
@@ -137,8 +137,6 @@ class AutoEncoderConfig(Config):
     """weight of the squared Frobenius norm of the encoder's Jacobian"""
     l2: Weight = 0.0
     """weight of the code's squared L2 norm"""
-    lr: LearningRate = 1e-3
-    """learning rate of Adam"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=64, schedule="cosine")
 
@@ -213,7 +211,7 @@ class AutoEncoder(PlainAutoEncoder):
         self.corruption, self.penalties = config.corruption, config.penalties
 
     def optimizers(self):
-        return {"autoencoder": adam(self.net, lr=self.config.lr)}
+        return {"autoencoder": self.config.make_optimizer(self.net)}
 
     def step(self, data: BatchStream, update: Update) -> Metrics:
         x, _ = next(data)

@@ -14,16 +14,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from genlab.core.ranges import Count, Fraction, LearningRate, Width
+from genlab.core.ranges import Count, Fraction, Width
 from genlab.methods.representation.autoencoder import ErrorName, PlainAutoEncoder
 from genlab.nets.autoencoder import ActivationName, Dense
 from genlab.training.method import BatchStream, Config, Metrics, TrainOptions
-from genlab.training.optim import adam
+from genlab.training.optim import OptimizerOptions
 from genlab.training.update import Update
 
 
 @dataclass(frozen=True)
-class PreTrainingConfig(Config):
+class PreTrainingConfig(OptimizerOptions, Config):
     """Deep auto-encoder with greedy layer-wise pre-training; its encoder can be fine-tuned as a classifier."""
 
     sizes: tuple[Width, ...] = (1000, 1000, 500)
@@ -40,8 +40,6 @@ class PreTrainingConfig(Config):
     """share of a layer's inputs set to 0 while it is pre-trained"""
     images_per_layer: Count = 100_000
     """images for which each layer is pre-trained; the rest of training is for all layers together"""
-    lr: LearningRate = 1e-3
-    """learning rate of Adam"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=64)
 
@@ -64,7 +62,7 @@ class PreTraining(PlainAutoEncoder):
         self.layers = len(net.up)
 
     def optimizers(self):
-        return {"layers": adam(self.net, lr=self.config.lr)}
+        return {"layers": self.config.make_optimizer(self.net)}
 
     def stage(self, images: int) -> int:
         """The layer that is trained after so many images; the number of layers: all together."""
