@@ -93,6 +93,8 @@ TINY = {
     "benchmark_cyclegan": "--steps 1 --repeats 1 --width 4 --size 32",
     "feature_squeezing": "--images 320 --models VAE flow --outliers sprites --attacks fgsm --steps 1 --tested 16 "
     "--fpr 0.2 --out {out}",
+    "anomalies": "--known 3 --images 960 --width 4 --outliers sprites --eps 0.3 --steps 2 --tested 40 "
+    "--seeds 0 --out {out}",
     "purify": "--images 400 --models gan auto-encoder pixelcnn --steps 2 --descent 2 --eps 0.1 --attacked 6 "
     "--out {out}",
     "reproduce": "--only tiny --results {out} --out {out}/runs",

@@ -6,6 +6,7 @@ from recipe_runs import by, held_out, results, run, success
 import genlab
 from attacks import FGSM, PGD, Linf
 from attacks.defences.interval import certified
+from attacks.defences.one_class import OneClassSVM
 from attacks.defences.purify import PixelDefend, Reconstruct
 from attacks.defences.scores import MaxSoftmax
 from attacks.defences.smoothing import Filtered
@@ -26,6 +27,19 @@ def test_detectors_are_measured_on_the_second_half(tmp_path):
     odd = resized(genlab.DataOptions("sprites", channels=1).load("test"), 8).x[8:16]
     second = held_out(16).x[8:]
     assert by("detector", found["areas"])["max softmax"]["sprites"] == auc(score(second), score(odd))
+
+
+def test_anomalies_are_told_from_the_digits_that_are_known(tmp_path):
+    run("anomalies", tmp_path)
+    found = results(tmp_path)
+    areas = {(row["detector"], row["kind"]): row["area"] for row in found["areas"]}
+    test = genlab.DataOptions("digits").load("test")
+    known, other = (test.x[where][:40] for where in (test.labels < 3, test.labels >= 3))
+    train = genlab.DataOptions("digits", hold_out=True).load("train")
+    svm = OneClassSVM.fit(train.x[train.labels < 3], scale=16.0)
+    assert areas["one-class SVM", "other digits"] == pytest.approx(auc(svm(known), svm(other)), abs=1e-6)
+    assert areas["one-class SVM", "noise"] == 1 and len(areas) == 10 * 4
+    assert {row["detector"] for row in found["attacks"]} == {name for name, _ in areas} - {"isolation forest"}
 
 
 def test_every_defence_is_attacked_obliviously_and_adaptively(tmp_path):

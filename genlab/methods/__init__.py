@@ -9,6 +9,14 @@ METHODS: dict[str, tuple[str, str]] = {
         "genlab.methods.classification.domain_adversarial:DomainAdversarialConfig",
         "classifier of a domain without labels, from the labels of another (gradient reversal)",
     ),
+    "confidence-branch": (
+        "genlab.methods.classification.confidence_branch:ConfidenceBranchConfig",
+        "classifier with a learnt confidence, low on images unlike those of training",
+    ),
+    "generated-outliers": (
+        "genlab.methods.classification.generated_outliers:GeneratedOutliersConfig",
+        "classifier that is unsure on the samples of a GAN, which lie at the border of the data",
+    ),
     "gan": (
         "genlab.methods.gan.gan:GANConfig",
         "generative adversarial network: eleven objectives (R3GAN among them), networks and stabilisers",

@@ -75,6 +75,17 @@ def network(name: str, shape: tuple[int, int, int], classes: int, width: int | N
     return net
 
 
+def with_linear_end(net: nn.Module) -> tuple[nn.Sequential, int]:
+    """The network itself and the number of its features, which the layers before its last one, a linear layer, compute.
+
+    Raises:
+        ValueError: the network is no nn.Sequential that ends in a linear layer.
+    """
+    if not (isinstance(net, nn.Sequential) and isinstance(net[-1], nn.Linear)):
+        raise ValueError(f"--net must be an nn.Sequential that ends in a linear layer, got {type(net).__name__}")
+    return net, net[-1].in_features
+
+
 def contiguous_inputs(net: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """A forward pre-hook: images of the lab are channels last in memory, of which a network with `x.view(n, -1)` knows
     nothing. (`x.contiguous()` would leave images of one channel with the strides of channels last.)"""

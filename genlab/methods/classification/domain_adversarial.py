@@ -22,7 +22,7 @@ from genlab.data import Pair
 from genlab.data.pairs import labelled_sides
 from genlab.methods.classification.classifier import check_first_loss
 from genlab.metrics.accuracy import accuracy
-from genlab.nets.build import NetName, NetOptions
+from genlab.nets.build import NetName, NetOptions, with_linear_end
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import RATES, ClassifierOptimizerOptions
 from genlab.training.update import Update
@@ -77,10 +77,7 @@ class DomainAdversarialConfig(NetOptions, ClassifierOptimizerOptions, Config):
                 "domain-adversarial training needs a source and a target with the same classes, at least 2, as in "
                 f"--data unpaired:digits,night:digits, got {classes}"
             )
-        net = self.make_net(shape, classes)
-        if not (isinstance(net, nn.Sequential) and isinstance(net[-1], nn.Linear)):
-            raise ValueError(f"--net must be an nn.Sequential that ends in a linear layer, got {type(net).__name__}")
-        units = net[-1].in_features
+        net, units = with_linear_end(self.make_net(shape, classes))
         domain = nn.Sequential(nn.Linear(units, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1), nn.Flatten(0))
         return DomainAdversarial(net, domain, self)
 
