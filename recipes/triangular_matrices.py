@@ -3,7 +3,7 @@
 The entries on and below the diagonal are independent draws from U(1, 5); the generator makes all sixteen of eight
 normal numbers. Everything is repeated over seeds.
 
-python recipes/triangular_matrices.py                            # a minute on one core
+python recipes/triangular_matrices.py                            # minutes on one core
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Config:
     """units of the hidden layers"""
     lr: LearningRate = 2e-3
     """learning rate of both networks"""
-    images: Length = 400_000
+    images: Length = 800_000
     """length of every training, in matrices"""
     seeds: Seeds = (0, 1, 2)
     """everything is repeated with each of these seeds"""
