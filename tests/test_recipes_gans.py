@@ -113,6 +113,14 @@ def test_every_metric_sees_some_damage_and_misses_another(tmp_path):
         assert row["support"] / 2 < row["estimate"] < 2 * row["support"]
 
 
+def test_the_generator_of_triangular_matrices_finds_the_zeros(tmp_path):
+    run("triangular_matrices", tmp_path)
+    real, gan = results(tmp_path)
+    assert real["size above the diagonal"] == 0 and real["standard deviation below"] == pytest.approx(1.155, abs=0.02)
+    assert real["distance from U(1, 5)"] < 0.1 < gan["distance from U(1, 5)"]
+    assert gan["size above the diagonal"] < 0.6 and gan["mean below"] == pytest.approx(3, abs=0.5)
+
+
 @pytest.mark.usefixtures("no_curves")
 def test_vae_gans_are_measured_beside_a_vae_and_a_gan(tmp_path):
     run("vae_gan", tmp_path)

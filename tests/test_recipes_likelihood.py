@@ -67,6 +67,14 @@ def test_codes_of_a_vae_keep_their_noise_and_pixel_error_does_not_see_a_blur(tmp
     assert {row["interpolation of"] for row in found["interpolation"]} == {"pixels", "VAE", "auto-encoder"}
 
 
+@pytest.mark.usefixtures("no_curves")
+def test_the_bound_of_a_vae_and_its_gap_are_the_likelihood_and_more_samples_close_it(tmp_path):
+    run("importance_bound", tmp_path)
+    for row in results(tmp_path):
+        assert row["their sum"] == pytest.approx(row["log p(x)"], abs=0.05) and row["KL"] > 0
+        assert row["ELBO"] < row["bound of 50"] < row["log p(x)"] + 0.05
+
+
 def test_representations_are_measured_by_what_they_are_for(tmp_path):
     run("representations", tmp_path)
     found = results(tmp_path)
