@@ -26,7 +26,8 @@ from genlab.cli.main import start
 from genlab.core.files import read_json, write_atomically
 from genlab.core.registry import choose
 from genlab.core.text import Console
-from genlab.reporting.claims import Claim, faults, filled, read_claims, read_result, summary
+from genlab.reporting.claims import Claim, faults, filled, read_claims, read_result
+from genlab.reporting.measured import summary
 from genlab.run import git_commit
 
 ROOT = Path(__file__).parents[1]
@@ -93,22 +94,24 @@ def measure(claim: Claim, config: Config) -> None:
     if config.data_root is None and any("{data}" in command for command in claim.commands):
         raise ValueError(f"{claim.name} needs downloaded data: --data-root must be their folder")
     runs = [measured(claim, seed, config) for seed in claim.seeds]
+    folders = [config.out / claim.name / str(seed) for seed in claim.seeds]
     result = {
         "commands": claim.commands,
         "seeds": claim.seeds,
-        "figures": {f.name: summary([run["figures"][f.name] for run in runs]) for f in claim.figure},
-        "runs": [{key: value for key, value in run.items() if key not in ("commands", "figures")} for run in runs],
+        "figures": {f.name: summary([f.measured(folder) for folder in folders]) for f in claim.figure},
+        "tables": {t.name: t.summary([t.measured(folder) for folder in folders]) for t in claim.table},
+        "runs": [{key: value for key, value in run.items() if key != "commands"} for run in runs],
     }
     write_atomically(config.results / f"{claim.name}.json", (json.dumps(result, indent=1) + "\n").encode())
 
 
 def measured(claim: Claim, seed: int, config: Config) -> dict[str, Any]:
-    """The figures of one seed, and where they come from; kept beside the run when its commands have ended."""
+    """Where the figures of one seed come from; kept beside the run when its commands have ended."""
     folder = (config.out / claim.name / str(seed)).resolve()
     done = folder.with_suffix(".json")
     if done.exists():
-        run = read_json(done, {"commands": list[str], "figures": dict})
-        if run["commands"] == claim.commands and all(figure.name in run["figures"] for figure in claim.figure):
+        run = read_json(done, {"commands": list[str], "minutes": float})
+        if run["commands"] == claim.commands:
             return run
     began = cpu_minutes()
     for command in claim.commands:
@@ -119,7 +122,6 @@ def measured(claim: Claim, seed: int, config: Config) -> dict[str, Any]:
     run = {
         "seed": seed,
         "commands": claim.commands,
-        "figures": {figure.name: figure.measured(folder) for figure in claim.figure},
         "minutes": round(cpu_minutes() - began, 2),
         "commit": git_commit(),
         "date": time.strftime("%Y-%m-%d"),

@@ -13,7 +13,8 @@ from command_lines import check_line
 from recipe_runs import RECIPES, run
 
 from genlab.cli.main import main
-from genlab.reporting.claims import ClaimError, Figure, faults, filled, read_claims, read_result, summary
+from genlab.reporting.claims import Claim, faults, filled, read_claims, read_result, rendered
+from genlab.reporting.measured import ClaimError, Figure, Rows, summary
 
 RESULTS = RECIPES / "results"
 CLAIMS = read_claims(RESULTS / "claims.toml")
@@ -67,7 +68,7 @@ def test_the_stored_results_are_as_claimed_and_the_tables_are_made_of_them():
 def test_every_stored_result_is_of_a_claim_and_stands_in_a_table():
     pages = "".join(path.read_text() for path in RESULTS.glob("*.md"))
     for path in RESULTS.glob("*.json"):
-        assert path.stem in CLAIMS and f"<!-- results: {path.stem} -->" in pages
+        assert path.stem in CLAIMS and re.search(f"<!-- results: {path.stem}(/[^ ]+)? -->", pages), path.stem
 
 
 @pytest.mark.parametrize("command", [command for claim in CLAIMS.values() for command in claim.commands])
@@ -168,6 +169,45 @@ def test_a_figure_is_read_by_keys_indices_and_the_values_of_its_row(tmp_path):
 def test_a_malformed_claim_is_named(read, old, new, said):
     with pytest.raises(ClaimError, match=re.escape(said)):
         read(TINY.replace(old, new))
+
+
+ERRORS = Rows("errors", ["f.json"], ("net", "T"), ("error", "bytes"))
+
+
+def test_a_table_has_the_mean_and_deviation_of_every_number_over_the_seeds(tmp_path):
+    measured = []
+    for error in (1, 3):
+        rows = [{"net": "a", "T": None, "error": error, "more": "x"}, {"net": "b", "T": 2, "error": 5.0, "bytes": 7}]
+        (tmp_path / "f.json").write_text(json.dumps(rows))
+        measured.append(ERRORS.measured(tmp_path))
+    table = ERRORS.summary(measured)
+    assert table[0] == {"net": "a", "T": None, "error": summary([1, 3]), "bytes": None}
+    assert table[1]["bytes"] == summary([7, 7])
+    lines = ERRORS.rendered(table)
+    assert lines[0] == "| net | T | error | bytes |" and lines[2] == "| a | – | 2 ± 1.4 | – |"
+    with pytest.raises(ClaimError, match="other rows"):
+        ERRORS.summary([measured[0], measured[1][:1]])
+
+    claim = Claim("tiny", "nobody", ["genlab train gan"], (0, 1), 1.0, table=(ERRORS,))
+    result = {"commands": claim.commands, "seeds": [0, 1], "figures": {}, "runs": [], "tables": {"errors": table}}
+    assert faults(claim, result) == [] and "| b | 2 | 5 ± 0 |" in rendered(claim, result, "errors")
+    assert (
+        "not those of its values"
+        in faults(claim, result | {"tables": {"errors": [table[0] | {"error": {"values": [1]}}]}})[0]
+    )
+    assert "no rows of these columns" in faults(claim, result | {"tables": {}})[0]
+    with pytest.raises(ClaimError, match="no table 'other'"):
+        rendered(claim, result, "other")
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [("{}", "list of rows"), ('[{"net": "a"}]', "no 'T'"), ('[{"net": "a", "T": 1, "error": "x"}]', "must be numbers")],
+)
+def test_a_table_without_words_or_numbers_is_named(content, said, tmp_path):
+    (tmp_path / "f.json").write_text(content)
+    with pytest.raises(ClaimError, match=said):
+        ERRORS.measured(tmp_path)
 
 
 def test_two_claims_of_one_name_are_refused(read):

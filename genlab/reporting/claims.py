@@ -14,6 +14,11 @@ A TOML file lists the claims:
     expected = 140                            # the mean over the seeds is within `tolerance` of it; or it is
     tolerance = 15                            # `at_least` or `at_most` a number
     paper = "146"                             # the source's figure; `note` says why ours differs
+    [[claim.table]]                           # all numbers of a list of rows, rendered as a table; nothing is claimed
+    name = "errors"
+    read = ["results.json"]
+    rows = ["network", "learns from"]         # the entries that name a row
+    columns = ["errors", "bytes"]
 
 `{data}` is the folder of the downloaded data sets, `{out}` a folder for this claim and seed. A command is one of
 genlab's or a recipe.
@@ -21,7 +26,6 @@ genlab's or a recipe.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -32,79 +36,11 @@ from typing import Annotated, Any
 from genlab.core.files import FileError, read, read_json
 from genlab.core.ranges import Range, Seeds, check
 from genlab.core.text import one_line
-from genlab.reporting.report import spread
+from genlab.reporting.measured import ClaimError, Figure, Rows, summary, value_cell
 
 TABLE = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 COMMAND = re.compile(r"genlab [a-z]+ .+|recipes/\w+\.py( .+)?")
 STORED = {"commands": list[str], "seeds": list[int], "runs": list[dict], "figures": dict}
-
-
-class ClaimError(ValueError):
-    """A claim or a stored result is malformed."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number that a claim's commands measure."""
-
-    name: str
-    read: list[Any]
-    expected: float | None = None
-    tolerance: float | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    paper: str = ""
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        check(self)
-        both = (self.expected is None) == (self.tolerance is None)
-        if not both or not self.claim:
-            raise ClaimError(f"{self.name!r} needs expected with tolerance, at_least or at_most")
-        if not self.read or not isinstance(self.read[0], str):
-            raise ClaimError(f"{self.name!r}: read must begin with the name of a file, got {self.read}")
-
-    @property
-    def claim(self) -> str:
-        """What the mean should be, in words."""
-        words = [] if self.expected is None else [f"{self.expected:g} ± {self.tolerance:g}"]
-        words += [] if self.at_least is None else [f"≥ {self.at_least:g}"]
-        words += [] if self.at_most is None else [f"≤ {self.at_most:g}"]
-        return ", ".join(words)
-
-    def holds(self, mean: float) -> bool:
-        """Is the mean over the seeds as claimed?"""
-        if self.expected is not None and self.tolerance is not None and not abs(mean - self.expected) <= self.tolerance:
-            return False
-        return (self.at_least is None or mean >= self.at_least) and (self.at_most is None or mean <= self.at_most)
-
-    def measured(self, folder: Path) -> float:
-        """The number that the commands wrote to `folder`.
-
-        Raises:
-            ClaimError: there is no such file, or no such number in it.
-        """
-        file, *steps = self.read
-        try:
-            found = json.loads(read(folder / file))
-        except (OSError, ValueError) as error:
-            raise ClaimError(f"the figure {self.name!r} cannot be read: {one_line(error)}") from None
-        for step in steps:
-            try:
-                found = _row(found, step) if isinstance(step, dict) else found[step]
-            except (LookupError, TypeError):
-                raise ClaimError(f"{folder / file} has no {step!r} for the figure {self.name!r}") from None
-        if isinstance(found, bool) or not isinstance(found, int | float):
-            raise ClaimError(f"{folder / file}: the figure {self.name!r} must be a number, got {one_line(found, 50)!r}")
-        return found
-
-
-def _row(rows: list[dict[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
-    """The only row that has these values."""
-    found = [row for row in rows if all(row.get(key) == value for key, value in values.items())]
-    if len(found) != 1:
-        raise LookupError
-    return found[0]
 
 
 @dataclass(frozen=True)
@@ -116,7 +52,8 @@ class Claim:
     commands: list[str]
     seeds: Seeds
     minutes: Annotated[float, Range(0, 1e6)]
-    figure: tuple[Figure, ...]
+    figure: tuple[Figure, ...] = ()
+    table: tuple[Rows, ...] = ()
     gpu_minutes: Annotated[float, Range(0, 1e6)] = 0.0
 
     def __post_init__(self) -> None:
@@ -126,8 +63,8 @@ class Claim:
         for command in self.commands:
             if not COMMAND.fullmatch(command):
                 raise ClaimError(f"{self.name}: a command must be of genlab or recipes/NAME.py, got {command!r}")
-        if not self.commands or not self.figure:
-            raise ClaimError(f"{self.name} needs commands and figures")
+        if not self.commands or not self.figure + self.table:
+            raise ClaimError(f"{self.name} needs commands, and figures or tables")
 
     def words(self, command: str, seed: int, data: str, out: Path) -> list[str]:
         """The words of one of the commands, its places filled."""
@@ -149,7 +86,8 @@ def read_claims(path: Path) -> dict[str, Claim]:
     for i, entry in enumerate(tree.get("claim", [])):
         try:
             figures = tuple(_made(Figure, each) for each in entry.get("figure", ()))
-            claim = _made(Claim, {**entry, "figure": figures})
+            tables = tuple(_made(Rows, each) for each in entry.get("table", ()))
+            claim = _made(Claim, {**entry, "figure": figures, "table": tables})
         except ValueError as error:
             raise ClaimError(f"{path}, claim {entry.get('name', i)!r}: {error}") from None
         if claim.name in found:
@@ -165,12 +103,6 @@ def _made(kind: type[Any], entry: dict[str, Any]) -> Any:
     if missing := [f.name for f in fields(kind) if f.default is MISSING and f.name not in entry]:
         raise ClaimError(f"has no {missing[0]!r}")
     return kind(**entry)
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    """What is stored of one figure: the values of the seeds, their mean, standard deviation (n - 1) and number."""
-    mean, deviation = spread(values)
-    return {"values": values, "mean": mean, "sd": deviation, "n": len(values)}
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -198,17 +130,28 @@ def faults(claim: Claim, result: Mapping[str, Any]) -> list[str]:
             found.append(f"{claim.name}: mean, sd and n of {figure.name!r} are not those of its values")
         elif not figure.holds(stored["mean"]):
             found.append(f"{claim.name}: {figure.name!r} is {stored['mean']:.5g}, claimed is {figure.claim}")
+    for table in claim.table:
+        rows = result.get("tables", {}).get(table.name, [])
+        if not rows or any(row.keys() != {*table.rows, *table.columns} for row in rows):
+            found.append(f"{claim.name}: no rows of these columns are stored for the table {table.name!r}")
+        elif any(cell and cell != summary(cell["values"]) for row in rows for cell in map(row.get, table.columns)):
+            found.append(f"{claim.name}: mean, sd and n in the table {table.name!r} are not those of its values")
     return found
 
 
-def rendered(claim: Claim, result: Mapping[str, Any]) -> str:
-    """The stored figures as a Markdown table, with source, seeds and commit."""
-    lines = ["| figure | paper | measured | claimed |", "|---|---|---|---|"]
-    for figure in claim.figure:
-        stored = result["figures"][figure.name]
-        value = f"{stored['mean']:.4g}" + (f" ± {stored['sd']:.2g}" if stored["n"] > 1 else "")
-        note = f" ({figure.note})" if figure.note else ""
-        lines.append(f"| {figure.name}{note} | {figure.paper} | {value} | {figure.claim} |")
+def rendered(claim: Claim, result: Mapping[str, Any], table: str = "") -> str:
+    """The stored figures, or one of the stored tables, as a Markdown table, with source, seeds and commit."""
+    if table:
+        known = {each.name: each for each in claim.table}
+        if table not in known or table not in result.get("tables", {}):
+            raise ClaimError(f"{claim.name} has no table {table!r}, or none is stored")
+        lines = known[table].rendered(result["tables"][table])
+    else:
+        lines = ["| figure | paper | measured | claimed |", "|---|---|---|---|"]
+        for figure in claim.figure:
+            stored = result["figures"][figure.name]
+            note = f" ({figure.note})" if figure.note else ""
+            lines.append(f"| {figure.name}{note} | {figure.paper} | {value_cell(stored)} | {figure.claim} |")
     commits = ", ".join(sorted({(run["commit"] or "unknown")[:7] for run in result["runs"]}))
     seeds = f"{len(claim.seeds)} seeds" if len(claim.seeds) > 1 else "one seed"
     minutes = sum(run["minutes"] for run in result["runs"])
@@ -217,15 +160,17 @@ def rendered(claim: Claim, result: Mapping[str, Any]) -> str:
 
 
 def filled(text: str, claims: Mapping[str, Claim], results: Path) -> str:
-    """Markdown `text`, every table between `<!-- results: NAME -->` and `<!-- end of results -->` made of NAME.json.
+    """Markdown `text`, every table between `<!-- results: NAME -->` and `<!-- end of results -->` made of NAME.json;
+    NAME/TABLE is one of the tables of that claim.
 
     Raises:
         ClaimError: there is no claim of that name, or no result is stored for it.
     """
 
     def table(found: re.Match[str]) -> str:
-        if found[2] not in claims:
-            raise ClaimError(f"a table of results is named {found[2]!r}, which no claim is")
-        return found[1] + rendered(claims[found[2]], read_result(results / f"{found[2]}.json")) + found[3]
+        name, _, which = found[2].partition("/")
+        if name not in claims:
+            raise ClaimError(f"a table of results is named {name!r}, which no claim is")
+        return found[1] + rendered(claims[name], read_result(results / f"{name}.json"), which) + found[3]
 
     return TABLE.sub(table, text)
