@@ -47,6 +47,7 @@ from genlab.compress.early_exit import EarlyExitConfig
 from genlab.data import Images, Pair, Stream
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.classification.domain_adversarial import DomainAdversarialConfig
+from genlab.methods.classification.semi_supervised import SemiSupervisedConfig
 from genlab.methods.diffusion.consistency import ConsistencyConfig
 from genlab.methods.diffusion.diffusion import DiffusionConfig
 from genlab.methods.diffusion.flow_matching import FlowMatchingConfig
@@ -106,6 +107,8 @@ METHODS: dict[str, Config] = {
     "classifier shallow": ClassifierConfig(net="shallow", width=4, dropout=0.1, lr=0.02),
     "classifier vgg": ClassifierConfig(net="vgg", width=4, lr=0.02),
     "domain-adversarial": DomainAdversarialConfig(net="mlp", width=16, hidden=8, lr=0.02),
+    "semi-supervised": SemiSupervisedConfig(labels_per_class=3, net="mlp", width=16),
+    "semi-supervised smooth": SemiSupervisedConfig(net="mlp", width=16, pseudo=0.0, entropy=0.1, smoothness=1.0),
     "gan": GANConfig(latent=4, width=4, hidden=0, lr=2e-3, lr_generator=None),
     "gan minimax": GANConfig(latent=4, width=4, hidden=16, objective="minimax", n_discriminator=2),
     "gan lsgan replay": GANConfig(latent=4, width=4, hidden=0, objective="lsgan", replay=40, lr_generator=None),
@@ -211,6 +214,7 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "classifier mlp": ("loss", 0.9),
     "classifier resnet": ("loss", 0.5),
     "domain-adversarial": ("label_loss", 0.9),
+    "semi-supervised": ("loss", 0.9),
     "distillation": ("soft", 0.8),
     "early-exit": ("loss", 0.5),
     "adversarial-training": ("loss", 0.9),
