@@ -44,7 +44,8 @@ TINY = {
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
     "conditional": "--data digits --size 8 --images 64 --classifier-images 320 --width 4 --stack --out {out}",
     "domain_adversarial": "--targets night --images 1920 --seeds 0 --width 8 --lr 0.1 --out {out}",
-    "few_labels": "--images 640 --supervised-images 3200 --labels 1 10 --width 4 --out {out}",
+    "few_labels": "--labels 2 --images 96 --gan-images 64 --width 4 --components 16 --clusters 40 --seeds 0 --methods "
+    "gaussians em svm nearest label-propagation clusters cnn pseudo-labels triple-gan pre-trained --out {out}",
     "photo_editing": "--images 64 --steps 60 --n 4 --out {out}",
     "reprogramming": "--classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 --out {out}",
     "physical_patch": "--classifier-images 5000 --images 2000 --shapes square --out {out}",

@@ -41,6 +41,7 @@ SMALL = {  # what makes a method small, or what it cannot start without
     "pixelcnn": "--layers 1 --levels 8",
     "pixelrnn": "--layers 1 --levels 8 --width 6",
     "pretraining": "--sizes 16 8 --images-per-layer 8",
+    "semi-supervised": "--labels-per-class 3",
     "sequence-gan": "--levels 4 --rollouts 0",
     "stargan": "--blocks 1 --levels 1 --n-critic 2",
     "triple-gan": "--labels-per-class 3",

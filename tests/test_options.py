@@ -192,6 +192,13 @@ def test_methods_with_names_of_their_own_can_be_started(name, tmp_path, capsys):
         ("cogan --data digits", "CoGAN learns from two sets, as in --data unpaired:A,B, got one set of images"),
         ("domain-adversarial --data unpaired:digits:3,digits:4", "with the same classes, at least 2"),
         ("triple-gan --labels-per-class 200", "--labels-per-class must be at most 139, the training images of the"),
+        (
+            "semi-supervised --labels-per-class 200",
+            "--labels-per-class must be at most 139, the training images of the",
+        ),
+        ("semi-supervised --discriminator FILE", "--discriminator must name the run directory of a GAN of images"),
+        ("semi-supervised --threshold 1.5", "--threshold must be at least 0 and at most 1, got 1.5"),
+        ("semi-supervised --data digits:3", "a classifier needs at least 2 classes"),
         ("disentangle --data digits:3", "at least 2 classes, as in --data digits"),
     ],
 )
@@ -245,6 +252,9 @@ def test_a_refused_training_leaves_nothing_behind(command, sentence, tmp_path, m
         ("black_box", "--data unpaired:digits,night:digits", "learns from one set of images"),
         ("shortcut", "--n=-1", "--n must be at least 1"),
         ("few_labels", "--labels 5 100000", "--labels-per-class must be at most 139"),
+        ("few_labels", "--methods pseudo-label", "did you mean 'pseudo-labels'"),
+        ("few_labels", "--clusters 2000", "--clusters must be at most 1,437"),
+        ("few_labels", "--components 65", "--components must be at most 64"),
         ("quickstart", "--gan-images 1000000000000", "--gan-images must be at least 1 and at most 10,000,000,000"),
     ],
 )

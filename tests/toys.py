@@ -49,6 +49,7 @@ from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.classification.confidence_branch import ConfidenceBranchConfig
 from genlab.methods.classification.domain_adversarial import DomainAdversarialConfig
 from genlab.methods.classification.generated_outliers import GeneratedOutliersConfig
+from genlab.methods.classification.semi_supervised import SemiSupervisedConfig
 from genlab.methods.diffusion.consistency import ConsistencyConfig
 from genlab.methods.diffusion.diffusion import DiffusionConfig
 from genlab.methods.diffusion.flow_matching import FlowMatchingConfig
@@ -119,6 +120,8 @@ METHODS: dict[str, Config] = {
     "domain-adversarial": DomainAdversarialConfig(net="mlp", width=16, hidden=8, lr=0.02),
     "confidence-branch": ConfidenceBranchConfig(net="mlp", width=16, lr=0.02),
     "generated-outliers": GeneratedOutliersConfig(net="mlp", width=16, width_gan=4, latent=4, lr=0.02),
+    "semi-supervised": SemiSupervisedConfig(labels_per_class=3, net="mlp", width=16),
+    "semi-supervised smooth": SemiSupervisedConfig(net="mlp", width=16, pseudo=0.0, entropy=0.1, smoothness=1.0),
     "gan": GANConfig(latent=4, width=4, hidden=0, lr=2e-3, lr_generator=None),
     "gan minimax": GANConfig(latent=4, width=4, hidden=16, objective="minimax", n_discriminator=2),
     "gan lsgan replay": GANConfig(latent=4, width=4, hidden=0, objective="lsgan", replay=40, lr_generator=None),
@@ -237,6 +240,7 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "domain-adversarial": ("label_loss", 0.9),
     "confidence-branch": ("loss", 0.9),
     "generated-outliers": ("loss", 0.9),
+    "semi-supervised": ("loss", 0.9),
     "distillation": ("soft", 0.8),
     "early-exit": ("loss", 0.5),
     "adversarial-training": ("loss", 0.9),

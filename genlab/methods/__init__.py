@@ -5,6 +5,10 @@ METHODS: dict[str, tuple[str, str]] = {
         "genlab.methods.classification.classifier:ClassifierConfig",
         "supervised classifier with one of seven networks",
     ),
+    "semi-supervised": (
+        "genlab.methods.classification.semi_supervised:SemiSupervisedConfig",
+        "classifier from few labels: pseudo-labels, entropy, smoothness, a GAN's discriminator as its network",
+    ),
     "domain-adversarial": (
         "genlab.methods.classification.domain_adversarial:DomainAdversarialConfig",
         "classifier of a domain without labels, from the labels of another (gradient reversal)",

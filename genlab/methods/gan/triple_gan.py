@@ -1,10 +1,9 @@
 """Triple GAN; Li et al. 2017, arXiv:1703.02291, Algorithm 1: semi-supervised classification. A classifier and a
 conditional generator are trained against one discriminator of pairs (x, y).
 
-The first `labels_per_class` images of a class in the stream are its labelled ones; no other label is used. As in
-section 3.3, half of the unlabelled images with the classifier's labels count as real pairs, lest D overfit the few
-labelled ones. Departures: expectations over the classifier's labels are exact, at the cost of one pass, since D has an
-output per class (a projection, see conditional_gan.py); the adversarial loss has a small weight of its own in the
+As in section 3.3, half of the unlabelled images with the classifier's labels count as real pairs, lest D overfit the
+few labelled ones. Departures: expectations over the classifier's labels are exact, at the cost of one pass, since D has
+an output per class (a projection, see conditional_gan.py); the adversarial loss has a small weight of its own in the
 classifier's loss, since with alpha the classifier was worse than without it; the generator's adversarial loss is the
 non-saturating one, and its labels are uniform.
 """
@@ -12,16 +11,17 @@ non-saturating one, and its labels are uniform.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot, softplus
+from torch.nn.functional import cross_entropy, softplus
 
 from genlab.core.batch import at_least
 from genlab.core.labels import check_classes
-from genlab.core.ranges import Count, LearningRate, Share, Weight, Width
+from genlab.core.ranges import LearningRate, Share, Weight, Width
 from genlab.data import Images
+from genlab.methods.classification.few_labels import FewLabels, FewLabelsConfig
 from genlab.methods.gan.adversarial import ConditionalAdversarial, GeneratorConfig
 from genlab.methods.gan.gan import BETAS
 from genlab.metrics.accuracy import accuracy
@@ -33,11 +33,9 @@ from genlab.training.update import Update
 
 
 @dataclass(frozen=True)
-class TripleGANConfig(GeneratorConfig):
+class TripleGANConfig(FewLabelsConfig, GeneratorConfig):
     """Triple GAN: a classifier from few labels, trained together with a conditional generator."""
 
-    labels_per_class: Count = 10
-    """labelled images of each class"""
     alpha: Share = 0.5
     """share of the classifier's pairs among the discriminator's fakes; the others are the generator's"""
     adversarial: Weight = 0.01
@@ -53,15 +51,6 @@ class TripleGANConfig(GeneratorConfig):
 
     training: ClassVar[TrainOptions] = TrainOptions(images=500_000, batch=64, half_life=10_000)
 
-    def check_data(self, data: Any) -> None:
-        counts = data.source.labels.bincount()
-        rarest = int(counts[counts > 0].min())
-        if self.labels_per_class > rarest:
-            raise ValueError(
-                f"--labels-per-class must be at most {rarest:,}, the training images of the rarest class, "
-                f"got {self.labels_per_class:,}"
-            )
-
     def build(self, shape: tuple[int, int, int], classes: int) -> TripleGAN:
         check_classes(classes, "Triple GAN")
         return TripleGAN(
@@ -74,14 +63,11 @@ class TripleGANConfig(GeneratorConfig):
         )
 
 
-class TripleGAN(ConditionalAdversarial):
+class TripleGAN(ConditionalAdversarial, FewLabels):
     """classifier: x (N, C, H, W) in [0, 1] -> logits (N, classes), and the method itself is that map;
     generator: (z, one-hot y) -> x;  discriminator: x -> (N, classes), the logits of the pairs (x, y)."""
 
     config: TripleGANConfig
-    labelled_x: Tensor
-    labelled_y: Tensor
-    known: Tensor
     batch_sizes = at_least(2)  # half of the classifier's pairs count as real, half as fake
 
     def __init__(
@@ -94,32 +80,14 @@ class TripleGAN(ConditionalAdversarial):
         config: TripleGANConfig = TripleGANConfig(),
     ):
         super().__init__(generator, classes, config)
-        self.classifier, self.discriminator, self.each = classifier, discriminator, config.labels_per_class
-        self.register_buffer("labelled_x", torch.zeros(classes * self.each + 1, *shape))  # the last row is a spare
-        self.register_buffer("labelled_y", torch.arange(classes).repeat_interleave(self.each))
-        self.register_buffer("known", torch.zeros(classes, dtype=torch.int64))  # labelled images found, per class
+        self.classifier, self.discriminator = classifier, discriminator
+        self.make_room(classes, config.labels_per_class, shape)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(x)
 
     def optimizers(self):
         return {name: adam(net, lr=self.config.lr, betas=BETAS) for name, net in self.named_children()}
-
-    @torch.no_grad()
-    def collect(self, x: Tensor, y: Tensor) -> None:
-        """Keeps the images of classes that still lack labelled ones; without synchronising with the device."""
-        chosen = one_hot(y, self.classes)
-        place = self.known[y] + (chosen.cumsum(0) * chosen).sum(1) - 1  # among those of its class
-        row = torch.where(place < self.each, y * self.each + place, len(self.labelled_y))
-        self.labelled_x.index_copy_(0, row, x.to(self.labelled_x))
-        self.labelled_x[-1] = 0
-        self.known.copy_((self.known + chosen.sum(0)).clamp(max=self.each))
-
-    def labelled(self, n: int) -> tuple[Tensor, Tensor]:
-        """n labelled pairs, drawn with replacement."""
-        there = torch.arange(self.each, device=self.device) < self.known[:, None]
-        rows = torch.multinomial(there.flatten().float(), n, replacement=True)
-        return self.labelled_x[rows], self.labelled_y[rows]
 
     def step(self, data: BatchStream, update: Update) -> Metrics:
         alpha = self.config.alpha
