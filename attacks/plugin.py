@@ -100,6 +100,10 @@ DEFENCES: Table = {
     "non-local": ("attacks.defences.denoising:NonLocalMeans.defend", "non-local means in a k x k window, k=7"),
     "tv": ("attacks.defences.denoising:TotalVariation.defend", "total variation denoising, weight=0.1"),
     "resize-pad": ("attacks.defences.random:ResizePad.defend", "random resizing and padding, max_scale=1.1"),
+    "tta": (
+        "attacks.defences.test_time:TestTimeAugmented.defend",
+        "test-time augmentation: the mean over moved, mirrored and turned copies, shift=1, flip=False, rotate=0",
+    ),
     "smoothed": (
         "attacks.defences.randomised_smoothing:Smoothed.defend",
         "randomised smoothing with Gaussian noise, sigma=0.25",

@@ -34,6 +34,7 @@ from attacks.defences.randomised_smoothing import (
 )
 from attacks.defences.scores import MaxSoftmax
 from attacks.defences.smoothing import JPEG, BitDepth, Composed, Filter, Filtered, Mean, Median
+from attacks.defences.test_time import TestTimeAugmented, move, turn
 from attacks.evaluation.detectors import successful_examples
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.results import Evaluation, Row, Sizes, WorstCase
@@ -63,6 +64,31 @@ def test_non_local_means_is_the_weighted_mean_of_its_definition():
     weight = torch.stack([torch.exp(-(patch(*p) - patch(i, j)).square().mean() / 0.4**2) for p in places])
     expected = sum(w * x[0, :, a, b] for w, (a, b) in zip(weight, places, strict=True)) / weight.sum()
     torch.testing.assert_close(NonLocalMeans(3, 3, 0.4)(x)[0, :, i, j], expected)
+
+
+def test_test_time_augmentation_is_the_mean_over_its_copies_with_the_exact_gradient():
+    model, x = net().double(), images().double()[..., :9, :9].clone()
+    model[1] = nn.Linear(162, 16).double()
+    defended = TestTimeAugmented(model, shift=2, flip=True, rotate=90.0)
+    moved = [torch.zeros_like(x) for _ in range(4)]
+    moved[0][:, :, 2:], moved[1][:, :, :-2] = x[:, :, :-2], x[:, :, 2:]
+    moved[2][..., 2:], moved[3][..., :-2] = x[..., :-2], x[..., 2:]
+    for ours, theirs in zip(list(defended.copies(x))[:5], [x, *moved], strict=True):
+        assert torch.equal(ours, theirs)
+    mean = torch.stack([model(copy).softmax(1) for copy in defended.copies(x)]).mean(0)
+    assert len(list(defended.copies(x))) == 30 and defended.adaptive() is defended
+    torch.testing.assert_close(defended(x).exp(), mean)
+    assert torch.autograd.gradcheck(defended, x[:1].requires_grad_(), fast_mode=True)
+
+
+def test_a_quarter_turn_is_clockwise_and_a_small_one_keeps_the_sides_of_the_image():
+    x = images()
+    square = x[..., :9, :9]
+    torch.testing.assert_close(turn(square, 90.0), square.rot90(-1, (2, 3)))
+    torch.testing.assert_close(turn(x, 180.0), x.flip(2, 3))
+    with pytest.raises(ValueError, match="shift must be below the sides of the image, .9, 12., got 9"):
+        TestTimeAugmented(net(), shift=9)(x)
+    assert torch.equal(move(x, 0, 0), x)
 
 
 def test_edges_survive_bilateral_and_not_the_mean():
