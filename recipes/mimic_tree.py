@@ -28,12 +28,12 @@ from genlab.latent.baselines import nmf, pca
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.metrics.accuracy import accuracy
 from genlab.reporting.finish import finish
-from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import curves, png
 from genlab.reporting.report import plus_minus, spread
 
 NOISE = 0.1  # standard deviation of the noise of the copies, in pixels of [0, 1]
 COPIES = 4
+COMPONENTS, PARTS = "principal components", "non-negative parts"  # features
 READABLE = 3  # depth of the tree that is drawn
 SLACK = 0.01  # of the best fidelity on validation images, within which the least depth is chosen
 
@@ -95,7 +95,13 @@ def main(config: Config) -> None:
         f"Within {SLACK:.0%} of the best fidelity on validation images; means over {len(config.seeds)} seeds.",
     )
     page.table(list(rows[0]), [list(each.values()) for each in rows])
-    draw(page, found, names, readable, train, config)
+    depth = max((each for each in config.depths if each <= READABLE), default=min(config.depths))
+    page.section(
+        f"The tree of depth {depth} on {PARTS}",
+        "How much of the pictured part is in the image? Up to the number above it: go left. A leaf tells its class.",
+    )
+    shown, parts = found[PARTS, depth][0].tree, nmf(train, config.components).pictures()
+    page.picture(drawn(shown, parts, train.classes))
     every = [row(name, depth, grown) for (name, depth), grown in found.items()]
     finish(config.out, page, {"network": spread(networks)[0], "chosen": rows, "trees": every})
 
@@ -115,8 +121,8 @@ def readable_features(train: Images, n: int) -> dict[str, Features]:
     return {
         "pixels": pixels(train.x),
         f"squares of {side} pixels": pixels(train.x, side),
-        "principal components": Features(pca(train, n).code, name("component")),
-        "non-negative parts": Features(nmf(train, n).code, name("part")),
+        COMPONENTS: Features(pca(train, n).code, name("component")),
+        PARTS: Features(nmf(train, n).code, name("part")),
     }
 
 
@@ -129,11 +135,10 @@ def lessons(net: Any, train: Images, readable: dict[str, Features], seed: int) -
     g = torch.Generator().manual_seed(seed)
     noise = NOISE * torch.randn(COPIES, *x.shape, generator=g).to(x.device)
     more = torch.cat([x, (x + noise).clamp(0, 1).flatten(0, 1)])
-    most = list(readable)[2]
     return [
         *((name, x, said, features) for name, features in readable.items()),
-        (f"{most}, noisy copies", more, answers(net, more), readable[most]),
-        (f"{most}, from labels", x, train.labels, readable[most]),
+        (f"{COMPONENTS}, noisy copies", more, answers(net, more), readable[COMPONENTS]),
+        (f"{COMPONENTS}, from labels", x, train.labels, readable[COMPONENTS]),
     ]
 
 
@@ -149,7 +154,8 @@ def message(found: dict[tuple[str, int], list[Grown]], chosen: dict[str, int], n
     shallow = max((d for n, d in found if n == best and d <= READABLE), default=chosen[best])
     return (
         f"The network is right on {plus_minus(100 * each for each in networks)} % of the test images. A tree on {best} "
-        f"agrees with it on {tell(chosen[best])}, and on {tell(shallow)}."
+        f"agrees with it on {tell(chosen[best])}, and on {tell(shallow)}. On its training images the network's answers "
+        "are the labels: only other questions, such as noisy copies, tell a tree more than the labels do."
     )
 
 
@@ -177,30 +183,45 @@ def row(name: str, depth: int, grown: Sequence[Grown]) -> dict[str, Any]:
     }
 
 
-def draw(
-    page: genlab.Report, found: Any, names: Sequence[str], readable: dict[str, Features], train: Images, config: Config
-) -> None:
-    """A shallow tree on each kind of component, and what its questions are about."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def drawn(tree: Mimic, parts: Tensor, classes: Sequence[str]) -> bytes:
+    """A PNG of a shallow tree; parts: (F, C, H, W), the images of what its questions are about."""
     from matplotlib.figure import Figure
-    from sklearn.tree import plot_tree
 
-    depth = max((each for each in config.depths if each <= READABLE), default=min(config.depths))
-    name = list(readable)[3]
-    tree = found[name, depth][0].tree
-    page.section(
-        f"The tree of depth {depth} on {name}",
-        "Where the answer to a question is yes, go to the left; a leaf tells its class. Below: the parts asked about.",
-    )
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    classes = [train.classes[k] for k in tree.tree.classes_]
-    look: dict[str, Any] = {"label": "none", "impurity": False, "precision": 2, "filled": True, "fontsize": 7}
-    plot_tree(tree.tree, ax=figure.subplots(), feature_names=list(tree.features.names), class_names=classes, **look)
-    page.picture(png(figure))
-    asked = sorted({int(k) for k in tree.tree.tree_.feature if k >= 0})
-    parts = nmf(train, config.components).pictures()[asked]
-    page.picture(labelled_grid_png(parts, len(asked), captions=[tree.features.names[k] for k in asked], tile=96))
+    nodes = tree.tree.tree_
+    places = placed(nodes)
+    figure = Figure(figsize=(1.25 * nodes.n_leaves + 0.4, 1.5 * (nodes.max_depth + 1)))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    for node, (x, y) in places.items():
+        for child in {nodes.children_left[node], nodes.children_right[node]} & places.keys():
+            axes.plot(*zip((x, y), places[child]), color="0.7", lw=1, zorder=0)
+        if nodes.children_left[node] < 0:
+            shares = nodes.value[node][0]
+            name = classes[tree.tree.classes_[shares.argmax()]]
+            text = f"{name}\n{shares.max() / shares.sum():.0%} of\n{nodes.n_node_samples[node]} images"
+            axes.text(x, y, text, ha="center", va="center", bbox={"fc": "white", "ec": "0.5", "boxstyle": "round"})
+        else:
+            picture = parts[nodes.feature[node]].mean(0).cpu().numpy()
+            axes.imshow(picture, "gray", extent=(x - 0.28, x + 0.28, y + 0.3, y - 0.3), aspect="auto", zorder=2)
+            axes.text(x, y - 0.36, f"≤ {nodes.threshold[node]:.2f}: left", ha="center", va="bottom", fontsize=9)
+    axes.set(xlim=(-0.6, nodes.n_leaves - 0.4), ylim=(nodes.max_depth + 0.5, -0.6))
+    return png(figure)
+
+
+def placed(nodes: Any) -> dict[int, tuple[float, float]]:
+    """node -> (x, y): leaves side by side, every other node above the middle of its two; y is the depth."""
+    places: dict[int, tuple[float, float]] = {}
+
+    def place(node: int, depth: int) -> float:
+        if nodes.children_left[node] < 0:
+            x = float(sum(nodes.children_left[each] < 0 for each in places))
+        else:
+            x = sum(place(each[node], depth + 1) for each in (nodes.children_left, nodes.children_right)) / 2
+        places[node] = x, float(depth)
+        return x
+
+    place(0, 0)
+    return places
 
 
 if __name__ == "__main__":
