@@ -25,7 +25,9 @@ from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Eps, Length, Seed
 from genlab.explain.grad_cam import grad_cam
 from genlab.explain.gradients import integrated_gradients, saliency, smooth_grad
+from genlab.explain.guided import guided_backpropagation
 from genlab.explain.lime import lime, superpixels
+from genlab.explain.lrp import lrp
 from genlab.explain.measure import deletion, overlap, rank_correlation
 from genlab.explain.occlusion import occlusion
 from genlab.explain.pictures import to_images
@@ -85,6 +87,9 @@ def attributions(net: Any, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         "saliency": saliency(net, x, y),
         "Grad-CAM": grad_cam(net, x, y),
         "SmoothGrad": smooth_grad(net, x, y),
+        "guided backpropagation": guided_backpropagation(net, x, y),
+        "LRP, epsilon": lrp(net, x, y),
+        "LRP, z+": lrp(net, x, y, "z+"),
         "integrated gradients": integrated_gradients(net, x, y),
         f"occlusion, {window} pixels, black": occlusion(net, x, y, window, 0.0),
         f"occlusion, {window} pixels, grey": occlusion(net, x, y, window, 0.5),

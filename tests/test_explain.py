@@ -9,14 +9,21 @@ from attacks.explanation import ExplanationAttack, relu_as_softplus
 from attacks.noise import RandomNoise
 from genlab import DataOptions
 from genlab.data import Stream
+from genlab.explain.dream import deep_dream
+from genlab.explain.filters import degrees, maximise_filters
 from genlab.explain.grad_cam import grad_cam
 from genlab.explain.gradients import class_output, input_gradient, integrated_gradients, saliency, smooth_grad
+from genlab.explain.guided import guided_backpropagation, guided_gradient
+from genlab.explain.layers import activations
 from genlab.explain.lime import lime, superpixels
+from genlab.explain.lrp import lrp
 from genlab.explain.maximise import maximise, maximise_through
 from genlab.explain.measure import deletion, overlap, rank_correlation, top_pixels
+from genlab.explain.mimic import answers, fidelity, mimic, pixels
 from genlab.explain.occlusion import occlusion
+from genlab.explain.style import gram, style_distance, style_transfer
 from genlab.methods.classification.classifier import ClassifierConfig
-from genlab.nets.classifiers import cnn
+from genlab.nets.classifiers import cnn, mlp, resnet, shallow
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
@@ -46,6 +53,9 @@ MAPS = {
     "integrated_gradients": integrated_gradients,
     "occlusion": occlusion,
     "grad_cam": grad_cam,
+    "guided_backpropagation": guided_backpropagation,
+    "lrp": lrp,
+    "lrp, z+": lambda *a: lrp(*a, rule="z+"),
     "lime": lambda m, x, y: lime(m, x, y, torch.arange(64).view(8, 8).expand(len(x), 8, 8) // 16, n=40),
 }
 
@@ -132,6 +142,50 @@ def test_grad_cam_before_a_mean_is_the_class_activation_map():
         grad_cam(model, X, Y, head)
 
 
+def test_guided_backpropagation_is_the_gradient_where_there_is_no_relu_and_lets_no_negative_one_through_any():
+    without = shallow((3, 8, 8), 3, 4)
+    assert torch.equal(guided_gradient(without, X, Y), input_gradient(without, X, Y))
+    first, second = nn.Linear(192, 2), nn.Linear(2, 3)
+    with torch.no_grad():
+        first.bias.fill_(100.0)  # every unit is on
+        second.weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0], [-5.0, -6.0]]))
+    model = nn.Sequential(nn.Flatten(), first, nn.ReLU(inplace=True), second)
+    passed = second.weight.detach()[Y].clamp(min=0)
+    torch.testing.assert_close(guided_gradient(model, X, Y).flatten(1), passed @ first.weight.detach())
+    assert not model[2]._forward_hooks
+
+
+@pytest.mark.parametrize("build", [cnn, mlp, shallow, resnet])
+@pytest.mark.parametrize("rule", ["epsilon", "z+"])
+def test_relevance_is_conserved(build, rule):
+    torch.manual_seed(0)
+    model = build((3, 8, 8), 3, 16).double()
+    for layer in model.modules():
+        if getattr(layer, "bias", None) is not None:
+            nn.init.zeros_(layer.bias)
+    x = X.double()
+    logit = class_output(model.eval()(x), Y)
+    torch.testing.assert_close(lrp(model, x, Y, rule, eps=1e-9).sum((1, 2)), logit, rtol=1e-4, atol=1e-4)
+
+
+def test_with_biases_epsilon_is_the_input_times_the_gradient_and_z_plus_is_conserved_and_has_the_sign_of_the_logit():
+    model = net().double()
+    x = X.double()
+    for layer in model.modules():
+        if getattr(layer, "bias", None) is not None:
+            nn.init.uniform_(layer.bias, -0.1, 0.1)
+    expected = ((x - 0.5) * input_gradient(model, x, Y)).sum(1)  # the network subtracts 0.5 before its first weights
+    torch.testing.assert_close(lrp(model, x, Y, eps=1e-9), expected, rtol=1e-4, atol=1e-6)
+    found, logit = lrp(model, x, Y, "z+"), class_output(model(x), Y)
+    torch.testing.assert_close(found.sum((1, 2)), logit)
+    assert (found * logit[:, None, None].sign() >= 0).all()
+    assert lrp(model, x, Y, eps=1.0).abs().sum() < expected.abs().sum()
+    with pytest.raises(ValueError, match="epsilon with eps of at least 0, or z\\+, got 'gamma'"):
+        lrp(model, x, Y, "gamma")
+    with pytest.raises(ValueError, match="sees every pixel"):
+        lrp(nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(48, 3)), X, Y)
+
+
 def test_lime_reads_a_model_that_is_linear_in_superpixels():
     groups = (torch.arange(64).view(8, 8) // 16)[None]  # four stripes
     adds = torch.tensor([0.3, -0.1, 0.0, 0.2])
@@ -157,6 +211,86 @@ def test_the_liked_picture_of_a_linear_model_is_white_where_the_weight_is_above_
     model = Linear()
     found = maximise(model, Y, torch.full_like(X, 0.5), l1=0.7, steps=60, lr=0.1)
     assert torch.equal(found, (model.weight.detach()[Y] > 0.7).float())
+
+
+def test_the_image_that_a_linear_filter_responds_to_most_is_a_corner_of_the_box():
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 5, 8)  # as large as the image
+    model = nn.Sequential(layer, nn.Flatten(), nn.Linear(5, 3))
+    channels = torch.tensor([4, 0])
+    found = maximise_filters(model, layer, channels, torch.full((2, 3, 8, 8), 0.5), steps=40, lr=0.1)
+    assert torch.equal(found, (layer.weight.detach()[channels] > 0).float())
+    with torch.no_grad():
+        torch.testing.assert_close(degrees(model, layer, found), layer(found).flatten(1))
+    flat = maximise_filters(model, layer, channels, 0 * X[:2] + 0.5, smooth=1e4, steps=40, lr=0.01)
+    assert flat.std((2, 3)).max() < 0.05
+    with pytest.raises(ValueError, match="a channel below 5 each, got \\[5, 0\\]"):
+        maximise_filters(model, layer, torch.tensor([5, 0]), X[:2])
+
+
+def test_activations_are_those_before_an_in_place_layer_of_images_of_any_size():
+    torch.manual_seed(0)
+    model = net()
+    larger = torch.rand(2, 3, 12, 20)
+    before, after = activations(model, larger, [model[1], model[2]])
+    assert before.min() < 0 and torch.equal(before.relu(), after)
+    with pytest.raises(ValueError, match="does not use its layer Conv2d"):
+        activations(model, X, [nn.Conv2d(3, 3, 1)])
+
+
+def test_a_dream_amplifies_what_a_layer_sees():
+    model = net()
+    strength = lambda x: activations(model, x, [model[5]])[0].detach().square().sum((1, 2, 3))
+    found = deep_dream(model, model[5], X, octaves=2, steps=4)
+    assert found.shape == X.shape and 0 <= found.min() and found.max() <= 1
+    assert (strength(found) > 1.5 * strength(X)).all()
+    layer = nn.Conv2d(1, 1, 1, bias=False)  # a = 2 x: what is positive becomes more so
+    nn.init.constant_(layer.weight, 2.0)
+    grey = torch.full((1, 1, 8, 8), 0.5)
+    torch.testing.assert_close(deep_dream(layer, layer, grey, 1, steps=3, step_size=0.1), grey + 0.3)
+    with pytest.raises(ValueError, match="5 octaves make the image 2x2 pixels"):
+        deep_dream(model, model[5], X, octaves=5)
+
+
+def test_gram_matrices_in_closed_form_forget_the_place():
+    a = torch.tensor([[[[1.0, 2.0]], [[3.0, -1.0]]]])  # two channels, two positions
+    torch.testing.assert_close(gram(a), torch.tensor([[[2.5, 0.5], [0.5, 5.0]]]))
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+    shuffled = X.flatten(2)[:, :, torch.randperm(64)].view_as(X)
+    with torch.no_grad():
+        torch.testing.assert_close(style_distance(model, [model[1]], shuffled, X), torch.zeros(4))
+        assert (style_distance(model, [model[1]], 0.5 * X, X) > 0.1).all()
+
+
+def test_a_transfer_comes_nearer_to_the_style_and_without_weight_stays():
+    model = net()
+    style = X[:, :, :6].roll(1, 0)
+    found = style_transfer(model, X, style, model[4], [model[2], model[5]], weight=10.0, smooth=0.0, steps=20)
+    with torch.no_grad():
+        before, after = (style_distance(model, [model[2], model[5]], x, style) for x in (X, found))
+    assert found.shape == X.shape and (after < 0.5 * before).all()
+    stays = style_transfer(model, X, style, model[4], [model[2]], weight=0.0, smooth=0.0, steps=2)
+    torch.testing.assert_close(stays, X)
+    with pytest.raises(ValueError, match="4 images need as many styles, got 2"):
+        style_transfer(model, X, style[:2], model[4], [model[2]])
+
+
+def test_a_tree_mimics_a_network_that_is_a_tree_and_its_questions_are_the_rule():
+    def rule(x):
+        bright, left = x[:, :, 4:6, 2:4].mean((1, 2, 3)) > 0.5, x[:, :, :2, :2].mean((1, 2, 3)) > 0.5
+        return nn.functional.one_hot(torch.where(bright, 0, torch.where(left, 1, 2)), 3).float()
+
+    x = (torch.rand(600, 1, 4, 4, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    y = answers(rule, x)
+    found = mimic(x[:300], y[:300], pixels(x, 2), depth=2)
+    assert fidelity(found, x[300:], y[300:]) == 1.0
+    assert "row 2, column 1" in found.text() and "row 0, column 0" in found.text()
+    assert fidelity(mimic(x[:300], y[:300], pixels(x, 2), depth=1), x[300:], y[300:]) < 0.9
+    with pytest.raises(ValueError, match="depth of at least 1, got 0"):
+        mimic(x, y, pixels(x), 0)
+    with pytest.raises(ValueError, match="sides from 1 to 8 pixels, got 9"):
+        pixels(x, 9)
 
 
 def test_through_a_generator_the_prior_holds_the_latent_back():

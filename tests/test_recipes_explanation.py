@@ -10,7 +10,7 @@ def test_true_maps_find_what_matters_and_an_attack_moves_them(tmp_path):
     run("explanations", tmp_path)
     found = results(tmp_path)
     left = {(row["map"], row["share deleted"]): row["probability"] for row in found["deletion"]}
-    for name in ("saliency", "integrated gradients", "occlusion, 1 pixels, black", "LIME"):
+    for name in ("saliency", "integrated gradients", "occlusion, 1 pixels, black", "LIME", "LRP, epsilon", "LRP, z+"):
         assert left[name, 0.3] < left["random", 0.3]
     attacked, noise = found["attack"]
     assert attacked["prediction kept"] == 1.0
@@ -34,3 +34,21 @@ def test_a_classifier_that_looks_at_the_background_is_found_out(tmp_path):
     assert told["accuracy"] > 0.9 > 0.2 > told["accuracy, another's colour"]
     assert nothing["accuracy, another's colour"] == pytest.approx(nothing["accuracy"], abs=0.15)
     assert told["saliency on the background"] > nothing["saliency on the background"]
+
+
+def test_images_take_a_style_and_dreams_and_filters_excite_their_layers(tmp_path):
+    run("dream", tmp_path)
+    found = results(tmp_path)
+    assert found["style"]["distance after"] < 0.7 * found["style"]["distance before"]
+    assert [row["layer"] for row in found["dream"]] == [2, 4, 6]
+    dreamt, shuffled = "activation, squared: dream / photograph", "the same change, its pixels shuffled"
+    assert all(row[dreamt] > row[shuffled] for row in found["dream"]) and found["dream"][0][dreamt] > 1.2
+    assert found["filters"][0]["over the best test image"] > 1
+
+
+def test_a_deeper_tree_mimics_a_network_better(tmp_path):
+    run("mimic_tree", tmp_path)
+    found = results(tmp_path)
+    fidelity = {(row["tree on"], row["depth"]): row["fidelity"] for row in found["trees"]}
+    for name in ("pixels", "principal components", "principal components, noisy copies"):
+        assert fidelity[name, 6] > fidelity[name, 2] + 0.1

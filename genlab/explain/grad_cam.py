@@ -8,6 +8,7 @@ from torch.nn.functional import interpolate
 
 from genlab.core.modes import evaluating
 from genlab.explain.gradients import class_output
+from genlab.explain.layers import kept
 
 
 def last_convolution(model: nn.Module) -> nn.Module:
@@ -32,20 +33,14 @@ def grad_cam(model: nn.Module, x: Tensor, y: Tensor, layer: nn.Module | None = N
     Raises:
         ValueError: the layer's output is not (N, K, h, w), or y is not one class per image.
     """
-    seen: list[Tensor] = []
-
-    def keep(_layer: nn.Module, _inputs: object, out: Tensor) -> Tensor:
-        seen.append(out)
-        return out.clone()  # the next layer may be in-place
-
-    handle = (layer or last_convolution(model)).register_forward_hook(keep)
-    try:
-        with evaluating(model), torch.enable_grad():
-            logit = class_output(model(x.detach().clone().requires_grad_()), y).sum()
-    finally:
-        handle.remove()
-    if not seen or seen[0].ndim != 4:
-        raise ValueError(f"Grad-CAM needs a layer with maps (N, K, h, w), got {[tuple(a.shape) for a in seen]}")
-    (gradients,) = torch.autograd.grad(logit, seen[0])
-    coarse = (gradients.mean((2, 3), keepdim=True) * seen[0]).sum(1, keepdim=True).relu()
+    layer = layer or last_convolution(model)
+    with evaluating(model), torch.enable_grad(), kept([layer]) as outputs:
+        logit = class_output(model(x.detach().clone().requires_grad_()), y).sum()
+    maps = outputs.get(layer)
+    if maps is None or maps.ndim != 4:
+        raise ValueError(
+            f"Grad-CAM needs a layer with maps (N, K, h, w), got {maps if maps is None else tuple(maps.shape)}"
+        )
+    (gradients,) = torch.autograd.grad(logit, maps)
+    coarse = (gradients.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).relu()
     return interpolate(coarse, x.shape[2:], mode="bilinear").squeeze(1).detach()

@@ -1,7 +1,7 @@
 """Activation maximisation; Simonyan et al. 2013, arXiv:1312.6034, section 2.
 
-In pixel space the result looks like noise, with an L1 penalty like strokes; in the latent space of a generator (Nguyen
-et al. 2016, arXiv:1605.09304) it is a natural image.
+In pixel space the result looks like noise, with an L1 penalty like strokes, with the total variation as penalty smooth;
+in the latent space of a generator (Nguyen et al. 2016, arXiv:1605.09304) it is a natural image.
 """
 
 from __future__ import annotations
@@ -14,14 +14,30 @@ from genlab.explain.gradients import Model, class_output
 from genlab.latent.edit import Map, descend
 
 
-def maximise(model: Model, y: Tensor, start: Tensor, l1: float = 0.0, steps: int = 200, lr: float = 0.05) -> Tensor:
-    """argmax_x logit_y(x) - l1 |x|_1 by projected Adam from `start` (N, C, H, W) in [0, 1]; images of that shape."""
+def total_variation(x: Tensor) -> Tensor:
+    """The sum of squared differences of neighbouring pixels of images (N, C, H, W): (N,)."""
+    down, right = x.diff(dim=2), x.diff(dim=3)
+    return down.square().sum((1, 2, 3)) + right.square().sum((1, 2, 3))
+
+
+def maximise(
+    model: Model,
+    y: Tensor,
+    start: Tensor,
+    l1: float = 0.0,
+    smooth: float | Tensor = 0.0,
+    steps: int = 200,
+    lr: float = 0.05,
+) -> Tensor:
+    """argmax_x logit_y(x) - l1 |x|_1 - smooth TV(x) by projected Adam from `start` (N, C, H, W) in [0, 1]; images of
+    that shape. smooth: weight of the total variation, of all images or (N,) of each."""
     with evaluating(model), torch.enable_grad():
         x = start.detach().clone().requires_grad_()
         optimizer = torch.optim.Adam([x], lr)
         for _ in range(steps):
             optimizer.zero_grad()
-            (l1 * x.sum() - class_output(model(x), y).sum()).backward(inputs=[x])
+            penalty = l1 * x.sum() + (smooth * total_variation(x)).sum()
+            (penalty - class_output(model(x), y).sum()).backward(inputs=[x])
             optimizer.step()
             with torch.no_grad():
                 x.clamp_(0, 1)
