@@ -21,6 +21,7 @@ from genlab.core.ranges import Length, NonEmpty, Range, Seeds, Units, Width
 from genlab.core.registry import choose
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
+from genlab.methods.gan.began import BEGANConfig
 from genlab.methods.gan.ebgan import EBGANConfig
 from genlab.methods.gan.gan import GANConfig
 from genlab.methods.gan.loss_sensitive import LossSensitiveConfig
@@ -41,7 +42,7 @@ class Config:
     """which images"""
     methods: NonEmpty[str] = ("minimax", "nonsaturating", "lsgan", "spectral", "wgan", "wgan-gp", "vae")
     """which; all: minimax nonsaturating lsgan hinge kl reverse-kl pearson hellinger js spectral residual attention wgan
-    wgan-gp ct-gan ebgan loss-sensitive energy-model vae auto-encoder"""
+    wgan-gp ct-gan ebgan began loss-sensitive energy-model vae auto-encoder"""
     seeds: Seeds = (0, 1, 2)
     """trainings of every method"""
     training: genlab.TrainOptions = genlab.TrainOptions(150_000, 32, schedule="cosine", half_life=10_000)
@@ -75,6 +76,7 @@ def zoo(width: int, hidden: int) -> dict[str, genlab.Config]:
         "wgan-gp": WGANGPConfig(lr=1e-3, **nets),
         "ct-gan": WGANGPConfig(lr=1e-3, consistency=2.0, dropout=0.2, **nets),
         "ebgan": EBGANConfig(width=width, pull_away=0.1),
+        "began": BEGANConfig(width=width, diversity=0.7, gain=0.01),
         "loss-sensitive": LossSensitiveConfig(**nets),
         "energy-model": EnergyModelConfig(**nets),
         "vae": VAEConfig(**nets),

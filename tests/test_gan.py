@@ -8,6 +8,7 @@ from toys import SHAPE, LinearCritic, images, make, stream
 
 from genlab.core.batch import check_batch
 from genlab.methods.gan.adversarial import AdversarialConfig
+from genlab.methods.gan.began import BEGANConfig
 from genlab.methods.gan.diff_augment import brightness, contrast, cutout, diff_augment, saturation, translation
 from genlab.methods.gan.ebgan import EBGANConfig, pulling_away
 from genlab.methods.gan.gan import GANConfig
@@ -506,3 +507,36 @@ def test_combinations_without_sense_are_refused_in_a_sentence():
     ):
         with pytest.raises(ValueError, match=why):
             kind(**options)
+
+
+def test_the_weight_of_fakes_keeps_the_equilibrium_of_began():
+    for diversity, at, direction in ((1.0, 0.5, 1), (0.0, 0.5, -1), (1.0, 1.0, 0), (0.0, 0.0, 0)):
+        torch.manual_seed(0)
+        method = BEGANConfig(latent=4, width=4, code=4, diversity=diversity, gain=0.1).build(SHAPE, 3)
+        method.generator, method.decoder = Constant(method.generator, 0.6), Constant(method.decoder, 0.5)
+        method.k.fill_(at)
+        seen = {}
+
+        class Record(Update):
+            def __call__(self, name, loss, leaves=(), seen=seen):
+                seen[name] = loss.detach()
+
+        found = method.step(stream(), Record(method.optimizers()))
+        real = found["error_real"]
+        torch.testing.assert_close(found["error_fake"], torch.tensor(0.1))
+        torch.testing.assert_close(seen["discriminator"], real - at * 0.1)
+        torch.testing.assert_close(found["convergence"], real + (diversity * real - 0.1).abs())
+        step = 0.1 * (diversity * real - 0.1)
+        torch.testing.assert_close(method.k, (at + step).clamp(0, 1))
+        assert torch.sign(method.k - at) == direction and real > 0.1
+
+
+class Constant(torch.nn.Module):
+    """Images of one grey, whatever `net` says of the input."""
+
+    def __init__(self, net, grey):
+        super().__init__()
+        self.net, self.grey = net, grey
+
+    def forward(self, z):
+        return self.grey + 0 * self.net(z)

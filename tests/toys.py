@@ -53,6 +53,7 @@ from genlab.methods.classification.semi_supervised import SemiSupervisedConfig
 from genlab.methods.diffusion.consistency import ConsistencyConfig
 from genlab.methods.diffusion.diffusion import DiffusionConfig
 from genlab.methods.diffusion.flow_matching import FlowMatchingConfig
+from genlab.methods.gan.began import BEGANConfig
 from genlab.methods.gan.bigan import BiGANConfig
 from genlab.methods.gan.conditional_gan import ConditionalGANConfig
 from genlab.methods.gan.ebgan import EBGANConfig
@@ -148,6 +149,7 @@ METHODS: dict[str, Config] = {
         latent=4, width=4, hidden=16, norm="layer", n_critic=2, consistency=2.0, dropout=0.2
     ),
     "ebgan": EBGANConfig(latent=4, width=4, code=4, pull_away=0.1, lr=2e-3),
+    "began": BEGANConfig(latent=4, width=4, code=4, gain=0.1, lr=2e-3),
     "ot-gan": OTGANConfig(latent=4, width=4, embedding=16, n_generator=1, iterations=10),
     "loss-sensitive": LossSensitiveConfig(latent=4, width=4, hidden=0, lr=1e-3),
     "unrolled": UnrolledConfig(latent=4, width=4, hidden=0, unroll=2, lr=2e-3, lr_generator=1e-4),
@@ -254,6 +256,7 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "gan resnet": ("discriminator", 0.9),
     "wgan-gp": ("penalty", 0.5),
     "ebgan": ("energy_real", 0.7),
+    "began": ("error_real", 0.8),
     "loss-sensitive": ("violation", 0.7),
     "unrolled": ("discriminator", 0.95),
     "infogan": ("information_loss", 0.6),

@@ -28,6 +28,10 @@ METHODS: dict[str, tuple[str, str]] = {
     "wgan": ("genlab.methods.gan.wgan:WGANConfig", "Wasserstein GAN with weight clipping"),
     "wgan-gp": ("genlab.methods.gan.wgan_gp:WGANGPConfig", "Wasserstein GAN with gradient penalty, CT-GAN"),
     "ebgan": ("genlab.methods.gan.ebgan:EBGANConfig", "energy-based GAN: the discriminator is an auto-encoder"),
+    "began": (
+        "genlab.methods.gan.began:BEGANConfig",
+        "boundary equilibrium GAN: an auto-encoder as discriminator, balanced by a measure of convergence",
+    ),
     "ot-gan": ("genlab.methods.gan.ot_gan:OTGANConfig", "GAN whose critic compares batches by optimal transport"),
     "loss-sensitive": ("genlab.methods.gan.loss_sensitive:LossSensitiveConfig", "loss-sensitive GAN"),
     "unrolled": ("genlab.methods.gan.unrolled:UnrolledConfig", "GAN trained against unrolled discriminator steps"),

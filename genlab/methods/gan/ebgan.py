@@ -21,46 +21,60 @@ from genlab.training.update import Update
 
 
 @dataclass(frozen=True)
-class EBGANConfig(GeneratorConfig):
-    """Energy-based GAN: the discriminator is an auto-encoder."""
+class AutoEncoderGANConfig(GeneratorConfig):
+    """The networks of a GAN whose discriminator is an auto-encoder."""
 
     width: Width = 64
     """channels at the finest level; doubled at every coarser one"""
     code: Width = 32
     """dimensions of the auto-encoder's code"""
-    margin: Weight | None = 0.05
-    """energy (mean squared error) up to which that of fakes is raised; none: without limit"""
-    pull_away: Weight = 0.0
-    """weight of the pulling-away term (in the paper 0.1)"""
     lr: LearningRate = 2e-4
     """learning rate of both Adams"""
 
     training = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> EBGAN:
+    def networks(self, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module, nn.Module]:
+        """Generator, encoder and decoder."""
         encoder = Encoder(shape, self.code, self.width)
         generator, decoder = (Generator(shape, size, self.width) for size in (self.latent, self.code))
-        return EBGAN(generator, encoder, decoder, self)
+        return generator, encoder, decoder
 
 
-class EBGAN(Adversarial):
+class AutoEncoderGAN(Adversarial):
     """generator: z (N, latent) -> x (N, C, H, W) in [0, 1];  encoder: x -> code (N, k);  decoder: code -> x.
 
-    Encoder and decoder are the discriminator; the energy of an image is its reconstruction error.
+    Encoder and decoder are the discriminator.
     """
 
-    config: EBGANConfig
-    batch_sizes = at_least(2)  # the codes of a batch are compared
+    config: AutoEncoderGANConfig
 
-    def __init__(
-        self, generator: nn.Module, encoder: nn.Module, decoder: nn.Module, config: EBGANConfig = EBGANConfig()
-    ):
+    def __init__(self, generator: nn.Module, encoder: nn.Module, decoder: nn.Module, config: AutoEncoderGANConfig):
         super().__init__(generator, config)
         self.encoder, self.decoder = encoder, decoder
 
     def optimizers(self):
         nets = {"generator": [self.generator], "discriminator": [self.encoder, self.decoder]}
         return {name: adam(*parts, lr=self.config.lr, betas=BETAS) for name, parts in nets.items()}
+
+
+@dataclass(frozen=True)
+class EBGANConfig(AutoEncoderGANConfig):
+    """Energy-based GAN: the discriminator is an auto-encoder."""
+
+    margin: Weight | None = 0.05
+    """energy (mean squared error) up to which that of fakes is raised; none: without limit"""
+    pull_away: Weight = 0.0
+    """weight of the pulling-away term (in the paper 0.1)"""
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> EBGAN:
+        return EBGAN(*self.networks(shape), self)
+
+
+class EBGAN(AutoEncoderGAN):
+    """The energy of an image is its reconstruction error; networks as in AutoEncoderGAN."""
+
+    config: EBGANConfig
+    batch_sizes = at_least(2)  # the codes of a batch are compared
 
     def energy(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x -> the energy (N,) and the code (N, k)."""
