@@ -46,6 +46,7 @@ TINY = {
     "physical_patch": "--classifier-images 5000 --images 2000 --shapes square --out {out}",
     "why_attacks_work": "--classifier-images 2500 --attacked 20 --eps 0.05 0.3 --out {out}",
     "explanations": "--images 640 --n 12 --out {out}",
+    "gradient_saturation": "--images 9600 --n 10 --contrasts 1 --seeds 0 --out {out}",
     "shortcut": "--images 3200 --n 60 --out {out}",
     "activation_maximisation": "--images 640 --each 1 --out {out}",
     "wgan_gp": "--nets dcgan --images 1920 --width 4 --lr 0.01 --out {out}",

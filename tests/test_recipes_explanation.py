@@ -34,3 +34,13 @@ def test_a_classifier_that_looks_at_the_background_is_found_out(tmp_path):
     assert told["accuracy"] > 0.9 > 0.2 > told["accuracy, another's colour"]
     assert nothing["accuracy, another's colour"] == pytest.approx(nothing["accuracy"], abs=0.15)
     assert told["saliency on the background"] > nothing["saliency on the background"]
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_the_gradient_of_a_sure_classifier_vanishes_and_integrated_gradients_add_up(tmp_path):
+    run("gradient_saturation", tmp_path)
+    rows = by("method", results(tmp_path))
+    for ending, size in (("", 1), (", logit", 20)):
+        whole, integral = (rows[name + ending]["by contrast"] for name in ("taken away", "integrated gradients"))
+        assert integral == pytest.approx(whole, abs=0.02 * size)  # completeness
+    assert abs(rows["gradient"]["worth"]) < 0.5 * rows["taken away"]["worth"]
