@@ -53,6 +53,7 @@ TINY = {
     "explanations": "--images 640 --n 12 --out {out}",
     "dream": "--data digits --images 64 --filters 2 --steps 6 --weights 10 --out {out}",
     "mimic_tree": "--images 3200 --depths 2 6 --components 4 --seeds 0 --out {out}",
+    "gradient_saturation": "--images 9600 --n 10 --contrasts 1 --seeds 0 --out {out}",
     "shortcut": "--images 3200 --n 60 --out {out}",
     "activation_maximisation": "--images 640 --each 1 --out {out}",
     "wgan_gp": "--nets dcgan --images 1920 --width 4 --lr 0.01 --out {out}",

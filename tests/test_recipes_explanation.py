@@ -52,3 +52,13 @@ def test_a_deeper_tree_mimics_a_network_better(tmp_path):
     fidelity = {(row["tree on"], row["depth"]): row["fidelity"] for row in found["trees"]}
     for name in ("pixels", "principal components", "principal components, noisy copies"):
         assert fidelity[name, 6] > fidelity[name, 2] + 0.1
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_the_gradient_of_a_sure_classifier_vanishes_and_integrated_gradients_add_up(tmp_path):
+    run("gradient_saturation", tmp_path)
+    rows = by("method", results(tmp_path))
+    for ending, size in (("", 1), (", logit", 20)):
+        whole, integral = (rows[name + ending]["by contrast"] for name in ("taken away", "integrated gradients"))
+        assert integral == pytest.approx(whole, abs=0.02 * size)  # completeness
+    assert abs(rows["gradient"]["worth"]) < 0.5 * rows["taken away"]["worth"]
