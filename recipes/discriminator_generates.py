@@ -2,8 +2,8 @@
 
 Begin with noise as fakes; train the discriminator to tell real from fake; climb its score from noise; where the climbs
 end are new fakes, beside the earlier ones. Tu 2007; Lazarow et al. 2017, arXiv:1704.07820. Every sample costs a climb;
-a generator learns to reach the top in one pass. Of images: `genlab train energy-model`, which keeps its climbers from one
-step of training to the next.
+a generator learns to reach the top in one pass. Of images: `genlab train energy-model`, which keeps its climbers from
+one step of training to the next.
 
 python recipes/discriminator_generates.py                            # points in the plane, a minute
 """
