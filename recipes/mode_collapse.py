@@ -74,7 +74,7 @@ class Config:
 
     methods: NonEmpty[str] = tuple(METHODS)
     """plain minibatch packs unrolled replay ensemble wgan-gp; packs: PacGAN; ensemble: a small generator per mode"""
-    steps: Steps = 3000
+    steps: Steps = 2000
     """batches seen by each method"""
     batch: Count = 128
     """points per batch; even, for packs"""
