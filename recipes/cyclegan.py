@@ -24,7 +24,7 @@ from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.translation.cyclegan import CycleGANConfig
 from genlab.metrics.features import ClassifierFeatures
-from genlab.metrics.translation import side_by_side, translation
+from genlab.metrics.translation import hidden_code, side_by_side, translation
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 
@@ -102,6 +102,7 @@ def show(page: genlab.Report, model: Any, data: genlab.DataOptions) -> None:
     page.text("Original, translation, translated back, true partner; twice a row.")
     page.picture(picture_png(side_by_side(there, back, test)), "to the second domain")
     page.picture(picture_png(side_by_side(back, there, test.swapped())), "to the first domain")
+    page.picture(picture_png(hidden_code(there, back, test)), "what the translation hides, and what destroys it")
 
 
 if __name__ == "__main__":

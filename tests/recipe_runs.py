@@ -20,6 +20,7 @@ TINY = {
     "quickstart": "--classifier-images 5000 --gan-images 64 --gan-width 4 --attacked 20 --eps 0.25 --out {out}",
     "benchmark_attacks": "--size 10 --n 4 --repeats 1 --images 640 --out {out}",
     "gan_theory": "--gaps 0.5 2 --steps 40 --frames 2 --out {out}",
+    "discriminator_generates": "--rounds 2 --steps 40 --batch 64 --climb 20 --n 200 --out {out}",
     "mode_collapse": "--steps 2 --batch 8 --seeds 0 --looks 1 --lr 1e-6 --out {out}",
     "mode_collapse_images": "--remedies plain 'ensemble of 4' --images 128 --looks 2 --seeds 0 --width 4 "
     "--classifier-images 320 --out {out}",
@@ -56,7 +57,8 @@ TINY = {
     "gradient_saturation": "--images 9600 --n 10 --contrasts 1 --seeds 0 --out {out}",
     "shortcut": "--images 3200 --n 60 --out {out}",
     "activation_maximisation": "--images 640 --each 1 --out {out}",
-    "wgan_gp": "--nets dcgan --images 1920 --width 4 --lr 0.01 --out {out}",
+    "energy_based": "--data digits --size 8 --images 320 --width 4 --classifier-images 320 --out {out}",
+    "wgan_gp": "--data digits --size 8 --images 1920 --width 4 --n 50 --classifier-images 320 --out {out}",
     "universal": "--nets mlp shallow --classifier-images 320 --length 64 --known 10 2000 --eps 0.3 --out {out}",
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
     "attack_bench": "--images 3200 --eps 0.02 --n 5 --passes 100 --norms l2 --out {out}",

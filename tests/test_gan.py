@@ -440,6 +440,25 @@ def test_fakes_above_the_margin_do_not_teach_the_energy():
         torch.testing.assert_close(seen["discriminator"], real + above)
 
 
+def test_pretraining_teaches_the_discriminator_of_an_ebgan_real_images_alone():
+    torch.manual_seed(0)
+    method = EBGANConfig(latent=4, width=4, code=4, margin=None, pretraining=0.5).build(SHAPE, 3)
+    seen = []
+
+    class Record(Update):
+        def __call__(self, name, loss, leaves=()):
+            seen.append((name, loss.detach()))
+
+    update = Record(method.optimizers())
+    update.progress = 0.49
+    metrics = method.step(stream(), update)
+    assert [name for name, _ in seen] == ["discriminator"]
+    torch.testing.assert_close(seen[0][1], metrics["energy_real"])
+    update.progress = 0.5
+    method.step(stream(), update)
+    assert [name for name, _ in seen[1:]] == ["discriminator", "generator"]
+
+
 def test_the_pulling_away_term_is_the_mean_squared_cosine_of_pairs():
     assert pulling_away(torch.eye(4)).abs() < 1e-6
     codes = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]])

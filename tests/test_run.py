@@ -1,11 +1,13 @@
 """The run directory, the report, and experiments that fill them."""
 
+import io
 import json
 import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from toys import METHODS
 
 import genlab
@@ -16,7 +18,7 @@ from genlab.loading import config_of, data_of, load
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid, save_grid
-from genlab.reporting.labelled import labelled_grid, save_picture
+from genlab.reporting.labelled import groups_png, labelled_grid, save_picture
 from genlab.reporting.plots import front
 from genlab.reporting.report import Report, plus_minus, spread
 from genlab.run import Run, RunError
@@ -261,8 +263,6 @@ def test_a_pareto_front_leaves_out_what_another_point_equals_or_betters():
 
 
 def test_a_grid_puts_every_pixel_where_it_belongs(tmp_path):
-    from PIL import Image
-
     x = torch.zeros(5, 3, 4, 6)
     x[:, 0] = torch.arange(5).view(5, 1, 1) / 5
     picture = Image.open(save_grid(x, tmp_path / "sub" / "g.png", columns=2, tile=6))
@@ -273,3 +273,21 @@ def test_a_grid_puts_every_pixel_where_it_belongs(tmp_path):
     assert grid(torch.rand(4, 1, 8, 8)).size == (8 * 19, 8 * 19)
     with pytest.raises(ValueError, match=r"\(0, 1, 8, 8\)"):
         grid(torch.rand(0, 1, 8, 8))
+
+
+def test_tiny_images_are_enlarged_smoothly_and_tiles_do_not_run_into_each_other():
+    x = torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8), torch.zeros(1, 8, 8)])
+    x[2, :, :, 4:] = 1
+    tiles = np.asarray(grid(x, 3, gap=0, tile=64))
+    assert tiles.shape == (64, 192) and (tiles[:, :64] == 0).all() and (tiles[:, 64:128] == 255).all()
+    assert len(np.unique(tiles[:, 128:])) > 2  # between black and white there is grey
+    assert set(np.unique(np.asarray(grid(x, 3, gap=0, tile=24)))) == {0, 255}  # three times: as squares
+
+
+def test_groups_of_images_begin_a_row_with_their_name():
+    x = torch.rand(5, 1, 8, 8)
+    picture = Image.open(io.BytesIO(groups_png({"real": x, "fake": x[:2]}, columns=3)))
+    alone = labelled_grid(
+        torch.cat([x, torch.ones(1, 1, 8, 8), x[:2], torch.ones(1, 1, 8, 8)]), 3, rows=["real", "", "fake"]
+    )
+    assert picture.size == alone.size and picture.convert("RGB").tobytes() == alone.tobytes()

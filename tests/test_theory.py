@@ -15,7 +15,7 @@ from genlab.methods.gan.losses import OBJECTIVES
 from genlab.metrics.transport import linear_programme, plan, sinkhorn, wasserstein1
 from genlab.nets.mlp import MLP, MLPCritic, MLPGenerator
 from genlab.theory import divergences as d
-from genlab.theory.discriminator_only import DiscriminatorOnly
+from genlab.theory.discriminator_only import DiscriminatorOnly, climb
 from genlab.theory.plane import Animation, probability, scene, scenes
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
@@ -135,6 +135,13 @@ def test_a_confident_discriminator_leaves_only_one_of_the_losses_a_gradient():
     fake = torch.full((8, 1), -4.0)  # logit -20
     weak, strong = (method.gradient_norm(fake, OBJECTIVES[name]) for name in ("minimax", "nonsaturating"))
     assert strong == pytest.approx(5, abs=1e-4) and weak == pytest.approx(5 * math.exp(-20), rel=1e-3)
+
+
+def test_a_climb_ends_on_the_top_that_is_nearest():
+    tops = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
+    start = torch.tensor([[1.0, 1.0], [3.5, -1.0]])
+    reached = climb(lambda x: -torch.cdist(x, tops).amin(1).square(), start, steps=200, length=0.05)
+    torch.testing.assert_close(reached, tops, atol=0.01, rtol=0)
 
 
 SETS = [points.ring, points.grid, points.swiss_roll, points.gaussian, points.segment, points.lower_triangle]

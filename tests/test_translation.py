@@ -30,6 +30,7 @@ from genlab.metrics.translation import (
     PERTURBATIONS,
     content_preservation,
     cycle_errors,
+    hidden_code,
     hidden_information,
     rounded,
     translation,
@@ -422,6 +423,16 @@ def test_a_code_too_faint_to_see_is_found_because_disturbances_destroy_it():
     assert secret[name["8"]] > 0.1 and secret[name["noise"]] > 0.2 and secret[name["JPEG"]] > 0.1
     assert cycle_errors(lambda x: 0.5 + x / 2550, lambda y: (y - 0.5) * 2550, pair)["cycle error"] < 1e-3
     assert honest["error of back(y)"] == pytest.approx((2 * pair.a.x - 1).abs().mean().item(), rel=1e-5)
+
+
+def test_the_hidden_code_is_shown_amplified_with_what_destroys_it():
+    pair = partners()
+    there, back = (lambda x: (1 - x) * 0.9 + x / 100), (lambda y: 1 - y)
+    shown = hidden_code(there, back, pair, times=5)
+    rows = dict(zip(shown.rows, shown.images.unflatten(0, (len(shown.rows), -1))))
+    x = rows["original"]
+    torch.testing.assert_close(rows["hidden code × 5"], (0.5 + 5 * (there(x) - (1 - x))).clamp(0, 1))
+    assert len(rows) == 4 + len(PERTURBATIONS) and torch.equal(rows["and back"], back(there(x)))
 
 
 def test_disturbances_are_small_and_stay_images():

@@ -118,20 +118,21 @@ def swiss_roll(n: int = 50_000, spread: float = 0.05, seed: int = 0) -> Points:
     g = generator("swiss roll", seed)
     angle = math.pi * (1.5 + 3 * torch.rand(n, generator=g))
     x = torch.stack([angle.cos(), angle.sin()], 1) * (2 * angle / (4.5 * math.pi))[:, None]
-    return _modeless(x + spread * torch.randn(n, 2, generator=g), spread, "swiss roll")
+    return without_modes(x + spread * torch.randn(n, 2, generator=g), "swiss roll", spread)
 
 
 def segment(x: float = 0.0, n: int = 50_000, seed: int = 0) -> Points:
     """(x, Z) with Z uniform on [0, 1]: segments at different x have disjoint supports."""
     height = torch.rand(n, generator=generator(f"segment at {x:g}", seed))
-    return _modeless(torch.stack([torch.full((n,), x), height], 1), 0.0, f"segment at {x:g}")
+    return without_modes(torch.stack([torch.full((n,), x), height], 1), f"segment at {x:g}")
 
 
 def lower_triangle(n: int = 50_000, side: int = 4, low: float = 1.0, high: float = 5.0, seed: int = 0) -> Points:
     """Lower-triangular side x side matrices with independent entries U(low, high), flattened row by row."""
     entries = low + (high - low) * torch.rand(n, side, side, generator=generator("lower triangle", seed))
-    return _modeless(entries.tril().flatten(1), 0.0, "lower triangle")
+    return without_modes(entries.tril().flatten(1), "lower triangle")
 
 
-def _modeless(x: Tensor, spread: float, name: str) -> Points:
+def without_modes(x: Tensor, name: str, spread: float = 0.0) -> Points:
+    """The points x (n, D) as a set."""
     return Points(x, torch.zeros(len(x), dtype=torch.int64), x.new_empty(0, x.shape[1]), spread, name)

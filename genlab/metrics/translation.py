@@ -118,6 +118,21 @@ def side_by_side(there: Map, back: Map, pair: Pair) -> Picture:
     return in_rows(rows | ({"true partner": next(batches(pair.b, MOST))[0]} if pair.aligned else {}))
 
 
+@torch.no_grad()
+def hidden_code(there: Map, back: Map, pair: Pair, times: float = 8.0) -> Picture:
+    """Rows: x, there(x), the code that it hides, and what comes back from there(x), undisturbed and disturbed.
+
+    The code is made visible as `times` the difference of there(x) from the true partner, around grey; if the pair is
+    not aligned, as the difference that JPEG makes.
+    """
+    x = next(batches(pair.a, MOST))[0]
+    fake = there(x)
+    plain = next(batches(pair.b, MOST))[0] if pair.aligned else jpeg(fake, quality=QUALITY)
+    rows = {"original": x, "translated": fake, f"hidden code × {times:g}": 0.5 + times * (fake - plain)}
+    rows["and back"] = back(fake)
+    return in_rows(rows | {f"back after {name}": back(disturb(fake)) for name, disturb in PERTURBATIONS.items()})
+
+
 def _both(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches x of a with their partners y; if the pair is not aligned, y is x."""
     ys = batches(pair.b, BATCH) if pair.aligned else batches(pair.a, BATCH)

@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
 from genlab.core.files import write_atomically
 
+SMOOTH = 4  # enlargement from which on images are interpolated
 FORMATS = {  # suffix -> name of the format in Pillow
     **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP"},
     **{".tif": "TIFF", ".tiff": "TIFF"},
@@ -26,8 +27,9 @@ def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int 
     Args:
         columns: images per row; none: about sqrt(N).
         gap: white pixels between tiles, before enlarging.
-        tile: small images are enlarged (nearest neighbour) by the integer factor that brings their longer side closest
-            to this many pixels.
+        tile: small images are enlarged by the integer factor that brings their longer side closest to this many pixels:
+            by repeated pixels, or, from a factor of SMOOTH on, by bicubic interpolation, without which a person sees
+            squares instead of what they show.
 
     Raises:
         ValueError: another shape, or no images.
@@ -36,14 +38,18 @@ def grid(images: Tensor, columns: int | None = None, *, gap: int = 1, tile: int 
         raise ValueError(f"a grid takes images (N, 1 or 3, H, W), got shape {tuple(images.shape)}")
     columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
     x = images.detach().float().cpu().nan_to_num(0).clamp(0, 1)
+    factor = max(1, round(tile / max(images.shape[2:])))
+    gap *= factor
+    if factor >= SMOOTH:
+        x = interpolate(x, scale_factor=factor, mode="bicubic").clamp(0, 1)
+    else:
+        x = x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     x = torch.cat([x, x.new_ones(-len(x) % columns, *x.shape[1:])])
     x = pad(x, (0, gap, 0, gap), value=1.0)
     n, c, h, w = x.shape
     x = x.view(n // columns, columns, c, h, w).permute(2, 0, 3, 1, 4).reshape(c, n // columns * h, columns * w)
     x = pad(x, (gap, 0, gap, 0), value=1.0).mul(255).round().byte()
-    picture = Image.fromarray(x[0].numpy() if c == 1 else x.permute(1, 2, 0).contiguous().numpy())
-    factor = max(1, round(tile / max(images.shape[2:])))
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    return Image.fromarray(x[0].numpy() if c == 1 else x.permute(1, 2, 0).contiguous().numpy())
 
 
 def grid_png(images: Tensor, columns: int | None = None, **how: int) -> bytes:

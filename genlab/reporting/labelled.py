@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -81,6 +82,19 @@ def save_picture(shown: Picture | Tensor, path: Path) -> None:
 def labelled_grid_png(images: Tensor, columns: int | None = None, **how: Sequence[str]) -> bytes:
     """`labelled_grid` as PNG."""
     return encoded(labelled_grid(images, columns, **how), "PNG")  # type: ignore[arg-type]
+
+
+def groups_png(groups: Mapping[str, Tensor], columns: int = 12) -> bytes:
+    """A PNG of named groups of images (N, C, H, W), such as real and generated ones, in rows of `columns`.
+
+    A group begins a new row, its name to the left; what remains of its last row is white.
+    """
+    shown, rows = [], []
+    for name, images in groups.items():
+        images = images.detach().float().cpu()
+        shown += [images, images.new_ones(-len(images) % columns, *images.shape[1:])]
+        rows += [name, *[""] * (-(-len(images) // columns) - 1)]
+    return labelled_grid_png(torch.cat(shown), columns, rows=rows)
 
 
 def _write(draw: ImageDraw.ImageDraw, x: int, y: int, text: str, most: int) -> None:

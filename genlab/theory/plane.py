@@ -76,13 +76,21 @@ def scene(real: Tensor, fake: Tensor, score: Score | None = None, *, extent: flo
     return png(figure)
 
 
-def scenes(real: Tensor, fakes: Mapping[tuple[str, str], Tensor], *, extent: float = 3.0) -> bytes:
-    """A PNG table of plots: `fakes[row, column]` (n, 2) over the same real points, without background."""
+def scenes(
+    real: Tensor,
+    fakes: Mapping[tuple[str, str], Tensor],
+    *,
+    extent: float = 3.0,
+    scores: Mapping[tuple[str, str], Score] | None = None,
+) -> bytes:
+    """A PNG table of plots: `fakes[row, column]` (n, 2) over the same real points; scores: backgrounds as in `scene`,
+    for the plots that have one."""
+    scores = scores or {}
     rows, columns = list(dict.fromkeys(r for r, _ in fakes)), list(dict.fromkeys(c for _, c in fakes))
     figure, cells = _figure(len(columns), len(rows))
     for cell, (row, column) in zip(cells, [(r, c) for r in rows for c in columns], strict=True):
         if (row, column) in fakes:
-            _draw(cell, real, fakes[row, column], None, extent)
+            _draw(cell, real, fakes[row, column], scores.get((row, column)), extent)
         cell.set_title(column if row == rows[0] else "", fontsize=9)
         cell.set_ylabel(row if column == columns[0] else "", fontsize=9)
     return png(figure)

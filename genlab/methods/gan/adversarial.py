@@ -21,10 +21,11 @@ from genlab.training.method import Config, Method
 
 
 class Packed(nn.Module):
-    """x (N, C, H, W) -> scores (N / pack,) of packs of images, the channels of one input; PacGAN, Lin et al. 2018,
-    arXiv:1712.04086, section 3. A generator that draws few modes draws packs that are too alike."""
+    """x (N, C, H, W) -> scores (N / pack,) of packs of images, the channels of one input; of points (N, D) likewise.
+    PacGAN, Lin et al. 2018, arXiv:1712.04086, section 3. A generator that draws few modes draws packs that are too
+    alike."""
 
-    def __init__(self, net: Discriminator | ResidualDiscriminator, pack: int):
+    def __init__(self, net: Discriminator | ResidualDiscriminator | Any, pack: int):
         super().__init__()
         self.net, self.pack = net, pack
         self.batch_sizes = at_least(pack, pack)

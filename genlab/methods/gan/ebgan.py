@@ -1,5 +1,6 @@
 """Energy-based GAN; Zhao et al. 2017, arXiv:1609.03126, eq. 1 and 2, with the pulling-away term of eq. 4 as an option.
 
+`pretraining` trains the discriminator on real images beforehand, as any auto-encoder: it needs no fakes for that.
 Departure: the energy is the mean, not the sum, of squared errors, so that a margin fits images of any size.
 """
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, relu
 
 from genlab.core.batch import at_least
-from genlab.core.ranges import LearningRate, Weight, Width
+from genlab.core.ranges import Fraction, LearningRate, Weight, Width
 from genlab.methods.gan.adversarial import Adversarial, GeneratorConfig
 from genlab.methods.gan.gan import BETAS
 from genlab.nets.dcgan import Encoder, Generator
@@ -65,6 +66,8 @@ class EBGANConfig(AutoEncoderGANConfig):
     """energy (mean squared error) up to which that of fakes is raised; none: without limit"""
     pull_away: Weight = 0.0
     """weight of the pulling-away term (in the paper 0.1)"""
+    pretraining: Fraction = 0.0
+    """first part of training, in which only the discriminator learns, on real images alone"""
 
     def build(self, shape: tuple[int, int, int], classes: int) -> EBGAN:
         return EBGAN(*self.networks(shape), self)
@@ -87,9 +90,12 @@ class EBGAN(AutoEncoderGAN):
         fake = self.sample(len(real))
         energy_real, energy_fake = (self.energy(x)[0] for x in (real, fake.detach()))
         hinge = -energy_fake if margin is None else relu(margin - energy_fake)
-        update("discriminator", (energy_real + hinge).mean())
-        energy, code = self.energy(fake)
-        update("generator", energy.mean() + self.config.pull_away * pulling_away(code.float()))
+        if update.progress < self.config.pretraining:
+            update("discriminator", energy_real.mean())
+        else:
+            update("discriminator", (energy_real + hinge).mean())
+            energy, code = self.energy(fake)
+            update("generator", energy.mean() + self.config.pull_away * pulling_away(code.float()))
         return {"energy_real": energy_real.mean(), "energy_fake": energy_fake.mean()}
 
 
