@@ -51,6 +51,7 @@ TINY = {
     "reprogramming": "--classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 --out {out}",
     "physical_patch": "--classifier-images 5000 --images 2000 --shapes square --out {out}",
     "why_attacks_work": "--classifier-images 2500 --attacked 20 --eps 0.05 0.3 --out {out}",
+    "beyond_images": "--examples 6000 --n 40 --eps 0.02 0.1 --seeds 0 --out {out}",
     "explanations": "--images 640 --n 12 --out {out}",
     "dream": "--data digits --images 64 --filters 2 --steps 6 --weights 10 --out {out}",
     "mimic_tree": "--images 3200 --depths 2 6 --components 4 --seeds 0 --out {out}",

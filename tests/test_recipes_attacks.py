@@ -86,3 +86,12 @@ def test_a_patch_works_under_every_view_and_a_grey_one_does_not(tmp_path):
     grey = rows.pop("all, grey patch")["success"]
     assert len(rows) == 7 and min(row["success"] for row in rows.values()) > grey + 0.3
     assert rows["fixed"]["success"] > rows["all"]["success"]
+
+
+def test_signals_and_measurements_are_attacked_like_images(tmp_path):
+    run("beyond_images", tmp_path)
+    found = {(row["inputs"], row["attack"], row["eps"]): row["accuracy"] for row in results(tmp_path)["accuracy"]}
+    assert {name for name, *_ in found} == {"signals", "measurements"}
+    for name in ("signals", "measurements"):
+        assert found[name, "pgd", 0.1] < found[name, "noise-linf", 0.1] - 0.2
+        assert found[name, "pgd", 0.1] <= found[name, "pgd", 0.02] + 0.05
