@@ -19,6 +19,7 @@ A TOML file lists the claims:
     read = ["results.json"]
     rows = ["network", "learns from"]         # the entries that name a row
     columns = ["errors", "bytes"]
+    across = ""                               # of `rows`, if any: the one whose values stand side by side
 
 `{data}` is the folder of the downloaded data sets, `{out}` a folder for this claim and seed. A command is one of
 genlab's or a recipe.
@@ -149,7 +150,7 @@ def rendered(claim: Claim, result: Mapping[str, Any], table: str = "") -> str:
     else:
         lines = ["| figure | paper | measured | claimed |", "|---|---|---|---|"]
         for figure in claim.figure:
-            stored = result["figures"][figure.name]
+            stored = result["figures"].get(figure.name)
             note = f" ({figure.note})" if figure.note else ""
             lines.append(f"| {figure.name}{note} | {figure.paper} | {value_cell(stored)} | {figure.claim} |")
     commits = ", ".join(sorted({(run["commit"] or "unknown")[:7] for run in result["runs"]}))
