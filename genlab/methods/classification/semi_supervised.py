@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlab.core.batch import at_least
-from genlab.core.ranges import LearningRate, Share, Steps, Weight
+from genlab.core.ranges import Fraction, LearningRate, Share, Steps, Weight
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.methods.classification.few_labels import FewLabels, FewLabelsConfig
 from genlab.nets.dcgan import Discriminator
@@ -44,8 +44,8 @@ class SemiSupervisedConfig(FewLabelsConfig, ClassifierConfig):
     """weight of the outputs' differences between neighbours in the batch"""
     neighbours: Steps = 5
     """neighbours of an image in the graph of the batch, by pixels"""
-    rise: Share = 0.5
-    """fraction of training in which these weights rise from 0, linearly"""
+    start: Fraction = 0.3
+    """fraction of training with the labelled images alone, after which these weights rise from 0, linearly"""
     discriminator: Path | None = None
     """run of a GAN, with whose discriminator, but for the last layer, the network begins; none: a new `net`"""
     lr: LearningRate = 0.02
@@ -87,7 +87,7 @@ class SemiSupervised(Classifier, FewLabels):
         known, other = logits[: len(x)], logits[len(x) :]
         loss = cross_entropy(known, y_l, label_smoothing=self.config.smoothing)
         terms = self.terms(x, other) if unlabelled else {}
-        rise = min(1.0, update.progress / self.config.rise) if self.config.rise else 1.0
+        rise = max(0.0, update.progress - self.config.start) / (1 - self.config.start)
         update("net", loss + rise * sum(getattr(self.config, name) * term for name, term in terms.items()))
         return {"loss": loss, "accuracy": (known.argmax(1) == y_l).float().mean(), **terms}
 
