@@ -45,12 +45,12 @@ def test_infogan_keeps_the_start_whose_category_says_most(tmp_path):
 def test_unlabelled_images_improve_what_two_labels_of_each_class_teach(tmp_path):
     printed = run("few_labels", tmp_path)
     rows = by("method", results(tmp_path))
-    found = {name: row["accuracy"] for name, row in rows.items()}
+    found = {name: row["2 labels"] for name, row in rows.items()}
     for better, alone in (("em", "gaussians"), ("label-propagation", "nearest")):
-        assert found[better] > found[alone] + 0.05 > 0.5, found
+        assert found[better] > found[alone] + 5 > 50, found
     assert len(found) == 10
     table = {row[0]: row[2] for row in cells(printed)}
-    assert table["em"] == f"{100 * found['em']:.1f} ± 0.0"
+    assert table["em"] == f"{found['em']:.1f}"
     assert "2 labels per class: at best" in (tmp_path / "report.html").read_text()
 
 
