@@ -44,6 +44,11 @@ TINY = {
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
     "conditional": "--data digits --size 8 --images 64 --classifier-images 320 --width 4 --stack --out {out}",
     "domain_adversarial": "--targets night --images 1920 --seeds 0 --width 8 --lr 0.1 --out {out}",
+    "batch_size": "--data digits --size 8 --sizes 1 64 --images 128 --seconds 0.02 --lr 0.02 --width 8 --seeds 0 "
+    "--out {out}",
+    "optimisers": "--images 640 --factors 1 --few 40 --width 8 --lanczos 4 --seeds 0 --out {out}",
+    "augmentation": "--data digits --size 8 --images 320 --width 4 --tested 40 --attacked 8 --steps 2 --turns 20 "
+    "--seeds 0 --out {out}",
     "few_labels": "--images 640 --supervised-images 3200 --labels 1 10 --width 4 --out {out}",
     "photo_editing": "--images 64 --steps 60 --n 4 --out {out}",
     "reprogramming": "--classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 --out {out}",
