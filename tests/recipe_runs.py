@@ -47,6 +47,12 @@ TINY = {
     "domain_adversarial": "--targets night --images 1920 --seeds 0 --width 8 --lr 0.1 --out {out}",
     "few_labels": "--labels 2 --images 96 --gan-images 64 --width 4 --components 16 --clusters 40 --seeds 0 --methods "
     "gaussians em svm nearest label-propagation clusters cnn pseudo-labels triple-gan pre-trained --out {out}",
+    "batch_size": "--data digits --size 8 --sizes 1 64 --images 128 --seconds 0.02 --lr 0.02 --width 8 --seeds 0 "
+    "--out {out}",
+    "optimisers": "--images 640 --factors 1 --few 40 --width 8 --lanczos 4 --seeds 0 --out {out}",
+    "augmentation": "--data digits --size 8 --images 320 --width 4 --tested 40 --attacked 8 --steps 2 --turns 20 "
+    "--seeds 0 --out {out}",
+    "few_labels": "--images 640 --supervised-images 3200 --labels 1 10 --width 4 --out {out}",
     "photo_editing": "--images 64 --steps 60 --n 4 --out {out}",
     "reprogramming": "--classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 --out {out}",
     "physical_patch": "--classifier-images 5000 --images 2000 --shapes square --out {out}",
