@@ -60,6 +60,8 @@ TINY = {
     "beyond_images": "--examples 6000 --n 40 --eps 0.02 0.1 --seeds 0 --out {out}",
     "explanations": "--images 640 --n 12 --out {out}",
     "dream": "--data digits --images 64 --filters 2 --steps 6 --weights 10 --out {out}",
+    "layer_transfer": "--target digits --near digits --size 8 --labels 2 --copied 6 --source-images 800 --images 100 "
+    "--width 4 --seeds 0 --out {out}",
     "mimic_tree": "--images 3200 --depths 2 6 --components 4 --seeds 0 --out {out}",
     "gradient_saturation": "--images 9600 --n 10 --contrasts 1 --seeds 0 --out {out}",
     "shortcut": "--images 3200 --n 60 --out {out}",

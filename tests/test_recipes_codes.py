@@ -78,3 +78,10 @@ def test_a_classifier_of_the_source_is_compared_with_those_that_see_the_target(t
     assert all(row["target"] == "night" and row["(sd)"] == 0 for row in rows.values())
     assert min(source["target accuracy"], adversarial["target accuracy"]) > 0.4
     assert min(source["source accuracy"], adversarial["source accuracy"]) > target["source accuracy"]
+
+
+def test_copied_layers_are_worth_more_than_random_ones(tmp_path):
+    run("layer_transfer", tmp_path)
+    accuracy = {(row["way"], row["layers"]): row["accuracy"] for row in results(tmp_path)}
+    assert len(accuracy) == 10
+    assert accuracy["copied, frozen", 6] > max(accuracy["random, frozen", 6], accuracy["no transfer", 0]) + 10
