@@ -159,8 +159,8 @@ def main(config: Config) -> None:
     page.section("Accuracy on the known classes", "Mean and standard deviation (sd).")
     correct = [[name, *spread(each.accuracy[name] for each in found)] for name in found[0].accuracy]
     page.table(header := ["classifier", "accuracy", "sd"], correct)
-    long = [[name, kind, *values] for name, each in areas.items() for kind, values in each.items()]
-    results = {"areas": records(["detector", "kind", "area", "sd"], long)}
+    names = ["detector", *(column for kind in kinds for column in (kind, f"{kind} (sd)"))]
+    results = {"areas": records(names, [[name, *sum(each.values(), ())] for name, each in areas.items()])}
     results |= {"attacks": records(under, rates), "accuracy": records(header, correct)}
     finish(config.out, page, results)
 
