@@ -35,7 +35,20 @@ from attacks.defences.smoothing import BitDepth
 from attacks.evaluation.detectors import undetected_rates
 from attacks.evaluation.roc import auc
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, NonEmpty, Positive, Range, Seeds, Share, Steps, Weight, Width
+from genlab.core.ranges import (
+    Count,
+    Eps,
+    LearningRate,
+    Length,
+    NonEmpty,
+    Positive,
+    Range,
+    Seeds,
+    Share,
+    Steps,
+    Weight,
+    Width,
+)
 from genlab.data import Images, Stream
 from genlab.data.resize import resized
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -79,6 +92,8 @@ class Config:
     """weight of the same divergence in the generator's loss, for border samples"""
     svm_scale: Positive = 16.0
     """scale of the one-class SVM's gamma: 1 is scikit-learn's default"""
+    lr_gan: LearningRate = 2e-3
+    """learning rate of the GANs beside the classifiers"""
     outliers: NonEmpty[str] = ("letters", "sprites")
     """data sets whose images are anomalies"""
     split: Literal["test", "validation"] = "test"
@@ -87,7 +102,7 @@ class Config:
     """most images of a kind that are measured"""
     eps: Eps = 0.2
     """L-infinity radius of the attacks, in pixels of [0, 1]"""
-    steps: Steps = 20
+    steps: Steps = 10
     """steps of the attacks"""
     fpr: Share = 0.05
     """false-positive rate of the detectors under attack"""
@@ -144,8 +159,8 @@ def main(config: Config) -> None:
     page.section("Accuracy on the known classes", "Mean and standard deviation (sd).")
     correct = [[name, *spread(each.accuracy[name] for each in found)] for name in found[0].accuracy]
     page.table(header := ["classifier", "accuracy", "sd"], correct)
-    long = [[name, kind, *values] for name, each in areas.items() for kind, values in each.items()]
-    results = {"areas": records(["detector", "kind", "area", "sd"], long)}
+    names = ["detector", *(column for kind in kinds for column in (kind, f"{kind} (sd)"))]
+    results = {"areas": records(names, [[name, *sum(each.values(), ())] for name, each in areas.items()])}
     results |= {"attacks": records(under, rates), "accuracy": records(header, correct)}
     finish(config.out, page, results)
 
@@ -197,7 +212,9 @@ def measured(
 
 
 def methods(config: Config) -> dict[str, genlab.Config]:
-    taught = GeneratedOutliersConfig(width=config.width, width_gan=config.width, uniform=config.uniform)
+    taught = GeneratedOutliersConfig(
+        width=config.width, width_gan=config.width, uniform=config.uniform, lr_gan=config.lr_gan
+    )
     return {
         "plain": ClassifierConfig(width=config.width),
         "confidence branch": ConfidenceBranchConfig(width=config.width, budget=config.budget),
@@ -209,7 +226,7 @@ def methods(config: Config) -> dict[str, genlab.Config]:
 
 def fitted(name: str, method: genlab.Config, train: Images, seed: int, config: Config) -> Any:
     torch.manual_seed(seed)
-    options = replace(method.training, images=config.images, seed=seed, warmup=0.05)
+    options = replace(method.training, images=config.images, batch=32, seed=seed, warmup=0.05)
     built = method.build(train.shape, len(train.classes)).to(train.device)
     return genlab.fit(built, Stream(train, options.batch, seed=seed), options, title=f"{name}, seed {seed}").eval()
 
@@ -272,8 +289,8 @@ def figure(areas: dict[str, dict[str, tuple[float, float]]]) -> bytes:
         axes.grid(alpha=0.3)
     axes.invert_yaxis()
     handles = [drawing.axes[0].errorbar([], [], fmt="o", color=c, label=group) for group, c in colours.items()]
-    drawing.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
-    drawing.supxlabel("area under the ROC curve; dotted: chance", fontsize=9)
+    title = "area under the ROC curve (dotted: chance), by where the detector comes from"
+    drawing.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, title=title, title_fontsize=9)
     return png(drawing)
 
 
