@@ -195,7 +195,7 @@ def measure_edits(judge: ClassifierFeatures, images: Images, found: dict[float |
     constraint, z0 = masked_error(torch.ones_like(images.x[0]), bar(images.x)), found[None][1]
     return [
         {
-            "near": near,
+            "near": "before" if near is None else near,
             "violation": float(constraint(x).mean()),
             "digit kept": kept(judge, x, images.labels),
             "distance in z": float((z - z0).norm(dim=1).mean()),
@@ -208,7 +208,7 @@ def loosest(runs: Sequence[Rows], keep: float) -> float | None:
     """The smallest penalty whose edits keep this share of the digits, on average; none: not even the largest."""
     found = None
     for rows in zip(*runs):
-        if rows[0]["near"] is not None and mean(row["digit kept"] for row in rows) >= keep:
+        if rows[0]["near"] != "before" and mean(row["digit kept"] for row in rows) >= keep:
             found = rows[0]["near"]
     return found
 
@@ -216,9 +216,9 @@ def loosest(runs: Sequence[Rows], keep: float) -> float | None:
 def message(runs: Sequence[Rows], chosen: float | None, keep: float) -> str:
     means = lambda rows: [mean(row[name] for row in rows) for name in ("violation", "digit kept")]
     of = {rows[0]["near"]: means(rows) for rows in zip(*runs)}
-    last = min(near for near in of if near is not None)
+    last = min(near for near in of if near != "before")
     sentence = (
-        f"The loosest edit brings the violation of the wish from {of[None][0]:.2f} to {of[last][0]:.2f} and keeps "
+        f"The loosest edit brings the violation of the wish from {of["before"][0]:.2f} to {of[last][0]:.2f} and keeps "
         f"{of[last][1]:.0%} of the digits"
     )
     if chosen is None:
@@ -246,7 +246,7 @@ def trade(runs: Sequence[Rows]) -> bytes:
     """Violation and digits kept against the weight."""
     lines = {}
     for name in ("digit kept", "violation"):
-        rows = [rows for rows in zip(*runs) if rows[0]["near"] is not None]
+        rows = [rows for rows in zip(*runs) if rows[0]["near"] != "before"]
         bands = [spread(row[name] for row in each) for each in rows]
         weights = [each[0]["near"] for each in rows]
         lines[name] = (weights, *([m + sign * s for m, s in bands] for sign in (0, -1, 1)))
@@ -256,8 +256,7 @@ def trade(runs: Sequence[Rows]) -> bytes:
 def add_table(page: genlab.Report, runs: Sequence[Rows]) -> None:
     first, *figures = runs[0][0]
     cells = ([plus_minus((row[name] for row in rows), ".3g") for name in figures] for rows in zip(*runs))
-    names = ["before" if row[first] is None else row[first] for row in runs[0]]
-    page.table([first, *figures], ([name, *each] for name, each in zip(names, cells)))
+    page.table([first, *figures], ([row[first], *each] for row, each in zip(runs[0], cells)))
 
 
 def over_seeds(runs: Sequence[Rows]) -> Rows:

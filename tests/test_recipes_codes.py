@@ -68,14 +68,14 @@ def test_descent_improves_an_inversion_and_a_looser_edit_goes_further(tmp_path):
     assert [row["vectors added"] for row in found["attribute"]] == [-1, -0.5, 0, 0.5, 1]
     assert max(pixels) - min(pixels) > 0
     edits = found["edits"]
-    assert [row["near"] for row in edits] == [None, 0.1, 0.001]
+    assert [row["near"] for row in edits] == ["before", 0.1, 0.001]
     distances, violations = ([row[name] for row in edits] for name in ("distance in z", "violation"))
     assert distances == sorted(distances) and distances[0] == 0 and violations[-1] < violations[0]
 
 
 def test_the_edit_that_is_reported_is_the_loosest_that_keeps_enough():
     loosest = runpy.run_path(str(RECIPES / "photo_editing.py"))["loosest"]
-    rows = [{"near": near, "digit kept": share} for near, share in ((None, 1.0), (0.3, 0.98), (0.1, 0.9), (0.03, 0.5))]
+    rows = [{"near": near, "digit kept": share} for near, share in (("before", 1.0), (0.3, 0.98), (0.1, 0.9), (0.03, 0.5))]
     assert loosest([rows], 0.9) == 0.1 and loosest([rows], 0.4) == 0.03 and loosest([rows], 0.99) is None
 
 
