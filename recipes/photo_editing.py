@@ -218,7 +218,7 @@ def message(runs: Sequence[Rows], chosen: float | None, keep: float) -> str:
     of = {rows[0]["near"]: means(rows) for rows in zip(*runs)}
     last = min(near for near in of if near != "before")
     sentence = (
-        f"The loosest edit brings the violation of the wish from {of["before"][0]:.2f} to {of[last][0]:.2f} and keeps "
+        f"The loosest edit brings the violation of the wish from {of['before'][0]:.2f} to {of[last][0]:.2f} and keeps "
         f"{of[last][1]:.0%} of the digits"
     )
     if chosen is None:

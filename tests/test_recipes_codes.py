@@ -75,7 +75,8 @@ def test_descent_improves_an_inversion_and_a_looser_edit_goes_further(tmp_path):
 
 def test_the_edit_that_is_reported_is_the_loosest_that_keeps_enough():
     loosest = runpy.run_path(str(RECIPES / "photo_editing.py"))["loosest"]
-    rows = [{"near": near, "digit kept": share} for near, share in (("before", 1.0), (0.3, 0.98), (0.1, 0.9), (0.03, 0.5))]
+    shares = {"before": 1.0, 0.3: 0.98, 0.1: 0.9, 0.03: 0.5}
+    rows = [{"near": near, "digit kept": share} for near, share in shares.items()]
     assert loosest([rows], 0.9) == 0.1 and loosest([rows], 0.4) == 0.03 and loosest([rows], 0.99) is None
 
 
