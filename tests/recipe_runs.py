@@ -20,7 +20,7 @@ TINY = {
     "quickstart": "--classifier-images 5000 --gan-images 64 --gan-width 4 --attacked 20 --eps 0.25 --out {out}",
     "benchmark_attacks": "--size 10 --n 4 --repeats 1 --images 640 --out {out}",
     "gan_theory": "--gaps 0.5 2 --steps 40 --frames 2 --out {out}",
-    "discriminator_generates": "--rounds 2 --steps 40 --batch 64 --climb 20 --n 200 --out {out}",
+    "discriminator_generates": "--rounds 2 --steps 30 --batch 64 --climb 20 --n 100 --width 4 --images 64 --out {out}",
     "mode_collapse": "--steps 2 --batch 8 --seeds 0 --looks 1 --lr 1e-6 --out {out}",
     "mode_collapse_images": "--remedies plain 'ensemble of 4' --images 128 --looks 2 --seeds 0 --width 4 "
     "--classifier-images 320 --out {out}",
