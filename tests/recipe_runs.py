@@ -52,8 +52,6 @@ TINY = {
     "optimisers": "--images 640 --factors 1 --few 40 --width 8 --lanczos 4 --seeds 0 --out {out}",
     "augmentation": "--data digits --size 8 --images 320 --width 4 --tested 40 --attacked 8 --steps 2 --turns 20 "
     "--seeds 0 --out {out}",
-    "few_labels": "--images 640 --supervised-images 3200 --labels 1 10 --width 4 --out {out}",
-    "photo_editing": "--images 64 --steps 60 --n 4 --out {out}",
     "photo_editing": "--images 64 --width 8 --classifier-images 320 --steps 40 --n 4 --nears 0.1 0.001 --seeds 0 "
     "--out {out}",
     "reprogramming": "--classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 --out {out}",

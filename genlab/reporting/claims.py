@@ -32,6 +32,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any
 
 from genlab.core.files import FileError, read, read_json
@@ -156,7 +157,8 @@ def rendered(claim: Claim, result: Mapping[str, Any], table: str = "") -> str:
     commits = ", ".join(sorted({(run["commit"] or "unknown")[:7] for run in result["runs"]}))
     seeds = f"{len(claim.seeds)} seeds" if len(claim.seeds) > 1 else "one seed"
     minutes = sum(run["minutes"] for run in result["runs"])
-    lines += ["", f"{claim.source}. `{claim.name}`, {seeds}, {minutes:.0f} CPU minutes, recorded at {commits}."]
+    origin = f"{claim.source}. `{claim.name}`, {seeds}, {minutes:.0f} CPU minutes, recorded at {commits}."
+    lines += ["", *wrap(origin, 120, break_on_hyphens=False, break_long_words=False)]
     return "\n".join(lines) + "\n"
 
 
