@@ -56,7 +56,7 @@ class Config:
     """height and width of the images in pixels"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    images: Length = 24_000
+    images: Length = 16_000
     """length of every training"""
     width: Width = 8
     """channels of the CNN's first level"""
@@ -70,8 +70,8 @@ class Config:
     """L-infinity size of the attack, in pixels of [0, 1]"""
     steps: Count = 10
     """of the attack"""
-    tested: Count = 1000
-    """test images"""
+    tested: Count = 500
+    """test images, and validation images"""
     attacked: Count = 100
     """test images to attack"""
     lr: Positive = 0.02
@@ -85,7 +85,7 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, 1, config.data_root, hold_out=True)
     train, validation, test = (data.load(split) for split in ("train", "validation", "test"))  # type: ignore[arg-type]
-    test = test.subset(slice(0, config.tested))
+    validation, test = (images.subset(slice(0, config.tested)) for images in (validation, test))
     distortion = Augment(rotate=config.rotate, shift=config.shift)
     bad = distorted(test, distortion, 0)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -103,8 +103,9 @@ def main(config: Config) -> None:
         averaged = [tta(net, turn[name]) for net in nets[name]]
         for way, models in (("itself", nets[name]), ("TTA", averaged)):
             found[name, way] = [(accuracy(model, test), accuracy(model, bad)) for model in models]
-            label = name if way == "itself" else f"{name}, TTA"
-            by_angle[label] = [[accuracy(model, turned(test, angle)) for angle in angles] for model in models]
+            if way == "itself" or name == "CNN":
+                label = name if way == "itself" else "CNN with TTA"
+                by_angle[label] = [[accuracy(model, turned(test, angle)) for angle in angles] for model in models]
 
     rows = [
         [name, way, turn[name] if way == "TTA" else 0.0, *spread(a for a, _ in runs), *spread(b for _, b in runs)]
