@@ -238,12 +238,15 @@ def message(results: dict[str, list[dict[str, Any]]]) -> str:
     slowest = max(optimizers, key=lambda row: row["training loss"])
     best = max(few.values(), key=lambda row: row[ACCURACY[0]])
     accuracies = [row[ACCURACY[0]] for row in optimizers]
+    nothing, (accuracy, deviation) = few["nothing"], ACCURACY
+    gain = best[accuracy] - nothing[accuracy]
+    helps = f"{best['regulariser']} has most: {100 * best[accuracy]:.1f} %, {100 * nothing[accuracy]:.1f} % without"
+    if gain <= max(best[deviation], nothing[deviation]):
+        helps += ", no more than the spread over seeds"
     return (
         f"Each with its best learning rate: {fastest['optimizer']} reaches a training loss of "
         f"{fastest['training loss']:.2g}, {slowest['optimizer']} {slowest['training loss']:.2g}; on test images they "
-        f"differ by {100 * (max(accuracies) - min(accuracies)):.1f} points of accuracy. With few images "
-        f"{best['regulariser']} helps most: {100 * best[ACCURACY[0]]:.1f} %, without "
-        f"{100 * few['nothing'][ACCURACY[0]]:.1f} %."
+        f"differ by {100 * (max(accuracies) - min(accuracies)):.1f} points of accuracy. With few images {helps}."
     )
 
 
