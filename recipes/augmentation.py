@@ -26,7 +26,7 @@ from attacks.evaluation.report import progress
 from attacks.evaluation.verdict import models_and_sources
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
-from genlab.core.ranges import Count, Eps, Length, NonEmpty, Positive, Range, Seeds, Side, Width
+from genlab.core.ranges import Count, Eps, LearningRate, Length, NonEmpty, Range, Seeds, Side, Width
 from genlab.data import Augment, Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.metrics.accuracy import accuracy
@@ -43,7 +43,7 @@ NETS = {  # name -> spatial transformer, augmented training
 }
 HEADER = ["network", "tested with", "turns", "as they are", "(sd)", "distorted", "(sd) "]
 ATTACKED = ["model", "clean accuracy", "(sd)", "accuracy under PGD", "(sd) "]
-SHOWN = 10
+SHOWN, BATCH = 10, 32
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Config:
     """test images, and validation images"""
     attacked: Count = 100
     """test images to attack"""
-    lr: Positive = 0.02
-    """learning rate"""
+    lr: LearningRate = 3e-3
+    """learning rate of Adam"""
     out: Path = Path("runs/augmentation")
     """folder of the report"""
     seeds: Seeds = (0, 1, 2)
@@ -94,7 +94,9 @@ def main(config: Config) -> None:
     nets: dict[str, list[Classifier]] = {}
     turn: dict[str, float] = {}
     for name, (transformer, augmented) in NETS.items():
-        options = ClassifierConfig(width=config.width, lr=config.lr, spatial_transformer=transformer)
+        options = ClassifierConfig(
+            width=config.width, optimizer="adam", lr=config.lr, weight_decay=0.0, spatial_transformer=transformer
+        )
         augment = distortion if augmented else None
         nets[name] = [fitted(options, train, augment, config.images, seed, name) for seed in config.seeds]
         chosen = distorted(validation, distortion, 1)
@@ -134,7 +136,7 @@ def fitted(
     method: ClassifierConfig, train: Images, augment: Augment | None, images: int, seed: int, name: str
 ) -> Classifier:
     torch.manual_seed(seed)
-    options = replace(ClassifierConfig.training, images=images, seed=seed)
+    options = replace(ClassifierConfig.training, images=images, batch=BATCH, seed=seed)
     built = method.build(train.shape, len(train.classes)).to(train.device)
     stream = Stream(train, options.batch, seed=seed, augment=augment)
     trained: Any = genlab.fit(built, stream, options, title=f"{seed}: {name}")
@@ -170,7 +172,7 @@ def under_attack(nets: list[Classifier], angle: float, test: Images, config: Con
         models, sources = models_and_sources(net, {"TTA": tta(net, angle)})
         pgd = {"pgd": PGD(Linf(config.eps), steps=config.steps)}
         with progress() as options:
-            result = evaluate(models, pgd, few.x, few.labels, sources=sources, options=options)
+            result = evaluate(models, pgd, few.x, few.labels, eps=[config.eps], sources=sources, options=options)
         for row in result.rows:
             clean.setdefault(row.model, []).append(row.clean_accuracy)
             robust.setdefault(row.model, []).append(row.robust_accuracy)
