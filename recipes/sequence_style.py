@@ -35,7 +35,7 @@ from genlab.reporting.plots import png
 from genlab.reporting.report import spread
 
 MEASURES = ["style", "grammar", "content", "correct"]
-LOOKS = 5  # measurements during training
+LOOKS = 4  # measurements during training
 NOT_TRANSLATED = "not translated"
 
 
@@ -43,7 +43,7 @@ NOT_TRANSLATED = "not translated"
 class Config:
     """Style, grammar and content of translated sentences, with and without the cycle."""
 
-    images: Length = 32_000
+    images: Length = 24_000
     """length of every training, in lists of nine words of either style"""
     cycle: Weight = 1.0
     """weight of cycle consistency"""
@@ -179,6 +179,7 @@ def figure(found: dict[str, list[Looked]], untranslated: Sequence[tuple[float, f
             axes.fill_between(runs[0].images, mean - sd, mean + sd, color=f"C{i}", alpha=0.15, lw=0)
         axes.axhline(untranslated[at][0], color="0.5", ls="--", lw=1, label=NOT_TRANSLATED)
         axes.set(title=measure, xlabel="lists of nine words", ylim=(-0.03, 1.03))
+        axes.locator_params(axis="x", nbins=3)
         axes.grid(alpha=0.3)
     handles, labels = drawing.axes[0].get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
