@@ -7,7 +7,7 @@ arXiv:1511.05440). What is best for L2 and L1 is known, too: the mean and the me
 were chosen on validation images (`--split validation`).
 
 python recipes/next_frame.py                                     # scikit-learn's digits, minutes on one core
-python recipes/next_frame.py --losses L2 GAN 'GAN, L1' 'GAN, gradients' --images 60000
+python recipes/next_frame.py --losses L2 GAN 'GAN and L1' 'GAN and gradients' --images 60000
 python recipes/next_frame.py --data mnist --data-root DIR --size 16 --copies 1 --images 60000
 """
 
@@ -39,7 +39,7 @@ from genlab.reporting.plots import png
 from genlab.reporting.report import spread
 
 MEASURES = ["sharpness", "distance to the nearest future", "distance to what came", "different futures drawn"]
-LEARNT = ("L2", "L1", "GAN", "GAN, L1", "GAN, gradients")
+LEARNT = ("L2", "L1", "GAN", "GAN and L1", "GAN and gradients")
 LEVELS = 3  # downsamplings of the U-Net, at most
 EXAMPLES = 10  # columns of the picture
 
@@ -60,8 +60,8 @@ class Config:
     """length of every training, in sequences"""
     width: Width = 16
     """channels of the networks at the finest level"""
-    losses: NonEmpty[str] = ("L2", "L1", "GAN, L1")
-    """what the network learns by: L2, L1, GAN, 'GAN, L1' or 'GAN, gradients'"""
+    losses: NonEmpty[str] = ("L2", "L1", "GAN and L1")
+    """what the network learns by: L2, L1, GAN, 'GAN and L1' or 'GAN and gradients'"""
     l1: Weight = 10.0
     """weight of the L1 distance beside the adversarial loss"""
     gradient: Weight = 10.0
@@ -113,8 +113,8 @@ def losses(config: Config) -> dict[str, Pix2PixConfig]:
         "L2": Pix2PixConfig(gan=0.0, l1=0.0, l2=100.0, **base),
         "L1": Pix2PixConfig(gan=0.0, l1=100.0, **base),
         "GAN": Pix2PixConfig(l1=0.0, **base),
-        "GAN, L1": Pix2PixConfig(l1=config.l1, **base),
-        "GAN, gradients": Pix2PixConfig(l1=0.0, gradient=config.gradient, **base),
+        "GAN and L1": Pix2PixConfig(l1=config.l1, **base),
+        "GAN and gradients": Pix2PixConfig(l1=0.0, gradient=config.gradient, **base),
     }
 
 

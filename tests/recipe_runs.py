@@ -94,7 +94,7 @@ TINY = {
     "--variants cycle 'no cycle' --out {out}",
     "pix2pix": "--data digits --size 8 --task super-resolution:2 --images 64 --width 4 --classifier-images 64 "
     "--out {out}",
-    "next_frame": "--losses L2 'GAN, gradients' --images 64 --width 4 --copies 1 --draws 2 --seeds 0 --out {out}",
+    "next_frame": "--losses L2 'GAN and gradients' --images 64 --width 4 --copies 1 --draws 2 --seeds 0 --out {out}",
     "super_resolution": "--data digits --size 8 --factors 2 4 --images 16 --classifier-images 64 --width 4 --out {out}",
     "inpainting": "--data digits --size 8 --hole 4 --images 96 --classifier-images 64 --width 4 --n 40 --out {out}",
     "unpaired_common_space": "--a grey:digits --b textured:digits --size 8 --images 16 --gan-images 64 --width 4 "

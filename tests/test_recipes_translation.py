@@ -92,7 +92,7 @@ def test_only_the_hole_is_filled_and_better_than_by_grey(tmp_path):
 def test_predictions_are_measured_by_the_nearest_of_the_possible_frames(tmp_path):
     run("next_frame", tmp_path)
     rows = by("prediction", results(tmp_path))
-    assert list(rows)[-2:] == ["L2", "GAN, gradients"]
+    assert list(rows)[-2:] == ["L2", "GAN and gradients"]
     test = moving(genlab.DataOptions("digits").load("test"), 1)
     near, what_came = "distance to the nearest future", "distance to what came"
     assert rows["a possible one"][near] == 0 and rows["a possible one"]["sharpness"] == pytest.approx(1, abs=0.05)
