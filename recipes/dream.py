@@ -3,7 +3,7 @@
 A VGG learns to tell rendered letters in random colours apart. Nothing else has taught it what a photograph or a texture
 is: it dreams of strokes and their crossings, and its Gram matrices are still enough to transfer a texture.
 
-python recipes/dream.py                                          # letters, 2 minutes on one core
+python recipes/dream.py                                          # letters, a minute on one core
 python recipes/dream.py --data cifar10 --data-root DIR --images 500000
 """
 
@@ -46,11 +46,11 @@ class Config:
     """the network's training images, in colour"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    images: Length = 20_000
+    images: Length = 12_000
     """length of the network's training"""
     filters: Count = 8
     """filters of each of three layers"""
-    steps: Steps = 100
+    steps: Steps = 80
     """of filter maximisation and of style transfer; a dream takes a tenth at each of three sizes"""
     weights: NonEmpty[Positive] = (10.0, 100.0, 1000.0)
     """weights of the style, relative to the content"""

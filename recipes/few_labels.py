@@ -60,7 +60,7 @@ class Config:
     """labelled images per class"""
     methods: tuple[str, ...] = ()
     """methods, such as triple-gan; none: all"""
-    images: Length = 3_200
+    images: Length = 4_800
     """length of the trainings of the CNN and of discriminators as classifiers"""
     gan_images: Length = 6_400
     """length of the trainings of Triple GAN, and of the GAN whose discriminator is used"""
@@ -205,8 +205,8 @@ METHODS = {
     "clusters": Way(clusters, "nearest"),
     "cnn": Way(cnn, network=True),
     "pseudo-labels": Way(cnn, "cnn", True, {"pseudo": 1.0}),
-    "entropy": Way(cnn, "cnn", True, {"entropy": 1.0}),
-    "smoothness": Way(cnn, "cnn", True, {"smoothness": 1.0}),
+    "entropy": Way(cnn, "cnn", True, {"entropy": 0.1}),
+    "smoothness": Way(cnn, "cnn", True, {"smoothness": 0.3}),
     "triple-gan": Way(triple_gan, "cnn", True),
     "discriminator": Way(discriminator, "", True, {"trained": False}),
     "pre-trained": Way(discriminator, "discriminator", True, {"trained": True}),
@@ -250,41 +250,41 @@ def given(train: Images, each: int, seed: int, config: Config) -> Task:
 
 
 def page(config: Config, accuracies: dict[str, list[list[float]]], train: Images, test: Images) -> genlab.Report:
-    found = genlab.Report(f"Few labels on {config.data}")
+    found, fewest = genlab.Report(f"Few labels on {config.data}"), config.labels[0]
     means = {name: spread(rows[0])[0] for name, rows in accuracies.items()}
-    plain, using = ([n for n in means if bool(METHODS[n].alone) is which] for which in (False, True))
-    best = " and ".join(
-        f"{100 * max(means[n] for n in each):.0f} % {words}"
-        for each, words in ((using, "with the unlabelled images"), (plain, "without them"))
-        if each
-    )
-    where = f"{len(test):,} {'validation' if config.validation else 'test'} images"
+    best = []
+    for using, words in ((True, "with the unlabelled images"), (False, "without them")):
+        if names := [name for name in means if bool(METHODS[name].alone) is using]:
+            name = max(names, key=means.__getitem__)
+            best.append(f"{100 * means[name]:.0f} % {words} ({name})")
     found.section(
-        f"{config.labels[0]} labels per class: at best {best}",
-        f"Accuracy on {where}, mean and standard deviation over {len(config.seeds)} seeds. {len(train):,} training "
-        "images, of which few have labels. Dashed: from the labelled images alone; solid, in the same colour or beside "
-        "them: with the unlabelled ones.",
+        f"{fewest} labels per class: at best {', '.join(best)}",
+        f"Accuracy on {len(test):,} {'validation' if config.validation else 'test'} images; mean and, as bands, "
+        f"standard deviation over the seeds {', '.join(map(str, config.seeds))}. Dashed lines know the labelled images "
+        f"alone, solid lines all {len(train):,} training images; one colour: the same model.",
     )
     found.picture(figure(config, accuracies))
     header = ["method", "compared with", *(f"{each} labels" for each in config.labels)]
     cells = [
-        [name, METHODS[name].alone, *(plus_minus(100 * a for a in values) for values in rows)]
+        [name, METHODS[name].alone or None, *(plus_minus(100 * a for a in values) for values in rows)]
         for name, rows in accuracies.items()
     ]
-    found.section("Accuracy in %, by labels per class", "Compared with: without unlabelled images.")
+    found.section("Accuracy in %, by labels per class", "Compared with: the same model, labelled images alone.")
     found.table(header, cells)
-    few = labelled_positions(train, config.labels[0], config.seeds[0])
-    names = [f"class {name}" for name in train.classes]
-    found.section("The labelled images", f"{config.labels[0]} of each class, seed {config.seeds[0]}.")
-    return found.picture(labelled_grid_png(train.subset(few).x, config.labels[0], rows=names))
+    few = labelled_positions(train, fewest, config.seeds[0]).view(-1, fewest).T.flatten()
+    found.section("The labelled images", f"{fewest} of each class, seed {config.seeds[0]}; columns: classes.")
+    return found.picture(labelled_grid_png(train.subset(few).x, len(train.classes), heads=train.classes))
 
 
 def results(config: Config, accuracies: dict[str, list[list[float]]]) -> list[dict[str, Any]]:
+    """A row per method: the mean accuracies in %, by labels per class, and their standard deviations."""
     rows = []
     for name, by_labels in accuracies.items():
+        row: dict[str, Any] = {"method": name, "compared with": METHODS[name].alone or None}
         for each, values in zip(config.labels, by_labels):
-            mean, sd = spread(values)
-            rows.append({"method": name, "labels per class": each, "accuracy": mean, "sd": sd})
+            mean, sd = spread(100 * a for a in values)
+            row |= {f"{each} labels": mean, f"{each} labels (sd)": sd}
+        rows.append(row)
     return rows
 
 
@@ -295,11 +295,13 @@ def figure(config: Config, accuracies: dict[str, list[list[float]]]) -> bytes:
     kinds = {"principal components of the pixels": False, "networks": True}
     drawing = Figure(figsize=(12, 4.4), layout="constrained")
     for axes, (title, network) in zip(drawing.subplots(1, 2, sharey=True), kinds.items()):
-        colours: dict[str, str] = {}
+        colours: dict[str, str] = {}  # a model alone has that of the first method that is compared with it
+        shared = set[str]()
         for name in (name for name in accuracies if METHODS[name].network is network):
             alone = METHODS[name].alone
-            shares = alone in colours and colours[alone] not in [colours[n] for n in colours if n != alone]
-            colours[name] = colours[alone] if shares else f"C{len(set(colours.values()))}"
+            pair = alone in colours and alone not in shared
+            shared.add(alone)
+            colours[name] = colours[alone] if pair else f"C{len(set(colours.values()))}"
             mean, sd = zip(*(spread(100 * a for a in values) for values in accuracies[name]))
             low, high = [m - s for m, s in zip(mean, sd)], [m + s for m, s in zip(mean, sd)]
             style = "-o" if alone else "--o"

@@ -32,6 +32,7 @@ from genlab.methods.likelihood.vae import VAEConfig
 from genlab.metrics.comparison import measure
 from genlab.metrics.extract import extract_features, samples, shuffled
 from genlab.reporting.finish import finish, records
+from genlab.reporting.labelled import groups_png
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,7 @@ def main(config: Config) -> None:
     def fid(images: Any) -> float:
         return measure("FID", real, extract_features(images, features))[f"FID[{features.name}]"]
 
-    page = genlab.Report(f"GAN zoo on {config.data.data}")
-    page.section("Samples of the last seed")
+    shown = {"real, held out": config.data.load("test").subset(slice(0, 24)).x}
     header = ["method", "best", "median", "worst"]
     rows = []
     for name, method in methods.items():
@@ -105,11 +105,17 @@ def main(config: Config) -> None:
             trained: Any = experiment(method, seed, config).run(out, pictures=1)
             found.append(fid(samples(trained.sample, config.n)))
         rows.append([name, min(found), median(found), max(found)])
-        page.picture(genlab.Run(out).samples()[-1], name)
+        shown[name] = next(samples(trained.sample, 24))  # of the last seed
     floor = fid(shuffled(config.data.load("train"), config.n))
-    page.section(f"FID[{features.name}] of {config.n:,} samples")
-    page.text(f"{len(config.seeds)} seeds, {config.training.images:,} images each. Real training images: {floor:.3g}.")
-    page.table(header, rows)
+    page = genlab.Report(f"GAN zoo on {config.data.data}")
+    lowest = min(rows, key=lambda row: row[2])
+    page.text(
+        f"Lowest median FID[{features.name}] of {config.n:,} samples: {lowest[0]}, {lowest[2]:.3g}; of as many real "
+        f"training images {floor:.3g}. {len(config.seeds)} seeds, {config.training.images:,} images each; samples of "
+        "the last seed."
+    )
+    page.picture(groups_png(shown))
+    page.section("FID by method").table(header, rows)
     finish(
         config.out,
         page,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -74,6 +74,8 @@ class Config:
 
     methods: NonEmpty[str] = tuple(METHODS)
     """plain minibatch packs unrolled replay ensemble wgan-gp; packs: PacGAN; ensemble: a small generator per mode"""
+    sets: NonEmpty[Literal["ring", "grid"]] = ("ring", "grid")
+    """of points: a ring of 8 Gaussians, a grid of 25"""
     steps: Steps = 2000
     """batches seen by each method"""
     batch: Count = 128
@@ -90,7 +92,8 @@ class Config:
 
 def main(config: Config) -> None:
     names = [choose(name, METHODS, "method") for name in config.methods]
-    sets = {"ring": (points.ring(spread=0.05), 3.0), "grid": (points.grid(gap=0.7, spread=0.035), 2.0)}
+    known = {"ring": (points.ring(spread=0.05), 3.0), "grid": (points.grid(gap=0.7, spread=0.035), 2.0)}
+    sets = {kind: known[kind] for kind in config.sets}
     header = ["method", "modes", "modes ±", "share within 3 std", "share ±"]
     page, results = genlab.Report("Mode collapse and its remedies"), {}
     watches = {kind: {name: watched(name, data, config) for name in names} for kind, (data, _) in sets.items()}

@@ -20,7 +20,7 @@ TINY = {
     "quickstart": "--classifier-images 5000 --gan-images 64 --gan-width 4 --attacked 20 --eps 0.25 --out {out}",
     "benchmark_attacks": "--size 10 --n 4 --repeats 1 --images 640 --out {out}",
     "gan_theory": "--gaps 0.5 2 --steps 40 --frames 2 --out {out}",
-    "discriminator_generates": "--rounds 2 --steps 40 --batch 64 --climb 20 --n 200 --out {out}",
+    "discriminator_generates": "--rounds 2 --steps 30 --batch 64 --climb 20 --n 100 --width 4 --images 64 --out {out}",
     "mode_collapse": "--steps 2 --batch 8 --seeds 0 --looks 1 --lr 1e-6 --out {out}",
     "mode_collapse_images": "--remedies plain 'ensemble of 4' --images 128 --looks 2 --seeds 0 --width 4 "
     "--classifier-images 320 --out {out}",
@@ -48,13 +48,21 @@ TINY = {
     "domain_adversarial": "--targets night --images 1920 --seeds 0 --width 8 --lr 0.1 --out {out}",
     "few_labels": "--labels 2 --images 96 --gan-images 64 --width 4 --components 16 --clusters 40 --seeds 0 --methods "
     "gaussians em svm nearest label-propagation clusters cnn pseudo-labels triple-gan pre-trained --out {out}",
-    "photo_editing": "--images 64 --steps 60 --n 4 --out {out}",
+    "batch_size": "--data digits --size 8 --sizes 1 64 --images 128 --seconds 0.02 --lr 0.02 --width 8 --seeds 0 "
+    "--out {out}",
+    "optimisers": "--images 640 --factors 1 --few 40 --width 8 --lanczos 4 --seeds 0 --out {out}",
+    "augmentation": "--data digits --size 8 --images 320 --width 4 --tested 40 --attacked 8 --steps 2 --turns 20 "
+    "--seeds 0 --out {out}",
+    "photo_editing": "--images 64 --width 8 --classifier-images 320 --steps 40 --n 4 --nears 0.1 0.001 --seeds 0 "
+    "--out {out}",
     "reprogramming": "--classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 --out {out}",
     "physical_patch": "--classifier-images 5000 --images 2000 --shapes square --out {out}",
     "why_attacks_work": "--classifier-images 2500 --attacked 20 --eps 0.05 0.3 --out {out}",
     "beyond_images": "--examples 6000 --n 40 --eps 0.02 0.1 --seeds 0 --out {out}",
     "explanations": "--images 640 --n 12 --out {out}",
     "dream": "--data digits --images 64 --filters 2 --steps 6 --weights 10 --out {out}",
+    "layer_transfer": "--target digits --near digits --size 8 --labels 2 --copied 6 --source-images 800 --images 100 "
+    "--width 4 --seeds 0 --out {out}",
     "mimic_tree": "--images 3200 --depths 2 6 --components 4 --seeds 0 --out {out}",
     "gradient_saturation": "--images 9600 --n 10 --contrasts 1 --seeds 0 --out {out}",
     "shortcut": "--images 3200 --n 60 --out {out}",

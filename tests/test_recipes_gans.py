@@ -68,7 +68,7 @@ def test_generators_that_begin_at_the_origin_cover_the_middle_of_the_grid_and_no
 
 def test_climbs_of_a_discriminator_end_at_the_modes_of_the_data(tmp_path):
     run("discriminator_generates", tmp_path)
-    rows = results(tmp_path)
+    rows = results(tmp_path)["points"]
     assert [row["round"] for row in rows] == [1, 2]
     assert rows[-1]["share within 3 std"] > 0.15  # of noise: 8 circles of radius 0.3 in a square of side 6: 0.06
 

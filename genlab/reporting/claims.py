@@ -19,6 +19,7 @@ A TOML file lists the claims:
     read = ["results.json"]
     rows = ["network", "learns from"]         # the entries that name a row
     columns = ["errors", "bytes"]
+    across = ""                               # of `rows`, if any: the one whose values stand side by side
 
 `{data}` is the folder of the downloaded data sets, `{out}` a folder for this claim and seed. A command is one of
 genlab's or a recipe.
@@ -31,6 +32,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any
 
 from genlab.core.files import FileError, read, read_json
@@ -149,13 +151,14 @@ def rendered(claim: Claim, result: Mapping[str, Any], table: str = "") -> str:
     else:
         lines = ["| figure | paper | measured | claimed |", "|---|---|---|---|"]
         for figure in claim.figure:
-            stored = result["figures"][figure.name]
+            stored = result["figures"].get(figure.name)
             note = f" ({figure.note})" if figure.note else ""
             lines.append(f"| {figure.name}{note} | {figure.paper} | {value_cell(stored)} | {figure.claim} |")
     commits = ", ".join(sorted({(run["commit"] or "unknown")[:7] for run in result["runs"]}))
     seeds = f"{len(claim.seeds)} seeds" if len(claim.seeds) > 1 else "one seed"
     minutes = sum(run["minutes"] for run in result["runs"])
-    lines += ["", f"{claim.source}. `{claim.name}`, {seeds}, {minutes:.0f} CPU minutes, recorded at {commits}."]
+    origin = f"{claim.source}. `{claim.name}`, {seeds}, {minutes:.0f} CPU minutes, recorded at {commits}."
+    lines += ["", *wrap(origin, 120, break_on_hyphens=False, break_long_words=False)]
     return "\n".join(lines) + "\n"
 
 

@@ -74,11 +74,14 @@ class Rows:
     read: list[Any]
     rows: tuple[str, ...]
     columns: tuple[str, ...]
+    across: str = ""
 
     def __post_init__(self) -> None:
         check(self)
         if not self.read or not self.rows or not self.columns:
             raise ClaimError(f"the table {self.name!r} needs read, rows and columns")
+        if self.across and (self.across not in self.rows or len(self.rows) == 1 or len(self.columns) > 1):
+            raise ClaimError(f"across of the table {self.name!r} must be one of several rows, beside a single column")
 
     def measured(self, folder: Path) -> list[dict[str, Any]]:
         """The rows that the commands wrote to `folder`; a number that a row has not is None.
@@ -117,10 +120,21 @@ class Rows:
 
     def rendered(self, table: list[dict[str, Any]]) -> list[str]:
         """The lines of the Markdown table of a `summary`."""
-        lines = [f"| {' | '.join((*self.rows, *self.columns))} |", "|" + "---|" * (len(self.rows) + len(self.columns))]
-        for row in table:
-            words = ["–" if row[name] is None else str(row[name]) for name in self.rows]
-            lines.append(f"| {' | '.join([*words, *(value_cell(row[column]) for column in self.columns)])} |")
+        names, columns = list(self.rows), list(self.columns)
+        cells = {tuple(row[name] for name in names): {c: row[c] for c in columns} for row in table}
+        if self.across:
+            at, column = names.index(self.across), columns[0]
+            names.remove(self.across)
+            columns = list(dict.fromkeys(words[at] for words in cells))
+            wide: dict[tuple[Any, ...], dict[Any, Any]] = {}
+            for words, values in cells.items():
+                wide.setdefault(words[:at] + words[at + 1 :], {})[words[at]] = values[column]
+            cells = wide
+        heads = [*names, *(f"{self.across} {c}" if self.across else c for c in columns)]
+        lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+        for words, values in cells.items():
+            named = ["–" if word is None else str(word) for word in words]
+            lines.append(f"| {' | '.join([*named, *(value_cell(values.get(c)) for c in columns)])} |")
         return lines
 
 

@@ -57,13 +57,17 @@ class DiscriminatorOnly(Method):
         return gradient.flatten(1).norm(dim=1).mean().item()
 
 
-def climb(score: Callable[[Tensor], Tensor], x: Tensor, steps: int, length: float) -> Tensor:
-    """The points that `steps` steps up the gradient of score, (N, D) -> (N,), reach from x (N, D).
+def climb(
+    score: Callable[[Tensor], Tensor], x: Tensor, steps: int, length: float, box: tuple[float, float] | None = None
+) -> Tensor:
+    """The points that `steps` steps up the gradient of score, (N, D) -> (N,), reach from x (N, D), inside the box.
 
-    A step is `length` long at first and shrinks linearly to zero; where the gradient vanishes, a point stays.
+    A step is `length` long at first and shrinks linearly to zero; where the gradient vanishes, a point stays. box: the
+    least and the largest coordinate; none: no bounds.
     """
     for k in range(steps):
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(x).sum(), x)
         x = x + length * (1 - k / steps) * normalize(gradient, dim=1)
+        x = x if box is None else x.clamp(*box)
     return x.detach()

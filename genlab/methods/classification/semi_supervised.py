@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlab.core.batch import at_least
-from genlab.core.ranges import LearningRate, Share, Steps, Weight
+from genlab.core.ranges import Fraction, Share, Steps, Weight
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.methods.classification.few_labels import FewLabels, FewLabelsConfig
 from genlab.nets.dcgan import Discriminator
@@ -36,20 +36,18 @@ class SemiSupervisedConfig(FewLabelsConfig, ClassifierConfig):
 
     pseudo: Weight = 1.0
     """weight of the cross-entropy with pseudo-labels, the most probable classes"""
-    threshold: Share = 0.0
+    threshold: Share = 0.95
     """least probability of a pseudo-label that counts"""
     entropy: Weight = 0.0
     """weight of the entropy of the outputs"""
     smoothness: Weight = 0.0
     """weight of the outputs' differences between neighbours in the batch"""
-    neighbours: Steps = 5
+    neighbours: Steps = 1
     """neighbours of an image in the graph of the batch, by pixels"""
-    rise: Share = 0.5
-    """fraction of training in which these weights rise from 0, linearly"""
+    start: Fraction = 0.3
+    """fraction of training with the labelled images alone, after which these weights rise from 0, linearly"""
     discriminator: Path | None = None
     """run of a GAN, with whose discriminator, but for the last layer, the network begins; none: a new `net`"""
-    lr: LearningRate = 0.02
-    """learning rate of SGD with Nesterov momentum 0.9"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=30_000, batch=64, schedule="cosine")
 
@@ -85,9 +83,9 @@ class SemiSupervised(Classifier, FewLabels):
         unlabelled = self.config.pseudo or self.config.entropy or self.config.smoothness
         logits = self.net(torch.cat([x_l, x]) if unlabelled else x_l).float()
         known, other = logits[: len(x)], logits[len(x) :]
-        loss = cross_entropy(known, y_l, label_smoothing=self.config.smoothing)
+        loss = self.loss(known, y_l)
         terms = self.terms(x, other) if unlabelled else {}
-        rise = min(1.0, update.progress / self.config.rise) if self.config.rise else 1.0
+        rise = max(0.0, update.progress - self.config.start) / (1 - self.config.start)
         update("net", loss + rise * sum(getattr(self.config, name) * term for name, term in terms.items()))
         return {"loss": loss, "accuracy": (known.argmax(1) == y_l).float().mean(), **terms}
 

@@ -1,0 +1,38 @@
+"""Recipes about training, with tiny numbers: what they claim holds."""
+
+import pytest
+from recipe_runs import by, results, run
+
+from genlab.training.optim import RATES
+
+
+def test_equal_time_is_as_many_images_as_a_batch_size_trains_in_it(tmp_path):
+    run("batch_size", tmp_path)
+    rows = by("batch", results(tmp_path))
+    assert list(rows) == [1, 64] and rows[64]["images/s"] > 2 * rows[1]["images/s"]
+    for row in rows.values():
+        assert row["images, equal time"] == pytest.approx(0.02 * row["images/s"], abs=0.5)
+        assert 0 <= row["accuracy, equal images"] <= 1 and row["lr, equal images"] == row["lr, equal time"] == 0.02
+
+
+def test_optimizers_schedules_and_regularisers_are_compared_with_the_same_start(tmp_path):
+    run("optimisers", tmp_path)
+    found = results(tmp_path)
+    optimizers, schedules = by("optimizer", found["optimizers"]), by("schedule", found["schedules"])
+    assert {name: row["learning rate"] for name, row in optimizers.items()} == RATES
+    same = ("learning rate", "training loss", "test accuracy")
+    assert [optimizers["momentum"][key] for key in same] == [schedules["constant"][key] for key in same]
+    assert all(row["smallest eigenvalue"] < row["largest eigenvalue"] for row in optimizers.values())
+    regularisers = by("regulariser", found["regularisers"])
+    assert regularisers["dropout, every layer"]["training loss"] > regularisers["nothing"]["training loss"]
+
+
+def test_networks_are_measured_with_and_without_every_augmentation(tmp_path):
+    run("augmentation", tmp_path)
+    found = results(tmp_path)
+    ways = [(row["network"], row["tested with"]) for row in found["accuracy"]]
+    assert ways[:2] == [("CNN", "itself"), ("CNN", "TTA")] and len(set(ways)) == 8
+    attacked = by("model", found["attack"])
+    plain, oblivious, adaptive = attacked.values()
+    assert plain["accuracy under PGD"] <= plain["clean accuracy"]
+    assert oblivious["clean accuracy"] == adaptive["clean accuracy"]
