@@ -28,6 +28,7 @@ TINY = {
     "benchmark_loader": "--batches 2 --repeats 1",
     "sequence_gan": "--pretraining 5120 --images 64 --lr 0.01 --temperatures 0.5 --samples 100 --pairs 2 "
     "--seeds 0 --out {out}",
+    "sequence_style": "--images 512 --width 8 --seeds 0 --out {out}",
     "gan_zoo": "--methods lsgan wgan --seeds 0 1 --images 64 --width 4 --hidden 8 --n 50 "
     "--classifier-images 320 --out {out}",
     "generative_table": "--families DCGAN 'gated PixelCNN' --minutes 0.003 --width 4 --n 20 "
@@ -101,6 +102,7 @@ TINY = {
     "--variants cycle 'no cycle' --out {out}",
     "pix2pix": "--data digits --size 8 --task super-resolution:2 --images 64 --width 4 --classifier-images 64 "
     "--out {out}",
+    "next_frame": "--losses L2 'GAN and gradients' --images 64 --width 4 --copies 1 --draws 2 --seeds 0 --out {out}",
     "super_resolution": "--data digits --size 8 --factors 2 4 --images 16 --classifier-images 64 --width 4 --out {out}",
     "inpainting": "--data digits --size 8 --hole 4 --images 96 --classifier-images 64 --width 4 --n 40 --out {out}",
     "unpaired_common_space": "--a grey:digits --b textured:digits --size 8 --images 16 --gan-images 64 --width 4 "

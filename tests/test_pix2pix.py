@@ -174,7 +174,7 @@ def test_the_discriminator_judges_pairs_and_not_pictures():
 
 def test_a_loss_of_weight_0_is_left_out_and_one_must_remain():
     assert make("pix2pix l1").discriminator is None and make("pix2pix gan").discriminator.patch == 1
-    with pytest.raises(ValueError, match="not both be 0"):
+    with pytest.raises(ValueError, match="must not all be 0"):
         Pix2PixConfig(gan=0.0, l1=0.0).build(SHAPE, 3)
     with pytest.raises(ValueError, match="to=0"):
         make("pix2pix").translate(picture(1), to=0)

@@ -6,6 +6,7 @@ from recipe_runs import by, results, run
 from torch.nn.functional import avg_pool2d, interpolate
 
 import genlab
+from genlab.data.moving import moving
 from genlab.data.pairs import Inpainting
 from genlab.methods.classification.features import default_features
 from genlab.metrics.translation import cycle_errors
@@ -86,3 +87,24 @@ def test_only_the_hole_is_filled_and_better_than_by_grey(tmp_path):
     assert rows["the input"]["partner error"] == pytest.approx(error, rel=1e-4)
     assert rows["L1 alone"]["partner error"] < error
     assert all(row["partner error"] < hole.float().mean() for row in rows.values())  # a pixel is wrong by 1 at most
+
+
+def test_predictions_are_measured_by_the_nearest_of_the_possible_frames(tmp_path):
+    run("next_frame", tmp_path)
+    rows = by("prediction", results(tmp_path))
+    assert list(rows)[-2:] == ["L2", "GAN and gradients"]
+    test = moving(genlab.DataOptions("digits").load("test"), 1)
+    near, what_came = "distance to the nearest future", "distance to what came"
+    assert rows["a possible one"][near] == 0 and rows["a possible one"]["sharpness"] == pytest.approx(1, abs=0.05)
+    assert rows["mean of the possible"][what_came] == min(row[what_came] for row in rows.values())  # the best for L2
+    past, came = test.pairs()
+    away = (past[:, -1:] - came).square().mean((1, 2, 3)).sqrt().mean()
+    assert rows["the last frame"][what_came] == pytest.approx(float(away), rel=1e-5)
+
+
+def test_sentences_left_as_they_are_keep_their_content_and_nothing_else(tmp_path):
+    run("sequence_style", tmp_path)
+    rows = by("translators", results(tmp_path))
+    assert list(rows) == ["no cycle", "cycle", "identity, no cycle", "cycle and identity", "not translated"]
+    same = rows["not translated"]
+    assert same["content"] == 1 and same["grammar"] == 0 and 0.5 < same["style"] == same["correct"] < 0.8

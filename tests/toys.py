@@ -81,6 +81,7 @@ from genlab.methods.translation.cogan import CoGANConfig
 from genlab.methods.translation.common_space import CommonSpaceConfig
 from genlab.methods.translation.cyclegan import CycleGANConfig, Frozen
 from genlab.methods.translation.pix2pix import Pix2PixConfig
+from genlab.methods.translation.sequence_cycle import SequenceCycleConfig
 from genlab.methods.translation.stargan import StarGANConfig
 from genlab.nets.classifiers import cnn
 from genlab.training.method import Config, Method
@@ -223,6 +224,7 @@ METHODS: dict[str, Config] = {
     "disentangle": DisentangleConfig(content=2, style=2, width=4, lr=5e-3),
     "cyclegan": CycleGANConfig(identity=5.0, width=4, blocks=1, levels=1, lr=2e-3),
     "cyclegan perceptual": PerceptualConfig(cycle=0.0, perceptual=1.0, width=4, blocks=1, levels=1, lr=2e-3),
+    "sequence-cycle": SequenceCycleConfig(levels=4, identity=0.5, width=4, width_discriminator=4, lr=1e-2),
     "stargan": StarGANConfig(width=4, blocks=1, levels=1, n_critic=2, lr=2e-3),
     "distillation": TaughtConfig(net="mlp", width=16, lr=0.02, weight_decay=0.0),
     "early-exit": EarlyExitConfig(width=4, lr=0.02),
@@ -284,7 +286,7 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
 
 
 UNPAIRED: set[str] = {  # methods that learn from two sets of images
-    *("cyclegan", "cyclegan perceptual", "cogan", "cogan apart"),
+    *("cyclegan", "cyclegan perceptual", "cogan", "cogan apart", "sequence-cycle"),
     *("common-space", "common-space tied", "common-space semantic"),
     "domain-adversarial",
 }

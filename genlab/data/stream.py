@@ -13,11 +13,12 @@ from genlab.data.augment import Augment
 from genlab.data.folder import Folder
 from genlab.data.images import Images, Pair, to_float
 from genlab.data.mapped import Mapped
+from genlab.data.moving import Moving
 from genlab.data.points import Points
 from genlab.data.prefetch import Prefetcher
 from genlab.data.seeds import generator
 
-Source = Images | Folder | Points | Aligned | Mapped
+Source = Images | Folder | Points | Aligned | Mapped | Moving
 
 
 class Stream:

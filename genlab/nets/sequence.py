@@ -56,3 +56,20 @@ class TokenDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x.transpose(1, 2))
+
+
+class TokenTranslator(nn.Sequential):
+    """Tokens (N, T, V) -> logits (N, T, V) of the translation, word by word: three convolutions over time, so that a
+    word is translated by itself and its two neighbours on either side."""
+
+    def __init__(self, vocabulary: int, width: int):
+        super().__init__(
+            nn.Conv1d(vocabulary, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv1d(width, vocabulary, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)

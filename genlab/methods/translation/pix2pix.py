@@ -1,17 +1,21 @@
 """pix2pix: image-to-image translation from pairs; Isola et al. 2017, arXiv:1611.07004, eq. 4: a conditional GAN whose
 discriminator sees input and output together, patch by patch, plus the L1 distance from the true output.
 
+Beside the L1 distance: the squared one, and the difference of the image gradients (Mathieu, Couprie, LeCun 2016,
+arXiv:1511.05440, eq. 6 with alpha = 1, as a mean over pixels).
+
 Departure: the pairs may also be made from single images by a task, such as hiding a part of each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss
+from torch.nn.functional import l1_loss, mse_loss
 
 from genlab.core.picture import MOST, Pictures, in_rows
 from genlab.core.ranges import Fraction, Halvings, LearningRate, Range, Weight, Width
@@ -31,6 +35,19 @@ ADVERSARIAL = OBJECTIVES["nonsaturating"]
 NORMS = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
 
 
+def gradient_difference(a: Tensor, b: Tensor) -> Tensor:
+    """Images (N, C, H, W) -> mean of | |difference of neighbours in a| - |the same in b| |, down plus across."""
+    down, across = (l1_loss(a.diff(dim=dim).abs(), b.diff(dim=dim).abs()) for dim in (2, 3))
+    return down + across
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": l1_loss,
+    "l2": mse_loss,
+    "gradient": gradient_difference,
+}  # of output and target
+
+
 @dataclass(frozen=True)
 class Pix2PixConfig(Config):
     """pix2pix: from inputs to outputs by pairs, with a U-Net, a patch discriminator and the L1 distance."""
@@ -44,6 +61,10 @@ class Pix2PixConfig(Config):
     """weight of the adversarial loss; 0: no discriminator"""
     l1: Weight = 100.0
     """weight of the L1 distance from the target"""
+    l2: Weight = 0.0
+    """weight of the squared distance from the target"""
+    gradient: Weight = 0.0
+    """weight of the difference of the image gradients from those of the target"""
     width: Width = 64
     """channels of both networks at the finest level; doubled at every coarser one"""
     layers: Halvings | None = None
@@ -61,8 +82,8 @@ class Pix2PixConfig(Config):
     takes: ClassVar[tuple[str, ...]] = ("images", "pairs")
 
     def check_relations(self) -> None:
-        if self.gan == self.l1 == 0:
-            raise ValueError("the weights gan and l1 must not both be 0")
+        if self.gan == self.l1 == self.l2 == self.gradient == 0:
+            raise ValueError("the weights gan, l1, l2 and gradient must not all be 0")
 
     def check_data(self, data: Any) -> None:
         single = next(data)[1].ndim != 4
@@ -118,8 +139,9 @@ class Pix2Pix(Method):
             )
         x, y = self.pair(*next(data))
         fake = self.translate(x)
-        found = {"l1": l1_loss(fake, y)}
-        loss = self.config.l1 * found["l1"]
+        weights = {"l1": self.config.l1, "l2": self.config.l2, "gradient": self.config.gradient}
+        found = {name: LOSSES[name](fake, y) for name, weight in weights.items() if weight or name == "l1"}
+        loss = torch.stack([weights[name] * value for name, value in found.items()]).sum()
         if self.discriminator:
             score_real, score_fake = (self.discriminator(torch.cat([x, image], 1)) for image in (y, fake.detach()))
             found["discriminator"] = ADVERSARIAL.discriminator(score_real, score_fake) / 2
