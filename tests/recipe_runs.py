@@ -88,7 +88,7 @@ TINY = {
     "what_metrics_see": "--data digits --size 8 --n 360 --counts 100 1000 --classifier-images 5000 --shifts 0 1 "
     "--supports 25 100 --out {out}",
     "pixelcnn_mnist": "--nets gated row-lstm --images 480 --width 6 --layers 1 --lr 0.02 --out {out}",
-    "pixelrnn_sprites": "--images 32 --width 6 --layers 1 --size 8 --colours 4 --out {out}",
+    "pixelrnn_sprites": "--images 32 --width 6 --layers 1 --size 8 --colours 4 --counts 8 64 --seeds 0 --out {out}",
     "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 0 1 --n 20 --classifier-images 320 --out {out}",
     "smoothing_defence": "--images 2000 --filters median bits:bits=1 resize-pad --attacks fgsm --eps 0.2 --attacked 20 "
     "--out {out}",
