@@ -1,10 +1,10 @@
-"""Creatures pixel by pixel in colours of a palette, or in regressed colours, which are grey.
+"""Creatures pixel by pixel in colours of a palette, or in regressed colours, which make one smudge.
 
 Every sprite has hues of its own, so that there are thousands of colours. The same autoregressive network draws them
 with a softmax over clustered colours, and with squared error on red, green and blue, whose best guess is the mean of
-all possible colours: grey, and always the same. Both complete held-out creatures whose lower half or three quarters
-are hidden. The colours are clustered by k-means, whose centres are to start from data: from random places of the
-cube of colours most clusters get nothing. Everything is repeated over seeds.
+all possible colours: always the same, and in the colour into which its own guesses drift. Both complete held-out
+creatures whose lower half or three quarters are hidden. The colours are clustered by k-means, whose centres are to
+start from data: from random places of the cube of colours many clusters get nothing. Everything is repeated over seeds.
 
 python recipes/pixelrnn_sprites.py                               # rendered sprites, minutes on one core
 python recipes/pixelrnn_sprites.py --net row-lstm --width 48 --images 16000
@@ -97,7 +97,7 @@ def main(config: Config) -> None:
     starts = [clusters(train, config.counts, seed) for seed in config.seeds]
 
     page = genlab.Report(f"Palette of colours against regression: {config.data}")
-    page.section("A palette is colourful, regression is grey", message(found, real))
+    page.section("A palette draws many creatures, regression one smudge", message(found, real))
     page.picture(picture_png(in_rows(shown)), "pictures of the last seed")
     page.text(
         "Saturation: largest minus smallest of red, green, blue, 0 is grey. Variety: standard deviation of a pixel "
@@ -174,10 +174,11 @@ def clusters(images: Images, counts: Sequence[int], seed: int) -> dict[str, Figu
 
 
 def message(found: dict[str, list[Figures]], real: Figures) -> str:
-    palette, regressed = (mean(each["saturation"] for each in found[head]) for head in HEADS)
+    of = lambda head, key: mean(each[key] for each in found[head])
     return (
-        f"The saturation of samples in a palette's colours is {palette:.3f} (held out: {real['saturation']:.3f}), "
-        f"in regressed colours {regressed:.3f}."
+        f"From sample to sample a pixel in a palette's colours varies by {of('palette', 'variety'):.3f} (held out: "
+        f"{real['variety']:.3f}), in regressed colours by {of('regression', 'variety'):.3f}; their saturation is "
+        f"{of('palette', 'saturation'):.3f} and {of('regression', 'saturation'):.3f} (real {real['saturation']:.3f})."
     )
 
 

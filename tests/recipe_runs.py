@@ -37,6 +37,7 @@ TINY = {
     "vae_latent": "--images 1000 --width 4 --components 2 --covariance diag --n 40 --out {out}",
     "importance_bound": "--width 16 --images 1280 --n 20 --trained-by 8 --counts 1 50 --seeds 0 --out {out}",
     "triangular_matrices": "--width 32 --lr 5e-3 --images 32000 --seeds 0 --out {out}",
+    "discrete_codes": "--bits 3 --more-bits 12 --codes 8 --hidden 32 --images 640 --seeds 0 --out {out}",
     "diffusion_mnist": "--images 64 --width 4 --steps 2 --guidance 1 2 --solver-steps 4 8 16 --n 20 --measured 3 "
     "--classifier-images 320 --out {out}",
     "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",

@@ -154,3 +154,15 @@ def test_an_overcomplete_code_lets_noise_through_unless_it_is_regularised(tmp_pa
     assert rows["no regulariser", 0.2]["noise kept"] > 0  # every method at every level
     model, x = genlab.load(tmp_path / "sparse-0"), held_out(None).x
     assert sparse["error, clean"] == pytest.approx(float((model.reconstruct(x) - x).square().mean()), rel=1e-4)
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_discrete_codes_are_counted(tmp_path):
+    run("discrete_codes", tmp_path)
+    rows = by("code", results(tmp_path))
+    assert list(rows) == ["one-hot 8", "binary 3", "binary 12", "VQ-VAE"]
+    assert [rows[name]["bits"] for name in rows] == [3, 3, 12, 12]  # a map of 2x2 codes of 3 bits
+    for name in ("one-hot 8", "binary 3"):
+        assert rows[name]["perplexity"] <= rows[name]["codes in use"] + 1e-3 and rows[name]["codes in use"] <= 8
+    model, x = genlab.load(tmp_path / "binary-3-0"), held_out(50).x
+    assert set(model.code(x).unique().tolist()) <= {0, 1}
