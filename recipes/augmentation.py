@@ -173,7 +173,7 @@ def under_attack(nets: list[Classifier], angle: float, test: Images, config: Con
         pgd = {"pgd": PGD(Linf(config.eps), steps=config.steps)}
         with progress() as options:
             result = evaluate(models, pgd, few.x, few.labels, eps=[config.eps], sources=sources, options=options)
-        for row in result.rows:
+        for row in (row for row in result.rows if row.attack == "pgd"):
             clean.setdefault(row.model, []).append(row.clean_accuracy)
             robust.setdefault(row.model, []).append(row.robust_accuracy)
     names = {"none": "CNN", "TTA": "TTA, oblivious attack", "TTA, adaptive": "TTA, adaptive attack"}
