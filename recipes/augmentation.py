@@ -26,7 +26,7 @@ from attacks.evaluation.report import progress
 from attacks.evaluation.verdict import models_and_sources
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
-from genlab.core.ranges import Count, Eps, Length, NonEmpty, Positive, Range, Seeds, Side, Width
+from genlab.core.ranges import Count, Eps, LearningRate, Length, NonEmpty, Range, Seeds, Side, Width
 from genlab.data import Augment, Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.metrics.accuracy import accuracy
@@ -43,7 +43,7 @@ NETS = {  # name -> spatial transformer, augmented training
 }
 HEADER = ["network", "tested with", "turns", "as they are", "(sd)", "distorted", "(sd) "]
 ATTACKED = ["model", "clean accuracy", "(sd)", "accuracy under PGD", "(sd) "]
-SHOWN = 10
+SHOWN, BATCH = 10, 32
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Config:
     """height and width of the images in pixels"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    images: Length = 24_000
+    images: Length = 16_000
     """length of every training"""
     width: Width = 8
     """channels of the CNN's first level"""
@@ -70,12 +70,12 @@ class Config:
     """L-infinity size of the attack, in pixels of [0, 1]"""
     steps: Count = 10
     """of the attack"""
-    tested: Count = 1000
-    """test images"""
+    tested: Count = 500
+    """test images, and validation images"""
     attacked: Count = 100
     """test images to attack"""
-    lr: Positive = 0.02
-    """learning rate"""
+    lr: LearningRate = 3e-3
+    """learning rate of Adam"""
     out: Path = Path("runs/augmentation")
     """folder of the report"""
     seeds: Seeds = (0, 1, 2)
@@ -85,7 +85,7 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, 1, config.data_root, hold_out=True)
     train, validation, test = (data.load(split) for split in ("train", "validation", "test"))  # type: ignore[arg-type]
-    test = test.subset(slice(0, config.tested))
+    validation, test = (images.subset(slice(0, config.tested)) for images in (validation, test))
     distortion = Augment(rotate=config.rotate, shift=config.shift)
     bad = distorted(test, distortion, 0)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -94,7 +94,9 @@ def main(config: Config) -> None:
     nets: dict[str, list[Classifier]] = {}
     turn: dict[str, float] = {}
     for name, (transformer, augmented) in NETS.items():
-        options = ClassifierConfig(width=config.width, lr=config.lr, spatial_transformer=transformer)
+        options = ClassifierConfig(
+            width=config.width, optimizer="adam", lr=config.lr, weight_decay=0.0, spatial_transformer=transformer
+        )
         augment = distortion if augmented else None
         nets[name] = [fitted(options, train, augment, config.images, seed, name) for seed in config.seeds]
         chosen = distorted(validation, distortion, 1)
@@ -103,8 +105,9 @@ def main(config: Config) -> None:
         averaged = [tta(net, turn[name]) for net in nets[name]]
         for way, models in (("itself", nets[name]), ("TTA", averaged)):
             found[name, way] = [(accuracy(model, test), accuracy(model, bad)) for model in models]
-            label = name if way == "itself" else f"{name}, TTA"
-            by_angle[label] = [[accuracy(model, turned(test, angle)) for angle in angles] for model in models]
+            if way == "itself" or name == "CNN":
+                label = name if way == "itself" else "CNN with TTA"
+                by_angle[label] = [[accuracy(model, turned(test, angle)) for angle in angles] for model in models]
 
     rows = [
         [name, way, turn[name] if way == "TTA" else 0.0, *spread(a for a, _ in runs), *spread(b for _, b in runs)]
@@ -133,7 +136,7 @@ def fitted(
     method: ClassifierConfig, train: Images, augment: Augment | None, images: int, seed: int, name: str
 ) -> Classifier:
     torch.manual_seed(seed)
-    options = replace(ClassifierConfig.training, images=images, seed=seed)
+    options = replace(ClassifierConfig.training, images=images, batch=BATCH, seed=seed)
     built = method.build(train.shape, len(train.classes)).to(train.device)
     stream = Stream(train, options.batch, seed=seed, augment=augment)
     trained: Any = genlab.fit(built, stream, options, title=f"{seed}: {name}")
@@ -169,7 +172,7 @@ def under_attack(nets: list[Classifier], angle: float, test: Images, config: Con
         models, sources = models_and_sources(net, {"TTA": tta(net, angle)})
         pgd = {"pgd": PGD(Linf(config.eps), steps=config.steps)}
         with progress() as options:
-            result = evaluate(models, pgd, few.x, few.labels, sources=sources, options=options)
+            result = evaluate(models, pgd, few.x, few.labels, eps=[config.eps], sources=sources, options=options)
         for row in result.rows:
             clean.setdefault(row.model, []).append(row.clean_accuracy)
             robust.setdefault(row.model, []).append(row.robust_accuracy)

@@ -29,11 +29,8 @@ from genlab.reporting.plots import png
 from genlab.reporting.report import spread
 from genlab.training.update import NonFinite, Update
 
-HEADER = [
-    *("batch", "images/s"),
-    *("lr, equal images", "accuracy, equal images", "(sd)"),
-    *("lr, equal time", "images, equal time", "accuracy, equal time", "(sd) "),
-]
+HEADER = ["length", "batch", "images/s", "learning rate", "images", "accuracy", "accuracy (sd)"]
+IMAGES, TIME = "equal images", "equal time"
 REPEATS, TIMED = 3, 0.05  # of the measurement of speed, and seconds of each at least
 
 
@@ -49,11 +46,11 @@ class Config:
     """where downloaded sets lie"""
     sizes: NonEmpty[Count] = (1, 4, 16, 64, 256, 1024, 4096)
     """batch sizes"""
-    images: Length = 4_000
+    images: Length = 2_000
     """length of the trainings with equally many images"""
-    seconds: Positive = 0.5
+    seconds: Positive = 0.25
     """length of the trainings of equal time, in seconds of the measured speed"""
-    lr: NonEmpty[LearningRate] = (0.003, 0.02, 0.15)
+    lr: NonEmpty[LearningRate] = (0.003, 0.02, 0.15, 0.6)
     """learning rates to choose from"""
     width: Width = 128
     """units in each of the two hidden layers"""
@@ -68,13 +65,12 @@ def main(config: Config) -> None:
     train, validation, test = (data.load(split) for split in ("train", "validation", "test"))  # type: ignore[arg-type]
     speeds = measured(train, config)
     rows = []
-    for batch, speed in speeds.items():
-        row: list[Any] = [batch, speed]
-        for images in (config.images, max(1, round(speed * config.seconds))):
+    for length in (IMAGES, TIME):
+        for batch, speed in speeds.items():
+            images = config.images if length == IMAGES else max(1, round(speed * config.seconds))
             lr = best_rate(train, validation, batch, images, config)
             found = [accuracy(train, test, batch, images, lr, config, seed) for seed in config.seeds]
-            row += [lr, *([] if images == config.images else [images]), *spread(found)]
-        rows.append(row)
+            rows.append([length, batch, speed, lr, images, *spread(found)])
     results = records(HEADER, rows)
     page = genlab.Report(f"Batch size on {config.data}").text(message(results, config))
     page.picture(figure(results, config))
@@ -125,13 +121,16 @@ def best_rate(train: Images, validation: Images, batch: int, images: int, config
 
 def message(results: Sequence[dict[str, Any]], config: Config) -> str:
     """What the figure shows, in words."""
-    best = lambda column: max(results, key=lambda row: row[column])["batch"]
+    best = {
+        length: max((row for row in results if row["length"] == length), key=lambda row: row["accuracy"])["batch"]
+        for length in (IMAGES, TIME)
+    }
     first, last = results[0], results[-1]
     faster = last["images/s"] / first["images/s"]
     return (
         f"Batches of {last['batch']:,} train {faster:,.0f} times as many images a second as batches of "
-        f"{first['batch']:,}. After {config.images:,} images, batches of {best('accuracy, equal images'):,} are most "
-        f"accurate; after {config.seconds:g} s, batches of {best('accuracy, equal time'):,}."
+        f"{first['batch']:,}. After {config.images:,} images, batches of {best[IMAGES]:,} are most "
+        f"accurate; after {config.seconds:g} s, batches of {best[TIME]:,}."
     )
 
 
@@ -139,24 +138,23 @@ def figure(results: Sequence[dict[str, Any]], config: Config) -> bytes:
     """A PNG: speed, and test error after equally many images and after equal time, against the batch size."""
     from matplotlib.figure import Figure
 
-    sizes = [row["batch"] for row in results]
     drawing = Figure(figsize=(10, 3.8), layout="constrained")
     speed, error = drawing.subplots(1, 2)
-    speed.plot(sizes, [row["images/s"] for row in results], marker="o")
+    sizes = list(config.sizes)
+    speed.plot(sizes, [row["images/s"] for row in results[: len(sizes)]], marker="o")
     speed.set(xscale="log", yscale="log", xlabel="batch size", ylabel="images/s", title="speed of training")
-    lengths = {f"after {config.images:,} images": ("accuracy, equal images", "(sd)"),
-               f"after {config.seconds:g} s": ("accuracy, equal time", "(sd) ")}  # fmt: skip
-    for name, (value, deviation) in lengths.items():
-        mean = [100 - 100 * row[value] for row in results]
-        sd = [100 * row[deviation] for row in results]
-        error.errorbar(sizes, mean, sd, marker="o", capsize=2, label=name)
-    error.set(xscale="log", yscale="log", xlabel="batch size", ylabel="test error, %", title="error")
-    error.yaxis.set_major_formatter("{x:g}")
-    error.yaxis.set_minor_formatter("{x:g}")
+    for length, label in ((IMAGES, f"after {config.images:,} images"), (TIME, f"after {config.seconds:g} s")):
+        rows = [row for row in results if row["length"] == length]
+        mean, sd = ([100 * row[key] for row in rows] for key in HEADER[-2:])
+        error.errorbar(sizes, [100 - value for value in mean], sd, marker="o", capsize=2, label=label)
+    error.set(
+        xscale="log", yscale="log", xlabel="batch size", ylabel="test error, %", title="error, each at its best rate"
+    )
+    error.set_yticks(ticks := (1, 2, 5, 10, 20, 50, 100), ticks)
     error.legend()
     for axes in (speed, error):
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axes.minorticks_off() if axes is speed else axes.tick_params(axis="x", which="minor", bottom=False)
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
     return png(drawing)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate
 import genlab
 from genlab.cli.main import start
 from genlab.core.picture import Picture
-from genlab.core.ranges import Count, Length, NonEmpty, Positive, Seed, Steps
+from genlab.core.ranges import Length, NonEmpty, Positive, Range, Seed, Steps
 from genlab.data.glyphs import NAMES, render
 from genlab.explain.dream import deep_dream
 from genlab.explain.filters import degrees, maximise_filters
@@ -48,7 +48,7 @@ class Config:
     """where downloaded sets lie"""
     images: Length = 12_000
     """length of the network's training"""
-    filters: Count = 8
+    filters: Annotated[int, Range(1, 16)] = 8
     """filters of each of three layers"""
     steps: Steps = 80
     """of filter maximisation and of style transfer; a dream takes a tenth at each of three sizes"""

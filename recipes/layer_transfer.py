@@ -12,6 +12,7 @@ python recipes/layer_transfer.py --labels 50 --images 10000      # labels enough
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -142,6 +143,7 @@ def transfers(
         measure(way, copied, Transfer(net(few), old, copied, TransferConfig(lr=config.lr, **how)))
 
     old, other = (learn(Classifier(net(data)), data, config.source_images, data.name).net for data in (near, far))
+    untrained = calibrated(net(near, 1000 + seed), near)
     most = max(config.copied)
     transfer(ALONE, 0, old)
     for copied in config.copied:
@@ -149,7 +151,7 @@ def transfers(
         transfer(FROZEN, copied, old, frozen=True)
         transfer(FAR[TUNED], copied, other)
         transfer(FAR[FROZEN], copied, other, frozen=True)
-        transfer(RANDOM, copied, net(near, 1000 + seed), frozen=True)
+        transfer(RANDOM, copied, untrained, frozen=True)
     transfer(WEIGHTS, most, old, near_weights=config.near_weights, weight_decay=0.0)
     transfer(OUTPUTS, most, old, near_outputs=config.near_outputs)
     heads = net(few), nn.Linear(old[-1].in_features, len(near.classes)).to(few.device)
@@ -162,6 +164,14 @@ def transfers(
     )
     measure(PROGRESSIVE, 0, Classifier(Progressive(old, net(few)), ClassifierConfig(lr=config.lr)))
     return found
+
+
+@torch.no_grad()
+def calibrated(net: nn.Sequential, data: Images) -> nn.Sequential:
+    """`net`, whose batch norms know the statistics of `data`, in eval mode; its weights stay random."""
+    for x, _ in islice(Stream(data, 100), 30):
+        net.train()(x)
+    return net.eval()
 
 
 def message(found: Found, config: Config) -> str:

@@ -72,6 +72,8 @@ class Grown:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root, hold_out=True)
     train, validation, test = (data.load(split) for split in ("train", "validation", "test"))
+    if config.components > (most := min(len(train), train.pixels[0].numel())):
+        raise ValueError(f"--components must be at most {most}, got {config.components}")
     readable = readable_features(train, config.components)
     found: dict[tuple[str, int], list[Grown]] = {}
     networks = []

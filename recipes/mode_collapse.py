@@ -101,23 +101,21 @@ def main(config: Config) -> None:
         results[kind] = records(header, [summary(name, found) for name, found in watches[kind].items()])
         modes = ", ".join(f"{row['method']} {row['modes']:.3g}" for row in results[kind])
         page.text(f"Modes covered of the {data.name}: {modes}.")
-    for kind, (data, _) in sets.items():
-        lines = {name: modes_over_time(found) for name, found in watches[kind].items()}
-        page.picture(curves(lines, x="points seen", y=f"modes covered, of {len(data.centres)}"), data.name)
     for kind, (data, extent) in sets.items():
-        page.section(
-            data.name,
-            f"{len(config.seeds)} seeds; bands: lowest and highest; ±: standard deviation over seeds. A mode counts "
-            "if it has a tenth of its share of points within three standard deviations. Picture: the first seed; "
-            "columns: points seen.",
-        )
-        page.table(header, [row.values() for row in results[kind]])
+        page.section(data.name, "The first seed; columns: points seen. Black: real, pink: generated.")
         fakes = {
             (name, f"{seen:,}"): fake
             for name, found in watches[kind].items()
             for seen, fake in zip(found[0].images, found[0].fakes)
         }
         page.picture(scenes(data.x[:400], fakes, extent=extent))
+        page.text(
+            f"{len(config.seeds)} seeds; bands: lowest and highest; ±: standard deviation over seeds. A mode counts if "
+            "it has a tenth of its share of points within three standard deviations."
+        )
+        lines = {name: modes_over_time(found) for name, found in watches[kind].items()}
+        page.picture(curves(lines, x="points seen", y=f"modes covered, of {len(data.centres)}"))
+        page.table(header, [row.values() for row in results[kind]])
     finish(config.out, page, results)
 
 

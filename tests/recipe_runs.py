@@ -38,6 +38,7 @@ TINY = {
     "vae_latent": "--images 1000 --width 4 --components 2 --covariance diag --n 40 --out {out}",
     "importance_bound": "--width 16 --images 1280 --n 20 --trained-by 8 --counts 1 50 --seeds 0 --out {out}",
     "triangular_matrices": "--width 32 --lr 5e-3 --images 32000 --seeds 0 --out {out}",
+    "discrete_codes": "--bits 3 --more-bits 12 --codes 8 --hidden 32 --images 640 --seeds 0 --out {out}",
     "diffusion_mnist": "--images 64 --width 4 --steps 2 --guidance 1 2 --solver-steps 4 8 16 --n 20 --measured 3 "
     "--classifier-images 320 --out {out}",
     "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",
@@ -89,7 +90,7 @@ TINY = {
     "what_metrics_see": "--data digits --size 8 --n 360 --counts 100 1000 --classifier-images 5000 --shifts 0 1 "
     "--supports 25 100 --out {out}",
     "pixelcnn_mnist": "--nets gated row-lstm --images 480 --width 6 --layers 1 --lr 0.02 --out {out}",
-    "pixelrnn_sprites": "--images 32 --width 6 --layers 1 --size 8 --colours 4 --out {out}",
+    "pixelrnn_sprites": "--images 32 --width 6 --layers 1 --size 8 --colours 4 --counts 8 64 --seeds 0 --out {out}",
     "exposure_bias": "--images 32 --width 6 --layers 1 --seeds 0 1 --n 20 --classifier-images 320 --out {out}",
     "smoothing_defence": "--images 2000 --filters median bits:bits=1 resize-pad --attacks fgsm --eps 0.2 --attacked 20 "
     "--out {out}",

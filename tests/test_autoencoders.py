@@ -20,7 +20,7 @@ from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig, inform
 from genlab.methods.representation.disentangle import DisentangleConfig
 from genlab.methods.representation.pretraining import PreTrainingConfig
 from genlab.nets.adain import adain, statistics
-from genlab.nets.autoencoder import Convolutional, Dense, unpooled
+from genlab.nets.autoencoder import ACTIVATIONS, Convolutional, Dense, unpooled
 from genlab.nets.spatial import encoder
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
@@ -120,6 +120,17 @@ def test_spoiling_leaves_pixels_in_their_range_and_blackens_its_share():
     assert noisy.min() == 0 and noisy.max() == 1
     assert ((masked == 0).float().mean() - 0.3).abs() < 0.02 and set(masked.unique().tolist()) == {0.0, 0.5}
     assert torch.equal(masked[:, 0], masked[:, 1])  # all channels of a pixel
+
+
+def test_discrete_codes_are_bits_or_one_of_many_and_their_gradients_pass():
+    h = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    bits, one = ACTIVATIONS["binary"](h), ACTIVATIONS["one-hot"](h)
+    assert torch.equal(bits, (h > 0).float())
+    assert torch.equal(one.argmax(1), h.argmax(1)) and one.sum(1).tolist() == [1] * 5
+    weights = torch.arange(20.0).view(5, 4)
+    for hard, soft in ((bits, h.sigmoid()), (one, h.softmax(1))):
+        mine, theirs = (torch.autograd.grad((weights * each).sum(), h)[0] for each in (hard, soft))
+        assert torch.allclose(mine, theirs)
 
 
 def test_unpooling_puts_values_back_where_the_maxima_were():

@@ -33,7 +33,7 @@ def test_a_quadratic_has_the_spectrum_of_its_matrix():
     found = spectrum(loss, w, steps=8, probes=40)
     assert (found.largest, found.smallest) == pytest.approx((7, -3)) and found.size == 8
     assert abs(found.trace - eigenvalues.sum()) < 4 * found.trace_error < 8
-    assert found.negative == pytest.approx(2 / 8, abs=0.1)
+    assert found.negative == pytest.approx(3.5 / 12, abs=0.1)
 
 
 def test_few_steps_find_the_ends_of_a_large_spectrum():

@@ -4,8 +4,10 @@ from math import exp, log
 
 import pytest
 import torch
+from sklearn.cluster import KMeans
 
 from genlab.data import DataError, load
+from genlab.latent.k_means import k_means
 from genlab.likelihood.units import bits_per_dim, dequantise, discrete, likelihood, logistic_mass
 
 
@@ -45,3 +47,17 @@ def test_binary_data_keep_their_mean_and_are_always_the_same():
 def test_binary_data_of_an_unknown_name_are_refused():
     with pytest.raises(DataError, match="did you mean 'digits'"):
         load("binary:digts")
+
+
+def test_k_means_is_that_of_scikit_learn_and_an_empty_cluster_stays_where_it_is():
+    points = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    centres, counts, error = k_means(points, points[:5])
+    known = KMeans(5, init=points[:5].numpy(), n_init=1, tol=0).fit(points.numpy())
+    assert torch.allclose(centres, torch.from_numpy(known.cluster_centers_), atol=1e-5)
+    assert counts.tolist() == [int((known.labels_ == k).sum()) for k in range(5)]
+    assert float(error) == pytest.approx(known.inertia_ / 200, rel=1e-5)
+    far = torch.full((1, 3), 100.0)
+    centres, counts, _ = k_means(points, torch.cat([points[:2], far]))
+    assert counts[2] == 0 and torch.equal(centres[2:], far)
+    with pytest.raises(ValueError, match="k-means takes"):
+        k_means(points, points[:2, :2])

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from toys import SHAPE, images, stream
 
 from genlab.cli.main import main
+from genlab.core import distributed
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.run import Run
 from genlab.training.hooks import EarlyStopping
@@ -133,6 +134,16 @@ def test_rates_drop_on_a_plateau():
     assert seen == pytest.approx([0.1] * 3 + [0.05] * 2 + [0.025] * 2 + [0.0125] * 2)
     with pytest.raises(ValueError, match="EarlyStopping with a plateau"):
         fit(bowl, stream(8), how, hooks=[(8, EarlyStopping(lambda method: 0.0))])
+
+
+def test_all_ranks_have_the_rates_of_the_first(monkeypatch):
+    of_first = lambda value: 0.25 if value == 1.0 else value  # there the rates have dropped
+    monkeypatch.setattr(distributed, "broadcast_object", of_first)
+    bowl, hook = Bowl([0.0] * 3, optimizer="sgd", lr=1.0), plateau()
+    optimizers = bowl.optimizers()
+    bowl.optimizers = lambda: optimizers
+    fit(bowl, stream(8), TrainOptions(16, 8, schedule="plateau", best_by="max:none"), hooks=[(8, hook)])
+    assert optimizers["w"].param_groups[0]["lr"] == hook.rate_factor == 0.25
 
 
 @pytest.mark.parametrize("name", NAMES)

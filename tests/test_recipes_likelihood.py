@@ -1,10 +1,11 @@
 """Recipes about likelihood models and representations, with tiny numbers: what they claim holds."""
 
 import math
+import runpy
 
 import pytest
 import torch
-from recipe_runs import by, held_out, results, run
+from recipe_runs import RECIPES, by, held_out, results, run
 
 import genlab
 from genlab.latent.codes import apply_batched, retrieval_precision
@@ -123,14 +124,21 @@ def test_diffusion_is_measured_by_steps_guidance_and_likelihood(tmp_path):
 
 def test_regressed_colours_make_one_image_and_a_palette_makes_many(tmp_path):
     run("pixelrnn_sprites", tmp_path)
-    rows = by("images", results(tmp_path))
+    found = results(tmp_path)
+    rows = by("name", found["images"])
     assert list(rows) == ["held out", "palette", "regression"]
     assert rows["regression"]["variety"] < 1e-6 < 0.05 < rows["palette"]["variety"]
-    x = genlab.DataOptions("sprites", 8, 3).load("test").x
-    assert rows["held out"]["variety"] == pytest.approx(float(x.std(0).mean()))
-    channels = x[:10].sort(1).values
-    saturation = (1 - channels[:, 0] / channels[:, 2].clamp(min=1e-6)).where(channels[:, 2] > 0, 0)
-    assert rows["held out"]["saturation"] == pytest.approx(float(saturation.mean()), abs=1e-5)
+    data, random = found["clusters"]
+    assert data["empty of 64"] == 0 < random["empty of 64"] and data["error of 64"] < random["error of 64"]
+
+
+def test_hues_are_turned_and_greys_stay():
+    recipe = runpy.run_path(str(RECIPES / "pixelrnn_sprites.py"))
+    x = torch.tensor([[0.5, 0.5, 0.5], [0.6, 0.45, 0.45]])[:, :, None, None].repeat(20, 1, 2, 2)
+    turned = recipe["turned"](genlab.data.Images.of(x)).x
+    assert torch.allclose(turned[::2], x[::2], atol=0.01)
+    assert torch.allclose(turned.mean(1), x.mean(1), atol=0.01)  # a turn around the axis of greys
+    assert turned[1::2, 0].std() > 0.03
 
 
 @pytest.mark.usefixtures("no_curves")
@@ -146,3 +154,15 @@ def test_an_overcomplete_code_lets_noise_through_unless_it_is_regularised(tmp_pa
     assert rows["no regulariser", 0.2]["noise kept"] > 0  # every method at every level
     model, x = genlab.load(tmp_path / "sparse-0"), held_out(None).x
     assert sparse["error, clean"] == pytest.approx(float((model.reconstruct(x) - x).square().mean()), rel=1e-4)
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_discrete_codes_are_counted(tmp_path):
+    run("discrete_codes", tmp_path)
+    rows = by("code", results(tmp_path))
+    assert list(rows) == ["one-hot 8", "binary 3", "binary 12", "VQ-VAE"]
+    assert [rows[name]["bits"] for name in rows] == [3, 3, 12, 12]  # a map of 2x2 codes of 3 bits
+    for name in ("one-hot 8", "binary 3"):
+        assert rows[name]["perplexity"] <= rows[name]["codes in use"] + 1e-3 and rows[name]["codes in use"] <= 8
+    model, x = genlab.load(tmp_path / "binary-3-0"), held_out(50).x
+    assert set(model.code(x).unique().tolist()) <= {0, 1}

@@ -15,16 +15,31 @@ from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, linear, max_pool2d, max_unpool2d
+from torch.nn.functional import interpolate, linear, max_pool2d, max_unpool2d, one_hot
 
 from genlab.nets.dcgan import levels
+
+
+def binary(h: Tensor) -> Tensor:
+    """1 where h is positive, else 0; with the gradient of the sigmoid (straight-through, arXiv:1308.3432)."""
+    soft = h.sigmoid()
+    return (h > 0).to(h) + (soft - soft.detach())
+
+
+def one_hot_of_largest(h: Tensor) -> Tensor:
+    """1 for the largest of each row of h (N, k), else 0; with the gradient of the softmax (straight-through)."""
+    soft = h.softmax(1)
+    return one_hot(h.argmax(1), h.shape[1]).to(h) + (soft - soft.detach())
+
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda h: h,
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
+    "binary": binary,
+    "one-hot": one_hot_of_largest,
 }
-ActivationName = Literal["linear", "relu", "sigmoid"]
+ActivationName = Literal["linear", "relu", "sigmoid", "binary", "one-hot"]
 Unpooling = Literal["switches", "copy"]
 
 

@@ -45,8 +45,9 @@ class Spectrum:
 
     @property
     def negative(self) -> float:
-        """The share of the eigenvalues below 0, within the precision of float32 products."""
-        return self.weights[self.eigenvalues < -1e-6 * self.eigenvalues.abs().max()].sum().item()
+        """The share of the eigenvalues below 0 in the sum of their absolute values; 0 if all are 0."""
+        sizes = self.weights * self.eigenvalues.abs()
+        return (sizes[self.eigenvalues < 0].sum() / sizes.sum().clamp_min(1e-30)).item()
 
 
 def hessian_product(loss: Tensor, parameters: Iterable[Tensor]) -> tuple[Product, int]:
