@@ -92,6 +92,8 @@ class Config:
 
 def main(config: Config) -> None:
     names = [choose(name, METHODS, "method") for name in config.methods]
+    if "packs" in names and config.batch % PACK:
+        raise ValueError(f"--batch must be a multiple of {PACK} for packs, got {config.batch}")
     known = {"ring": (points.ring(spread=0.05), 3.0), "grid": (points.grid(gap=0.7, spread=0.035), 2.0)}
     sets = {kind: known[kind] for kind in config.sets}
     header = ["method", "modes", "modes ±", "share within 3 std", "share ±"]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from recipe_runs import by, held_out, results, run
+from recipe_runs import by, held_out, results, run, start
 
 import genlab
 from genlab.methods.classification.features import default_features
@@ -71,6 +71,11 @@ def test_climbs_of_a_discriminator_end_at_the_modes_of_the_data(tmp_path):
     rows = results(tmp_path)["points"]
     assert [row["round"] for row in rows] == [1, 2]
     assert rows[-1]["share within 3 std"] > 0.15  # of noise: 8 circles of radius 0.3 in a square of side 6: 0.06
+
+
+def test_packs_need_batches_that_they_divide(tmp_path):
+    status, _, complaints = start("mode_collapse", ["--batch", "7", "--methods", "packs", "--out", str(tmp_path / "m")])
+    assert status == 2 and "--batch must be a multiple of 2" in complaints and not (tmp_path / "m").exists()
 
 
 def test_energy_based_gans_are_measured_early_and_reconstruct_real_images(tmp_path):
