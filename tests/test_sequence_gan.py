@@ -124,3 +124,10 @@ def test_distinct_ngrams_are_counted():
     assert distinct_ngrams(torch.tensor([[0, 1, 0, 1], [0, 1, 2, 3]]), 2) == 4 / 6
     with pytest.raises(ValueError, match="no n-grams of 5"):
         distinct_ngrams(torch.zeros(2, 4), 5)
+
+
+def test_sequences_of_another_length_are_refused():
+    method = SequenceGANConfig(levels=4, width=4, width_discriminator=4).build((1, 2, 2), 0)
+    for call in (method.tokens, method.log_prob):
+        with pytest.raises(ValueError, match=r"4 tokens, of images \(1, 2, 2\), got images \(1, 3, 3\), of 9"):
+            call(torch.rand(2, 1, 3, 3))

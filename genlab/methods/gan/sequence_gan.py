@@ -108,7 +108,16 @@ class SequenceGAN(Method):
     # --- images and tokens
 
     def tokens(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] -> tokens int64 (N, T)."""
+        """Images (N, C, H, W) in [0, 1] -> tokens int64 (N, T).
+
+        Raises:
+            ValueError: the images have another shape than those that the model was made for.
+        """
+        if tuple(x.shape[1:]) != self.shape:
+            raise ValueError(
+                f"this model has sequences of {self.length} tokens, of images {self.shape}, got images "
+                f"{tuple(x.shape[1:])}, of {prod(x.shape[1:])}"
+            )
         return (x * (self.config.levels - 1)).round().long().permute(0, 2, 3, 1).flatten(1)
 
     def images(self, tokens: Tensor) -> Tensor:
