@@ -137,12 +137,16 @@ def message(results: Sequence[dict[str, Any]], config: Config) -> str:
 def figure(results: Sequence[dict[str, Any]], config: Config) -> bytes:
     """A PNG: speed, and test error after equally many images and after equal time, against the batch size."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     drawing = Figure(figsize=(10, 3.8), layout="constrained")
     speed, error = drawing.subplots(1, 2)
     sizes = list(config.sizes)
     speed.plot(sizes, [row["images/s"] for row in results[: len(sizes)]], marker="o")
     speed.set(xscale="log", yscale="log", xlabel="batch size", ylabel="images/s", title="speed of training")
+    speed.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    speed.yaxis.set_major_formatter("{x:,.0f}")
+    speed.yaxis.set_minor_locator(NullLocator())
     for length, label in ((IMAGES, f"after {config.images:,} images"), (TIME, f"after {config.seconds:g} s")):
         rows = [row for row in results if row["length"] == length]
         mean, sd = ([100 * row[key] for row in rows] for key in HEADER[-2:])
@@ -150,11 +154,12 @@ def figure(results: Sequence[dict[str, Any]], config: Config) -> bytes:
     error.set(
         xscale="log", yscale="log", xlabel="batch size", ylabel="test error, %", title="error, each at its best rate"
     )
+    error.yaxis.set_minor_locator(NullLocator())
     error.set_yticks(ticks := (1, 2, 5, 10, 20, 50, 100), ticks)
     error.legend()
     for axes in (speed, error):
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axes.minorticks_off()
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(alpha=0.3)
     return png(drawing)
 

@@ -70,7 +70,7 @@ def main(config: Config) -> None:
     pgd = {row["inputs"]: row for row in rows if row["attack"] == "pgd" and row["eps"] == at}
     noise = {row["inputs"]: row for row in rows if row["attack"] == "noise-linf" and row["eps"] == at}
     page.section(
-        "Small changes decide",
+        "Accuracy under attack, and under noise",
         "; ".join(
             f"{name}: {pgd[name]['accuracy']:.0%} right under PGD of ε = {at:g}, {noise[name]['accuracy']:.0%} under "
             "noise of that size"
@@ -84,7 +84,9 @@ def main(config: Config) -> None:
         [name, plus_minus((each["clean"] for each in runs), ".3f"), plus_minus((each["l2"] for each in runs), ".3f")]
         for name, runs in found.items()
     ]
-    page.table(["inputs", "accuracy", "mean L2 distance to the boundary, by DeepFool"], smallest)
+    header = ["inputs", "attack", *(f"ε {eps:g}" for eps in config.eps)]
+    page.section("Accuracy").table(header, [[*names, *values] for names, values in cells(rows).items()])
+    page.section("Without an attack").table(["inputs", "accuracy", "mean L2 distance to the boundary"], smallest)
     page.text(
         f"Mean and standard deviation over {len(config.seeds)} trainings, {config.n} held-out inputs of each kind."
     )
@@ -175,6 +177,14 @@ def table(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
             mean, deviation = spread(run["accuracy"][attack, eps] for run in runs)
             rows.append({"inputs": name, "attack": attack, "eps": eps, "accuracy": mean, "sd": deviation})
     return rows
+
+
+def cells(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """(inputs, attack) -> a cell per radius."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        found.setdefault((row["inputs"], row["attack"]), []).append(f"{row['accuracy']:.3f} ± {row['sd']:.3f}")
+    return found
 
 
 def classifiers(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:

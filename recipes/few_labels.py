@@ -214,7 +214,9 @@ METHODS = {
 
 
 def main(config: Config) -> None:
-    names = list({choose(name, METHODS, "method"): None for name in config.methods} or METHODS)
+    chosen = [choose(name, METHODS, "method") for name in config.methods] or list(METHODS)
+    asked = {*chosen, *(METHODS[name].alone for name in chosen)}  # each beside the same model alone
+    names = [name for name in METHODS if name in asked]
     data = genlab.DataOptions(config.data, data_root=config.data_root, hold_out=config.validation)
     tried = [kind(each, config) for each in config.labels for kind in (semi_supervised, triple_gan_config)]
     check_all(genlab.Experiment(method, data) for method in [*tried, gan_config(config)])
@@ -252,13 +254,12 @@ def given(train: Images, each: int, seed: int, config: Config) -> Task:
 def page(config: Config, accuracies: dict[str, list[list[float]]], train: Images, test: Images) -> genlab.Report:
     found, fewest = genlab.Report(f"Few labels on {config.data}"), config.labels[0]
     means = {name: spread(rows[0])[0] for name, rows in accuracies.items()}
-    best = []
-    for using, words in ((True, "with the unlabelled images"), (False, "without them")):
-        if names := [name for name in means if bool(METHODS[name].alone) is using]:
-            name = max(names, key=means.__getitem__)
-            best.append(f"{100 * means[name]:.0f} % {words} ({name})")
+    name = max(means, key=means.__getitem__)
+    best = f"{name} is best with {100 * means[name]:.0f} %"
+    if alone := METHODS[name].alone:
+        best += f"; the same model without the unlabelled images ({alone}): {100 * means[alone]:.0f} %"
     found.section(
-        f"{fewest} labels per class: at best {', '.join(best)}",
+        f"{fewest} labels per class: {best}",
         f"Accuracy on {len(test):,} {'validation' if config.validation else 'test'} images; mean and, as bands, "
         f"standard deviation over the seeds {', '.join(map(str, config.seeds))}. Dashed lines know the labelled images "
         f"alone, solid lines all {len(train):,} training images; one colour: the same model.",

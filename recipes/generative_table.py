@@ -61,7 +61,7 @@ class Family:
 FAMILIES = {
     "DCGAN": Family(lambda width: GANConfig(width=width, lr=1e-3), training=(("schedule", "cosine"),)),
     "WGAN-GP": Family(lambda width: WGANGPConfig(width=width, lr=1e-3), training=(("schedule", "cosine"),)),
-    "R3GAN's loss": Family(
+    "loss of R3GAN": Family(
         lambda width: GANConfig(objective="relativistic", r1=0.1, r2=0.1, norm="none", width=width, lr=1e-3),
         training=(("schedule", "cosine"),),
     ),
@@ -72,7 +72,7 @@ FAMILIES = {
     "energy model": Family(lambda width: EnergyModelConfig(width=width)),
     "diffusion": Family(lambda width: DiffusionConfig(width=width), "~"),
     "flow matching": Family(lambda width: FlowMatchingConfig(width=width), "~"),
-    "consistency, 2 steps": Family(lambda width: ConsistencyConfig(width=width)),
+    "consistency": Family(lambda width: ConsistencyConfig(width=width)),
 }
 
 
@@ -112,7 +112,7 @@ def main(config: Config) -> None:
         planned = images_per_minute(experiment(family, data, 0, config), train) * config.minutes
         found[name] = []
         for seed in config.seeds:
-            out = config.out / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
+            out = config.out / f"{name.replace(' ', '-')}-{seed}"
             began = spent()
             model: Any = experiment(family, data, seed, config, max(1, round(planned))).run(out, pictures=1)
             minutes = (spent() - began) / 60

@@ -90,7 +90,12 @@ def main(config: Config) -> None:
 
     page = genlab.Report("Style transfer of sentences without pairs").text(verdict(rows))
     page.picture(figure(found, rows[NOT_TRANSLATED]))
-    page.section("Translations", f"Mean ± standard deviation over {len(config.seeds)} seeds, of both directions.")
+    page.section(
+        "Translations",
+        "style: share of the words that are of the other style, or content; grammar: share of the translations that "
+        "break no rule of it; content: share of the content words that are kept; correct: share of the words that are "
+        f"those of the correct translation. Mean ± standard deviation over {len(config.seeds)} seeds, both directions.",
+    )
     page.table(
         ["translators", *MEASURES], [[name, *(f"{m:.3f} ± {sd:.3f}" for m, sd in row)] for name, row in rows.items()]
     )

@@ -47,10 +47,10 @@ METHODS: dict[str, Any] = {
     "minibatch discrimination": GANConfig(lr=LR, minibatch=True),
     "packs of 2": GANConfig(lr=LR, pack=2),
     "packs of 4": GANConfig(lr=LR, pack=4),
-    "unrolled, 5 steps": UnrolledConfig(lr=LR),
+    "unrolled": UnrolledConfig(lr=LR),
     "ensemble of 4": GANConfig(lr=LR, generators=4),
     "R1 and R2": GANConfig(lr=LR, norm="none", r1=0.1, r2=0.1),
-    "relativistic, R1 and R2": GANConfig(objective="relativistic", lr=LR, norm="none", r1=0.1, r2=0.1),
+    "loss of R3GAN": GANConfig(objective="relativistic", lr=LR, norm="none", r1=0.1, r2=0.1),
     "WGAN": WGANConfig(),
     "WGAN-GP": WGANGPConfig(lr=LR),
 }
@@ -64,7 +64,7 @@ PUBLISHED = {  # of stacked MNIST: modes and KL, as reported by the papers
     "WGAN-GP": (959, 0.73),
     "PacGAN": (1000, 0.06),
     "VAEBM": (1000, 0.087),
-    "relativistic, R1 and R2": (1000, 0.078),
+    "loss of R3GAN": (1000, 0.078),
     "DDGAN": (1000, 0.071),
     "R3GAN": (1000, 0.029),
 }
@@ -110,7 +110,7 @@ def main(config: Config) -> None:
     for name, experiments in plan.items():
         found = []
         for each in experiments:
-            out = config.out / f"{name.replace(' ', '-').replace(',', '')}-{each.training.seed}"
+            out = config.out / f"{name.replace(' ', '-')}-{each.training.seed}"
             trained: Any = each.run(out, pictures=1)
             found.append(modes(samples(trained.sample, config.n), judge, k))
         pictures[name] = torch.cat([*samples(trained.sample, SHOWN)])

@@ -509,7 +509,7 @@ def test_combinations_without_sense_are_refused_in_a_sentence():
     for config, why in (
         (GANConfig(spectral=True), "batch normalisation undoes the bound"),
         (GANConfig(net="resnet", hidden=16), "no fully connected hidden layer, got hidden 16"),
-        (GANConfig(net="r3gan"), "use norm 'none' .*got norm 'batch'"),
+        (GANConfig(net="r3gan"), "use --norm none .*got norm 'batch'"),
         (WGANGPConfig(net="r3gan", norm="none", consistency=2.0, dropout=0.2), "no dropout, got 0.2"),
         (GANConfig(net="r3gan", norm="none", hidden=8), "no fully connected hidden layer, got hidden 8"),
         (WGANGPConfig(norm="batch"), "one image at a time, not batch normalisation"),

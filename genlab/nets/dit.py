@@ -64,8 +64,8 @@ class DiT(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int, int],
-        width: int = 128,
-        blocks: int = 6,
+        width: int = 64,
+        blocks: int = 4,
         patch: int = 2,
         classes: int = 0,
         dropout: float = 0.0,

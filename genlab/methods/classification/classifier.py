@@ -102,7 +102,8 @@ def hinge(logits: Tensor, y: Tensor) -> Tensor:
     """Sum over the classes j other than y of max(0, 1 + logit j - logit y), the mean over the batch; logits (N, C),
     y (N,). It is C - 1 if all logits are equal."""
     of_label = -nll_loss(logits.float(), y, reduction="none")
-    return (1 + logits.float() - of_label[:, None]).relu().sum(1).mean() - 1  # the term of y itself is 1
+    terms = (1 + logits.float() - of_label[:, None]).relu()
+    return terms.scatter(1, y[:, None], 0.0).sum(1).mean()
 
 
 def check_first_loss(loss: Tensor, classes: int, name: LossName = "cross-entropy") -> str | None:

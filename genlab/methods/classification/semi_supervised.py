@@ -45,7 +45,7 @@ class SemiSupervisedConfig(FewLabelsConfig, ClassifierConfig):
     neighbours: Steps = 1
     """neighbours of an image in the graph of the batch, by pixels"""
     start: Fraction = 0.3
-    """fraction of training with the labelled images alone, after which these weights rise from 0, linearly"""
+    """fraction of training with the labelled images alone; then pseudo, entropy and smoothness rise from 0, linearly"""
     discriminator: Path | None = None
     """run of a GAN, with whose discriminator, but for the last layer, the network begins; none: a new `net`"""
 

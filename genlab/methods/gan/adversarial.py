@@ -73,7 +73,7 @@ class DiscriminatorConfig(Config):
     """The network that scores images; that of some methods is called critic."""
 
     net: Literal["dcgan", "resnet", "r3gan"] = "dcgan"
-    """architecture of the networks; r3gan: modern residual ones without normalisation"""
+    """architecture of the networks; r3gan: modern residual ones without normalisation, which need --norm none"""
     width: Width = 64
     """channels: of the finest level, doubled at every coarser one (dcgan, r3gan), or of every level (resnet)"""
     hidden: Units | None = None
@@ -99,8 +99,9 @@ class DiscriminatorConfig(Config):
         if self.net == "r3gan":
             if self.norm != "none" or self.attention or self.minibatch:
                 raise ValueError(
-                    "the networks of R3GAN have no normalisation, attention or minibatch discrimination: use norm "
-                    f"'none' and neither of the others, got norm {self.norm!r}"
+                    "the networks of R3GAN have no normalisation, attention or minibatch discrimination: use --norm "
+                    f"none without --attention and --minibatch, got norm {self.norm!r}, attention {self.attention} and "
+                    f"minibatch {self.minibatch}"
                 )
             return {}
         hidden = 512 if self.hidden is None and self.net == "dcgan" else self.hidden
