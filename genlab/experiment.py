@@ -228,7 +228,7 @@ class Experiment:
         training = self.training
         plateau = training.plateau_patience if training.schedule == "plateau" else None
         measured = lambda m: m.evaluate(validation)[name]
-        return EarlyStopping(measured, training.patience, direction == "max", plateau, training.decay)
+        return EarlyStopping(measured, training.patience, direction == "max", plateau, training.lr_decay)
 
     def _stream(self, data: Any) -> Any:
         """The batches of this process, from the start of training."""

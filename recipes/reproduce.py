@@ -57,6 +57,8 @@ class Config:
 
 
 def main(config: Config) -> None:
+    if not (config.results / "claims.toml").is_file():
+        raise ValueError(f"--results must be a folder with claims.toml, got {config.results}")
     every = read_claims(config.results / "claims.toml")
     claims = chosen(every, config)
     if config.check:
@@ -64,7 +66,7 @@ def main(config: Config) -> None:
         check_tables(every, config.results)
     elif config.render:
         for page in sorted(config.results.glob("*.md")):
-            write_atomically(page, filled(page.read_text(), every, config.results).encode())
+            write_atomically(page, filled(text_of(page), every, config.results).encode())
     else:
         for claim in () if config.list else claims.values():
             measure(claim, config)
@@ -170,10 +172,18 @@ def check(claims: dict[str, Claim], results: Path) -> None:
         print(f"not measured yet: {', '.join(sorted(missing))}")
 
 
+def text_of(page: Path) -> str:
+    """The Markdown file; ValueError names it if it is not UTF-8."""
+    try:
+        return page.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{page} is not UTF-8") from None
+
+
 def check_tables(claims: dict[str, Claim], results: Path) -> None:
     """Raises ValueError if a table of a Markdown file is not that of its stored result."""
     for page in sorted(results.glob("*.md")):
-        text = page.read_text()
+        text = text_of(page)
         if filled(text, claims, results) != text:
             raise ValueError(f"{page.name}: a table differs from its stored result; --render writes it again")
 

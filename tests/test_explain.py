@@ -24,6 +24,7 @@ from genlab.explain.occlusion import occlusion
 from genlab.explain.style import gram, style_distance, style_transfer
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.nets.classifiers import cnn, mlp, resnet, shallow
+from genlab.nets.spatial_transformer import SpatialTransformer
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
@@ -180,7 +181,7 @@ def test_with_biases_epsilon_is_the_input_times_the_gradient_and_z_plus_is_conse
     torch.testing.assert_close(found.sum((1, 2)), logit)
     assert (found * logit[:, None, None].sign() >= 0).all()
     assert lrp(model, x, Y, eps=1.0).abs().sum() < expected.abs().sum()
-    with pytest.raises(ValueError, match="epsilon with eps of at least 0, or z\\+, got 'gamma'"):
+    with pytest.raises(ValueError, match="epsilon with a finite eps of at least 0, or z\\+, got 'gamma'"):
         lrp(model, x, Y, "gamma")
     with pytest.raises(ValueError, match="sees every pixel"):
         lrp(nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(48, 3)), X, Y)
@@ -345,3 +346,39 @@ def test_relu_is_softened_only_meanwhile_also_after_an_exception():
     assert torch.equal(model(x), before)
     with relu_as_softplus(model, 1e4):
         torch.testing.assert_close(model(x), before, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["spatial transformer", "around the first layer"])
+def test_relevance_that_bypasses_the_first_layer_is_refused(kind):
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.head = nn.Conv2d(1, 1, 3, padding=1), nn.Linear(64, 3)
+
+        def forward(self, x):
+            return self.head((x + self.first(x).relu()).flatten(1))
+
+    behind = nn.Sequential(SpatialTransformer((1, 8, 8)), nn.Flatten(), nn.Linear(64, 3))
+    model = behind if kind == "spatial transformer" else Around()
+    with pytest.raises(ValueError, match="all paths go through its first layer"):
+        lrp(model, torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))
+
+
+def test_maps_are_the_same_in_inference_mode_and_of_networks_that_begin_in_place():
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 3))
+    x, y = torch.rand(2, 1, 8, 8), torch.tensor([0, 1])
+    for method in (guided_backpropagation, lrp):
+        expected = method(model, x, y)
+        with torch.inference_mode():
+            assert torch.equal(method(model, x, y), expected)
+    with pytest.raises(ValueError, match="finite eps of at least 0, .*nan"):
+        lrp(model, x, y, "epsilon", float("nan"))
+
+
+def test_a_layer_may_hold_content_and_style():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 100, 3))
+    found = style_transfer(model, torch.rand(1, 1, 9, 9), torch.rand(1, 1, 5, 7), model[0], [model[0]], steps=1)
+    assert found.shape == (1, 1, 9, 9)
+    for wrong in ({"steps": 0}, {"weight": float("nan")}):
+        with pytest.raises(ValueError, match="must be"):
+            style_transfer(model, torch.rand(1, 1, 9, 9), torch.rand(1, 1, 5, 7), model[0], [model[0]], **wrong)

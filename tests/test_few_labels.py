@@ -1,6 +1,7 @@
 """Learning from few labels: what each method is known to do, in closed form or on data whose classes are plain."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -252,3 +253,22 @@ def test_newton_finds_the_minimum_and_every_switch_lowers_the_objective():
         w = newton(rows, signs, costs, w)
         before, rounds = objective(rows, signs, costs, w).item(), rounds + 1
     assert rounds
+
+
+@pytest.mark.parametrize("method", [gaussian_em, transductive_svm, lambda *a: cluster_then_label(*a, 2), None])
+def test_points_and_labels_out_of_range_get_one_sentence(method):
+    method = method or (lambda x, labels, k: NeighbourGraph.of(x, 3).propagate(labels, k))
+    x, labels = torch.randn(20, 2), torch.tensor([0, 1] + [-1] * 18)
+    for points, known, said in (
+        (torch.full((20, 2), float("nan")), labels, "must be finite"),
+        (x, labels[:5], "need as many labels"),
+        (x, labels + 2, "from 0 to 1, or -1"),
+        (x, torch.full((20,), -1), "got none"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            method(points, known, 2)
+
+
+def test_the_network_of_a_discriminator_has_no_options():
+    with pytest.raises(ValueError, match="--spatial-transformer belongs to a new network"):
+        SemiSupervisedConfig(discriminator=Path("run"), spatial_transformer=True)

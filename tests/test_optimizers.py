@@ -90,7 +90,7 @@ def test_a_method_has_its_own_usual_rates():
 
 
 def test_falling_schedules():
-    step, exponential = (TrainOptions(schedule=name, decay=0.2) for name in ("step", "exponential"))
+    step, exponential = (TrainOptions(schedule=name, lr_decay=0.2) for name in ("step", "exponential"))
     assert [step.learning_rate(p) for p in (0, 0.49, 0.5, 0.75, 1)] == pytest.approx([1, 1, 0.2, 0.04, 0.04])
     assert [exponential.learning_rate(p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.2**0.5, 0.2])
     for name in get_args(ScheduleName):
@@ -179,7 +179,7 @@ def test_an_optimizer_state_of_another_kind_is_refused(tmp_path):
 
 REFUSED = {
     "--schedule plateau": "--schedule plateau needs --best-by",
-    "--decay 1": "--decay must be above 0 and below 1, got 1.0",
+    "--lr-decay 1": "--lr-decay must be above 0 and below 1, got 1.0",
     "--l1 -1": "--l1 must be at least 0",
     "--patience 3": "--patience needs --best-by",
     "--best-by max:accuracy": "--hold-out",

@@ -164,6 +164,9 @@ def test_a_figure_is_read_by_keys_indices_and_the_values_of_its_row(tmp_path):
         ("at_least", "at_last", "unknown key 'at_last'"),
         ("[[claim]]", "[[claim", "not readable as TOML"),
         ("seeds = [3]", "seeds = 3", "seeds must be"),
+        (TINY, "claim = 'x'", "claim must be tables"),
+        ("[[claim.figure]]", "figure = 'x'\n[claim.other]", "figure must be tables"),
+        ("at_least = 0.0", "expected = 1.0\ntolerance = -1.0", "tolerance must be at least 0, got -1"),
     ],
 )
 def test_a_malformed_claim_is_named(read, old, new, said):
@@ -195,10 +198,8 @@ def test_a_table_has_the_mean_and_deviation_of_every_number_over_the_seeds(tmp_p
     claim = Claim("tiny", "nobody", ["genlab train gan"], (0, 1), 1.0, table=(ERRORS,))
     result = {"commands": claim.commands, "seeds": [0, 1], "figures": {}, "runs": [], "tables": {"errors": table}}
     assert faults(claim, result) == [] and "| b | 2 | 5 ± 0 |" in rendered(claim, result, "errors")
-    assert (
-        "not those of its values"
-        in faults(claim, result | {"tables": {"errors": [table[0] | {"error": {"values": [1]}}]}})[0]
-    )
+    forged = [table[0] | {"error": summary([1, 3]) | {"mean": 9.0}}]
+    assert "not those of its values" in faults(claim, result | {"tables": {"errors": forged}})[0]
     assert "no rows of these columns" in faults(claim, result | {"tables": {}})[0]
     with pytest.raises(ClaimError, match="no table 'other'"):
         rendered(claim, result, "other")
@@ -228,3 +229,39 @@ def test_a_table_of_an_unknown_claim_is_refused(tmp_path):
 def test_bad_options_get_one_sentence(words, said, capfd):
     assert reproduce(*words)[0] == 2
     assert said in capfd.readouterr().err
+
+
+GOOD = {"commands": [], "seeds": [0], "figures": {"f": summary([1.0])}, "runs": [{"minutes": 1.0, "commit": None}]}
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        ({"figures": {"f": 3}}, "'f' must have mean"),
+        ({"figures": {"f": {}}}, "'f' must have mean"),
+        ({"figures": {"f": summary([1.0]) | {"values": "x"}}}, "'f' must have mean"),
+        ({"figures": {"f": summary([1.0]) | {"values": []}}}, "'f' must have mean"),
+        ({"runs": [{}]}, "a run must have minutes"),
+        ({"tables": {"t": [3]}}, "'t' must be a list of rows"),
+        ({"tables": 3}, "tables must be lists"),
+    ],
+)
+def test_a_damaged_result_is_named(damage, said, tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps(GOOD))
+    assert read_result(tmp_path / "x.json") == GOOD
+    (tmp_path / "x.json").write_text(json.dumps(GOOD | damage))
+    with pytest.raises(ClaimError, match=rf"x.json: .*{said}"):
+        read_result(tmp_path / "x.json")
+
+
+def test_a_cell_of_another_form_and_a_page_of_another_coding_are_named(tmp_path, capfd):
+    claim = Claim("tiny", "nobody", ["genlab train gan"], (0,), 1.0, table=(ERRORS,))
+    row = {"net": "a", "T": 1, "error": 5, "bytes": None}
+    result = {"commands": claim.commands, "seeds": [0], "figures": {}, "runs": [], "tables": {"errors": [row]}}
+    assert "has no mean, sd and n" in faults(claim, result)[0]
+    (tmp_path / "claims.toml").write_text(TINY)
+    (tmp_path / "p.md").write_bytes(b"\xff")
+    assert reproduce("--check", "--results", tmp_path)[0] == 2
+    assert "p.md is not UTF-8" in capfd.readouterr().err
+    assert reproduce("--check", "--results", tmp_path / "nothere")[0] == 2
+    assert "--results must be a folder with claims.toml" in capfd.readouterr().err

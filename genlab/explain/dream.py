@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from genlab.core.modes import evaluating
+from genlab.core.ranges import Positive, Range, Repeats, Seed, Steps, checked
 from genlab.explain.layers import activations
 
 
+@checked
 def deep_dream(
     model: nn.Module,
     layer: nn.Module,
     x: Tensor,
-    octaves: int = 3,
-    scale: float = 1.4,
-    steps: int = 20,
-    step_size: float = 0.02,
-    jitter: int = 4,
-    seed: int = 0,
+    octaves: Repeats = 3,
+    scale: Annotated[float, Range(1, 100, above=True)] = 1.4,
+    steps: Steps = 20,
+    step_size: Positive = 0.02,
+    jitter: Annotated[int, Range(0, 10**4)] = 4,
+    seed: Seed = 0,
 ) -> Tensor:
     """Gradient ascent on |a(x)|^2 / 2, whose gradient by the layer's output a is a itself: what is positive becomes
     more positive, what is negative more negative. Images like x (N, C, H, W) in [0, 1].
@@ -32,10 +36,8 @@ def deep_dream(
         jitter: the image is moved by up to so many pixels, around its borders, before each step.
 
     Raises:
-        ValueError: the image is too small for the octaves or for the layer.
+        ValueError: an argument is out of range, or the image is too small for the octaves or for the layer.
     """
-    if octaves < 1 or scale <= 1 or jitter < 0:
-        raise ValueError(f"octaves are at least 1, scale above 1, jitter at least 0, got {octaves}, {scale}, {jitter}")
     g = torch.Generator().manual_seed(seed)
     sizes = [[round(side / scale**k) for side in x.shape[2:]] for k in reversed(range(octaves))]
     if min(sizes[0]) < 4:

@@ -31,9 +31,9 @@ def class_output(logits: Tensor, y: Tensor) -> Tensor:
 
 def input_gradient(model: Model, x: Tensor, y: Tensor) -> Tensor:
     """d logit_y / dx, (N, C, H, W)."""
-    with evaluating(model), torch.enable_grad():
+    with torch.inference_mode(False), evaluating(model), torch.enable_grad():
         x = x.detach().clone().requires_grad_()
-        return torch.autograd.grad(class_output(model(x), y).sum(), x)[0]
+        return torch.autograd.grad(class_output(model(x.clone()), y).sum(), x)[0]  # its first layer may be in-place
 
 
 def saliency(model: Model, x: Tensor, y: Tensor) -> Tensor:

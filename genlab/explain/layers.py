@@ -22,7 +22,7 @@ def kept(layers: Sequence[nn.Module], stop: bool = False) -> Iterator[dict[nn.Mo
 
     def keep(layer: nn.Module, _inputs: object, out: Tensor) -> Tensor:
         outputs[layer] = out
-        if stop and len(outputs) == len(layers):
+        if stop and len(outputs) == len(set(layers)):
             raise _Reached
         return out.clone()  # the next layer may be in-place
 

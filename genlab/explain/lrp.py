@@ -10,11 +10,13 @@ z+        z_ij = (a_i w_ij)^+, z_j = sum_i z_ij: positive contributions alone, w
 Written as R = a * g, relevance is a gradient g of a network with the same values and other slopes (Montavon et al.
 2019, "Layer-wise relevance propagation: an overview", section 10.2.2): layers with weights have the slope of z_j times
 the constant a_j / z_j, pointwise layers such as tanh the constant slope output / input. Sums, pooling and ReLU need no
-change, so this takes networks with skip connections, too.
+change, so this takes networks with skip connections behind
+their first layer, too.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import Literal
 
 import torch
@@ -42,10 +44,11 @@ def lrp(model: nn.Module, x: Tensor, y: Tensor, rule: Rule = "epsilon", eps: flo
         eps: of the epsilon rule, in units of the layers' outputs.
 
     Raises:
-        ValueError: another rule; y is not one class per image; no layer with weights sees every pixel of the images.
+        ValueError: another rule; y is not one class per image; no layer with weights sees every pixel of the images, or
+            there are paths around the first, as behind a spatial transformer.
     """
-    if rule not in ("epsilon", "z+") or eps < 0:
-        raise ValueError(f"LRP takes the rule epsilon with eps of at least 0, or z+, got {rule!r} and {eps}")
+    if rule not in ("epsilon", "z+") or not 0 <= eps < inf:
+        raise ValueError(f"LRP takes the rule epsilon with a finite eps of at least 0, or z+, got {rule!r} and {eps}")
     first: list[Tensor] = []
 
     def enter(_layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
@@ -70,14 +73,17 @@ def lrp(model: nn.Module, x: Tensor, y: Tensor, rule: Rule = "epsilon", eps: flo
         elif isinstance(layer, pointwise):
             handles.append(layer.register_forward_hook(hand_on))
     try:
-        with evaluating(model), torch.enable_grad():
-            logit = class_output(model(x.detach()), y).sum()
+        with torch.inference_mode(False), evaluating(model), torch.enable_grad():
+            pixels = x.detach().clone().requires_grad_()
+            logit = class_output(model(pixels.clone()), y).sum()
     finally:
         for handle in handles:
             handle.remove()
     if not first or first[0].numel() != x.numel():
         raise ValueError(f"LRP needs a network whose first layer with weights sees every pixel of {tuple(x.shape)}")
-    (slope,) = torch.autograd.grad(logit, first[0])
+    slope, around = torch.autograd.grad(logit, [first[0], pixels], allow_unused=True)
+    if slope is None or (around is not None and around.any()):
+        raise ValueError("LRP needs a network in which all paths go through its first layer with weights")
     return (first[0].detach() * slope).reshape(x.shape).sum(1)
 
 

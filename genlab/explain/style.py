@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.modes import evaluating
+from genlab.core.ranges import LearningRate, Steps, Weight, checked
 from genlab.explain.layers import activations
 from genlab.explain.maximise import total_variation
 
@@ -35,16 +36,17 @@ def style_distance(model: nn.Module, layers: Sequence[nn.Module], x: Tensor, sty
         return torch.stack([distance(gram(a), gram(b)) for a, b in pairs]).mean(0)
 
 
+@checked
 def style_transfer(
     model: nn.Module,
     content: Tensor,
     style: Tensor,
     content_layer: nn.Module,
     style_layers: Sequence[nn.Module],
-    weight: float = 300.0,
-    smooth: float = 0.01,
-    steps: int = 200,
-    lr: float = 0.02,
+    weight: Weight = 300.0,
+    smooth: Weight = 0.01,
+    steps: Steps = 200,
+    lr: LearningRate = 0.02,
 ) -> Tensor:
     """argmin_x L_content(x) + weight L_style(x) + smooth TV(x), from the content images: images of their shape.
 
@@ -54,8 +56,10 @@ def style_transfer(
         weight: beta / alpha of equation 7. smooth: weight of the total variation, a sum over pixels.
 
     Raises:
-        ValueError: not one style for each content.
+        ValueError: not one style for each content, no style layer, or an argument is out of range.
     """
+    if not style_layers:
+        raise ValueError("style transfer needs at least one style layer, got none")
     if len(content) != len(style):
         raise ValueError(f"{len(content)} images need as many styles, got {len(style)}")
     layers = [content_layer, *style_layers]

@@ -38,7 +38,7 @@ from typing import Annotated, Any
 from genlab.core.files import FileError, read, read_json
 from genlab.core.ranges import Range, Seeds, check
 from genlab.core.text import one_line
-from genlab.reporting.measured import ClaimError, Figure, Rows, summary, value_cell
+from genlab.reporting.measured import ClaimError, Figure, Rows, is_summary, summary, value_cell
 
 TABLE = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 COMMAND = re.compile(r"genlab [a-z]+ .+|recipes/\w+\.py( .+)?")
@@ -85,16 +85,24 @@ def read_claims(path: Path) -> dict[str, Claim]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClaimError(f"{path} is not readable as TOML: {one_line(error)}") from None
     found: dict[str, Claim] = {}
-    for i, entry in enumerate(tree.get("claim", [])):
+    for i, entry in enumerate(_tables(tree, "claim", str(path))):
         try:
-            figures = tuple(_made(Figure, each) for each in entry.get("figure", ()))
-            tables = tuple(_made(Rows, each) for each in entry.get("table", ()))
+            figures = tuple(_made(Figure, each) for each in _tables(entry, "figure", "it"))
+            tables = tuple(_made(Rows, each) for each in _tables(entry, "table", "it"))
             claim = _made(Claim, {**entry, "figure": figures, "table": tables})
         except ValueError as error:
             raise ClaimError(f"{path}, claim {entry.get('name', i)!r}: {error}") from None
         if claim.name in found:
             raise ClaimError(f"{path} has two claims of the name {claim.name!r}")
         found[claim.name] = claim
+    return found
+
+
+def _tables(tree: dict[str, Any], key: str, owner: str) -> list[dict[str, Any]]:
+    """The tables [[key]] of a TOML tree."""
+    found = tree.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ClaimError(f"{owner}: {key} must be tables [[...{key}]], got {one_line(found, 50)!r}")
     return found
 
 
@@ -114,9 +122,22 @@ def read_result(path: Path) -> dict[str, Any]:
         ClaimError: names the file and what is wrong with it.
     """
     try:
-        return read_json(path, STORED)
+        found: dict[str, Any] = read_json(path, STORED)
     except (FileError, OSError) as error:
         raise ClaimError(str(error)) from None
+    tables = found.get("tables", {})
+    for name, figure in found["figures"].items():
+        if not is_summary(figure):
+            raise ClaimError(f"{path}: {name!r} must have mean, sd and n of its values, got {one_line(figure, 50)!r}")
+    if not isinstance(tables, dict) or not all(isinstance(rows, list) for rows in tables.values()):
+        raise ClaimError(f"{path}: tables must be lists of rows")
+    for name, rows in tables.items():
+        if not all(isinstance(row, dict) for row in rows):
+            raise ClaimError(f"{path}: the table {name!r} must be a list of rows")
+    for run in found["runs"]:
+        if not isinstance(run.get("minutes"), int | float) or not isinstance(run.get("commit"), str | None):
+            raise ClaimError(f"{path}: a run must have minutes and a commit, got {one_line(run, 50)!r}")
+    return found
 
 
 def faults(claim: Claim, result: Mapping[str, Any]) -> list[str]:
@@ -136,6 +157,8 @@ def faults(claim: Claim, result: Mapping[str, Any]) -> list[str]:
         rows = result.get("tables", {}).get(table.name, [])
         if not rows or any(row.keys() != {*table.rows, *table.columns} for row in rows):
             found.append(f"{claim.name}: no rows of these columns are stored for the table {table.name!r}")
+        elif not all(cell is None or is_summary(cell) for row in rows for cell in map(row.get, table.columns)):
+            found.append(f"{claim.name}: a cell of the table {table.name!r} has no mean, sd and n of its values")
         elif any(cell and cell != summary(cell["values"]) for row in rows for cell in map(row.get, table.columns)):
             found.append(f"{claim.name}: mean, sd and n in the table {table.name!r} are not those of its values")
     return found

@@ -36,6 +36,8 @@ class Figure:
         both = (self.expected is None) == (self.tolerance is None)
         if not both or not self.claim:
             raise ClaimError(f"{self.name!r} needs expected with tolerance, at_least or at_most")
+        if self.tolerance is not None and not self.tolerance >= 0:
+            raise ClaimError(f"{self.name!r}: tolerance must be at least 0, got {self.tolerance:g}")
         if not self.read or not isinstance(self.read[0], str):
             raise ClaimError(f"{self.name!r}: read must begin with the name of a file, got {self.read}")
 
@@ -172,3 +174,12 @@ def summary(values: list[float]) -> dict[str, Any]:
     """What is stored of one figure: the values of the seeds, their mean, standard deviation (n - 1) and number."""
     mean, deviation = spread(values)
     return {"values": values, "mean": mean, "sd": deviation, "n": len(values)}
+
+
+def is_summary(stored: Any) -> bool:
+    """Has it the form of a `summary`?"""
+    number = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(stored, dict) or stored.keys() != {"values", "mean", "sd", "n"}:
+        return False
+    values = stored["values"]
+    return isinstance(values, list) and bool(values) and all(map(number, [*values, *list(stored.values())[1:]]))

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from genlab.core.ranges import Count, Seed, checked
+from genlab.semi_supervised.checks import check_known, check_points
 
 
 @checked
@@ -21,10 +22,12 @@ def cluster_then_label(
         seed: of k-means++, the best of four starts.
 
     Raises:
-        ValueError: there are more clusters than points.
+        ValueError: there are more clusters than points, no label is known, or points or labels are out of range.
     """
     from sklearn.cluster import KMeans
 
+    check_points(x)
+    check_known(labels, len(x), classes)
     if clusters > len(x):
         raise ValueError(f"clusters must be at most {len(x):,}, the number of points, got {clusters:,}")
     found = KMeans(clusters, n_init=4, random_state=seed % 2**32).fit(x.double().cpu().numpy())

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from genlab.core.ranges import Range, Weight, checked
+from genlab.semi_supervised.checks import check_known, check_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +61,13 @@ def gaussian_em(
         floor: added to the variances, as a fraction of the mean variance of x; without it the likelihood never falls.
 
     Raises:
-        ValueError: a class has no label.
+        ValueError: a class has no label, labels or points are out of range, or all points are equal.
     """
+    check_points(x)
+    check_known(labels, len(x), classes, every_class=True)
+    if not x.var(0).any():
+        raise ValueError(f"densities need points that differ, got {len(x):,} equal ones")
     known = labels >= 0
-    if (counts := labels[known].bincount(minlength=classes)).min() < 1:
-        raise ValueError(f"every class needs a labelled point, class {int(counts.argmin())} has none")
     given = one_hot(labels.clamp(min=0), classes).to(x)
     extra = floor * x.var(0).mean() * torch.eye(x.shape[1]).to(x)
     first = _m_step(x[known], given[known], True, extra)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from genlab.core.ranges import Positive, Steps, checked
+from genlab.semi_supervised.checks import check_known, check_points
 
 LARGEST = 20_000  # points of a graph, whose weights are a dense matrix
 PRIOR = 1e-6  # weight of a uniform label at every point, which decides where no known label reaches
@@ -38,6 +39,7 @@ class NeighbourGraph:
         Raises:
             ValueError: fewer than 2 points, or more than 20,000.
         """
+        check_points(x)
         if not 2 <= len(x) <= LARGEST:
             raise ValueError(f"a graph of neighbours takes 2 to {LARGEST:,} points, got {len(x):,}")
         squared = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
@@ -65,6 +67,7 @@ class NeighbourGraph:
             labels: (N,), from 0 to classes - 1, or -1 where it is unknown.
             iterations: repeat y <- D^-1 W y so often in place of the closed form.
         """
+        check_known(labels, len(self.x), classes)
         known = labels >= 0
         fixed, weights = one_hot(labels[known], classes).double(), self.w[~known].double()
         degrees = weights.sum(1, keepdim=True) + PRIOR

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
 from genlab.core.ranges import Positive, Range, checked
+from genlab.semi_supervised.checks import check_known, check_points
 
 NEWTON = 20  # steps at most; they end at the optimum when no point enters or leaves the margin
 SWITCHES = 50  # rounds at most
@@ -52,6 +53,8 @@ def transductive_svm(
         cost_unlabelled: that of the unlabelled ones in the end; 0: an SVM of the labelled points.
         levels: values of the unlabelled points' weight, each three times the last.
     """
+    check_points(x)
+    check_known(labels, len(x), classes, every_class=True)
     known = labels >= 0
     rows = pad(x, (0, 1), value=1.0)
     signs = 2 * one_hot(labels.clamp(min=0), classes).T.to(x) - 1

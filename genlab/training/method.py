@@ -46,7 +46,7 @@ class TrainOptions:
     """memory format of the networks; none: channels last, but for instance normalisation and your own networks"""
     schedule: ScheduleName = "constant"
     """learning-rate schedule; step: drops after 1/2 and 3/4 of training; plateau: when best-by does not improve"""
-    decay: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
+    lr_decay: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
     """learning-rate factor of each drop (schedules step and plateau) or of the whole training (exponential)"""
     warmup: Annotated[float, Range(0, 1, below=True)] = 0.0
     """fraction of training with linear warm-up of the learning rates"""
@@ -83,7 +83,7 @@ class TrainOptions:
 
     def learning_rate(self, progress: float) -> float:
         """The factor of all learning rates at `progress` in [0, 1], without the drops of schedule plateau."""
-        return warm_up(schedule(self.schedule, self.decay), self.warmup)(progress)
+        return warm_up(schedule(self.schedule, self.lr_decay), self.warmup)(progress)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,15 @@ class SemiSupervisedConfig(FewLabelsConfig, ClassifierConfig):
 
     training: ClassVar[TrainOptions] = TrainOptions(images=30_000, batch=64, schedule="cosine")
 
+    def check_relations(self) -> None:
+        super().check_relations()
+        own = {"width": self.width, "dropout": self.dropout, "spatial_transformer": self.spatial_transformer}
+        if self.discriminator is not None and (given := [name for name, value in own.items() if value]):
+            option = given[0].replace("_", "-")
+            raise ValueError(
+                f"--{option} belongs to a new network, not to the one of --discriminator {self.discriminator}"
+            )
+
     def build(self, shape: tuple[int, int, int], classes: int) -> SemiSupervised:
         net = super().build(shape, classes).net
         if self.discriminator is not None:
