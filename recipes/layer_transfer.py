@@ -32,7 +32,7 @@ from genlab.reporting.plots import curves
 from genlab.reporting.report import plus_minus, spread
 
 RANDOM, FROZEN, TUNED = "random, frozen", "copied, frozen", "copied, fine-tuned"  # by the number of layers
-FAR = {FROZEN: "copied from the far task, frozen", TUNED: "copied from the far task, fine-tuned"}
+FAR = {FROZEN: "far task, frozen", TUNED: "far task, fine-tuned"}
 ALONE = "no transfer"
 LAYERS = 6  # of the VGG, but for the last, whose classes are others
 WEIGHTS, OUTPUTS = "all copied, weights held", "all copied, outputs held"

@@ -14,7 +14,7 @@ from recipe_runs import RECIPES, run
 
 from genlab.cli.main import main
 from genlab.reporting.claims import Claim, faults, filled, read_claims, read_result, rendered
-from genlab.reporting.measured import ClaimError, Figure, Rows, summary
+from genlab.reporting.measured import ClaimError, Figure, Rows, summary, value_cell
 
 RESULTS = RECIPES / "results"
 CLAIMS = read_claims(RESULTS / "claims.toml")
@@ -130,6 +130,14 @@ def test_a_check_names_what_differs(read):
     assert "-0.5, claimed is ≥ 0" in faults(claim, result | {"figures": low})[0]
 
 
+@pytest.mark.parametrize(
+    "values, shown",
+    [([0.5], "0.5"), ([3, 3], "3 ± 0"), ([0.9701, 0.9799], "0.9750 ± 0.0069"), ([9000, 14000], "11500 ± 3500")],
+)
+def test_a_cell_has_two_digits_of_the_deviation(values, shown):
+    assert value_cell(summary(values)) == shown
+
+
 def test_a_mean_holds_within_the_tolerance_or_the_bounds():
     near = Figure("a", ["f"], expected=1.0, tolerance=0.1)
     assert near.holds(1.05) and near.holds(0.95) and not near.holds(1.2) and not near.holds(0.8)
@@ -187,9 +195,9 @@ def test_a_table_has_the_mean_and_deviation_of_every_number_over_the_seeds(tmp_p
     assert table[0] == {"net": "a", "T": None, "error": summary([1, 3]), "bytes": None}
     assert table[1]["bytes"] == summary([7, 7])
     lines = ERRORS.rendered(table)
-    assert lines[0] == "| net | T | error | bytes |" and lines[2] == "| a | – | 2 ± 1.4 | – |"
+    assert lines[0] == "| net | T | error | bytes |" and lines[2] == "| a | – | 2.0 ± 1.4 | – |"
     wide = Rows("errors", ["f.json"], ("net", "T"), ("error",), across="T").rendered(table)
-    assert wide[0] == "| net | T None | T 2 |" and wide[2:] == ["| a | 2 ± 1.4 | – |", "| b | – | 5 ± 0 |"]
+    assert wide[0] == "| net | T None | T 2 |" and wide[2:] == ["| a | 2.0 ± 1.4 | – |", "| b | – | 5 ± 0 |"]
     with pytest.raises(ClaimError, match="must be one of several rows"):
         Rows("errors", ["f.json"], ("net",), ("error",), across="net")
     with pytest.raises(ClaimError, match="other rows"):

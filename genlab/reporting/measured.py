@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,10 +157,14 @@ def read_value(folder: Path, way: list[Any], name: str) -> Any:
 
 
 def value_cell(stored: Mapping[str, Any] | None) -> str:
-    """Mean ± standard deviation of a `summary`, for a table."""
+    """Mean ± standard deviation of a `summary`, for a table: two digits of the deviation, the mean to the same one."""
     if stored is None:
         return "–"
-    return f"{stored['mean']:.4g}" + (f" ± {stored['sd']:.2g}" if stored["n"] > 1 else "")
+    mean, deviation = stored["mean"], stored["sd"]
+    if not 0 < deviation < math.inf:
+        return f"{mean:.4g}" + (" ± 0" if stored["n"] > 1 else "")
+    places = max(0, 1 - math.floor(math.log10(deviation)))
+    return f"{mean:.{places}f} ± {float(f'{deviation:.2g}'):.{places}f}"
 
 
 def _row(rows: list[dict[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
