@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 
+PACE = 0.1  # of the maps: they learn more slowly than the classifier, or else lose sight of the image early on
+
+
 class SpatialTransformer(nn.Module):
     """x (N, C, H, W) -> the same shape: x at the points theta (X, Y, 1) of each output point (X, Y) in [-1, 1]²
     (eq. 1), bilinearly (eq. 5).
@@ -22,8 +25,7 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         last = nn.Linear(32, 6)
         nn.init.zeros_(last.weight)
-        with torch.no_grad():
-            last.bias.copy_(torch.eye(2, 3).flatten())
+        nn.init.zeros_(last.bias)
         self.localisation = nn.Sequential(
             nn.Conv2d(shape[0], width, 5, padding=2),
             nn.MaxPool2d(2, ceil_mode=True),
@@ -39,7 +41,8 @@ class SpatialTransformer(nn.Module):
 
     def theta(self, x: Tensor) -> Tensor:
         """x -> the affine maps (N, 2, 3)."""
-        return self.localisation(x).unflatten(1, (2, 3))
+        identity = torch.eye(2, 3, device=x.device)
+        return identity + PACE * self.localisation(x).unflatten(1, (2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         theta = self.theta(x).to(x.dtype)
