@@ -11,7 +11,7 @@ from toys import SHAPE, images, stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig, hinge
 from genlab.nets.classifiers import LENETS, NETWORKS
 from genlab.nets.dropout import with_dropout
-from genlab.nets.spatial_transformer import SpatialTransformer
+from genlab.nets.spatial_transformer import PACE, SpatialTransformer
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
@@ -73,10 +73,10 @@ def test_a_spatial_transformer_begins_as_the_identity_and_learns():
 def test_a_spatial_transformer_resamples_by_theta():
     transformer, x = SpatialTransformer((2, 6, 9), width=4), torch.rand(3, 2, 6, 9)
     with torch.no_grad():
-        transformer.localisation[-1].bias.copy_(torch.tensor([-1.0, 0, 0, 0, 1, 0]))
+        transformer.localisation[-1].bias.copy_(torch.tensor([-2.0, 0, 0, 0, 0, 0]) / PACE)
     torch.testing.assert_close(transformer(x), x.flip(3))
     with torch.no_grad():  # three columns of nine to the left
-        transformer.localisation[-1].bias.copy_(torch.tensor([1.0, 0, 2 / 3, 0, 1, 0]))
+        transformer.localisation[-1].bias.copy_(torch.tensor([0, 0, 2 / 3, 0, 0, 0]) / PACE)
     torch.testing.assert_close(transformer(x)[..., :6], x[..., 3:])
     assert not transformer(x)[..., 6:].any()
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
-
 PACE = 0.1  # of the maps: they learn more slowly than the classifier, or else lose sight of the image early on
 
 
