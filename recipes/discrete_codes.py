@@ -31,7 +31,7 @@ from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.report import over_seeds, plus_minus, spread
 
 FIGURES = {"bits": ".0f", "units": ".0f", "error": ".4f", "perplexity": ".0f", "codes in use": ".0f", "unseen": ".2f"}
 SHOWN = 10  # images in a picture
@@ -86,7 +86,7 @@ def main(config: Config) -> None:
         f"deviation over {len(config.seeds)} seeds."
     )
     page.table(["code", *FIGURES], ([name, *cells(rows)] for name, rows in found.items()))
-    finish(config.out, page, [row(name, rows) for name, rows in found.items()])
+    finish(config.out, page, [{"code": name} | over_seeds(rows, FIGURES) for name, rows in found.items()])
 
 
 def methods(config: Config) -> dict[str, genlab.Config]:
@@ -149,14 +149,6 @@ def figure(found: dict[str, list[Figures]]) -> bytes:
 
 def cells(rows: Sequence[Figures]) -> list[str]:
     return [plus_minus((each[key] for each in rows), form) for key, form in FIGURES.items()]
-
-
-def row(name: str, rows: Sequence[Figures]) -> dict[str, Any]:
-    """One code over all seeds."""
-    found: dict[str, Any] = {"code": name}
-    for key in FIGURES:
-        found[key], found[f"{key} (sd)"] = spread(each[key] for each in rows)
-    return found
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from genlab.metrics.comparison import measure
 from genlab.metrics.extract import extract_features, samples, shuffled
 from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
-from genlab.reporting.report import spread
+from genlab.reporting.report import over_seeds
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def main(config: Config) -> None:
             figures.append({"nats": genlab.Run(run).results()["nats"], **measure("FID", real, fake)})
         torch.manual_seed(config.seeds[-1])
         page.section(inputs).picture(grid_png(model.sample(64)), "samples, last seed")
-        rows.append(summary(inputs, figures))
+        rows.append({"inputs in training": inputs} | over_seeds(figures))
     text = f"Mean and standard deviation (sd) over {len(config.seeds)} seeds; nats per held-out image."
     page.section("Figures", text).table(list(rows[0]), (row.values() for row in rows))
     finish(config.out, page, rows)
@@ -89,15 +89,6 @@ def schedules(config: Config) -> dict[str, AutoregressiveConfig]:
 
 def experiment(config: Config, method: AutoregressiveConfig, data: genlab.DataOptions, seed: int) -> genlab.Experiment:
     return genlab.Experiment(method, data, images=config.images, batch=16, seed=seed, warmup=0.0)
-
-
-def summary(inputs: str, figures: list[dict[str, float]]) -> dict[str, Any]:
-    """One way of training over all seeds."""
-    row: dict[str, Any] = {"inputs in training": inputs}
-    for name in figures[0]:
-        average, deviation = spread(each[name] for each in figures)
-        row |= {name: average, f"{name} (sd)": deviation}
-    return row
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from genlab.metrics.extract import FeatureSet, extract_features, samples, shuffl
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import pareto
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.report import over_seeds, plus_minus, spread
 from genlab.training.loop import fit
 
 TRIED = 20  # batches whose time is measured before a training
@@ -137,7 +137,7 @@ def main(config: Config) -> None:
         f"Features {features.name}, {config.n:,} samples, {len(config.seeds)} seeds. Minutes of one CPU core or of the "
         "GPU, the evaluation of likelihoods included; bits/dim of test images, ≤ a bound, ~ the estimate of a bound."
     )
-    rows = [{"family": name} | summary(each) for name, each in found.items()]
+    rows = [{"family": name} | over_seeds(each) for name, each in found.items()]
     finish(config.out, page, {"families": rows, "real training images": floor})
 
 
@@ -197,15 +197,6 @@ def cells(rows: Sequence[dict[str, float]], family: Family) -> list[str | None]:
     times = [f"{mean(rows, 'ms per sample'):.2g}", f"{mean(rows, 'minutes'):.2g}"]
     times += [f"{mean(rows, 'training images'):,.0f}"]
     return [cell("FID", ".2f"), cell("KID", ".2f", 1000), *shares, bits, *times]
-
-
-def summary(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Mean and standard deviation of every figure."""
-    return {
-        name: value
-        for figure in rows[0]
-        for name, value in zip((figure, f"{figure} (sd)"), spread(row[figure] for row in rows))
-    }
 
 
 if __name__ == "__main__":

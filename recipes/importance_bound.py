@@ -28,7 +28,7 @@ from genlab.core.ranges import Count, Length, NonEmpty, Range, Seeds, Steps, Wid
 from genlab.methods.likelihood.vae import VAEConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.report import over_seeds, plus_minus, spread
 
 REACH, SIDE = 6.0, 301  # the grid of codes that is integrated over
 AT_ONCE = 50  # images
@@ -81,7 +81,7 @@ def main(config: Config) -> None:
     )
     page.section("log p(x) = ELBO + KL(q || p(z | x))", "Nats; the ELBO by samples, the others by integration.")
     page.table(["VAE, trained", *FIGURES], [[name, *cells(rows)] for name, rows in found.items()])
-    finish(config.out, page, [row(name, rows) for name, rows in found.items()])
+    finish(config.out, page, [{"trained": name} | over_seeds(rows) for name, rows in found.items()])
 
 
 @torch.no_grad()
@@ -145,14 +145,6 @@ def figure(found: dict[str, list[dict[str, float]]], counts: Sequence[int]) -> b
 
 def cells(rows: Sequence[dict[str, float]]) -> list[str]:
     return [plus_minus((each[name] for each in rows), ".2f") for name in FIGURES]
-
-
-def row(name: str, rows: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """One VAE over all seeds."""
-    found: dict[str, Any] = {"trained": name}
-    for figure in rows[0]:
-        found[figure], found[f"{figure} (sd)"] = spread(each[figure] for each in rows)
-    return found
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from genlab.metrics.features import ClassifierFeatures
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png, picture_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.report import over_seeds, plus_minus, spread
 
 REFINED = "encode, then optimise"
 MULTIPLES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the attribute's vector
@@ -117,7 +117,7 @@ def main(config: Config) -> None:
     moved = [model.decoder(model.encode(held_out.x[:SHOWN]) + multiple * vector) for multiple in MULTIPLES]
     page.picture(picture_png(in_rows({f"{m:+g}": image for m, image in zip(MULTIPLES, moved)})))
     add_table(page, changed)
-    finish(config.out, page, {"near": chosen, **{name: over_seeds(rows) for name, rows in tables.items()}})
+    finish(config.out, page, {"near": chosen, **{name: rows_over_seeds(rows) for name, rows in tables.items()}})
 
 
 def factor(images: Images, config: Config) -> Tensor:
@@ -259,16 +259,10 @@ def add_table(page: genlab.Report, runs: Sequence[Rows]) -> None:
     page.table([first, *figures], ([row[first], *each] for row, each in zip(runs[0], cells)))
 
 
-def over_seeds(runs: Sequence[Rows]) -> Rows:
+def rows_over_seeds(runs: Sequence[Rows]) -> Rows:
     """The rows with the mean and the standard deviation of every figure."""
     first, *figures = runs[0][0]
-    found = []
-    for rows in zip(*runs):
-        row = {first: rows[0][first]}
-        for name in figures:
-            row[name], row[f"{name} (sd)"] = spread(each[name] for each in rows)
-        found.append(row)
-    return found
+    return [{first: rows[0][first]} | over_seeds(rows, figures) for rows in zip(*runs)]
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from genlab.methods.likelihood.autoregressive import PALETTE_IMAGES, Autoregress
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.report import over_seeds, plus_minus, spread
 
 HEADS: tuple[HeadName, ...] = ("palette", "regression")
 HIDDEN = (0.5, 0.75)  # shares of the image
@@ -115,8 +115,11 @@ def main(config: Config) -> None:
     page.section("k-means starts from data", empty_message(starts, config.counts))
     page.picture(empty_clusters(starts, config.counts))
     results = {
-        "images": [{"name": "held out", **real}, *(over_seeds(head, figures) for head, figures in found.items())],
-        "clusters": [over_seeds(name, [each[name] for each in starts]) for name in STARTS],
+        "images": [
+            {"name": "held out", **real},
+            *({"name": head} | over_seeds(figures) for head, figures in found.items()),
+        ],
+        "clusters": [{"name": name} | over_seeds([each[name] for each in starts]) for name in STARTS],
     }
     finish(config.out, page, results)
 
@@ -194,14 +197,6 @@ def empty_clusters(starts: Sequence[dict[str, Figures]], counts: Sequence[int]) 
         bands = [spread(each[begin][f"empty of {k}"] for each in starts) for k in counts]
         lines[begin] = (counts, *([m + sign * s for m, s in bands] for sign in (0, -1, 1)))
     return curves(lines, x="clusters", y="share of empty clusters", log_x=True)  # type: ignore[arg-type]
-
-
-def over_seeds(name: str, figures: Sequence[Figures]) -> dict[str, Any]:
-    """Mean and standard deviation of every figure."""
-    found: dict[str, Any] = {"name": name}
-    for key in figures[0]:
-        found[key], found[f"{key} (sd)"] = spread(each[key] for each in figures)
-    return found
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from genlab.nets.mlp import MLPCritic, MLPGenerator
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.report import over_seeds, plus_minus, spread
 
 SIDE, LOW, HIGH = 4, 1.0, 5.0
 ABOVE = torch.ones(SIDE, SIDE, dtype=torch.bool).triu(1).flatten()  # of the diagonal
@@ -75,7 +75,7 @@ def main(config: Config) -> None:
         f"them, which in the data are independent, while the generator has {LATENT} numbers for ten."
     )
     page.table(["", *FIGURES], [[name, *cells(each)] for name, each in rows.items()])
-    finish(config.out, page, [row(name, each) for name, each in rows.items()])
+    finish(config.out, page, [{"matrices": name} | over_seeds(each, FIGURES) for name, each in rows.items()])
 
 
 def trained(real: points.Points, seed: int, config: Config) -> tuple[Tensor, dict[int, float]]:
@@ -146,14 +146,6 @@ def density(x: Tensor) -> list[float]:
 
 def cells(rows: Sequence[dict[str, float]]) -> list[str]:
     return [plus_minus((each[name] for each in rows), form) for name, form in FIGURES.items()]
-
-
-def row(name: str, rows: Sequence[dict[str, float]]) -> dict[str, object]:
-    """One kind of matrices over all seeds."""
-    found: dict[str, object] = {"matrices": name}
-    for figure in FIGURES:
-        found[figure], found[f"{figure} (sd)"] = spread(each[figure] for each in rows)
-    return found
 
 
 if __name__ == "__main__":

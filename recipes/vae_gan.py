@@ -32,7 +32,7 @@ from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.sharpness import sharpness
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.report import over_seeds, plus_minus
 
 VAE, BEST = "VAE", "VAE-GAN"
 SHOWN, DIMENSIONS, REACH = 10, 3, 2.5  # images per row; swept dimensions per model, from -REACH to REACH
@@ -106,7 +106,7 @@ def main(config: Config) -> None:
         f"Rows: {DIMENSIONS} dimensions of each model, from -{REACH:g} to {REACH:g}, all others fixed.",
     )
     page.picture(sweeps(models))
-    finish(config.out, page, [row(name, rows) for name, rows in found.items()])
+    finish(config.out, page, [{"model": name} | over_seeds(rows) for name, rows in found.items()])
 
 
 @torch.no_grad()
@@ -128,14 +128,6 @@ def cells(rows: list[dict[str, float]]) -> list[str | None]:
         plus_minus((each[figure] for each in rows), f".{digits}f") if figure in rows[0] else None
         for figure, digits in FIGURES.items()
     ]
-
-
-def row(name: str, rows: list[dict[str, float]]) -> dict[str, Any]:
-    """One model over all seeds."""
-    found: dict[str, Any] = {"model": name}
-    for figure in rows[0]:
-        found[figure], found[f"{figure} (sd)"] = spread(each[figure] for each in rows)
-    return found
 
 
 def message(found: dict[str, list[dict[str, float]]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import shlex
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -163,6 +163,17 @@ def spread(values: Iterable[float]) -> tuple[float, float]:
     """Mean and sample standard deviation (n - 1) of at least one value, such as over seeds; 0 for a single value."""
     values = list(values)
     return mean(values), stdev(values) if len(values) > 1 else 0.0
+
+
+def over_seeds(rows: Sequence[Mapping[str, float]], figures: Iterable[str] = ()) -> dict[str, float]:
+    """The figures of every seed, {name: value}, as {name: mean, "name (sd)": standard deviation}, by `spread`.
+
+    figures: which; none: those of the first row.
+    """
+    found = {}
+    for name in list(figures) or rows[0]:
+        found[name], found[f"{name} (sd)"] = spread(row[name] for row in rows)
+    return found
 
 
 def plus_minus(values: Iterable[float], form: str = ".1f") -> str:

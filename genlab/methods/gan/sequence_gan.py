@@ -20,15 +20,16 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, gumbel_softmax, one_hot
+from torch.nn.functional import cross_entropy, gumbel_softmax
 
 from genlab.core.batch import with_min_batch
 from genlab.core.ranges import Count, LearningRate, Positive, Range, Share, Steps, Weight, Width, checked
 from genlab.data import Images
 from genlab.likelihood.units import likelihood
 from genlab.methods.gan.losses import OBJECTIVES, gradient_norms, gradient_penalty
+from genlab.methods.gan.tokens import OfTokens
 from genlab.nets.sequence import TokenDiscriminator, TokenGenerator
-from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
+from genlab.training.method import BatchStream, Config, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -81,7 +82,7 @@ class SequenceGANConfig(Config):
         )
 
 
-class SequenceGAN(Method):
+class SequenceGAN(OfTokens):
     """generator: tokens (N, T, V) -> logits (N, T, V), T = C H W;  discriminator: tokens, or distributions, (N, T, V)
     -> (N,), unbounded. shape: (C, H, W) of the images."""
 
@@ -94,8 +95,8 @@ class SequenceGAN(Method):
         shape: tuple[int, int, int],
         config: SequenceGANConfig = SequenceGANConfig(),
     ):
-        super().__init__(config)
-        self.generator, self.discriminator, self.shape, self.length = generator, discriminator, shape, prod(shape)
+        super().__init__(shape, config)
+        self.generator, self.discriminator = generator, discriminator
         self.soft = config.objective == "soft"
         if config.objective == "reinforce" and config.baseline:
             with_min_batch(self, 2)  # the baseline is of the others
@@ -104,30 +105,6 @@ class SequenceGAN(Method):
         rates = {"generator": self.config.lr, "discriminator": self.config.lr_discriminator}
         nets = {name: net for name, net in self.named_children() if name in rates}
         return {name: adam(net, lr=rates[name], betas=BETAS) for name, net in nets.items()}
-
-    # --- images and tokens
-
-    def tokens(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] -> tokens int64 (N, T).
-
-        Raises:
-            ValueError: the images have another shape than those that the model was made for.
-        """
-        if tuple(x.shape[1:]) != self.shape:
-            raise ValueError(
-                f"this model has sequences of {self.length} tokens, of images {self.shape}, got images "
-                f"{tuple(x.shape[1:])}, of {prod(x.shape[1:])}"
-            )
-        return (x * (self.config.levels - 1)).round().long().permute(0, 2, 3, 1).flatten(1)
-
-    def images(self, tokens: Tensor) -> Tensor:
-        """Tokens int64 (N, T) -> images (N, C, H, W) in [0, 1]."""
-        c, h, w = self.shape
-        return tokens.view(-1, h, w, c).permute(0, 3, 1, 2) / (self.config.levels - 1)
-
-    def one_hot(self, tokens: Tensor) -> Tensor:
-        """Tokens int64 (...) -> float32 (..., V)."""
-        return one_hot(tokens, self.config.levels).float()
 
     # --- draws
 

@@ -15,12 +15,13 @@ from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, gumbel_softmax, one_hot
+from torch.nn.functional import cross_entropy, gumbel_softmax
 
 from genlab.core.ranges import LearningRate, Positive, Range, Weight, Width
 from genlab.methods.gan.losses import OBJECTIVES
+from genlab.methods.gan.tokens import OfTokens
 from genlab.nets.sequence import TokenDiscriminator, TokenTranslator
-from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
+from genlab.training.method import BatchStream, Config, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -56,7 +57,7 @@ class SequenceCycleConfig(Config):
         return SequenceCycle(G, F, D_X, D_Y, shape, self)
 
 
-class SequenceCycle(Method):
+class SequenceCycle(OfTokens):
     """G, F: tokens (N, T, V), one-hot -> logits (N, T, V), T = C H W;  D_X, D_Y: tokens (N, T, V) -> (N,), a logit.
 
     shape: (C, H, W) of the images."""
@@ -72,8 +73,8 @@ class SequenceCycle(Method):
         shape: tuple[int, int, int],
         config: SequenceCycleConfig = SequenceCycleConfig(),
     ):
-        super().__init__(config)
-        self.G, self.F, self.D_X, self.D_Y, self.shape = G, F, D_X, D_Y, shape
+        super().__init__(shape, config)
+        self.G, self.F, self.D_X, self.D_Y = G, F, D_X, D_Y
 
     def optimizers(self):
         lr = self.config.lr
@@ -82,23 +83,13 @@ class SequenceCycle(Method):
             "discriminators": adam(self.D_X, self.D_Y, lr=lr, betas=BETAS),
         }
 
-    def tokens(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] -> tokens int64 (N, T)."""
-        return (x * (self.config.levels - 1)).round().long().permute(0, 2, 3, 1).flatten(1)
-
-    def one_hot(self, tokens: Tensor) -> Tensor:
-        """Tokens int64 (N, T) -> float32 (N, T, V)."""
-        return one_hot(tokens, self.config.levels).float()
-
     @torch.no_grad()
     def translate(self, x: Tensor, to: int = 1) -> Tensor:
         """Images (N, C, H, W) of one style -> the same in the other, by the likeliest words: the second (1), or back
         in the first (0)."""
         if to not in (0, 1):
             raise ValueError(f"there are two domains to translate to, 0 and 1, got {to}")
-        c, h, w = self.shape
-        words = (self.G if to else self.F)(self.one_hot(self.tokens(x))).argmax(2)
-        return words.view(-1, h, w, c).permute(0, 3, 1, 2) / (self.config.levels - 1)
+        return self.images((self.G if to else self.F)(self.one_hot(self.tokens(x))).argmax(2))
 
     def drawn(self, logits: Tensor) -> Tensor:
         """Logits (N, T, V) -> words drawn from them, one-hot, with the gradient of the Gumbel-softmax."""
