@@ -132,7 +132,14 @@ def test_a_check_names_what_differs(read):
 
 @pytest.mark.parametrize(
     "values, shown",
-    [([0.5], "0.5"), ([3, 3], "3 ± 0"), ([0.9701, 0.9799], "0.9750 ± 0.0069"), ([9000, 14000], "11500 ± 3500")],
+    [
+        ([0.5], "0.5"),
+        ([3, 3], "3 ± 0"),
+        ([12032, 12032], "12032 ± 0"),
+        ([0.9701, 0.9799], "0.9750 ± 0.0069"),
+        ([638, 921], "780 ± 200"),
+        ([9000, 14000], "11500 ± 3500"),
+    ],
 )
 def test_a_cell_has_two_digits_of_the_deviation(values, shown):
     assert value_cell(summary(values)) == shown
