@@ -162,7 +162,9 @@ def value_cell(stored: Mapping[str, Any] | None) -> str:
         return "–"
     mean, deviation = stored["mean"], stored["sd"]
     if not 0 < deviation < math.inf:
-        return (f"{mean:.0f}" if mean == round(mean) else f"{mean:.4g}") + (" ± 0" if stored["n"] > 1 else "")
+        return (f"{mean:.0f}" if math.isfinite(mean) and mean == round(mean) else f"{mean:.4g}") + (
+            " ± 0" if stored["n"] > 1 else ""
+        )
     places = 1 - math.floor(math.log10(deviation))
     return " ± ".join(f"{round(value, places):.{max(0, places)}f}" for value in (mean, deviation))
 
