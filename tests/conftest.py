@@ -27,12 +27,6 @@ def elsewhere(tmp_path_factory, monkeypatch):
     monkeypatch.chdir(folder)
 
 
-@pytest.fixture
-def no_curves(monkeypatch):
-    """The pages of runs without their training curves, which take longer to draw than a tiny training."""
-    monkeypatch.setattr("genlab.reporting.report.metric_curves", lambda rows: {})
-
-
 @pytest.fixture(autouse=True, scope="session")
 def without_waiting_for_the_disk():
     """What tests write need outlive only their process."""

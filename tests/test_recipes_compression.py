@@ -73,7 +73,6 @@ def test_a_student_without_data_learns_from_samples(tmp_path):
     assert rows[2]["accuracy"] > 2 * rows[4]["accuracy"]
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_early_exits_save_what_the_threshold_lets_them_and_an_attack_takes_it_back(tmp_path):
     run("early_exit", tmp_path)
     found = results(tmp_path)

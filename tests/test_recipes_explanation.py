@@ -54,7 +54,6 @@ def test_a_deeper_tree_mimics_a_network_better(tmp_path):
         assert fidelity[name, 6] > fidelity[name, 2] + 0.1
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_the_gradient_of_a_sure_classifier_vanishes_and_integrated_gradients_add_up(tmp_path):
     run("gradient_saturation", tmp_path)
     rows = by("method", results(tmp_path))

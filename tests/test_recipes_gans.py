@@ -148,7 +148,6 @@ def test_the_generator_of_triangular_matrices_finds_the_zeros(tmp_path):
     assert gan["size above the diagonal"] < 0.6 and gan["mean below"] == pytest.approx(3, abs=0.5)
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_vae_gans_are_measured_beside_a_vae_and_a_gan(tmp_path):
     run("vae_gan", tmp_path)
     rows = by("model", results(tmp_path))
@@ -175,7 +174,6 @@ def test_sampled_words_give_no_gradient_and_the_remedies_do(tmp_path, monkeypatc
     assert cool["distinct-4"] < plain["distinct-4"]
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_families_are_trained_for_the_time_that_is_given_and_judged_by_the_same_features(tmp_path):
     run("generative_table", tmp_path)
     found = results(tmp_path)

@@ -68,7 +68,6 @@ def test_codes_of_a_vae_keep_their_noise_and_pixel_error_does_not_see_a_blur(tmp
     assert {row["interpolation of"] for row in found["interpolation"]} == {"pixels", "VAE", "auto-encoder"}
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_the_bound_of_a_vae_and_its_gap_are_the_likelihood_and_more_samples_close_it(tmp_path):
     run("importance_bound", tmp_path)
     for row in results(tmp_path):
@@ -141,7 +140,6 @@ def test_hues_are_turned_and_greys_stay():
     assert turned[1::2, 0].std() > 0.03
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_an_overcomplete_code_lets_noise_through_unless_it_is_regularised(tmp_path):
     run("overcomplete_codes", tmp_path)
     rows = {(row["regulariser"], row["noise"]): row for row in results(tmp_path)}
@@ -156,7 +154,6 @@ def test_an_overcomplete_code_lets_noise_through_unless_it_is_regularised(tmp_pa
     assert sparse["error, clean"] == pytest.approx(float((model.reconstruct(x) - x).square().mean()), rel=1e-4)
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_discrete_codes_are_counted(tmp_path):
     run("discrete_codes", tmp_path)
     rows = by("code", results(tmp_path))
