@@ -44,6 +44,8 @@ class Config:
     """styles of the target, such as night, textured or styled"""
     data_root: Path | None = None
     """where downloaded sets lie"""
+    hold_out: bool = False
+    """measure validation images, a tenth of the training images, in place of test images"""
     images: Length = 30_000
     """length of every training, in images of the source"""
     width: Width = 16
@@ -72,14 +74,17 @@ def main(config: Config) -> None:
     method = DomainAdversarialConfig(width=config.width, adversarial=config.adversarial, lr=config.lr)
     options = replace(method.training, images=config.images)
     data = {
-        target: genlab.DataOptions(f"unpaired:{config.data},{target}:{config.data}", None, 3, config.data_root)
+        target: genlab.DataOptions(
+            f"unpaired:{config.data},{target}:{config.data}", None, 3, config.data_root, hold_out=config.hold_out
+        )
         for target in config.targets
     }
     check_all(genlab.Experiment(method, each, **vars(options)) for each in data.values())
+    split = "validation" if config.hold_out else "test"
     page = genlab.Report(f"Domain-adversarial training on {config.data}")
     rows: list[Sequence[Any]] = []
     for target, each in data.items():
-        train, test = each.load("train"), each.load("test")
+        train, test = each.load("train"), each.load(split)
         ways = {
             SOURCE: (replace(method, adversarial=0.0), train),
             ADVERSARIAL: (method, train),
@@ -93,12 +98,12 @@ def main(config: Config) -> None:
             rows.append([target, way, *spread(r.target[-1] for r in runs), *spread(r.source for r in runs)])
         page.section(
             f"{config.data} to {target}:{config.data}",
-            "Features of test images of both domains in the plane of their first two principal components, without and "
-            f"with adversarial training (seed {config.seeds[0]}); and accuracy on {len(test):,} test images of the "
-            f"target during training, mean and standard deviation over {len(config.seeds)} seeds.",
+            f"Features of {split} images of both domains in the plane of their first two principal components, without "
+            f"and with adversarial training (seed {config.seeds[0]}); and accuracy on {len(test):,} {split} images of "
+            f"the target during training, mean and standard deviation over {len(config.seeds)} seeds.",
         )
         page.picture(figure(found, test))
-    page.section("Accuracy", "On the test images; mean and standard deviation (sd) over the seeds.")
+    page.section("Accuracy", f"On the {split} images; mean and standard deviation (sd) over the seeds.")
     page.table(HEADER, rows)
     finish(config.out, page, records(HEADER, rows))
 

@@ -29,7 +29,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, LearningRate, Length, NonEmpty, Positive, Repeats, Seeds, Width
 from genlab.data import Images, Stream
-from genlab.data.grammar import GRAMMAR, grammar
+from genlab.data.grammar import GRAMMAR
 from genlab.methods.gan.sequence_gan import SequenceGAN, SequenceGANConfig
 from genlab.metrics.sequences import distinct_ngrams
 from genlab.reporting.finish import finish, records
@@ -48,6 +48,8 @@ BATCH = 64  # of draws whose gradients are compared
 class Config:
     """Quality and diversity of generators of word sequences."""
 
+    hold_out: bool = False
+    """measure validation sentences, a tenth of the known ones, in place of test sentences"""
     width: Width = 8
     """units of the generator's state: few, so that maximum likelihood does not fit the grammar"""
     width_discriminator: Width = 32
@@ -76,7 +78,8 @@ Measured = dict[str, list[float]]  # measure -> value at every look
 
 
 def main(config: Config) -> None:
-    train, test = grammar("train"), grammar("test")
+    data = genlab.DataOptions("grammar", hold_out=config.hold_out)
+    train, test = data.load("train"), data.load("validation" if config.hold_out else "test")
     repetitions = [repetition(config, seed, train, test) for seed in config.seeds]
     gradients = [[name, *averaged([each[0][name] for each in repetitions])] for name in repetitions[0][0]]
     looks: dict[str, list[Measured]] = {name: [each[1][name] for each in repetitions] for name in repetitions[0][1]}

@@ -47,6 +47,7 @@ TINY = {
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
     "conditional": "--data digits --size 8 --images 64 --classifier-images 320 --width 4 --stack --out {out}",
     "domain_adversarial": "--targets night --images 1920 --seeds 0 --width 8 --lr 0.1 --out {out}",
+    "several_labels": "--groups 3 --noise 0 --pictures 40 --images 160 --measured 40 --width 4 --seeds 0 --out {out}",
     "few_labels": "--labels 2 --images 96 --gan-images 64 --width 4 --components 16 --clusters 40 --seeds 0 --methods "
     "gaussians em svm nearest label-propagation clusters cnn pseudo-labels triple-gan pre-trained --out {out}",
     "batch_size": "--data digits --size 8 --sizes 1 64 --images 128 --seconds 0.02 --lr 0.02 --width 8 --seeds 0 "

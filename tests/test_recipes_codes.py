@@ -81,6 +81,30 @@ def test_the_edit_that_is_reported_is_the_loosest_that_keeps_enough():
     assert loosest([rows], 0.9) == 0.1 and loosest([rows], 0.4) == 0.03 and loosest([rows], 0.99) is None
 
 
+def test_several_labels_are_learnt_with_and_without_a_discriminator(tmp_path, monkeypatch):
+    monkeypatch.setattr("genlab.reporting.plots.png", lambda figure: b"")  # it takes longer than a training
+    run("several_labels", tmp_path)
+    rows = results(tmp_path)
+    assert len(rows) == 2 * 2 * 3 and {row["digits of a picture"] for row in rows} == {"3 groups", "any"}
+    assert len({row["F1"] for row in rows}) > 6  # the discriminators change what is learnt
+
+
+def test_labels_of_a_picture_are_those_of_its_tiles_and_counted_together():
+    recipe = runpy.run_path(str(RECIPES / "several_labels.py"))
+    some, every = recipe["label_sets"](5, 3).values()
+    assert some.shape == (3, 5) and every.sum(1).bincount().tolist() == [0, 0, 10, 10, 5]
+    pixels = torch.arange(1, 6, dtype=torch.uint8).view(5, 1, 1, 1) * 50  # label i is grey 50 (i + 1)
+    greys = genlab.data.Images(pixels, torch.arange(5), tuple("abcde"), "greys")
+    made = recipe["pictures"](greys, some, 6, noise=0.0, seed=0)
+    for picture, kind in zip(made.pixels, made.labels):
+        shown = sorted(int(grey) // 50 - 1 for grey in picture.flatten() if grey)
+        assert shown == some[kind].nonzero()[:, 0].tolist()
+    given = torch.tensor([[1, 1, 0], [1, 0, 0]]).bool()
+    sets = torch.tensor([[1, 0, 1], [1, 0, 0]]).bool()
+    found = recipe["measured"](given, torch.tensor([0, 1]), sets)  # 2 right of 3 given and of 3 true
+    assert found == {"F1": pytest.approx(2 / 3), "all labels right": 0.5, "a set that exists": 0.5}
+
+
 def test_a_classifier_of_the_source_is_compared_with_those_that_see_the_target(tmp_path, monkeypatch):
     monkeypatch.setattr("genlab.reporting.plots.png", lambda figure: b"")  # it takes longer than a training
     run("domain_adversarial", tmp_path)

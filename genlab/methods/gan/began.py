@@ -2,7 +2,8 @@
 
 The discriminator is an auto-encoder with the loss L, the mean absolute error (eta = 1). It lowers L of real images, and
 raises that of fakes with the weight k, which proportional control adjusts so that L(fake) = diversity * L(real).
-Departures: the networks are DCGAN's, with a normal z, and the same fakes teach both networks.
+Departures: DCGAN's convolutions, without normalisation, which would judge batches in place of images; a normal z; and
+the same fakes teach both networks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.ranges import Positive, Share
+from genlab.methods.gan.adversarial import NORMS
 from genlab.methods.gan.ebgan import AutoEncoderGAN, AutoEncoderGANConfig
+from genlab.nets.dcgan import Norm
 from genlab.training.method import BatchStream, Metrics
 from genlab.training.update import Update
 
@@ -26,6 +29,17 @@ class BEGANConfig(AutoEncoderGANConfig):
     """gamma, the ratio of the reconstruction errors of fakes and of real images in equilibrium; less: fewer modes"""
     gain: Positive = 1e-3
     """lambda_k, how fast the weight of the fakes is adjusted"""
+
+    def networks(
+        self, shape: tuple[int, int, int], norm: Norm = NORMS["none"]
+    ) -> tuple[nn.Module, nn.Module, nn.Module]:
+        """With PyTorch's initial weights: those of DCGAN are so small that signals vanish without normalisation."""
+        nets = super().networks(shape, norm)
+        for part in nets:
+            for layer in part.modules():
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                    layer.reset_parameters()
+        return nets
 
     def build(self, shape: tuple[int, int, int], classes: int) -> BEGAN:
         return BEGAN(*self.networks(shape), self)

@@ -15,7 +15,7 @@ from genlab.core.batch import at_least
 from genlab.core.ranges import Fraction, LearningRate, Weight, Width
 from genlab.methods.gan.adversarial import Adversarial, GeneratorConfig
 from genlab.methods.gan.gan import BETAS
-from genlab.nets.dcgan import Encoder, Generator
+from genlab.nets.dcgan import Encoder, Generator, Norm
 from genlab.training.method import BatchStream, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
@@ -34,10 +34,12 @@ class AutoEncoderGANConfig(GeneratorConfig):
 
     training = TrainOptions(images=1_000_000, batch=64, half_life=10_000)
 
-    def networks(self, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module, nn.Module]:
+    def networks(
+        self, shape: tuple[int, int, int], norm: Norm = nn.BatchNorm2d
+    ) -> tuple[nn.Module, nn.Module, nn.Module]:
         """Generator, encoder and decoder."""
-        encoder = Encoder(shape, self.code, self.width)
-        generator, decoder = (Generator(shape, size, self.width) for size in (self.latent, self.code))
+        encoder = Encoder(shape, self.code, self.width, norm)
+        generator, decoder = (Generator(shape, size, self.width, norm) for size in (self.latent, self.code))
         return generator, encoder, decoder
 
 
