@@ -5,7 +5,7 @@ equally strong, so success is also given relative to that of the same attack on 
 are not equally good either: the target's own architecture is compared with what source and target lead to expect.
 
 python recipes/attack_transfer.py                                # scikit-learn's digits, minutes on one core
-python recipes/attack_transfer.py --data mnist --data-root DIR --images 6000 --attacked 100
+python recipes/attack_transfer.py --data mnist --data-root DIR --attacked 100
 """
 
 from __future__ import annotations
