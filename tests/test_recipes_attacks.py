@@ -70,6 +70,8 @@ def test_a_universal_perturbation_fools_more_than_noise_and_most_where_it_was_le
     found = results(tmp_path)
     rates = {row["attack"]: row["success"]["value"] for row in found["rows"]}
     assert rates["then at the number fooled"] > rates["gradient"] > rates["noise-linf"]
+    cost = by("attack", found["rows"])
+    assert cost["gradient"]["learning_backwards"] == 64 and cost["noise-linf"]["learning_forwards"] == 0
     transfer = {(row["learnt on"], row["model"]): row["success"] for row in found["transfer"]}
     for own, other in (("mlp", "shallow"), ("shallow", "mlp")):
         assert transfer[own, own] > transfer[other, own] > transfer["noise-linf", own]
