@@ -73,8 +73,8 @@ def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
 
 def attack_picture(example: Example, classes: Sequence[str] = ()) -> bytes:
     """A PNG with three rows: originals with their classes; adversarial examples with "true → predicted" (of long names
-    the predicted one alone) and its probability, or "not counted" where success does not count (see `Evaluation.counted`); and the differences around
-    grey, scaled to the largest of all."""
+    the predicted one alone) and its probability, or "not counted" where success does not count (see
+    `Evaluation.counted`); and the differences around grey, scaled to the largest of all."""
     difference = example.adversarial - example.x
     largest = max(float(difference.abs().max()), 1e-9)
 
