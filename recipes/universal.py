@@ -18,15 +18,17 @@ from attacks import Linf, Universal, UniversalCount, UniversalGenerator, Univers
 from attacks.core.model import Attack
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation
+from attacks.evaluation.results import Evaluation
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig, NetName
 from genlab.reporting.finish import finish
-from genlab.reporting.grid import grid_png
+from genlab.reporting.labelled import labelled_grid_png
 
 TRANSFERRED = "then at the number fooled"  # the strongest of one perturbation for all images
+SHOWN = 8  # images in the picture
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,13 @@ def main(config: Config) -> None:
     learnt = {net: attacks[TRANSFERRED].prepare(model, train) for net, model in models.items()}
     transfer = transferred(learnt, models, test)
 
-    page = add_evaluation(genlab.Report(f"Universal perturbations on {config.data.data}"), found)
+    page = genlab.Report(f"Universal perturbations on {config.data.data}")
+    page.section("One perturbation for all images", message(found, config.nets[0]))
+    page.picture(pictures(models, learnt, test.subset(slice(0, SHOWN)), config.eps[-1]))
+    page.text(f"At eps {config.eps[-1]}. Under an image, as true → predicted: what the model takes it for.")
+    add_evaluation(page, found, test.classes)
     page.section(f"Images the attacker knows, eps {config.eps[-1]}").table(list(known[0]), map(dict.values, known))
     page.section(f"Success of transfer, eps {config.eps[-1]}").table(*matrix(transfer))
-    for net, perturbation in learnt.items():
-        shown = pictures(perturbation.delta, test.x[:7], config.eps[-1])
-        page.picture(shown, f"learnt on {net}: the perturbation, and images with it")
     finish(config.out, page, {**found.to_json(), "known": known, "transfer": transfer})
 
 
@@ -115,9 +118,28 @@ def matrix(transfer: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
     return ["learnt on", *models], [[source, *(line[model] for model in models)] for source, line in lines.items()]
 
 
-def pictures(delta: torch.Tensor, x: torch.Tensor, eps: float) -> bytes:
-    """The perturbation `delta` (C, H, W) around grey, scaled to full contrast, then the images x with it."""
-    return grid_png(torch.cat([0.5 + delta[None] / (2 * eps), (x + delta).clamp(0, 1)]), 8)
+def message(found: Evaluation, net: str) -> str:
+    """What one perturbation and noise of the largest size do, in a sentence."""
+    last = {row.attack: row.success.percent for row in found.rows if not row.error}  # the last eps of each attack
+    return (
+        f"One perturbation, learnt from other images and added to all, fools the {net} on {last[TRANSFERRED]} % of the "
+        f"held-out images that it classifies correctly; noise of its size on {last['noise-linf']} %."
+    )
+
+
+@torch.no_grad()
+def pictures(models: dict[str, nn.Module], learnt: dict[str, Any], images: Images, eps: float) -> bytes:
+    """A row per model: the perturbation learnt on it, around grey and scaled to full contrast, then the images with it
+    and, under each, its true class and the one predicted."""
+    shown, captions = [], []
+    for net, model in models.items():
+        delta = learnt[net].delta
+        x = (images.x + delta).clamp(0, 1)
+        shown += [0.5 + delta[None] / (2 * eps), x]
+        pairs = zip(images.labels.tolist(), model(x).argmax(1).tolist())
+        captions += ["", *(f"{images.classes[true]} → {images.classes[said]}" for true, said in pairs)]
+    heads = ["added", *[""] * len(images)]
+    return labelled_grid_png(torch.cat(shown), 1 + len(images), rows=tuple(models), heads=heads, captions=captions)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,8 @@ TINY = {
     "purify": "--images 400 --models gan auto-encoder pixelcnn --steps 2 --descent 2 --eps 0.1 --attacked 6 "
     "--out {out}",
     "reproduce": "--only tiny --results {out} --out {out}/runs",
-    "black_box": "--nets cnn vgg mlp --images 192 --attacked 64 --queries 22 40 --out {out}",
+    "black_box": "--images 192 --attacked 64 --queries 22 40 --out {out}",
+    "attack_transfer": "--nets cnn shallow mlp --images 320 --attacked 64 --steps 10 --seeds 0 --out {out}",
 }
 BENCHMARKS = ["benchmark_training", "benchmark_flow", "benchmark_cyclegan", "benchmark_adversarial"]  # of one kind
 

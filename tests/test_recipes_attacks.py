@@ -1,18 +1,37 @@
 """Recipes about attacks, with tiny numbers: what they claim holds."""
 
+import runpy
+
 import pytest
-from recipe_runs import by, held_out, results, run, success
+from recipe_runs import RECIPES, by, held_out, results, run, success
 
 import genlab
 from attacks import MIFGSM, PGD, Linf, Transfer
 
 
-def test_black_boxes_are_attacked_from_other_trainings_and_within_their_queries(tmp_path):
-    run("black_box", tmp_path)
+def test_transfer_is_counted_on_the_target_and_own_architectures_stand_out_of_source_and_target(tmp_path):
+    run("attack_transfer", tmp_path)
     found, test = results(tmp_path), held_out(64)
-    source, target = genlab.load(tmp_path / "vgg-1"), genlab.load(tmp_path / "mlp-0")
-    transfer = Transfer(MIFGSM(Linf(0.2), steps=10), source)
-    assert by("source model", found["transfer"])["vgg"]["mlp"] == success(transfer, target, test) is not None
+    source, target = genlab.load(tmp_path / "shallow-1"), genlab.load(tmp_path / "mlp-0")
+    attack = MIFGSM(Linf(0.2), steps=10)
+    rates = by("source", found["success"])
+    assert rates["shallow"]["mlp"] == pytest.approx(100 * success(Transfer(attack, source), target, test))
+    assert rates["the target itself"]["mlp"] == pytest.approx(100 * success(attack, target, test))
+    share = by("source", found["relative"])["shallow"]["mlp"]
+    assert share == pytest.approx(100 * rates["shallow"]["mlp"] / rates["the target itself"]["mlp"])
+
+    expected = runpy.run_path(str(RECIPES / "attack_transfer.py"))[
+        "expected"
+    ]  # of a matrix that is such a sum but for its diagonal
+    sources, targets = {"a": 10.0, "b": 20.0, "c": 70.0}, {"a": 5.0, "b": 0.0, "c": 15.0}
+    # sums but for the diagonal
+    sums = {i: {j: sources[i] + targets[j] + 9.0 * (i == j) for j in targets} for i in sources}
+    assert [sums[net][net] - expected(sums, net) for net in sums] == pytest.approx([9.0] * 3)
+
+
+def test_black_boxes_are_attacked_within_their_queries(tmp_path):
+    run("black_box", tmp_path)
+    found = results(tmp_path)
     kinds = [(row["surrogate"], row["learns from"]) for row in found["surrogates"]]
     assert kinds == [("cnn", "data"), ("cnn", "queries"), ("mlp", "data"), ("mlp", "queries")]
     measured = by("attack", found["rows"])
@@ -51,6 +70,8 @@ def test_a_universal_perturbation_fools_more_than_noise_and_most_where_it_was_le
     found = results(tmp_path)
     rates = {row["attack"]: row["success"]["value"] for row in found["rows"]}
     assert rates["then at the number fooled"] > rates["gradient"] > rates["noise-linf"]
+    cost = by("attack", found["rows"])
+    assert cost["gradient"]["learning_backwards"] == 64 and cost["noise-linf"]["learning_forwards"] == 0
     transfer = {(row["learnt on"], row["model"]): row["success"] for row in found["transfer"]}
     for own, other in (("mlp", "shallow"), ("shallow", "mlp")):
         assert transfer[own, own] > transfer[other, own] > transfer["noise-linf", own]

@@ -71,7 +71,7 @@ def evaluate(
     be readable. eps: radii, in pixels; None: those of the attacks. sources: name of a model -> name of its source
     model, on which its adversarial examples are crafted (transfer, or an oblivious attack on a defence); by default the
     model itself. data: training images of attacks that must be trained (universal perturbations, patches, surrogates),
-    disjoint from x; passes during training are not counted.
+    disjoint from x; passes during training are counted apart.
 
     targets (N,) int64: target classes, for attacks that are targeted; without, all must be untargeted. An attack then
     succeeds if the target is predicted; images of their target class are left out.
@@ -345,6 +345,8 @@ class _Measurement:
             nan=int(outcome.nan.sum()),
             nan_logits=passes.nan_logits / max(1, passes.forwards),
             nonfinite_gradients=passes.nonfinite_gradients / max(1, passes.backwards),
+            learning_forwards=crafter.learning.forwards,
+            learning_backwards=crafter.learning.backwards,
         )
         if self.options.save:
             after = _joined(self.after)

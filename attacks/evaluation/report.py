@@ -72,18 +72,21 @@ def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
 
 
 def attack_picture(example: Example, classes: Sequence[str] = ()) -> bytes:
-    """A PNG with three rows: originals with their classes; adversarial examples with the predicted class and its
-    probability, or "not counted" where success does not count (see `Evaluation.counted`); and the differences around
-    grey, scaled to the largest of all."""
+    """A PNG with three rows: originals with their classes; adversarial examples with "true → predicted" (of long names
+    the predicted one alone) and its probability, or "not counted" where success does not count (see
+    `Evaluation.counted`); and the differences around grey, scaled to the largest of all."""
     difference = example.adversarial - example.x
     largest = max(float(difference.abs().max()), 1e-9)
 
     def name(label: int) -> str:
         return "?" if label < 0 else classes[label] if label < len(classes) else str(label)
 
+    def change(true: str, said: str) -> str:
+        return said if said == true else f"{true} → {said}" if len(true + said) <= 6 else f"→ {said}"
+
     true, predicted = example.y.tolist(), example.prediction.tolist()
-    arrows = ["→ " if a != b else "" for a, b in zip(true, predicted)]
-    found = [f"{arrow}{name(k)}\n({p:.2f})" for arrow, k, p in zip(arrows, predicted, example.probability.tolist())]
+    changes = [change(name(a), name(b)) for a, b in zip(true, predicted)]
+    found = [f"{what}\n({p:.2f})" for what, p in zip(changes, example.probability.tolist())]
     found = [text if attacked else "not\ncounted" for text, attacked in zip(found, example.attacked.tolist())]
     images = torch.cat([example.x, example.adversarial, 0.5 + difference / (2 * largest)])
     attack = example.attack if example.eps is None else f"{example.attack}, eps {eps_text(example.eps)}"

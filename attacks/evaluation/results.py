@@ -37,11 +37,12 @@ class Row:
     """One attack on one model at one eps, crafted on the source model `source`: the model itself or another (transfer).
 
     linf, l2: norms of the perturbations. relative: L2 norm relative to that of the input (rho of the DeepFool paper).
-    forwards, backwards: passes through the source model per input. nan: number of adversarial examples with NaN logits,
-    which are neither fooled nor robust. nan_logits, nonfinite_gradients: shares of the forward passes, training
-    included, whose logits were NaN, and of the backward passes whose gradient was NaN or infinite; if one is high,
-    robustness is overestimated. rounded: success rate after rounding to 8 bits, if images are saved. error: message of
-    an attack that failed; then only clean_accuracy is measured.
+    forwards, backwards: passes through the source model per input; learning_forwards, learning_backwards: all passes of
+    an attack's training. nan: number of adversarial examples with NaN logits, which are neither fooled nor robust.
+    nan_logits, nonfinite_gradients: shares of the forward passes, training included, whose logits were NaN, and of the
+    backward passes whose gradient was NaN or infinite; if one is high, robustness is overestimated. rounded: success
+    rate after rounding to 8 bits, if images are saved. error: message of an attack that failed; then only
+    clean_accuracy is measured.
     """
 
     model: str
@@ -66,6 +67,8 @@ class Row:
     nonfinite_gradients: float = 0.0
     rounded: Rate | None = None
     error: str = ""
+    learning_forwards: int = 0
+    learning_backwards: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,10 @@ class Evaluation:
         }
 
     def cells(self) -> Iterator[list[str]]:
-        """The table as strings: the header, then the rows."""
+        """The table as strings: the header, then the rows; without passes that no attack needs."""
+        passes = [("forward", "forwards", 1), ("backward", "backwards", 1)]
+        passes += [("forward, to learn", "learning_forwards", 0), ("backward, to learn", "learning_backwards", 0)]
+        paid = {head: (field, digits) for head, field, digits in passes if any(getattr(r, field) for r in self.rows)}
         yield [
             "model",
             "source model",
@@ -145,22 +151,25 @@ class Evaluation:
             "robust",
             "L∞ median",
             "L2 median",
-            "forward",
-            "backward",
+            *paid,
             "s",
         ]
         for r in self.rows:
             sizes = ["–" if s.median is None else f"{s.median:.3f}" for s in (r.linf, r.l2)]
-            passes = [f"{r.forwards:.1f}", f"{r.backwards:.1f}", f"{r.seconds:.2f}"]
+            costs = [*(f"{getattr(r, field):,.{digits}f}" for field, digits in paid.values()), f"{r.seconds:.2f}"]
             yield [
                 r.model,
                 r.source,
                 r.attack,
                 size_name(r),
-                *((f"failed: {r.error}", *[""] * 6) if r.error else (_success(r), _robust(r), *sizes, *passes)),
+                *(
+                    (f"failed: {r.error}", *[""] * (4 + len(paid)))
+                    if r.error
+                    else (_success(r), _robust(r), *sizes, *costs)
+                ),
             ]
         for w in self.worst_case:
-            yield [w.model, w.source, WORST, size_name(w), _success(w), _robust(w), *[""] * 5]
+            yield [w.model, w.source, WORST, size_name(w), _success(w), _robust(w), *[""] * (3 + len(paid))]
 
     def _repr_html_(self) -> str:  # for notebooks
         from genlab.reporting.report import Report
@@ -190,7 +199,10 @@ class Evaluation:
             table.add_column(size.replace(" ", "\n"), justify="right", no_wrap=True)
         if minimal:
             table.add_column("median\nL2; L∞", justify="right", no_wrap=True)
-        table.add_column("passes", justify="right", overflow="fold")
+        costs = {"passes": ("forwards", "backwards"), "passes\nto learn": ("learning_forwards", "learning_backwards")}
+        paid = {head: pair for head, pair in costs.items() if any(getattr(r, f) for r in self.rows for f in pair)}
+        for head in paid:
+            table.add_column(head, justify="right", overflow="fold")
         for model, accuracy in {row.model: f"{100 * row.clean_accuracy:.1f}" for row in self.rows}.items():
             mine = [entry for entry in entries if entry.model == model]
             table.add_section()
@@ -198,7 +210,10 @@ class Evaluation:
                 found = [entry for entry in mine if _name(entry) == attack]
                 rates = {size_name(entry): _percent(entry) for entry in found}
                 passes = [
-                    f"{r.forwards:.0f}+{r.backwards:.0f}" for r in found[:1] if isinstance(r, Row) and not r.error
+                    f"{getattr(r, forward):.0f}+{getattr(r, backward):.0f}"
+                    for r in found[:1]
+                    if isinstance(r, Row) and not r.error
+                    for forward, backward in paid.values()
                 ]
                 medians = [_medians(found[0])] if minimal else []
                 cells = [attack, *(rates.get(size, "") for size in sizes), *medians, *passes]
