@@ -8,7 +8,6 @@ The first batches of every method tell how many images it trains on in `--minute
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import Length, NonEmpty, Positive, Range, Seeds, Width
 from genlab.core.registry import choose
-from genlab.core.timing import synchronised_time
+from genlab.core.timing import spent
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -177,11 +176,6 @@ def images_per_minute(trial: genlab.Experiment, train: Images) -> float:
         fit(method, Stream(train, batch), genlab.TrainOptions(images=batches * batch, batch=batch))
         spans.append(spent() - began)
     return 60 * TRIED * batch / spans[1]
-
-
-def spent() -> float:
-    """Seconds of this process' CPU time, or of the clock with a GPU."""
-    return synchronised_time() if torch.cuda.is_available() else time.process_time()
 
 
 def per_sample(model: Any) -> float:
