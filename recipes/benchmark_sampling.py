@@ -1,4 +1,5 @@
-"""Sampling from a PixelCNN: with cached activations against one whole forward pass per pixel (naive), the same image.
+"""Sampling from a PixelCNN: with cached activations against one whole forward pass per pixel (naive), the same image;
+and from diffusion: Heun's sampler against as many passes of its network.
 
 All pixels cost the naive sampler the same, so only --pixels of them are timed and the time of an image extrapolated.
 
@@ -7,6 +8,7 @@ python recipes/benchmark_sampling.py
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -18,10 +20,11 @@ from torch import Tensor
 
 from genlab.cli.main import start
 from genlab.core.distributed import device
-from genlab.core.ranges import Count, Range, Repeats, Side, Threads
+from genlab.core.ranges import Count, Range, Repeats, Side, Steps, Threads, Width
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.likelihood.sampling import draw, draw_uncached
+from genlab.methods.diffusion.diffusion import DiffusionConfig
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, NetName
 
 
@@ -41,6 +44,12 @@ class Config:
     """numbers of images that are drawn at once"""
     pixels: Count = 4
     """passes of the naive sampler that are timed"""
+    denoiser_width: Width = 32
+    """channels of diffusion's U-Net at the finest level"""
+    denoiser_batch: Count = 16
+    """images that diffusion draws at once"""
+    steps: Steps = 5
+    """steps of diffusion's sampler, of two passes each but for the last"""
     repeats: Repeats = 3
     """measurements, of which the median is reported"""
     threads: Threads = 1
@@ -60,6 +69,10 @@ def main(config: Config) -> None:
         slow, fast = times(config, model, n)
         table.add_row(str(n), f"{slow / n:.3g}", f"{fast / n:.3g}", f"{slow / fast:.0f}")
     Console().print(table)
+    floor, sampler, ratio = of_denoiser(config)
+    table = Table("diffusion", "passes (floor), images/s", "sampler, images/s", "sampler / floor")
+    table.add_row(f"{2 * config.steps - 1} passes", f"{floor:.3g}", f"{sampler:.3g}", f"{ratio:.3f}")
+    Console().print(table)
 
 
 def both_agree(options: AutoregressiveConfig, model: Any) -> bool:
@@ -78,16 +91,27 @@ def times(config: Config, model: Any, n: int) -> tuple[float, float]:
     """Seconds for n images: naive, extrapolated from a few pixels, and cached."""
     shape = (n, 1, config.size, config.size)
     x, u = torch.zeros(shape, device=device()), torch.rand(shape, device=device())
-    naive, cached = partial(passes, model, x, config.pixels), partial(draw, model.net, model.head, u)
+    naive, cached = partial(passes, partial(model.net, x), config.pixels), partial(draw, model.net, model.head, u)
     rounds = seconds((naive, cached), config.repeats)
     slow, fast = (median(column) for column in zip(*rounds))
     return slow * config.size**2 / config.pixels, fast
 
 
+def of_denoiser(config: Config) -> tuple[float, float, float]:
+    """Images per second of the network's bare passes and of the sampler, and the median ratio of the two in a round."""
+    shape, n = (1, config.size, config.size), config.denoiser_batch
+    model = DiffusionConfig(width=config.denoiser_width).build(shape, 0).to(device()).eval()
+    denoise = partial(model.net, torch.rand(n, *shape, device=device()), torch.zeros(n, device=device()), None)
+    bare, sampler = partial(passes, denoise, 2 * config.steps - 1), partial(model.sample, n, steps=config.steps)
+    rounds = seconds((bare, sampler), config.repeats)
+    floor, own = (n / median(times) for times in zip(*rounds))
+    return floor, own, median(bare_time / own_time for bare_time, own_time in rounds)
+
+
 @torch.no_grad()
-def passes(model: Any, x: Tensor, n: int) -> None:
+def passes(network: Callable[[], Tensor], n: int) -> None:
     for _ in range(n):
-        model.net(x)
+        network()
 
 
 if __name__ == "__main__":

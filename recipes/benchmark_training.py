@@ -1,4 +1,4 @@
-"""Training a DCGAN and a WGAN-GP: the lab's loop (loader, checks, log) against bare steps of the same networks.
+"""Training a DCGAN, a WGAN-GP and diffusion: the lab's loop (loader, checks, log) against bare steps of the same nets.
 
 python recipes/benchmark_training.py             # lab / floor: 1.00 means that the loop costs nothing
 """
@@ -22,6 +22,7 @@ from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Images, Stream
 from genlab.data.random_images import random_images
+from genlab.methods.diffusion.diffusion import Diffusion, DiffusionConfig, expand
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
 from genlab.training.loop import fit
@@ -41,7 +42,7 @@ class Config:
     batch: Count = 64
     """images per batch"""
     width: Width = 64
-    """channels at the finest level of the networks"""
+    """channels at the finest level of the GANs' networks; diffusion's has a quarter of them"""
     threads: Threads = 1
     """threads of the processor"""
 
@@ -53,18 +54,19 @@ def main(config: Config) -> None:
     for name, method, bare in (
         ("DCGAN-32", GANConfig(hidden=0, width=config.width), bare_gan),
         ("WGAN-GP-32", WGANGPConfig(hidden=0, width=config.width), bare_wgan_gp),
+        ("diffusion-32", DiffusionConfig(width=max(4, config.width // 4)), bare_diffusion),
     ):
         floor, lab, ratio = compare(config, method.build(SHAPE, 10), bare, images)
         table.add_row(name, f"{floor:,.0f}", f"{lab:,.0f}", f"{ratio:.3f}")
     Console().print(table)
 
 
-def compare(config: Config, gan: Any, bare: Callable[[Any, Tensor, int], None], images: Images) -> tuple[float, ...]:
+def compare(config: Config, model: Any, bare: Callable[[Any, Tensor, int], None], images: Images) -> tuple[float, ...]:
     """Images per second of the bare steps and of the lab's loop, and the median ratio of the two in one round."""
-    gan.to(images.device, memory_format=torch.channels_last)
+    model.to(images.device, memory_format=torch.channels_last)
     stream = Stream(images, config.batch)
     options = TrainOptions(config.steps * config.batch, config.batch, log_every=10**9)
-    works = (partial(bare, gan, next(stream)[0], config.steps), partial(fit, gan, stream, options))
+    works = (partial(bare, model, next(stream)[0], config.steps), partial(fit, model, stream, options))
     rounds = seconds(works, config.repeats)
     floor, lab = (options.images / median(times) for times in zip(*rounds))
     return floor, lab, median(bare_time / lab_time for bare_time, lab_time in rounds)
@@ -93,6 +95,17 @@ def bare_wgan_gp(gan: WGANGP, x: Tensor, steps: int) -> None:
         if step % 5 == 4:
             loss = -critic(gan.generator(torch.randn(len(x), gan.latent, device=x.device))).mean()
             descend(optimizers["generator"], loss, gan.generator)
+
+
+def bare_diffusion(model: Diffusion, x: Tensor, steps: int) -> None:
+    """So many updates of the network; EDM's loss, written as the squared error of the network's own output."""
+    (optimizer,), x = model.train().optimizers().values(), 2 * x - 1
+    for _ in range(steps):
+        sigma = (1.2 * torch.randn(len(x), device=x.device) - 1.2).exp()
+        skip, out, inside = map(expand, model.preconditioning.factors(sigma))
+        noised = x + expand(sigma) * torch.randn_like(x)
+        output = model.net(inside * noised, sigma.log() / 4, None)
+        descend(optimizer, (output - (x - skip * noised) / out).square().mean(), model.net)
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:

@@ -24,6 +24,7 @@ from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import Length, NonEmpty, Range, Seeds, Width
 from genlab.core.registry import choose
+from genlab.core.timing import spent
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.gan.gan import GANConfig
@@ -38,21 +39,24 @@ from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import bars
 from genlab.reporting.report import spread
 
-LR = 1e-3  # of every discriminator and critic without an own rate below
+# Chosen by the modes after 40,000 images, seed 9. As in every short GAN here, the generator learns faster than the
+# discriminator; the fully connected layer of the lab's default networks makes it collapse.
+RATES: dict[str, Any] = {"lr": 5e-4, "lr_generator": 2e-3, "hidden": 0}
+PENALISED: dict[str, Any] = {"lr": 1e-3, "lr_generator": 3e-3, "hidden": 0, "norm": "layer", "r1": 0.1, "r2": 0.1}
 METHODS: dict[str, Any] = {
-    "non-saturating": GANConfig(lr=LR),
-    "minimax": GANConfig(objective="minimax", lr=LR),
-    "least squares": GANConfig(objective="lsgan", lr=LR),
-    "hinge": GANConfig(objective="hinge", lr=LR),
-    "minibatch discrimination": GANConfig(lr=LR, minibatch=True),
-    "packs of 2": GANConfig(lr=LR, pack=2),
-    "packs of 4": GANConfig(lr=LR, pack=4),
-    "unrolled": UnrolledConfig(lr=LR),
-    "ensemble of 4": GANConfig(lr=LR, generators=4),
-    "R1 and R2": GANConfig(lr=LR, norm="none", r1=0.1, r2=0.1),
-    "loss of R3GAN": GANConfig(objective="relativistic", lr=LR, norm="none", r1=0.1, r2=0.1),
-    "WGAN": WGANConfig(),
-    "WGAN-GP": WGANGPConfig(lr=LR),
+    "non-saturating": GANConfig(**RATES),
+    "minimax": GANConfig(objective="minimax", **RATES),
+    "least squares": GANConfig(objective="lsgan", **RATES),
+    "hinge": GANConfig(objective="hinge", **RATES),
+    "minibatch discrimination": GANConfig(minibatch=True, **RATES),
+    "packs of 2": GANConfig(pack=2, **RATES),
+    "packs of 4": GANConfig(pack=4, **RATES),
+    "unrolled": UnrolledConfig(**RATES),
+    "ensemble of 4": GANConfig(generators=4, **RATES),
+    "R1 and R2": GANConfig(**PENALISED),
+    "loss of R3GAN": GANConfig(objective="relativistic", **PENALISED),
+    "WGAN": WGANConfig(lr=5e-4, weight_clip=0.05, n_critic=2, hidden=0),
+    "WGAN-GP": WGANGPConfig(lr=2e-3, n_critic=3, hidden=0),
 }
 PUBLISHED = {  # of stacked MNIST: modes and KL, as reported by the papers
     "ALI": (16, None),
@@ -68,7 +72,7 @@ PUBLISHED = {  # of stacked MNIST: modes and KL, as reported by the papers
     "DDGAN": (1000, 0.071),
     "R3GAN": (1000, 0.029),
 }
-SHOWN = 12  # samples per method
+SHOWN = 4  # samples per method
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,16 @@ class Config:
     """stacked images: stacked:NAME or stacked-mnist"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    methods: NonEmpty[str] = tuple(METHODS)
-    """objectives and remedies to compare"""
+    methods: NonEmpty[str] = ("non-saturating", "packs of 2", "R1 and R2", "loss of R3GAN", "WGAN-GP")
+    """objectives and remedies to compare; further ones: minimax, 'least squares', hinge, 'minibatch discrimination',
+    'packs of 4', unrolled, 'ensemble of 4', WGAN"""
     images: Length = 40_000
     """length of each training"""
     width: Width = 16
     """channels of the networks at the finest level"""
     n: Annotated[int, Range(2, 10**7)] = 26_000
     """samples whose modes are counted"""
-    seeds: Seeds = (0, 1, 2)
+    seeds: Seeds = (0,)
     """trainings of every method"""
     classifier_images: Length | None = None
     """training length of the classifier that reads the digits; none: 60 epochs, at most 100,000"""
@@ -106,32 +111,34 @@ def main(config: Config) -> None:
     judge = lambda x: features.logits(features(x))
     digits, stacks = single.load("test"), data.load("train")
     k, right = len(digits.classes), accuracy(judge, digits)
-    rows, pictures = [], {"real": stacks.x[:SHOWN]}
+    rows, pictures = [], {"real": with_channels(stacks.x[:SHOWN])}
     for name, experiments in plan.items():
-        found = []
+        found, began = [], spent()
         for each in experiments:
             out = config.out / f"{name.replace(' ', '-')}-{each.training.seed}"
             trained: Any = each.run(out, pictures=1)
             found.append(modes(samples(trained.sample, config.n), judge, k))
-        pictures[name] = torch.cat([*samples(trained.sample, SHOWN)])
-        rows.append({"method": name, **figures(found)})
+        pictures[name] = with_channels(torch.cat([*samples(trained.sample, SHOWN)]))
+        rows.append({"method": name, **figures(found), "seconds": (spent() - began) / len(experiments)})
     real = modes(shuffled(stacks, config.n), judge, k)
     page = genlab.Report(f"Modes of {config.data}")
     best = max(rows, key=lambda row: (row["modes"], -row["KL"]))
     page.section(
         "Modes drawn",
         f"{rows[0]['method']}: {rows[0]['modes']:.0f} of {k**3:,} modes; {best['method']}: "
-        f"{best['modes']:.0f}. A bar is the mean over {len(config.seeds)} seeds, a point a seed.",
+        f"{best['modes']:.0f}. Bars: means over the seeds {', '.join(map(str, config.seeds))}.",
     )
     page.picture(bars({row["method"]: row["modes of the seeds"] for row in rows}, x="modes", mark=("real", real[0])))
-    header = ["method", "modes", "± of modes", "KL, nats", "± of KL"]
-    cells = [[row[name] for name in ("method", "modes", "± of modes", "KL", "± of KL")] for row in rows]
-    page.table(header, [*cells, ["real images", real[0], None, real[1], None]])
-    page.text(
-        f"{config.n:,} samples of each, {config.images:,} training images; the classifier reads {right:.1%} of single "
-        "test images rightly."
+    page.picture(
+        picture_png(in_rows(pictures)), "samples of the last seed: each stack, then its red, green and blue channel"
     )
-    page.picture(picture_png(in_rows(pictures)), "samples of the last seed")
+    header = ["method", "modes", "± of modes", "KL, nats", "± of KL", "seconds"]
+    cells = [[row[name] for name in ("method", "modes", "± of modes", "KL", "± of KL", "seconds")] for row in rows]
+    page.table(header, [*cells, ["real images", real[0], None, real[1], None, None]])
+    page.text(
+        f"{config.n:,} samples of each, {config.images:,} training images; seconds of one CPU core or of the GPU per "
+        f"training, samples included. The classifier reads {right:.1%} of single test images rightly."
+    )
     if config.data == "stacked-mnist":
         published = ((name, *values) for name, values in PUBLISHED.items())
         page.section("Published figures of other networks").table(["method", "modes", "KL, nats"], published)
@@ -151,8 +158,13 @@ def grey(config: Config) -> genlab.DataOptions:
 
 
 def experiment(method: Any, data: genlab.DataOptions, seed: int, config: Config) -> genlab.Experiment:
-    method = replace(method, width=config.width)
-    return genlab.Experiment(method, data, images=config.images, seed=seed, schedule="cosine", half_life=5_000)
+    options = {"images": config.images, "batch": 32, "half_life": max(1, config.images // 50), "seed": seed}
+    return genlab.Experiment(replace(method, width=config.width), data, schedule="cosine", **options)
+
+
+def with_channels(stacks: Tensor) -> Tensor:
+    """(N, 3, H, W) -> (4 N, 3, H, W): each image, then its channels in grey."""
+    return torch.cat([stacks[:, None], stacks[:, :, None].expand(-1, -1, 3, -1, -1)], 1).flatten(0, 1)
 
 
 @torch.no_grad()

@@ -74,7 +74,8 @@ TINY = {
     "universal": "--nets mlp shallow --classifier-images 320 --length 64 --known 10 2000 --eps 0.3 --out {out}",
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
     "attack_bench": "--images 3200 --eps 0.02 --n 5 --passes 100 --norms l2 --out {out}",
-    "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1",
+    "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1 "
+    "--denoiser-width 4 --denoiser-batch 2 --steps 2",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",
     "deep_compression": "--images 3000 --rounds 1 --sparsities 0.9 --step 500 --seeds 0 1 --out {out}",

@@ -10,7 +10,7 @@ from attacks import PGD, Linf
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmarks_print_ratios_to_the_floor_of_the_same_run(name, tmp_path):
     rows = cells(run(name, tmp_path))
-    assert len(rows) == {"benchmark_training": 2, "benchmark_flow": 2}.get(name, 1)
+    assert len(rows) == {"benchmark_training": 3, "benchmark_flow": 2}.get(name, 1)
     for _, floor, lab, ratio in rows:  # of a single round
         expected = number(lab) / number(floor)
         expected = 1 / expected if name == "benchmark_adversarial" else expected  # of times, not of speeds
@@ -26,8 +26,10 @@ def test_the_loader_is_measured_per_image(tmp_path):
 def test_cached_sampling_is_compared_with_the_naive_one_on_the_same_images(tmp_path):
     out = run("benchmark_sampling", tmp_path)
     assert "the same 8x8 pictures: True" in out
-    for _, naive, cached, ratio in cells(out):
+    *rows, (passes, floor, sampler, share) = cells(out)
+    for _, naive, cached, ratio in rows:
         assert number(ratio) == pytest.approx(number(naive) / number(cached), abs=0.6)
+    assert passes == "3 passes" and number(share) == pytest.approx(number(sampler) / number(floor), rel=0.02)
 
 
 def test_attacks_are_timed_beside_as_many_bare_passes(tmp_path):

@@ -12,15 +12,19 @@ import torch
 def seconds(works: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
     """`repeats` rounds, each with the seconds of every function, after one warm-up round.
 
-    Without a GPU, processor time (not affected by other processes); with one, synchronised wall time.
+    The times are those of `spent`.
 
     Raises:
         ValueError: fewer than one repeat.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
-    timer = synchronised_time if torch.cuda.is_available() else time.process_time
-    return [[timeit(work, timer=timer, number=1) for work in works] for _ in range(repeats + 1)][1:]
+    return [[timeit(work, timer=spent, number=1) for work in works] for _ in range(repeats + 1)][1:]
+
+
+def spent() -> float:
+    """Seconds so far: processor time of this process, without that of others; with a GPU, synchronised wall time."""
+    return synchronised_time() if torch.cuda.is_available() else time.process_time()
 
 
 def synchronised_time() -> float:

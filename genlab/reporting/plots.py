@@ -111,13 +111,16 @@ def bars(values: Mapping[str, Sequence[float]], *, x: str, mark: tuple[str, floa
 def pareto(panels: Mapping[tuple[str, str], Mapping[str, Point]]) -> bytes:
     """A PNG with a panel per pair of axis labels, in which named points lie, with a legend beside the panels.
 
-    Less is better of x and y: a line shows the least y at every x, and the points on it are filled. The x axis is
+    Less is better of x and y: a line shows the least y at every x, and the points on it are filled. An axis is
     logarithmic if it spans more than a factor of 10."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     names = dict.fromkeys(name for points in panels.values() for name in points)
-    colours = {name: f"C{i % 10}" for i, name in enumerate(names)}
+    looks: dict[str, dict[str, Any]] = {
+        name: {"marker": "osD"[i // 10 % 3], "color": f"C{i % 10}"} for i, name in enumerate(names)
+    }
+    scale = lambda least, most: "log" if most > 10 * least > 0 else "linear"
     beside = 0.5 + 0.075 * min(max(map(len, names)), 40)
     figure = Figure(figsize=(3.5 * len(panels) + beside, max(3.1, 0.19 * len(names) + 0.5)), layout="constrained")
     for axes, ((x, y), points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
@@ -126,11 +129,13 @@ def pareto(panels: Mapping[tuple[str, str], Mapping[str, Point]]) -> bytes:
         least = [points[name][1] for name in best]
         axes.step(across, [*least, least[-1]], where="post", color="0.6", lw=1, zorder=0)
         for name, (at, value, deviation) in points.items():
-            fill = colours[name] if name in best else "white"
-            axes.errorbar(at, value, deviation, fmt="o", ms=6, mfc=fill, color=colours[name], lw=1, capsize=2)
-        axes.set(xscale="log" if across[-1] > 10 * across[0] > 0 else "linear", xlabel=_text(x), ylabel=_text(y))
+            fill = looks[name]["color"] if name in best else "white"
+            axes.errorbar(at, value, deviation, **looks[name], ls="", ms=6, mfc=fill, lw=1, capsize=2)
+        axes.set_xscale(scale(across[0], across[-1]))
+        axes.set_yscale(scale(least[-1], max(point[1] for point in points.values())))
+        axes.set(xlabel=_text(x), ylabel=_text(y))
         axes.grid(alpha=0.3)
-    marks = [Line2D([], [], marker="o", ls="", color=colour, label=_text(name)) for name, colour in colours.items()]
+    marks = [Line2D([], [], **look, ls="", label=_text(name)) for name, look in looks.items()]
     figure.legend(
         handles=[*marks, Line2D([], [], color="0.6", label="Pareto front")], loc="outside right upper", fontsize=8
     )
