@@ -77,7 +77,7 @@ def zoo(width: int, hidden: int) -> dict[str, genlab.Config]:
         "wgan-gp": WGANGPConfig(lr=1e-3, **nets),
         "ct-gan": WGANGPConfig(lr=1e-3, consistency=2.0, dropout=0.2, **nets),
         "ebgan": EBGANConfig(width=width, pull_away=0.1),
-        "began": BEGANConfig(width=width, diversity=0.7, gain=0.01),
+        "began": BEGANConfig(width=width, latent=16, code=16, lr=1e-3, diversity=0.9, gain=0.1),
         "loss-sensitive": LossSensitiveConfig(**nets),
         "energy-model": EnergyModelConfig(**nets),
         "vae": VAEConfig(**nets),
