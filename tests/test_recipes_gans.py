@@ -81,8 +81,10 @@ def test_packs_need_batches_that_they_divide(tmp_path):
 def test_energy_based_gans_are_measured_early_and_reconstruct_real_images(tmp_path):
     run("energy_based", tmp_path)
     rows = results(tmp_path)
-    assert [row["model"] for row in rows[::5]] == ["GAN", "EBGAN", "EBGAN, pre-trained", "EBGAN, no margin"]
-    assert [row["images"] for row in rows[:5]] == [64, 128, 192, 256, 320]
+    assert [row["model"] for row in rows[::6]] == ["GAN", "EBGAN", "EBGAN, pre-trained", "EBGAN, no margin"]
+    assert [row["images"] for row in rows[:6]] == [64, 128, 160, 224, 288, 320]
+    beforehand = [row["images"] - row["of the generator"] for row in rows if row["model"] == "EBGAN, pre-trained"]
+    assert beforehand == pytest.approx([320 / 6] * 6)
     energies = [row for row in genlab.Run(tmp_path / "ebgan-pre-trained").metrics() if "energy_real" in row]
     assert energies[-1]["energy_real"] < energies[0]["energy_real"]
 
