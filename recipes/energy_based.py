@@ -12,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Length, Seed, Width
+from genlab.core.ranges import Length, Range, Seed, Width
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.gan.ebgan import EBGANConfig
@@ -52,6 +52,8 @@ class Config:
     """length of each training, pre-training included"""
     width: Width = 16
     """channels of the networks at the finest level"""
+    n: Annotated[int, Range(2, 10**6)] = 1000
+    """samples per FID"""
     classifier_images: Length | None = None
     """training length of the classifier whose features FID compares; none: 60 epochs, at most 100,000"""
     seed: Seed = 0
@@ -70,7 +72,7 @@ def main(config: Config) -> None:
     early, energies = [], {}
     for name, each in plan.items():
         out = config.out / name.lower().replace(", ", "-").replace(" ", "-")
-        fid, look = MetricHook(out, features, held_out), Look()
+        fid, look = MetricHook(out, features, held_out, n=config.n), Look()
         each.run(out, [(every, fid), (every, look)], pictures=1)
         early += look.rows
         log = [row for row in genlab.Run(out).metrics() if "energy_real" in row]
