@@ -69,37 +69,38 @@ def main(config: Config) -> None:
     held_out = config.data.load("validation" if config.data.hold_out else "test")
     figure, every = f"FID[{features.name}]", max(1, config.images // LOOKS)
     rows: list[dict[str, Any]] = []
-    early, energies = [], {}
+    looks, energies = [], {}
     for name, each in plan.items():
         out = config.out / name.lower().replace(", ", "-").replace(" ", "-")
         fid, look = MetricHook(out, features, held_out, n=config.n), Look()
         each.run(out, [(every, fid), (every, look)], pictures=1)
-        early += look.rows
+        looks += look.rows
         log = [row for row in genlab.Run(out).metrics() if "energy_real" in row]
         if log:  # of an EBGAN
             energies[name] = [row["images"] for row in log], [row["energy_real"] for row in log]
-        beforehand = getattr(MODELS[name], "pretraining", 0.0) * config.images
+        beforehand = round(getattr(MODELS[name], "pretraining", 0) * config.images)
         for row in fid.rows:
             images = row["images"]
-            found = {"model": name, "images": images, "of the generator": max(0.0, images - beforehand)}
+            found = {"model": name, "images": images, "of the generator": max(0, images - beforehand)}
             period = [row for row in log if images - every < row["images"] <= images]
             energy = {f"energy, {kind}": mean(row[f"energy_{kind}"] for row in period) for kind in KINDS if period}
             rows.append(found | {"FID": row[figure]} | energy)
 
-    fids = {
-        name: tuple([row[column] for row in rows if row["model"] == name] for column in ("of the generator", "FID"))
-        for name in MODELS
-    }
+    fids = {}
+    for name in MODELS:
+        own = [row for row in rows if row["model"] == name]
+        fids[name] = [row["of the generator"] for row in own], [row["FID"] for row in own]
     at = [f"{row['images']:,}" for row in rows[:LOOKS]]
     page = genlab.Report(f"Energy-based GANs on {config.data.data}")
-    last = {row["model"]: row["FID"] for row in rows}  # the later rows win
+    early_fid = {row["model"]: row["FID"] for row in reversed(rows) if row["of the generator"] >= 2 * every}
+    last_fid = {row["model"]: row["FID"] for row in rows}  # the later rows win
     page.text(
-        f"{figure} after {at[-1]} images: "
-        + ", ".join(f"{name} {value:.0f}" for name, value in last.items())
+        f"{figure} after {2 * every:,} images of the generator, and at the end: "
+        + "; ".join(f"{name} {early_fid[name]:.0f}, {last_fid[name]:.0f}" for name in MODELS)
         + ". Columns: images seen, those of the training beforehand included; two samples of each model."
     )
     names = [text for name in MODELS for text in (name, *[""] * (SHOWN - 1))]
-    page.picture(labelled_grid_png(torch.cat(early), len(at), rows=names, heads=at))
+    page.picture(labelled_grid_png(torch.cat(looks), len(at), rows=names, heads=at))
     page.section(
         "Early images",
         "Counted from the start of the generator, whose discriminator may have been trained before.",

@@ -106,7 +106,8 @@ def main(config: Config) -> None:
     def fid(images: Any, split: str) -> float:
         return measure("FID", real[split], extract_features(images, features))[figure]
 
-    rows, drawn = [], []
+    rows: list[dict[str, Any]] = []
+    drawn: list[dict[str, Any]] = []
     spread: dict[str, list[float]] = {}
     shown = {"real, held out": data.load("test").x[:SHOWN]}
     for name, methods in plan.items():

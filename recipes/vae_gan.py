@@ -153,13 +153,13 @@ def judged(model: Any, test: Tensor, features: ClassifierFeatures, n: int) -> di
 
 def regularity(model: Any, features: ClassifierFeatures) -> dict[str, float]:
     """REGULARITY of a model with normal z."""
-    z = torch.randn(2, LINES, model.latent)
+    a, b = torch.randn(2, LINES, model.latent)
     seen = lambda codes: features(decoded(model, codes))
-    classes = features.logits(seen(spherical(*z, 17))).argmax(1).view(LINES, 17)
+    classes = features.logits(seen(spherical(a, b, 17))).argmax(1).view(LINES, 17)
     return {
-        "largest step": float(largest_step(seen, *z).mean()),
+        "largest step": float(largest_step(seen, a, b).mean()),
         "class changes": float((classes.diff(dim=1) != 0).sum(1).float().mean()),
-        "common effect": common_effect(seen, z[0])[0],
+        "common effect": common_effect(seen, a)[0],
     }
 
 

@@ -84,7 +84,7 @@ def test_energy_based_gans_are_measured_early_and_reconstruct_real_images(tmp_pa
     assert [row["model"] for row in rows[::6]] == ["GAN", "EBGAN", "EBGAN, pre-trained", "EBGAN, no margin"]
     assert [row["images"] for row in rows[:6]] == [64, 128, 160, 224, 288, 320]
     beforehand = [row["images"] - row["of the generator"] for row in rows if row["model"] == "EBGAN, pre-trained"]
-    assert beforehand == pytest.approx([320 / 6] * 6)
+    assert beforehand == [53] * 6
     energies = [row for row in genlab.Run(tmp_path / "ebgan-pre-trained").metrics() if "energy_real" in row]
     assert energies[-1]["energy_real"] < energies[0]["energy_real"]
 
