@@ -77,9 +77,9 @@ class Config:
     """height and width of the images in pixels; none: as in the data set"""
     objectives: NonEmpty[str] = tuple(OBJECTIVES)
     """which: minimax, non-saturating, LSGAN, WGAN, WGAN-GP, EBGAN, VAE"""
-    settings: Annotated[int, Range(2, 1000)] = 5
+    settings: Annotated[int, Range(2, 1000)] = 4
     """random settings of each objective"""
-    images: Length = 6_000
+    images: Length = 5_000
     """length of each training, in images that the discriminator sees"""
     width: Width = 16
     """channels of the networks' finest level"""
