@@ -1,7 +1,7 @@
 """EBGAN, whose discriminator is an auto-encoder: with and without margin, trained beforehand or not, beside a GAN.
 
-The auto-encoder learns from real images alone, before there are good fakes, or before the generator begins. Without the
-margin it raises the energy of fakes without limit, which costs it the reconstruction of real images.
+The auto-encoder can learn from real images alone, before the generator begins. Without the margin it raises the energy
+of fakes as far as it goes, and the generator never catches up.
 
 python recipes/energy_based.py                                        # rendered digits, minutes on one core
 python recipes/energy_based.py --data mnist --data-root DIR --images 100000
@@ -11,32 +11,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Length, Seed, Width
+from genlab.core.ranges import Length, Range, Seed, Width
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.gan.ebgan import EBGANConfig
 from genlab.methods.gan.gan import GANConfig
 from genlab.metrics.extract import samples
 from genlab.metrics.hook import MetricHook
-from genlab.reporting.finish import finish, records
+from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import curves
 
-EBGAN = EBGANConfig(lr=1e-3, pull_away=0.1)
+LOOKS, SHOWN = 6, 2  # times when samples are measured, and how many are shown of each model
+RATE = 4e-3  # of all models; with the margin, chosen on validation images
+EBGAN = EBGANConfig(lr=RATE, margin=0.02, pull_away=0.1)
 MODELS: dict[str, Any] = {
-    "GAN": GANConfig(hidden=0, lr_generator=2e-4),  # DCGAN's own settings
+    "GAN": GANConfig(hidden=0, lr=RATE, lr_generator=RATE),
     "EBGAN": EBGAN,
-    "EBGAN, pre-trained": replace(EBGAN, pretraining=0.2),
+    "EBGAN, pre-trained": replace(EBGAN, pretraining=1 / LOOKS),
     "EBGAN, no margin": replace(EBGAN, margin=None),
 }
-LOOKS, SHOWN = 5, 2  # times when samples are measured, and how many are shown of each model
+KINDS = ("real", "fake")
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,12 @@ class Config:
 
     data: genlab.DataOptions = field(default_factory=lambda: genlab.DataOptions("glyphs", size=16, channels=1))
     """which images; with --hold-out, validation images are measured in place of test images"""
-    images: Length = 20_000
+    images: Length = 9_600
     """length of each training, pre-training included"""
     width: Width = 16
     """channels of the networks at the finest level"""
+    n: Annotated[int, Range(2, 10**6)] = 1000
+    """samples per FID"""
     classifier_images: Length | None = None
     """training length of the classifier whose features FID compares; none: 60 epochs, at most 100,000"""
     seed: Seed = 0
@@ -63,33 +68,53 @@ def main(config: Config) -> None:
     features = default_features(config.data, images=config.classifier_images)
     held_out = config.data.load("validation" if config.data.hold_out else "test")
     figure, every = f"FID[{features.name}]", max(1, config.images // LOOKS)
-    rows, early, fids, energies = [], [], {}, {}
+    rows: list[dict[str, Any]] = []
+    looks, energies = [], {}
     for name, each in plan.items():
         out = config.out / name.lower().replace(", ", "-").replace(" ", "-")
-        fid, look = MetricHook(out, features, held_out), Look()
+        fid, look = MetricHook(out, features, held_out, n=config.n), Look()
         each.run(out, [(every, fid), (every, look)], pictures=1)
-        early += look.rows
-        fids[name] = [row["images"] for row in fid.rows], [row[figure] for row in fid.rows]
-        if name != "GAN":
-            log = [row for row in genlab.Run(out).metrics() if "energy_real" in row]
+        looks += look.rows
+        log = [row for row in genlab.Run(out).metrics() if "energy_real" in row]
+        if log:  # of an EBGAN
             energies[name] = [row["images"] for row in log], [row["energy_real"] for row in log]
-        rows += [(name, row["images"], row[figure]) for row in fid.rows]
+        beforehand = round(getattr(MODELS[name], "pretraining", 0) * config.images)
+        for row in fid.rows:
+            images = row["images"]
+            found = {"model": name, "images": images, "of the generator": max(0, images - beforehand)}
+            period = [row for row in log if images - every < row["images"] <= images]
+            energy = {f"energy, {kind}": mean(row[f"energy_{kind}"] for row in period) for kind in KINDS if period}
+            rows.append(found | {"FID": row[figure]} | energy)
 
-    at = [f"{images:,}" for images in next(iter(fids.values()))[0]]
+    fids = {}
+    for name in MODELS:
+        own = [row for row in rows if row["model"] == name]
+        fids[name] = [row["of the generator"] for row in own], [row["FID"] for row in own]
+    at = [f"{row['images']:,}" for row in rows[:LOOKS]]
     page = genlab.Report(f"Energy-based GANs on {config.data.data}")
+    early_fid = {row["model"]: row["FID"] for row in reversed(rows) if row["of the generator"] >= 2 * every}
+    last_fid = {row["model"]: row["FID"] for row in rows}  # the later rows win
     page.text(
-        f"{figure} after {at[0]} and {at[-1]} images: "
-        + "; ".join(f"{name} {values[0]:.0f}, {values[-1]:.0f}" for name, (_, values) in fids.items())
-        + ". Columns of the picture: images seen."
+        f"{figure} after {2 * every:,} images of the generator, and at the end: "
+        + "; ".join(f"{name} {early_fid[name]:.0f}, {last_fid[name]:.0f}" for name in MODELS)
+        + ". Columns: images seen, those of the training beforehand included; two samples of each model."
     )
     names = [text for name in MODELS for text in (name, *[""] * (SHOWN - 1))]
-    page.picture(labelled_grid_png(torch.cat(early), len(at), rows=names, heads=at))
-    page.section("Samples and reconstruction", "The energy of real images is the error of their reconstruction.")
-    page.picture(curves(fids, x="real images seen", y=figure))
-    page.picture(curves(energies, x="real images seen", y="energy of real images", log=True))
-    header = ["model", "images", "FID"]
-    page.table(header, rows)
-    finish(config.out, page, records(header, rows))
+    page.picture(labelled_grid_png(torch.cat(looks), len(at), rows=names, heads=at))
+    page.section(
+        "Early images",
+        "Counted from the start of the generator, whose discriminator may have been trained before.",
+    )
+    page.picture(curves(fids, x="images since the generator began", y=figure, log=True))
+    page.section(
+        "Energy",
+        "The energy of real images is the error of their reconstruction; of fakes, it is raised up to the margin, or "
+        "as far as it goes.",
+    )
+    page.picture(curves(energies, x="images seen", y="energy of real images", log=True))
+    header = ["model", "images", "of the generator", "FID", *(f"energy, {kind}" for kind in KINDS)]
+    page.table(header, [[row.get(name) for name in header] for row in rows])
+    finish(config.out, page, rows)
 
 
 def experiment(method: Any, config: Config) -> genlab.Experiment:

@@ -69,8 +69,10 @@ TINY = {
     "gradient_saturation": "--images 9600 --n 10 --contrasts 1 --seeds 0 --out {out}",
     "shortcut": "--images 3200 --n 60 --out {out}",
     "activation_maximisation": "--images 640 --each 1 --out {out}",
-    "energy_based": "--data digits --size 8 --images 320 --width 4 --classifier-images 320 --out {out}",
+    "energy_based": "--data digits --size 8 --images 320 --width 4 --n 20 --classifier-images 320 --out {out}",
     "wgan_gp": "--data digits --size 8 --images 1920 --width 4 --n 50 --classifier-images 320 --out {out}",
+    "random_settings": "--objectives LSGAN VAE --settings 2 --images 320 --width 4 --n 50 --classifier-images 320 "
+    "--out {out}",
     "universal": "--nets mlp shallow --classifier-images 320 --length 64 --known 10 2000 --eps 0.3 --out {out}",
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
     "attack_bench": "--images 3200 --eps 0.02 --n 5 --passes 100 --norms l2 --out {out}",

@@ -81,8 +81,10 @@ def test_packs_need_batches_that_they_divide(tmp_path):
 def test_energy_based_gans_are_measured_early_and_reconstruct_real_images(tmp_path):
     run("energy_based", tmp_path)
     rows = results(tmp_path)
-    assert [row["model"] for row in rows[::5]] == ["GAN", "EBGAN", "EBGAN, pre-trained", "EBGAN, no margin"]
-    assert [row["images"] for row in rows[:5]] == [64, 128, 192, 256, 320]
+    assert [row["model"] for row in rows[::6]] == ["GAN", "EBGAN", "EBGAN, pre-trained", "EBGAN, no margin"]
+    assert [row["images"] for row in rows[:6]] == [64, 128, 160, 224, 288, 320]
+    beforehand = [row["images"] - row["of the generator"] for row in rows if row["model"] == "EBGAN, pre-trained"]
+    assert beforehand == [53] * 6
     energies = [row for row in genlab.Run(tmp_path / "ebgan-pre-trained").metrics() if "energy_real" in row]
     assert energies[-1]["energy_real"] < energies[0]["energy_real"]
 
@@ -119,6 +121,16 @@ def test_the_zoo_is_ranked_by_the_fid_of_every_seed(tmp_path):
         assert row["median"] == pytest.approx(sum(fids) / 2, rel=1e-4) and found["training images"] < row["best"]
 
 
+def test_settings_are_drawn_anew_and_the_best_is_chosen_on_validation_images(tmp_path):
+    run("random_settings", tmp_path)
+    found = results(tmp_path)
+    for row in found["objectives"]:
+        drawn = [each for each in found["settings"] if each["objective"] == row["objective"]]
+        fids = sorted(each[found["figure"]] for each in drawn)
+        assert [row["best"], row["worst"]] == fids and fids[0] < fids[1] and row["not finite"] == 0
+        assert drawn[0]["lr"] != drawn[1]["lr"] and all(1e-4 <= each["lr"] <= 1e-2 for each in drawn)
+
+
 def test_every_metric_sees_some_damage_and_misses_another(tmp_path):
     run("what_metrics_see", tmp_path)
     found = results(tmp_path)
@@ -151,13 +163,15 @@ def test_the_generator_of_triangular_matrices_finds_the_zeros(tmp_path):
 def test_vae_gans_are_measured_beside_a_vae_and_a_gan(tmp_path):
     run("vae_gan", tmp_path)
     rows = by("model", results(tmp_path))
-    assert list(rows) == ["VAE", "VAE-GAN", "VAE-GAN, three classes", "GAN"]
+    coders = ["auto-encoder", "VAE", "VAE-GAN", "VAE-GAN, three classes"]
+    assert list(rows) == [*coders, "GAN", "auto-encoder, fitted codes"]
     assert genlab.load(tmp_path / "vae-gan-three-classes-0").config.kinds == 3
     model, x = genlab.load(tmp_path / "vae-0"), held_out(None).x
     assert rows["VAE"]["error"] == pytest.approx(float((model.reconstruct(x) - x).square().mean()), rel=1e-4)
     torch.manual_seed(0)
     assert rows["VAE"]["sharpness"] == pytest.approx(sharpness(model.sample(20)) / sharpness(x), rel=1e-3)
     assert "error" not in rows["GAN"]  # it has no reconstructions
+    assert 1 <= rows["GAN"]["largest step"] <= 16 and rows["VAE"]["common effect"] <= 1
 
 
 def test_sampled_words_give_no_gradient_and_the_remedies_do(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 from toys import images, make, stream
 
 from genlab.data import Images
+from genlab.latent.regularity import common_effect, largest_step
 from genlab.latent.walks import interpolate, plane, quantiles, spherical, traverse
 from genlab.likelihood.decoders import BernoulliLikelihood, GaussianLikelihood
 from genlab.likelihood.gaussian import kl_to_standard_normal, reparameterise
@@ -208,6 +209,18 @@ def test_sharpness_falls_with_blur_and_does_not_see_where_things_are():
 def test_options_that_make_no_sense_are_refused_in_a_sentence(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         VAEConfig(**options).build((1, 8, 8), 3)
+
+
+def test_regular_latents_change_evenly_and_a_dimension_does_the_same_everywhere():
+    torch.manual_seed(0)
+    z, a, b = torch.randn(50, 3), *(torch.nn.functional.normalize(torch.randn(2, 50, 3), dim=2))
+    share, sizes = common_effect(lambda z: 3 * z, z, reach=2.0)
+    assert share == pytest.approx(1) and sizes.tolist() == pytest.approx([144] * 3)
+    assert abs(common_effect(lambda z: z[:, :1] * z[:, 1:2] * z[:, 2:], z)[0]) < 0.1  # the sign is that of the others
+    torch.testing.assert_close(largest_step(lambda z: z, a, b, 8), torch.ones(50))
+    assert set(largest_step(lambda z: (z[:, :1] > 0).float(), a, b, 8).round().tolist()) <= {0.0, 4.0, 8.0}
+    with pytest.raises(ValueError, match="two or more"):
+        common_effect(lambda z: z, z[:1])
 
 
 def test_bad_walks_are_refused_in_a_sentence():

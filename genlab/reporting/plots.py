@@ -108,6 +108,26 @@ def bars(values: Mapping[str, Sequence[float]], *, x: str, mark: tuple[str, floa
     return png(figure)
 
 
+def boxes(values: Mapping[str, Sequence[float]], *, x: str, log: bool = False) -> bytes:
+    """A PNG with a horizontal box per name: the quartiles of its values, which are shown as points.
+
+    log: logarithmic x axis.
+    """
+    from matplotlib.figure import Figure
+
+    names = list(map(_text, values))
+    beside = 0.075 * min(max(map(len, names)), 40)
+    figure = Figure(figsize=(4.6 + beside, 0.3 * len(names) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    axes.boxplot(list(values.values()), orientation="horizontal", tick_labels=names, showfliers=False, widths=0.6)
+    for i, each in enumerate(values.values()):
+        axes.plot(each, [i + 1] * len(each), "o", ms=3, color="C0", alpha=0.6)
+    axes.set(xlabel=_text(x), xscale="log" if log else "linear")
+    axes.invert_yaxis()  # the first name on top
+    axes.grid(axis="x", alpha=0.3)
+    return png(figure)
+
+
 def pareto(panels: Mapping[tuple[str, str], Mapping[str, Point]]) -> bytes:
     """A PNG with a panel per pair of axis labels, in which named points lie, with a legend beside the panels.
 
