@@ -17,7 +17,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
-from genlab.core.ranges import Count, Length, Width
+from genlab.core.ranges import Count, Length, Seed, Width
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.latent.walks import interpolate, plane, traverse
@@ -54,8 +54,12 @@ class Config:
     """covariance matrices of the mixture"""
     n: Count = 300
     """samples and pairs that are measured"""
+    classifier_images: Length | None = None
+    """training length of the classifier that is asked; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/vae-latent")
     """folder of the runs and the report"""
+    seed: Seed = 0
+    """of the trainings"""
 
 
 def main(config: Config) -> None:
@@ -63,7 +67,7 @@ def main(config: Config) -> None:
     if config.components > len(train):
         raise ValueError(f"--components must be at most {len(train)}, one per image, got {config.components}")
     models = train_models(config)
-    judge = default_features(config.data)
+    judge = default_features(config.data, images=config.classifier_images)
     mixture = Mixture.fit(train, config.components, config.covariance)
     page = genlab.Report("Latents of a VAE")
     with torch.no_grad():
@@ -83,7 +87,10 @@ def train_models(config: Config) -> dict[str, Any]:
         "auto-encoder": VAEConfig(latent=LATENT, width=config.width, beta=0.0),
         "Gaussian VAE": VAEConfig(latent=LATENT, width=config.width, pixels="gaussian"),
     }
-    plan = {name: genlab.Experiment(method, config.data, images=config.images) for name, method in methods.items()}
+    plan = {
+        name: genlab.Experiment(method, config.data, images=config.images, seed=config.seed)
+        for name, method in methods.items()
+    }
     check_all(plan.values())
     return {name: experiment.run(config.out / name, pictures=1) for name, experiment in plan.items()}
 
