@@ -1,8 +1,8 @@
 """Three ways to learn from images without being told what they show, each measured by what it is for.
 
 Layer-wise pre-training: a classifier from few labels, against the same network from random weights. Deep InfoMax: a
-linear probe of the code, against that of an untrained encoder. Disentangling: digits in three colours of ink, which
-the content code must not reveal, with and without the adversary.
+linear probe of the codes, learnt on training images, against those of an untrained encoder and the pixels.
+Disentangling: digits in three colours of ink, which the content code must not reveal, with and without the adversary.
 
 python recipes/representations.py                                # scikit-learn's digits, minutes on one core
 python recipes/representations.py --data mnist --data-root DIR
@@ -11,6 +11,7 @@ python recipes/representations.py --data mnist --data-root DIR
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,22 @@ from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, NonEmpty, Seed, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
+from genlab.latent.codes import apply_batched, linear_probe, retrieval_precision
 from genlab.methods.classification.classifier import Classifier
 from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig
 from genlab.methods.representation.disentangle import DisentangleConfig
 from genlab.methods.representation.pretraining import PreTrainingConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.labelled import picture_png
+from genlab.reporting.plots import bars
 
 INKS = {"red": (1.0, 0.3, 0.2), "green": (0.2, 0.9, 0.3), "blue": (0.3, 0.4, 1.0)}
 SIZE = 16  # of the images in ink, in pixels
+KNOWN = 10_000  # training images on which linear probes learn, at most
+INFOMAX = {  # what the discriminator sees beside the code
+    "whole image": DeepInfoMaxConfig(),
+    "patches": DeepInfoMaxConfig(weight_global=0.0, weight_local=1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,8 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     training: dict[str, Any] = {"images": config.images, "seed": config.seed}
     pretraining = genlab.Experiment(pretraining_config(config), data, **training)
-    infomax = genlab.Experiment(DeepInfoMaxConfig(), data, **training)
-    check_all([pretraining, infomax])
+    infomax = {name: genlab.Experiment(method, data, **training) for name, method in INFOMAX.items()}
+    check_all([pretraining, *infomax.values()])
     grey = genlab.DataOptions(config.ink, size=SIZE, channels=1, data_root=config.data_root)
     images = [in_ink(grey.load(split, option="ink")) for split in ("train", "test")]
     page = genlab.Report("Representations")
@@ -102,13 +110,32 @@ def first_of_each_class(images: Images, n: int) -> Images:
     return images.subset(torch.cat([(images.labels == label).nonzero()[:n, 0] for label in classes]))
 
 
-def linear_probes(page: genlab.Report, infomax: genlab.Experiment, config: Config) -> dict[str, float]:
-    """The accuracy of linear probes and of image search, with the trained encoder and with an untrained one."""
-    infomax.run(config.out / "infomax", pictures=1)
-    figures = genlab.Run(config.out / "infomax").results()
-    page.section("Deep InfoMax", "Accuracy of a linear probe and of image search.")
-    page.table(["figure", "value"], figures.items())
-    return figures
+def linear_probes(page: genlab.Report, infomax: dict[str, genlab.Experiment], config: Config) -> list[dict[str, Any]]:
+    """What can be read, linearly and by image search, from the codes that each objective teaches, from those of the
+    encoder before training, and from the pixels."""
+    data = next(iter(infomax.values())).data
+    train, test = data.load("train").subset(slice(0, KNOWN)), data.load("test")
+    encoders: dict[str, Any] = {"pixels": partial(torch.flatten, start_dim=1)}
+    for name, experiment in infomax.items():
+        trained: Any = experiment.run(config.out / f"infomax-{name.replace(' ', '-')}", pictures=1)
+        encoders["untrained encoder"], encoders[name] = trained.untrained, trained.encoder
+    labels, rows = torch.cat([train.labels, test.labels]), []
+    for name, encode in encoders.items():
+        codes = [apply_batched(encode, images).float() for images in (train, test)]
+        probe = linear_probe(torch.cat(codes), labels, len(train) / len(labels))
+        search = retrieval_precision(codes[1], test.labels)
+        rows.append({"codes": name, "linear probe": 100 * probe, "image search": 100 * search})
+    read = {row["codes"]: row["linear probe"] for row in rows}
+    page.section(
+        "Deep InfoMax",
+        f"A linear classifier reads {read['patches']:.1f} % of the digits from codes that tell the patches of an image "
+        f"from those of others, {read['whole image']:.1f} % from codes that tell whole images apart, "
+        f"{read['untrained encoder']:.1f} % from an untrained encoder's.",
+    )
+    page.picture(bars({name: [value] for name, value in read.items()}, x="accuracy of a linear probe, %"))
+    page.text("Image search: share of the ten nearest test images, by their codes, that show the same digit, %.")
+    page.table(list(rows[0]), map(dict.values, rows))
+    return rows
 
 
 def content_and_ink(page: genlab.Report, config: Config, train: Images, test: Images) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ python recipes/vae_latent.py --data mnist --data-root DIR --images 600000 --widt
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
-from genlab.core.ranges import Count, Length, Width
+from genlab.core.ranges import Count, Length, Seed, Width
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.latent.walks import interpolate, plane, traverse
@@ -34,6 +35,7 @@ from genlab.reporting.plots import curves
 
 LATENT = 10  # dimensions of every code
 STEPS = 9  # images of a walk from one code to another
+NEIGHBOURS = 5000  # training images of which the nearest is looked up
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,12 @@ class Config:
     """covariance matrices of the mixture"""
     n: Count = 300
     """samples and pairs that are measured"""
+    classifier_images: Length | None = None
+    """training length of the classifier that is asked; none: 60 epochs, at most 100,000"""
     out: Path = Path("runs/vae-latent")
     """folder of the runs and the report"""
+    seed: Seed = 0
+    """of the trainings"""
 
 
 def main(config: Config) -> None:
@@ -61,14 +67,14 @@ def main(config: Config) -> None:
     if config.components > len(train):
         raise ValueError(f"--components must be at most {len(train)}, one per image, got {config.components}")
     models = train_models(config)
-    judge = default_features(config.data)
+    judge = default_features(config.data, images=config.classifier_images)
     mixture = Mixture.fit(train, config.components, config.covariance)
     page = genlab.Report("Latents of a VAE")
     with torch.no_grad():
         show_dimensions(page, models["VAE"], test.x[: config.n])
         results = {
             "posterior_std": posterior_std(page, config),
-            "interpolation": interpolations(page, models, judge, test, config.n),
+            "interpolation": interpolations(page, models, judge, train, test, config.n),
             "images": samples(page, {**models, "mixture": mixture}, judge, train, test.x[: config.n]),
             "likelihood": likelihoods(page, mixture, test, config),
         }
@@ -81,7 +87,10 @@ def train_models(config: Config) -> dict[str, Any]:
         "auto-encoder": VAEConfig(latent=LATENT, width=config.width, beta=0.0),
         "Gaussian VAE": VAEConfig(latent=LATENT, width=config.width, pixels="gaussian"),
     }
-    plan = {name: genlab.Experiment(method, config.data, images=config.images) for name, method in methods.items()}
+    plan = {
+        name: genlab.Experiment(method, config.data, images=config.images, seed=config.seed)
+        for name, method in methods.items()
+    }
     check_all(plan.values())
     return {name: experiment.run(config.out / name, pictures=1) for name, experiment in plan.items()}
 
@@ -109,24 +118,58 @@ def posterior_std(page: genlab.Report, config: Config) -> dict[str, Any]:
 
 
 def interpolations(
-    page: genlab.Report, models: dict[str, Any], judge: ClassifierFeatures, test: Images, n: int
+    page: genlab.Report, models: dict[str, Any], judge: ClassifierFeatures, train: Images, test: Images, n: int
 ) -> list[dict[str, Any]]:
-    """Half-way between images of two classes: is there one that a classifier is sure of?"""
+    """Half-way between images of two classes: is there one that a classifier is sure of, and that resembles real ones?
+
+    A blurred decoder is unsure everywhere, so that the half-way images are compared with the ends of the same walks,
+    which are reconstructions.
+    """
     first, last = test.subset(slice(0, n)), test.subset(slice(-min(n, len(test)), None))
     differ = first.labels != last.labels
     a, b = first.x[differ], last.x[differ]
-    walks = {"pixels": interpolate(a, b, STEPS)}
+    walks, few = {"pixels": interpolate(a, b, STEPS)}, train.subset(slice(0, NEIGHBOURS))
     for name in ("VAE", "auto-encoder"):
         model = models[name]
         walks[name] = model.decode(interpolate(model.encode(a), model.encode(b), STEPS))
-    header = ["interpolation of", "confidence half-way"]
-    rows = [[name, confidence(judge, walk[STEPS // 2 :: STEPS])] for name, walk in walks.items()]
-    page.section("Between images of two classes", "Confidence: a classifier's mean largest probability.")
-    page.table(header, rows)
+    rows = [{"interpolation of": name} | measure_walks(walk, judge, few) for name, walk in walks.items()]
+    way = [i / (STEPS - 1) for i in range(STEPS)]
+    lines = {name: (way, [confidence(judge, walk[i::STEPS]) for i in range(STEPS)]) for name, walk in walks.items()}
+    page.section("Between images of two classes", walks_message(rows))
+    page.picture(curves(lines, x="way from one code to the other", y="confidence"))
+    page.text(
+        "Confidence: a classifier's mean largest probability; at the ends it is that of reconstructions. Nearest: mean "
+        "distance of the classifier's features to those of the nearest training image."
+    )
+    page.table(list(rows[0]), map(dict.values, rows))
     for name, walk in walks.items():
         ends = ["one", *[""] * (STEPS // 2 - 1), "half-way", *[""] * (STEPS - STEPS // 2 - 2), "other"]
         page.picture(labelled_grid_png(walk[: 8 * STEPS], STEPS, heads=ends), name)
-    return records(header, rows)
+    return rows
+
+
+def measure_walks(walk: Tensor, judge: ClassifierFeatures, train: Images) -> dict[str, float]:
+    """Figures of the ends and the middles of walks (N STEPS, C, H, W)."""
+    ends, middle = torch.cat([walk[::STEPS], walk[STEPS - 1 :: STEPS]]), walk[STEPS // 2 :: STEPS]
+    found = {}
+    for what, measure in {"confidence": confidence, "nearest": partial(nearest_features, train=train)}.items():
+        found |= {f"{what}, ends": measure(judge, ends), f"{what}, half-way": measure(judge, middle)}
+    return found | {"confidence lost": found["confidence, ends"] - found["confidence, half-way"]}
+
+
+def nearest_features(judge: ClassifierFeatures, x: Tensor, train: Images) -> float:
+    return float(nearest_image(judge(x), train, judge)[0].mean())
+
+
+def walks_message(rows: list[dict[str, Any]]) -> str:
+    """What the KL term does to the images half-way, in a sentence."""
+    of = {row["interpolation of"]: row for row in rows}
+    parts = [
+        f"{name}: {of[name]['confidence, ends']:.0%} at the ends, {of[name]['confidence, half-way']:.0%} half-way"
+        for name in ("VAE", "auto-encoder")
+    ]
+    less = of["VAE"]["confidence lost"] < of["auto-encoder"]["confidence lost"]
+    return f"With the KL term the classifier loses {'less' if less else 'more'} of its confidence: {'; '.join(parts)}."
 
 
 def samples(

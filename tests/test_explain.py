@@ -210,8 +210,9 @@ def test_superpixels_are_connected_by_place_and_colour():
 
 def test_the_liked_picture_of_a_linear_model_is_white_where_the_weight_is_above_the_price():
     model = Linear()
-    found = maximise(model, Y, torch.full_like(X, 0.5), l1=0.7, steps=60, lr=0.1)
-    assert torch.equal(found, (model.weight.detach()[Y] > 0.7).float())
+    for price in (torch.tensor(0.7), torch.linspace(0.5, 0.9, len(X))):  # of all, of each
+        found = maximise(model, Y, torch.full_like(X, 0.5), l1=price, steps=60, lr=0.1)
+        assert torch.equal(found, (model.weight.detach()[Y] > price.view(-1, 1, 1, 1)).float())
 
 
 def test_the_image_that_a_linear_filter_responds_to_most_is_a_corner_of_the_box():

@@ -20,7 +20,7 @@ def test_true_maps_find_what_matters_and_an_attack_moves_them(tmp_path):
 def test_maximised_images_please_the_classifier_more_than_another_one(tmp_path):
     run("activation_maximisation", tmp_path)
     rows = by("optimised over", results(tmp_path))
-    assert list(rows) == ["pixels", "pixels, L1 penalty", "latents of a VAE"]
+    assert list(rows) == ["pixels", "pixels, one L1 penalty for all", "pixels, L1 penalty", "latents of a VAE"]
     assert rows["pixels, L1 penalty"]["mean pixel"] < 0.5 * rows["pixels"]["mean pixel"]
     assert rows["pixels"]["classified as intended"] > max(0.1, rows["pixels"]["by the second classifier"])
     seeds = [genlab.Run(tmp_path / name).experiment["training"]["seed"] for name in ("classifier", "second-classifier")]

@@ -80,8 +80,12 @@ def test_representations_are_measured_by_what_they_are_for(tmp_path):
     found = results(tmp_path)
     starts = [(row["labels per class"], row["initial weights"]) for row in found["few labels"]]
     assert starts == [(10, "pre-trained"), (10, "random")]
-    figures = genlab.load(tmp_path / "infomax").evaluate(held_out(360))
-    assert found["infomax"] == pytest.approx(figures, abs=0.02) and found["infomax"]["probe"] > 0.7
+    codes = by("codes", found["infomax"])
+    assert list(codes) == ["pixels", "untrained encoder", "whole image", "patches"]
+    figures = genlab.load(tmp_path / "infomax-patches").evaluate(held_out(360))
+    for name, key in (("patches", "search"), ("untrained encoder", "search_untrained")):
+        assert codes[name]["image search"] == pytest.approx(100 * figures[key], abs=0.5)
+    assert min(row["linear probe"] for row in codes.values()) > 70
     inks = by("adversary", found["disentangling"])
     assert inks["with"]["style_from_content"] < inks["without"]["style_from_content"] - 0.1
     assert min(row["style_from_style"] for row in inks.values()) > 0.9

@@ -24,19 +24,19 @@ def maximise(
     model: Model,
     y: Tensor,
     start: Tensor,
-    l1: float = 0.0,
+    l1: float | Tensor = 0.0,
     smooth: float | Tensor = 0.0,
     steps: int = 200,
     lr: float = 0.05,
 ) -> Tensor:
     """argmax_x logit_y(x) - l1 |x|_1 - smooth TV(x) by projected Adam from `start` (N, C, H, W) in [0, 1]; images of
-    that shape. smooth: weight of the total variation, of all images or (N,) of each."""
+    that shape. l1, smooth: weights of the penalties, of all images or (N,) of each."""
     with evaluating(model), torch.enable_grad():
         x = start.detach().clone().requires_grad_()
         optimizer = torch.optim.Adam([x], lr)
         for _ in range(steps):
             optimizer.zero_grad()
-            penalty = l1 * x.sum() + (smooth * total_variation(x)).sum()
+            penalty = (l1 * x.sum((1, 2, 3)) + smooth * total_variation(x)).sum()
             (penalty - class_output(model(x), y).sum()).backward(inputs=[x])
             optimizer.step()
             with torch.no_grad():
