@@ -1,4 +1,5 @@
-"""Attacks of foolbox, torchattacks and ART, for comparison with those of this package on the same model and images.
+"""Attacks of foolbox, torchattacks, ART and the authors of AutoAttack, for comparison with those of this package on the
+same model and images.
 
 A `LibraryAttack` is a function (model, data) -> attack, attack(x, y) -> x_adv, for images like `data`; it raises
 ImportError if the library is not installed. Settings that are not given here are the library's defaults.
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.carlini import CarliniL2
-from attacks.core.ball import L2, Linf
+from attacks.core.ball import L2, Ball, Linf
 from attacks.core.minimal import size
 from attacks.core.model import Attack
 from attacks.deepfool import DeepFool, DeepFoolLinf
@@ -109,6 +110,17 @@ def art(name: str, **options: Any) -> LibraryAttack:
                        device_type="gpu" if data.device.type == "cuda" else "cpu")  # fmt: skip
         attack = getattr(import_module("art.attacks.evasion"), name)(wrapped, **options)
         return lambda x, y: torch.as_tensor(attack.generate(x.cpu().numpy())).to(x)
+
+    return build
+
+
+def autoattack(ball: Ball, seed: int = 0) -> LibraryAttack:
+    """The authors' AutoAttack, version "standard" (github.com/fra31/auto-attack), on all images as one batch."""
+
+    def build(model: nn.Module, data: Images) -> Run:
+        options = {"norm": ball.name.replace("l", "L", 1), "eps": ball.eps, "seed": seed, "device": data.device}
+        attack = import_module("autoattack").AutoAttack(model, **options, verbose=False)
+        return lambda x, y: attack.run_standard_evaluation(x, y, bs=len(x))
 
     return build
 

@@ -14,6 +14,7 @@ from toys import Calls, Line, Net, batch
 from toys import attacked_images as images
 
 from attacks.auto import Auto, in_turn
+from attacks.auto_fast import PLANS, Plan
 from attacks.auto_pgd import AutoPGD, AutoPGDT, checkpoints, dlr, targeted_dlr
 from attacks.core import random as noise
 from attacks.core.ball import L1, L2, Ball, Linf
@@ -147,7 +148,8 @@ def test_later_attacks_see_only_what_is_left(trained: tuple[nn.Module, Images]) 
 def test_the_fast_version_fools_no_fewer_and_spares_images_far_from_the_boundary(
     trained: tuple[nn.Module, Images], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attacks.auto_fast.ROUNDS", ((30, 0.16), (30, 0.1)))
+    short = Plan(more=("dlr", 20, 2), rounds=((30, 0.16), (30, 0.1)))
+    monkeypatch.setitem(PLANS, "linf", short)
     monkeypatch.setattr("attacks.auto_fast.LONG", 20)
     net, data = trained
     x, y = data.x[:12], data.labels[:12]

@@ -1,7 +1,10 @@
 """Recipes about speed, with tiny numbers: what they claim holds."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
-from recipe_runs import BENCHMARKS, cells, number, results, run
+from recipe_runs import BENCHMARKS, cells, number, results, run, start
 
 import genlab
 from attacks import PGD, Linf
@@ -41,3 +44,29 @@ def test_attacks_are_timed_beside_as_many_bare_passes(tmp_path):
     test = test.subset(slice(0, 4))
     fooled = model(PGD(Linf(0.3))(model, test.x, test.labels)).argmax(1) != test.labels
     assert rows[2]["success"] == fooled.float().mean().item()
+
+
+def test_autoattack_of_its_authors_is_counted_beside_ours_and_named_where_it_is_missing(tmp_path, monkeypatch):
+    tiny = f"--only autoattack --size 10 --n 4 --images 320 --out {tmp_path}".split()
+    monkeypatch.setitem(sys.modules, "autoattack", None)
+    assert "package autoattack (github.com/fra31/auto-attack) is not" in start("benchmark_attacks", tiny)[1]
+    assert not (tmp_path / "robust").exists()  # nothing is trained in vain
+
+    class AutoAttack:
+        """Changes nothing, and asks the model once."""
+
+        def __init__(self, model, norm, eps, seed, device, verbose):
+            assert norm in ("Linf", "L2", "L1") and seed == 0 and not verbose
+            self.model = model
+
+        def run_standard_evaluation(self, x, y, bs):
+            assert bs == len(x) == 4
+            self.model(x)
+            return x
+
+    monkeypatch.setitem(sys.modules, "autoattack", SimpleNamespace(AutoAttack=AutoAttack))
+    assert start("benchmark_attacks", tiny)[0] == 0
+    rows = {(row["norm"][:2], row["AutoAttack"]): row for row in results(tmp_path)["autoattack"]}
+    assert len(rows) == 9 and all(rows[norm, "public"]["forward passes"] == 1 for norm in ("li", "l2", "l1"))
+    clean = rows["l2", "public"]["robust accuracy, %"]
+    assert clean >= rows["l2", "fast"]["robust accuracy, %"] == clean + results(tmp_path)["fast above public"]["l2"]
