@@ -1,8 +1,10 @@
 """Three ways to learn from images without being told what they show, each measured by what it is for.
 
-Layer-wise pre-training: a classifier from few labels, against the same network from random weights. Deep InfoMax: a
-linear probe of the codes, learnt on training images, against those of an untrained encoder and the pixels.
-Disentangling: digits in three colours of ink, which the content code must not reveal, with and without the adversary.
+Layer-wise pre-training: a classifier from few labels, against the same network from random weights. Deep InfoMax and
+contrastive predictive coding (CPC): a linear probe of the codes, learnt on training images, against those of untrained
+encoders and the pixels; and the codes in the plane, by principal components and by t-SNE (van der Maaten & Hinton
+2008). Disentangling: digits in three colours of ink, which the content code must not reveal, with and without the
+adversary.
 
 python recipes/representations.py                                # scikit-learn's digits, minutes on one core
 python recipes/representations.py --data mnist --data-root DIR
@@ -13,17 +15,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Length, NonEmpty, Seed, Width
+from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
-from genlab.latent.codes import apply_batched, linear_probe, retrieval_precision
+from genlab.latent.codes import apply_batched, linear_probe, retrieval_precision, scatter
 from genlab.methods.classification.classifier import Classifier
+from genlab.methods.representation.cpc import CPCConfig
 from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig
 from genlab.methods.representation.disentangle import DisentangleConfig
 from genlab.methods.representation.pretraining import PreTrainingConfig
@@ -34,10 +38,13 @@ from genlab.reporting.plots import bars
 INKS = {"red": (1.0, 0.3, 0.2), "green": (0.2, 0.9, 0.3), "blue": (0.3, 0.4, 1.0)}
 SIZE = 16  # of the images in ink, in pixels
 KNOWN = 10_000  # training images on which linear probes learn, at most
-INFOMAX = {  # what the discriminator sees beside the code
-    "whole image": DeepInfoMaxConfig(),
+UNTRAINED = ", untrained"
+CODES: dict[str, genlab.Config] = {
+    "whole image": DeepInfoMaxConfig(),  # which the discriminator sees beside the code
     "patches": DeepInfoMaxConfig(weight_global=0.0, weight_local=1.0),
+    "later rows (CPC)": CPCConfig(),
 }
+IN_PLANE = ("pixels", "later rows (CPC)")  # codes that are shown in the plane
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Config:
     """What three ways of learning without labels are good for."""
 
     data: str = "digits"
-    """labelled images for pre-training and Deep InfoMax"""
+    """labelled images for pre-training and codes"""
     data_root: Path | None = None
     """where downloaded sets lie"""
     sizes: NonEmpty[Width] = (256, 256, 128)
@@ -54,6 +61,8 @@ class Config:
     """labelled images of white strokes, which are put in ink for disentangling"""
     labels: tuple[Count, ...] = (2, 5, 10)
     """labelled images per class of the classifiers"""
+    plane: Annotated[int, Range(11, 10**5)] = 400
+    """test images whose codes are shown in the plane, at most"""
     images: Length = 60_000
     """length of every training"""
     out: Path = Path("runs/representations")
@@ -66,16 +75,15 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     training: dict[str, Any] = {"images": config.images, "seed": config.seed}
     pretraining = genlab.Experiment(pretraining_config(config), data, **training)
-    infomax = {name: genlab.Experiment(method, data, **training) for name, method in INFOMAX.items()}
-    check_all([pretraining, *infomax.values()])
+    codes = {name: genlab.Experiment(method, data, **training) for name, method in CODES.items()}
+    check_all([pretraining, *codes.values()])
     grey = genlab.DataOptions(config.ink, size=SIZE, channels=1, data_root=config.data_root)
     images = [in_ink(grey.load(split, option="ink")) for split in ("train", "test")]
     page = genlab.Report("Representations")
-    results = {
-        "few labels": few_labels(page, pretraining, config),
-        "infomax": linear_probes(page, infomax, config),
-        "disentangling": content_and_ink(page, config, *images),
-    }
+    few = few_labels(page, pretraining, config)
+    probes, planes = linear_probes(page, codes, config)
+    inks = content_and_ink(page, config, *images)
+    results = {"few labels": few, "codes": probes, "planes": planes, "disentangling": inks}
     finish(config.out, page, results)
 
 
@@ -110,32 +118,52 @@ def first_of_each_class(images: Images, n: int) -> Images:
     return images.subset(torch.cat([(images.labels == label).nonzero()[:n, 0] for label in classes]))
 
 
-def linear_probes(page: genlab.Report, infomax: dict[str, genlab.Experiment], config: Config) -> list[dict[str, Any]]:
+def linear_probes(page: genlab.Report, plan: dict[str, genlab.Experiment], config: Config) -> tuple[Any, Any]:
     """What can be read, linearly and by image search, from the codes that each objective teaches, from those of the
-    encoder before training, and from the pixels."""
-    data = next(iter(infomax.values())).data
+    encoders before training, and from the pixels; and by image search in the plane."""
+    data = next(iter(plan.values())).data
     train, test = data.load("train").subset(slice(0, KNOWN)), data.load("test")
     encoders: dict[str, Any] = {"pixels": partial(torch.flatten, start_dim=1)}
-    for name, experiment in infomax.items():
-        trained: Any = experiment.run(config.out / f"infomax-{name.replace(' ', '-')}", pictures=1)
-        encoders["untrained encoder"], encoders[name] = trained.untrained, trained.encoder
+    planes: dict[tuple[str, str], Tensor] = {}
+    for name, experiment in plan.items():
+        trained: Any = experiment.run(config.out / f"codes-{name.split()[0]}", pictures=1)
+        encoders |= {name + UNTRAINED: trained.untrained, name: trained.encoder}
     labels, rows = torch.cat([train.labels, test.labels]), []
     for name, encode in encoders.items():
         codes = [apply_batched(encode, images).float() for images in (train, test)]
         probe = linear_probe(torch.cat(codes), labels, len(train) / len(labels))
         search = retrieval_precision(codes[1], test.labels)
         rows.append({"codes": name, "linear probe": 100 * probe, "image search": 100 * search})
+        planes |= {(name, way): plane for way, plane in in_the_plane(codes[1], name, config).items()}
     read = {row["codes"]: row["linear probe"] for row in rows}
     page.section(
-        "Deep InfoMax",
-        f"A linear classifier reads {read['patches']:.1f} % of the digits from codes that tell the patches of an image "
-        f"from those of others, {read['whole image']:.1f} % from codes that tell whole images apart, "
-        f"{read['untrained encoder']:.1f} % from an untrained encoder's.",
+        "Deep InfoMax and contrastive predictive coding",
+        "Digits that a linear classifier reads from codes that tell an image from others by its "
+        + ", ".join(f"{name}, {read[name]:.1f} % (untrained {read[name + UNTRAINED]:.1f})" for name in plan)
+        + f"; from the pixels {read['pixels']:.1f} %.",
     )
     page.picture(bars({name: [value] for name, value in read.items()}, x="accuracy of a linear probe, %"))
     page.text("Image search: share of the ten nearest test images, by their codes, that show the same digit, %.")
     page.table(list(rows[0]), map(dict.values, rows))
-    return rows
+    kept = {}
+    for (name, way), plane in planes.items():
+        known = test.labels[: len(plane)]
+        kept[f"{name}, {way}"] = [100 * retrieval_precision(plane, known)]
+        page.picture(scatter(plane, known, test.classes), f"{name}: {way} of {len(plane)} test images")
+    page.picture(bars(kept, x="ten nearest in the plane that show the same digit, %"))
+    return rows, [{"plane": name, "image search": value} for name, (value,) in kept.items()]
+
+
+def in_the_plane(codes: Tensor, name: str, config: Config) -> dict[str, Tensor]:
+    """Codes (N, k) in the plane, (N, 2), by two methods of scikit-learn; none of codes that are not IN_PLANE."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    if name not in IN_PLANE:
+        return {}
+    x = codes[: config.plane].double().cpu().numpy()
+    ways = {"principal components": PCA(2), "t-SNE": TSNE(2, perplexity=min(30, len(x) / 4), random_state=config.seed)}
+    return {way: torch.from_numpy(found.fit_transform(x)) for way, found in ways.items()}
 
 
 def content_and_ink(page: genlab.Report, config: Config, train: Images, test: Images) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ TINY = {
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1 "
     "--denoiser-width 4 --denoiser-batch 2 --steps 2",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
-    "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --out {out}",
+    "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --plane 40 --out {out}",
     "deep_compression": "--images 3000 --rounds 1 --sparsities 0.9 --step 500 --seeds 0 1 --out {out}",
     "cheaper_layers": "--images 192 --seeds 0 --timings 1 --out {out}",
     "robust_compression": "--images 2000 --rounds 1 --attacked 20 --eps 0.2 --seeds 0 --out {out}",

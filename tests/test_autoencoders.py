@@ -16,6 +16,7 @@ from genlab.likelihood.decoders import LogisticLikelihood
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.likelihood.vq_vae import Codebook, VQVAEConfig, usage
 from genlab.methods.representation.autoencoder import AutoEncoderConfig, Corruption, contractive, jacobian_norm
+from genlab.methods.representation.cpc import CPCConfig, info_nce
 from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig, information
 from genlab.methods.representation.disentangle import DisentangleConfig
 from genlab.methods.representation.pretraining import PreTrainingConfig
@@ -319,6 +320,22 @@ def test_infomax_finds_information_and_pairs_that_do_not_match_have_none():
     assert found["probe"] > found["probe_untrained"] + 0.1
 
 
+def test_predictions_of_later_rows_are_told_from_others_and_read_no_row_ahead():
+    torch.manual_seed(0)
+    scores = torch.randn(6, 6)
+    share = scores.diag() - scores.logsumexp(1)  # of the own code among all
+    assert info_nce(scores) == pytest.approx(-float(share.mean()), rel=1e-5)
+    assert info_nce(torch.zeros(6, 6)) == pytest.approx(log(6)) and info_nce(50 * torch.eye(6)) < 1e-6
+    encoder = CPCConfig(code=3, width=8, band=2).build((1, 8, 8), 0).encoder
+    x = torch.rand(2, 1, 8, 8)
+    changed = x.clone()
+    changed[:, :, 4:6] = 0  # the third of four bands
+    (z, c), (z2, c2) = encoder.read(x), encoder.read(changed)
+    assert z.shape == c.shape == (2, 4, 3) and torch.equal(encoder(x), c[:, -1])
+    assert [torch.equal(z[:, i], z2[:, i]) for i in range(4)] == [True, True, False, True]
+    assert [torch.equal(c[:, i], c2[:, i]) for i in range(4)] == [True, True, False, False]
+
+
 def test_search_and_probe_find_classes_where_they_are():
     y = torch.arange(5).repeat(20)
     apart = 10 * one_hot(y, 5) + torch.rand(100, 5)
@@ -370,6 +387,8 @@ BAD = [
     (lambda: PreTrainingConfig(images_per_layer=0), "images_per_layer must be at least 1 .*, got 0"),
     (lambda: VQVAEConfig(codes=1), "codes must be at least 2 .*, got 1"),
     (lambda: encoder((1, 10, 10), 4, 8), r"multiples of 4, got \(1, 10, 10\)"),
+    (lambda: CPCConfig(band=3).build(SHAPE, 0), "divide the 8 rows of an image into two parts or more, got 3"),
+    (lambda: CPCConfig(band=8).build(SHAPE, 0), "two parts or more, got 8"),
     (lambda: DeepInfoMaxConfig(weight_global=0.0).build(SHAPE, 0), "must not both be 0"),
     (lambda: DisentangleConfig().build(SHAPE, 1), "needs at least 2 classes"),
     (lambda: DisentangleConfig().build((1, 4, 4), 2), "more than one position, got 1x1"),

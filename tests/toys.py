@@ -74,6 +74,7 @@ from genlab.methods.likelihood.flow import FlowConfig
 from genlab.methods.likelihood.vae import VAEConfig
 from genlab.methods.likelihood.vq_vae import VQVAEConfig
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
+from genlab.methods.representation.cpc import CPCConfig
 from genlab.methods.representation.deep_infomax import DeepInfoMaxConfig
 from genlab.methods.representation.disentangle import DisentangleConfig
 from genlab.methods.representation.pretraining import PreTrainingConfig
@@ -220,6 +221,7 @@ METHODS: dict[str, Config] = {
     "pretraining": PreTrainingConfig(sizes=(16, 8), error="bernoulli", images_per_layer=32, lr=1e-2),
     "vq-vae": VQVAEConfig(codes=8, dim=4, width=8, prior_width=4, prior_layers=1, lr=1e-2),
     "vq-vae bernoulli": VQVAEConfig(codes=8, dim=4, width=8, pixels="bernoulli", prior_width=4, prior_layers=2),
+    "cpc": CPCConfig(code=4, width=16, ahead=2),
     "deep-infomax": DeepInfoMaxConfig(code=4, width=4, hidden=16, weight_local=1.0),
     "disentangle": DisentangleConfig(content=2, style=2, width=4, lr=5e-3),
     "cyclegan": CycleGANConfig(identity=5.0, width=4, blocks=1, levels=1, lr=2e-3),
@@ -280,6 +282,7 @@ LEARNS: dict[str, tuple[str, float]] = {  # metric, factor it must fall by
     "autoencoder switches": ("error", 0.9),
     "pretraining": ("error", 0.98),
     "vq-vae": ("reconstruction", 0.95),
+    "cpc": ("loss", 0.98),
     "deep-infomax": ("loss", 0.98),
     "disentangle": ("error", 0.8),
 }

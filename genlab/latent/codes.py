@@ -45,6 +45,20 @@ def retrieval_precision(codes: Tensor, labels: Tensor, k: int = 10) -> float:
 
 
 @torch.no_grad()
+def probe_and_search(encoder: Map, untrained: Map, data: Images) -> dict[str, float]:
+    """probe: accuracy of a linear probe of the codes, trained on the first half of `data` and tested on the second;
+    search: share of the ten nearest codes that have the same class. probe_untrained and search_untrained: the same of
+    the other encoder. Figures that so few images do not have are left out."""
+    found: dict[str, float] = {}
+    for name, each in {"": encoder, "_untrained": untrained}.items():
+        codes = apply_batched(each, data).float()
+        for figure, measure in (("probe", linear_probe), ("search", retrieval_precision)):
+            with checks.if_defined(key := figure + name):
+                found[key] = measure(codes, data.labels)
+    return found
+
+
+@torch.no_grad()
 def nearest_image_error(pictures: Tensor, data: Images) -> float:
     """Mean squared error per pixel between images (N, C, H, W) and their nearest neighbours in `data`."""
     distance, _ = nearest(pictures.flatten(1), (x.flatten(1) for x, _ in batches(data, 1000)))

@@ -105,6 +105,10 @@ METHODS: dict[str, tuple[str, str]] = {
         "genlab.methods.representation.deep_infomax:DeepInfoMaxConfig",
         "representation learning by maximising mutual information with the image",
     ),
+    "cpc": (
+        "genlab.methods.representation.cpc:CPCConfig",
+        "representation learning by predicting the codes of later rows (contrastive predictive coding)",
+    ),
     "disentangle": (
         "genlab.methods.representation.disentangle:DisentangleConfig",
         "auto-encoder with separate codes for content and style",

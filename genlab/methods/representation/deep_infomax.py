@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from genlab.core.batch import at_least
 from genlab.core.ranges import LearningRate, Units, Weight, Width
 from genlab.data import Images
-from genlab.latent.codes import apply_batched, linear_probe, retrieval_precision
+from genlab.latent.codes import probe_and_search
 from genlab.methods.gan.losses import cross_entropy_of_discriminator
-from genlab.metrics.checks import if_defined
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
@@ -172,16 +171,6 @@ class DeepInfoMax(Method):
         update("infomax", loss)
         return {"loss": loss, **found}
 
-    @torch.no_grad()
     def evaluate(self, data: Images) -> dict[str, float]:
-        """probe: accuracy of a linear probe of the code, trained on the first half of `data` and tested on the second;
-        search: share of the ten nearest codes that have the same class. probe_untrained and search_untrained: the same
-        of the encoder before training."""
-        self.eval()
-        found: dict[str, float] = {}
-        for name, encoder in {"": self.encoder, "_untrained": self.untrained}.items():
-            codes = apply_batched(encoder, data).float()
-            for figure, measure in (("probe", linear_probe), ("search", retrieval_precision)):
-                with if_defined(key := figure + name):
-                    found[key] = measure(codes, data.labels)
-        return found
+        """As `probe_and_search` of the encoder, and of that before training."""
+        return probe_and_search(self.eval().encoder, self.untrained, data)
