@@ -15,10 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import MOST, Picture, in_rows
 from genlab.core.ranges import Count, Length, NonEmpty, Seed, Side, Width
 from genlab.core.registry import choose
+from genlab.data import Pair
 from genlab.data.domains import names
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -33,6 +37,8 @@ VARIANTS = {
     "cycle": SMALL,
     "no cycle": replace(SMALL, cycle=0.0),  # the adversarial loss alone, which nothing ties to the input
     "cycle and identity": replace(SMALL, identity=5.0),
+    "shallow": replace(SMALL, cycle=0.0, blocks=1, levels=0),  # as "no cycle", with a generator of few layers
+    "deep": replace(SMALL, cycle=0.0, blocks=6, levels=2),
 }
 
 
@@ -46,8 +52,8 @@ class Config:
     """where downloaded sets lie"""
     size: Side | None = 16
     """height and width in pixels; none: the set's own"""
-    variants: NonEmpty[str] = tuple(VARIANTS)
-    """which losses: 'cycle', 'no cycle', 'cycle and identity'"""
+    variants: NonEmpty[str] = ("cycle", "no cycle", "cycle and identity")
+    """which losses: 'cycle', 'no cycle', 'cycle and identity'; without cycle: shallow and deep generators"""
     images: Length = 10_000
     """length of every training"""
     batch: Count = 4
@@ -73,12 +79,17 @@ def main(config: Config) -> None:
     judge = judge_of(config, data)
 
     page = genlab.Report(f"CycleGAN: {config.data}")
+    models: dict[str, Any] = {}
     rows = []
     for name, experiment in plan.items():
-        model = experiment.run(config.out / name.replace(" ", "-"), pictures=4)
-        rows.append({"variant": name, **measured(model, data, judge)})
-        show(page.section(name), model, data)
+        models[name] = experiment.run(config.out / name.replace(" ", "-"), pictures=4)
+        rows.append({"variant": name, **measured(models[name], data, judge)})
     figures = [name for name in rows[0] if name != "variant"]
+    kept = figures[0]  # the class, or the domain
+    page.text(f"{kept.capitalize()}: " + ", ".join(f"{row['variant']} {row[kept]:.0%}" for row in rows) + ".")
+    page.picture(picture_png(translations(models, data.load("test"))))
+    for name, model in models.items():
+        show(page.section(name), model, data)
     page.section("Figures", "Errors are mean absolute errors in pixels of [0, 1].")
     page.table(["figure", *plan], ([name, *(row[name] for row in rows)] for name in figures))
     finish(config.out, page, rows)
@@ -88,13 +99,21 @@ def judge_of(config: Config, data: genlab.DataOptions) -> ClassifierFeatures:
     """A classifier of the second domain, if both have the same classes; else one that tells the domains apart."""
     test = data.load("test")
     first, second = names(config.data)
-    judged = second if test.a.classes == test.b.classes else f"domains:{first},{second}"
-    judged = replace(data, data=judged, size=test.shape[1], channels=test.shape[0])
+    name = second if test.a.classes == test.b.classes else f"domains:{first},{second}"
+    judged = replace(data, data=name, size=test.shape[1], channels=test.shape[0])
     return default_features(judged, images=config.classifier_images)
 
 
 def measured(model: Any, data: genlab.DataOptions, judge: ClassifierFeatures) -> dict[str, float]:
     return translation(partial(model.translate, to=1), partial(model.translate, to=0), data.load("test"), judge)
+
+
+@torch.no_grad()
+def translations(models: dict[str, Any], test: Pair) -> Picture:
+    """Rows: originals, their true partners if they are known, and the translations of every variant."""
+    x = test.a.x[:MOST]
+    partners = {"true partner": test.b.x} if test.aligned else {}
+    return in_rows({"original": x, **partners, **{name: model.translate(x, to=1) for name, model in models.items()}})
 
 
 def show(page: genlab.Report, model: Any, data: genlab.DataOptions) -> None:

@@ -15,9 +15,10 @@ from genlab.metrics.translation import cycle_errors
 def test_translations_are_compared_with_true_partners(tmp_path):
     run("cyclegan", tmp_path)
     rows = by("variant", results(tmp_path))
-    assert list(rows) == ["cycle", "no cycle"]
-    model = genlab.load(tmp_path / "no-cycle")
-    assert model.config.cycle == 0 < genlab.load(tmp_path / "cycle").config.cycle
+    assert list(rows) == ["cycle", "no cycle", "shallow"]
+    model, shallow = (genlab.load(tmp_path / name) for name in ("no-cycle", "shallow"))
+    assert sum(p.numel() for p in shallow.parameters()) < sum(p.numel() for p in model.parameters())
+    assert shallow.config.cycle == model.config.cycle == 0 < genlab.load(tmp_path / "cycle").config.cycle
     test = genlab.DataOptions("unpaired:digits,night:digits", 8).load("test")
     there, back = (lambda x: model.translate(x, to=1)), (lambda x: model.translate(x, to=0))
     own = cycle_errors(there, back, test)
