@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import genlab
 from attacks import Patch, Views
 from attacks.core.rate import Rate
+from attacks.evaluation.report import CAPTIONS, predictions_picture
 from genlab.cli.main import start
 from genlab.core.ranges import Length, Range
 from genlab.data import Images
@@ -34,6 +35,8 @@ VIEWS = {
     "brightness alone": replace(FIXED, brightness=LEARNT.brightness),
     "all": LEARNT,
 }
+
+SHOWN = 12  # images in a row of a picture
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,9 @@ def measure(
     seen["all, grey patch"] = grey(model, victims.x, victims.labels)
     page.section(f"{patch.shape}, {patch.size:.0%} of the image's side")
     page.picture(grid_png((printed.patch * printed.mask)[None]), "the patch")
-    page.picture(grid_png(seen["all"][:32], 8), "held-out images with it")
+    shown = {name: x[:SHOWN] for name, x in seen.items()}
+    page.text(f"Held-out images with it, by view. {CAPTIONS}")
+    page.picture(predictions_picture(shown, model, victims.labels[:SHOWN], victims.classes))
     return [row(patch, view, model, x) for view, x in seen.items()]
 
 

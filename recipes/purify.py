@@ -22,12 +22,11 @@ from attacks.defences.purify import DefenseGAN, PixelDefend, Reconstruct, magnet
 from attacks.defences.smoothing import Filter, Filtered
 from attacks.evaluation.detectors import undetected_rates
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add_evaluation
+from attacks.evaluation.report import CAPTIONS, add_evaluation, predictions_picture
 from attacks.evaluation.results import Evaluation
 from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.latent import LatentAttack
 from genlab.cli.main import start
-from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Eps, Length, Seed, Steps
 from genlab.data import Images
 from genlab.experiment import check_all
@@ -37,9 +36,9 @@ from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 from genlab.methods.likelihood.vae import VAEConfig
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish
-from genlab.reporting.labelled import picture_png
 
 FALSE_POSITIVES = 0.05  # of MagNet's detectors
+SHOWN = 12  # images in a row of a picture
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def main(config: Config) -> None:
     results = to_json(found)
     add_evaluation(page, found)
     adversarial = pgd(classifier, attacked.x, attacked.labels)
-    show(page, filters, attacked.x, adversarial)
+    show(page, classifier, filters, attacked.subset(slice(0, SHOWN)), adversarial[:SHOWN])
     if "gan" in filters:
         results["latent attack"] = latent_attack(page, classifier, filters["gan"], pgd, attacked, config)
     if "auto-encoder" in filters:
@@ -151,14 +150,15 @@ def oblivious_and_adaptive(classifier: nn.Module, filters: dict[str, Filter], pg
     return evaluate(models, attacks, attacked.x, attacked.labels, sources=sources)
 
 
-def show(page: genlab.Report, filters: dict[str, Filter], x: Tensor, adversarial: Tensor) -> None:
-    page.section("Purified", "The adversarial images are those of PGD on the classifier alone.")
-    clean, attacked = x[:12], adversarial[:12]
+def show(
+    page: genlab.Report, classifier: nn.Module, filters: dict[str, Filter], images: Images, adversarial: Tensor
+) -> None:
+    page.section("Purified", f"The adversarial images are those of PGD on the classifier alone. {CAPTIONS}")
     for name, purify in filters.items():
         rows = {}
-        for kind, images in {"original": clean, "adversarial": attacked}.items():
-            rows |= {kind: images, f"{kind}, purified": purify(images)}
-        page.picture(picture_png(in_rows(rows)), name)
+        for kind, x in {"original": images.x, "adversarial": adversarial}.items():
+            rows |= {kind: x, f"{kind}, purified": purify(x)}
+        page.picture(predictions_picture(rows, classifier, images.labels, images.classes), name)
 
 
 def latent_attack(

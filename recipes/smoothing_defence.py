@@ -6,6 +6,7 @@ python recipes/smoothing_defence.py --data mnist --data-root DIR --eps 0.1 0.15 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,14 @@ from torch import nn
 
 import genlab
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add_evaluation, progress
+from attacks.evaluation.report import CAPTIONS, add_evaluation, predictions_picture, progress
 from attacks.evaluation.results import Evaluation
 from attacks.evaluation.verdict import UNDEFENDED, models_and_sources, to_json
 from attacks.plugin import attack, defence
 from genlab.cli.main import start
-from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seed
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
-from genlab.reporting.labelled import picture_png
 
 FILTERS = ("mean", "gaussian", "median", "bits", "jpeg", "bilateral", "non-local", "tv", "resize-pad")
 
@@ -65,19 +64,27 @@ def main(config: Config) -> None:
     with progress() as options:
         found = evaluate(models, attacks, test.x, test.labels, eps=config.eps, sources=sources, options=options)
     page = genlab.Report(f"Filters as defences: {config.data}")
-    show_filters(page, filters, found, config)
+    show_filters(page, model, filters, found, test.classes, config)
     finish(config.out, add_evaluation(page, found), to_json(found))
 
 
-def show_filters(page: genlab.Report, filters: dict[str, Any], found: Evaluation, config: Config) -> None:
+def show_filters(
+    page: genlab.Report,
+    model: nn.Module,
+    filters: dict[str, Any],
+    found: Evaluation,
+    classes: Sequence[str],
+    config: Config,
+) -> None:
     """Clean and adversarial images (of the last attack, at the first eps), and each through every filter."""
-    page.section("What the classifier sees", "Clean and adversarial images, as they are and through every filter.")
+    text = "Clean and adversarial images, as they are and through every filter."
+    page.section("What the classifier sees", f"{text} {CAPTIONS}")
     wanted = (UNDEFENDED, config.attacks[-1])
     for example in found.examples:
         if (example.model, example.attack) == wanted and example.eps in (None, config.eps[0]):
             for kind, x in {"clean": example.x, "adversarial": example.adversarial}.items():
                 seen = {name: defended.filter(x) for name, defended in filters.items()}
-                page.picture(picture_png(in_rows({"no filter": x, **seen})), kind)
+                page.picture(predictions_picture({"no filter": x, **seen}, model, example.y, classes), kind)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import genlab
 from attacks import Linf, Universal, UniversalCount, UniversalGenerator, UniversalGradient, UniversalTargeted
 from attacks.core.model import Attack
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add_evaluation
+from attacks.evaluation.report import CAPTIONS, add_evaluation
 from attacks.evaluation.results import Evaluation
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed
@@ -25,7 +25,7 @@ from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig, NetName
 from genlab.reporting.finish import finish
-from genlab.reporting.labelled import labelled_grid_png
+from genlab.reporting.labelled import changes, labelled_grid_png
 
 TRANSFERRED = "then at the number fooled"  # the strongest of one perturbation for all images
 SHOWN = 8  # images in the picture
@@ -66,7 +66,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Universal perturbations on {config.data.data}")
     page.section("One perturbation for all images", message(found, config.nets[0]))
     page.picture(pictures(models, learnt, test.subset(slice(0, SHOWN)), config.eps[-1]))
-    page.text(f"At eps {config.eps[-1]}. Under an image, as true → predicted: what the model takes it for.")
+    page.text(f"At eps {config.eps[-1]}. {CAPTIONS}")
     add_evaluation(page, found, test.classes)
     page.section(f"Images the attacker knows, eps {config.eps[-1]}").table(list(known[0]), map(dict.values, known))
     page.section(f"Success of transfer, eps {config.eps[-1]}").table(*matrix(transfer))
@@ -136,8 +136,7 @@ def pictures(models: dict[str, nn.Module], learnt: dict[str, Any], images: Image
         delta = learnt[net].delta
         x = (images.x + delta).clamp(0, 1)
         shown += [0.5 + delta[None] / (2 * eps), x]
-        pairs = zip(images.labels.tolist(), model(x).argmax(1).tolist())
-        captions += ["", *(f"{images.classes[true]} → {images.classes[said]}" for true, said in pairs)]
+        captions += ["", *changes(images.labels, model(x).argmax(1), images.classes)]
     heads = ["added", *[""] * len(images)]
     return labelled_grid_png(torch.cat(shown), 1 + len(images), rows=tuple(models), heads=heads, captions=captions)
 

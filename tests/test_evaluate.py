@@ -154,6 +154,14 @@ def test_the_page_names_model_and_images_and_the_pictures_true_and_predicted_cla
     assert torch.equal(example.attacked, net.eval()(example.x).argmax(1) == example.y)
 
 
+def test_rows_of_images_say_under_each_what_it_is_taken_for(monkeypatch) -> None:
+    drawn: list[dict] = []
+    monkeypatch.setattr(pages, "labelled_grid_png", lambda images, n, **how: drawn.append(how) or b"\x89PNG")
+    rows, said = {"clean": torch.zeros(2, 1, 2, 2), "attacked": torch.ones(2, 1, 2, 2)}, torch.tensor([0, 1, 1, 1])
+    pages.predictions_picture(rows, lambda x: torch.eye(2)[said], torch.tensor([0, 1]), ["cat", "dog"])
+    assert drawn == [{"rows": ("clean", "attacked"), "captions": ["cat", "dog", "cat → dog", "dog"]}]
+
+
 class NanWhereChanged(nn.Module):
     """Logits of `net`, NaN for images other than x."""
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 import genlab.reporting.report
+from attacks.core.goal import predicted_classes
+from attacks.core.model import Model
 from attacks.evaluation.evaluate import EvaluationOptions
 from attacks.evaluation.results import eps_text
 from attacks.evaluation.verdict import HEAD, table, verdicts
-from genlab.reporting.labelled import labelled_grid_png
+from genlab.reporting.labelled import changes, labelled_grid_png
 from genlab.reporting.plots import Band, curves
 from genlab.training.progress import Progress
 
 if TYPE_CHECKING:
     from attacks.evaluation.results import Evaluation, Example
+
+CAPTIONS = "Under an image its class, and after an arrow the predicted one, if another."  # of `predictions_picture`
 
 
 @contextmanager
@@ -92,3 +97,12 @@ def attack_picture(example: Example, classes: Sequence[str] = ()) -> bytes:
     attack = example.attack if example.eps is None else f"{example.attack}, eps {eps_text(example.eps)}"
     rows = ["original", attack, f"difference, ± {largest:.2g}"]
     return labelled_grid_png(images, len(example.x), rows=rows, captions=[*map(name, true), *found])
+
+
+@torch.no_grad()
+def predictions_picture(rows: Mapping[str, Tensor], model: Model, labels: Tensor, classes: Sequence[str]) -> bytes:
+    """A PNG with labelled rows of images (N, C, H, W) of the same labels (N,), and under each image what `model` takes
+    it for: "true → predicted", or its class."""
+    images = torch.cat(list(rows.values())).clamp(0, 1)
+    captions = changes(labels.repeat(len(rows)), predicted_classes(model(images)), classes)
+    return labelled_grid_png(images, len(labels), rows=tuple(rows), captions=captions)

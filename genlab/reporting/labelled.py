@@ -84,6 +84,12 @@ def labelled_grid_png(images: Tensor, columns: int | None = None, **how: Sequenc
     return encoded(labelled_grid(images, columns, **how), "PNG")  # type: ignore[arg-type]
 
 
+def changes(true: Tensor, predicted: Tensor, classes: Sequence[str]) -> list[str]:
+    """Captions of images by their labels and a classifier's (N,): "true → predicted", or the class if both agree."""
+    pairs = [(classes[a], classes[b]) for a, b in zip(true.tolist(), predicted.tolist())]
+    return [a if a == b else f"{a} → {b}" for a, b in pairs]
+
+
 def groups_png(groups: Mapping[str, Tensor], columns: int = 12) -> bytes:
     """A PNG of named groups of images (N, C, H, W), such as real and generated ones, in rows of `columns`.
 
