@@ -118,6 +118,12 @@ def read(tmp_path):
     return claims
 
 
+def test_a_word_of_a_command_may_have_spaces(read, tmp_path):
+    claim = next(iter(read(TINY).values()))
+    words = claim.words("recipes/some.py --methods 'packs of 4' hinge --out {out}", 0, "", tmp_path / "an out")
+    assert words == ["recipes/some.py", "--methods", "packs of 4", "hinge", "--out", str(tmp_path / "an out")]
+
+
 def test_a_check_names_what_differs(read):
     claim = next(iter(read(TINY).values()))
     result = {"commands": claim.commands, "seeds": [3], "figures": {"accuracy": summary([0.5, 0.7])}, "runs": []}

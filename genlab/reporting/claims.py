@@ -22,12 +22,13 @@ A TOML file lists the claims:
     across = ""                               # of `rows`, if any: the one whose values stand side by side
 
 `{data}` is the folder of the downloaded data sets, `{out}` a folder for this claim and seed. A command is one of
-genlab's or a recipe.
+genlab's or a recipe; a word with spaces stands in quotes.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -71,7 +72,7 @@ class Claim:
     def words(self, command: str, seed: int, data: str, out: Path) -> list[str]:
         """The words of one of the commands, its places filled."""
         places = {"{seed}": str(seed), "{data}": data, "{out}": str(out)}
-        return [re.sub(r"\{\w+\}", lambda found: places.get(found[0], found[0]), word) for word in command.split()]
+        return [re.sub(r"\{\w+\}", lambda found: places.get(found[0], found[0]), word) for word in shlex.split(command)]
 
 
 def read_claims(path: Path) -> dict[str, Claim]:
