@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from statistics import mean
 from typing import Any, Literal
 
 import torch
@@ -155,7 +156,7 @@ def main(config: Config) -> None:
     )
     for picture in shown:
         page.picture(picture)
-    page.section("Measures", f"{config.measured:,} {config.split} pictures, {len(config.seeds)} seeds.")
+    page.section("Measures", f"{config.measured:,} {config.split} pictures, seeds {', '.join(map(str, config.seeds))}.")
     cells = {key: [plus_minus((row[name] for row in rows), ".3f") for name in FIGURES] for key, rows in found.items()}
     page.table([*HEADER, *FIGURES], [[*key, *row] for key, row in cells.items()])
     finish(config.out, page, [dict(zip(HEADER, key)) | over_seeds(rows, FIGURES) for key, rows in found.items()])
@@ -224,19 +225,17 @@ def examples(held_out: Images, sets: Tensor, classes: Sequence[str], answers: Se
     name = lambda labels: " ".join(classes[i] for i in labels.nonzero()[:, 0])
     true = sets[held_out.labels[:EXAMPLES]]
     captions = ["\n".join(map(name, of_one)) for of_one in zip(true, *answers)]
-    return labelled_grid_png(held_out.x[:EXAMPLES], EXAMPLES // 2, captions=captions)
+    return labelled_grid_png(held_out.x[:EXAMPLES], EXAMPLES // 2, captions=captions, tile=112)
 
 
 def verdict(found: Found) -> str:
-    """What the discriminators change in F1, seed by seed."""
-    changes = []
+    """What the discriminators change in F1."""
     alone, *others = WAYS
-    for kind, network, way in found:
-        if way in others:
-            pairs = zip(found[kind, network, alone], found[kind, network, way])
-            gain = plus_minus((100 * (b["F1"] - a["F1"]) for a, b in pairs), "+.1f")
-            changes.append(f"{network}, {kind}, {way.removesuffix(', too')}: {gain}")
-    return f"What a discriminator adds to F1, in points: {'; '.join(changes)}."
+    f1 = {key: mean(row["F1"] for row in rows) for key, rows in found.items()}
+    changes = {key: 100 * (value - f1[*key[:2], alone]) for key, value in f1.items() if key[2] in others}
+    least, most = min(changes, key=changes.__getitem__), max(changes, key=changes.__getitem__)
+    named = lambda key: f"{changes[key]:+.1f} ({', '.join(key).removesuffix(', too')})"
+    return f"A discriminator changes the F1 of the labels by {named(least)} to {named(most)} points."
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -79,9 +80,9 @@ def save_picture(shown: Picture | Tensor, path: Path) -> None:
     write_atomically(path, picture_png(shown))
 
 
-def labelled_grid_png(images: Tensor, columns: int | None = None, **how: Sequence[str]) -> bytes:
+def labelled_grid_png(images: Tensor, columns: int | None = None, **how: Any) -> bytes:
     """`labelled_grid` as PNG."""
-    return encoded(labelled_grid(images, columns, **how), "PNG")  # type: ignore[arg-type]
+    return encoded(labelled_grid(images, columns, **how), "PNG")
 
 
 def changes(true: Tensor, predicted: Tensor, classes: Sequence[str]) -> list[str]:
