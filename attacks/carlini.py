@@ -22,7 +22,7 @@ from torch import Tensor
 from attacks.core.ball import scale
 from attacks.core.drop import drops
 from attacks.core.goal import Smallest
-from attacks.core.minimal import MAX_C, ConstantSearch, clearly_adversarial, margin_loss, signed_margin, size
+from attacks.core.minimal import MAX_C, ConstantSearch, Norm, clearly_adversarial, margin_loss, signed_margin, size
 from attacks.core.model import Attack, Victim
 from genlab.core.ranges import Positive, Range, Steps, Weight
 
@@ -120,6 +120,7 @@ class CarliniWagner(Attack):
 class CarliniL2(CarliniWagner):
     """min |d|_2^2 + c * max(margin + confidence, 0), with a search for the smallest successful c per example (VI.A)."""
 
+    norm: ClassVar[Norm] = "l2"
     narrow: ClassVar[float] = 1.2  # c is searched up to this factor: any larger c ends at the boundary too
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
@@ -148,6 +149,7 @@ class CarliniLinf(CarliniWagner):
     so tau converges where the paper stops; an example is finished when shrink is above 0.98.
     """
 
+    norm: ClassVar[Norm] = "linf"
     steps: Steps = 100
     searches: Steps = 30
     initial_c: Positive = 1.0
@@ -186,6 +188,7 @@ class CarliniL0(CarliniWagner):
     attack ends when no single entry can be frozen.
     """
 
+    norm: ClassVar[Norm] = "l0"
     steps: Steps = 200
     searches: Steps = 60
     initial_c: Positive = 10.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from attacks.carlini import LR_DECAY, MIN_LR_RATIO, TOLERANCE, CarliniL2
 from attacks.core.ball import scale
 from attacks.core.drop import drops
 from attacks.core.goal import Smallest
-from attacks.core.minimal import margin_loss, size
+from attacks.core.minimal import Norm, margin_loss, size
 from attacks.core.model import Victim
 from genlab.core.ranges import Positive, Steps
 
@@ -33,6 +33,7 @@ class EAD(CarliniL2):
     rule: decision rule for the smallest adversarial example, "l1" or "en", the elastic net |d|_2^2 + beta |d|_1.
     """
 
+    norm: ClassVar[Norm] = "l1"
     steps: Steps = 500
     lr: Positive = 0.02
     beta: Positive = 3.0

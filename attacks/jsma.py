@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from attacks.core.goal import Smallest
-from attacks.core.minimal import clearly_adversarial, gradients, size
+from attacks.core.minimal import Norm, clearly_adversarial, gradients, size
 from attacks.core.model import Attack, Victim
 from attacks.core.precision import widened
 from genlab.core.ranges import Count, Range
@@ -42,6 +42,7 @@ class JSMA(Attack):
     untargeted attack.
     """
 
+    norm: ClassVar[Norm] = "l0"
     theta: Annotated[float, Range(0.001, 1)] = 1.0
     gamma: Annotated[float, Range(0, 1, above=True)] = 0.145
     direction: Literal["increase", "decrease", "both"] = "increase"

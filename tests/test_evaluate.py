@@ -15,16 +15,18 @@ from PIL import Image
 from rich.console import Console
 from scipy.stats import binomtest
 from torch import Tensor, nn
+from toys import Line, attacked_images
 from toys import images as toy_images
 
-from attacks.core.ball import L2, Ball, Linf
+from attacks.core.ball import L1, L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.core.rate import wilson
-from attacks.deepfool import DeepFool
+from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.evaluation import report as pages
 from attacks.evaluation.evaluate import EvaluationOptions, evaluate
 from attacks.evaluation.report import progress
 from attacks.evaluation.results import Evaluation, Row
+from attacks.fmn import FMNL1
 from attacks.noise import RandomNoise
 from attacks.pgd import FGSM, IFGSM, PGD
 from genlab.data.folder import Folder, open_folder
@@ -206,6 +208,35 @@ def test_the_report_is_plain_data_readable_and_a_table() -> None:
         and "noise-linf" in repr(report)
         and "worst case" in repr(report)
     )
+
+
+@pytest.mark.parametrize("norm, attack", [(L1, FMNL1()), (L2, DeepFool()), (Linf, DeepFoolLinf())], ids=repr)
+def test_an_attack_that_minimises_a_norm_is_shown_with_its_smallest_distances(norm: type[Ball], attack: Attack) -> None:
+    x = 0.45 + 0.1 * attacked_images(11)  # far from the box
+    net = Line(x[0].numel())
+    near = {L1: 0.4, L2: 0.1, Linf: 0.02}[norm]
+    x = torch.cat([net.at(near, norm, x[:6]), net.at(2 * near, norm, x[6:])])
+    y = net(x).argmax(1)
+    y[0] = 1 - y[0]  # is no image to be fooled
+    found = evaluate({"net": net}, {"least": attack}, x, y, options=EvaluationOptions(batch=4))
+    (least,) = found.rows
+    assert least.smallest == pytest.approx([near] * 5 + [2 * near] * 5, rel=0.02)
+    name = {L1: "L1", L2: "L2", Linf: "L∞"}[norm]
+    shown, _ = found.table().columns[4].cells  # and the worst case
+    assert shown.split()[0] == name and float(shown.split()[1]) == pytest.approx(1.5 * near, rel=0.02)
+    xs, ys = pages.robustness_curves(found)["net", name]["least"]
+    assert max(y for x, y in zip(xs, ys) if x > 1.5 * near) == pytest.approx(5 / 11)
+    assert ys[0] == pytest.approx(10 / 11) and ys[-1] == pytest.approx(0)
+
+
+def test_an_image_that_is_never_fooled_is_infinitely_far() -> None:
+    x = attacked_images(4)
+    net = Line(x[0].numel())
+    y = net(x).argmax(1)
+    shut = lambda x: net(x) * 0 + torch.tensor([1.0, 0.0]) * 5  # one class, whatever it is shown
+    (row,) = (found := evaluate({"shut": shut}, {"deepfool": DeepFool()}, x, torch.zeros_like(y))).rows
+    assert row.distances == () and list(found.table().columns[4].cells)[0] == "L2 ∞"
+    assert pages.robustness_curves(found) == {}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""Crafts adversarial examples for `evaluate`, a batch at a time, with counted passes, and checks what is returned."""
+"""Crafts adversarial examples for `evaluate`, a batch at a time, and checks what is returned; the model that an attack
+sees counts its passes and notes the smallest perturbations that it is shown."""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +13,9 @@ from torch import Tensor, nn
 
 from attacks.core.ball import Ball
 from attacks.core.callables import networks
+from attacks.core.goal import is_adversarial
 from attacks.core.kept import keeper
+from attacks.core.minimal import Norm, size
 from attacks.core.model import TOLERANCE, Attack, Model
 from attacks.evaluation.inspection import one_line
 
@@ -67,6 +71,44 @@ class Counter(nn.Module):
         self.nonfinite_gradients = self.nonfinite_gradients + (~grad.isfinite().flatten(1).all(1) & ~nan_rows).sum()
 
 
+class Recorder(Counter):
+    """A model that notes d* in `norm` of the images that it watches, for at most `budget` passes each.
+
+    d*: the smallest distance of an adversarial example that the model was shown. A query belongs to the nearest image,
+    whatever the order of the rows: what is noted is an adversarial example of that image in any case. distance (N,): d*
+    so far; passes (N,): forward and backward passes so far.
+    """
+
+    def __init__(self, model: Model, norm: Norm, budget: float = math.inf, targeted: bool = False) -> None:
+        super().__init__(model)
+        self.norm, self.budget, self.targeted = norm, budget, targeted
+
+    def watch(self, x: Tensor, y: Tensor) -> None:
+        """From now on, the images x (N, ...) with labels, or target classes, y (N,)."""
+        self.x, self.y = x, y
+        self.distance = torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
+        self.passes = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shown = x.detach().clone()  # the model may overwrite it
+        logits = super().forward(x)
+        with torch.no_grad():
+            rows = torch.cdist(shown.flatten(1), self.x.flatten(1)).argmin(1)
+            in_budget = self.passes[rows] < self.budget
+            self.passes.index_add_(0, rows, torch.ones_like(rows))
+            found = is_adversarial(logits, self.y[rows], self.targeted) & in_budget
+            if getattr(self.model, "has_alarm_class", False):
+                found &= logits.argmax(1) != logits.shape[1] - 1
+            length = torch.where(found, size(shown - self.x[rows], self.norm), math.inf)
+            self.distance.scatter_reduce_(0, rows, length.to(self.distance.dtype), "amin")
+        if logits.requires_grad:
+            logits.register_hook(lambda _: self._count(rows))
+        return logits
+
+    def _count(self, rows: Tensor) -> None:
+        self.passes.index_add_(0, rows, torch.ones_like(rows))
+
+
 @dataclass(frozen=True)
 class Passes:
     """All passes of all images, training (`prepare`) included, and how many had NaN logits or a gradient that was not
@@ -81,6 +123,11 @@ class Passes:
 def ball_of(attack: Attack) -> Ball | None:
     """The ball in which the attack's perturbations lie; None if it has none."""
     return getattr(attack, "ball", None)
+
+
+def minimised(attack: Attack) -> Norm | None:
+    """The norm that the attack minimises; None if it keeps to a ball, or measures its perturbations otherwise."""
+    return None if ball_of(attack) is not None else getattr(attack, "norm", None)
 
 
 class Progress:
@@ -111,15 +158,19 @@ class Progress:
 class Crafter:
     """One attack on one source model, batch after batch; trained on `data` before the first.
 
-    n: images so far. error: the message of the exception that ended it, "" if none did. shelf: where finished batches,
-    and parts of an attack that keeps them, are found again after an interruption.
+    n: images so far. distance (n,): d* of the last batch, if the attack minimises a norm. error: the message of the
+    exception that ended it, "" if none did. shelf: where finished batches, and parts of an attack that keeps them, are
+    found again after an interruption.
     """
 
     def __init__(
         self, name: str, attack: Attack, model: Model, data: Images | None = None, shelf: Shelf | None = None
     ) -> None:
         self.name, self.attack, self.data, self.shelf = name, attack, data, shelf
-        self.learning, self.counter, self.ready = Counter(model), Counter(model), attack if data is None else None
+        self.learning, self.ready = Counter(model), attack if data is None else None
+        norm = minimised(attack)
+        self.counter = Recorder(model, norm, targeted=getattr(attack, "targeted", False)) if norm else Counter(model)
+        self.distance: Tensor | None = None
         self.n, self.error, self.progress = 0, "", Progress(shelf, self.counter)
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor | None:
@@ -135,12 +186,16 @@ class Crafter:
             progress.batch, progress.began, progress.device = f"{self.n}-{len(x)}", time.perf_counter(), x.device
             found = progress.load("all")
             if found is None:
+                if isinstance(self.counter, Recorder):
+                    self.counter.watch(x, y)
                 adv = self.ready(self.counter, x.clone(), y.clone())  # copies, which the attack may overwrite
                 _wait(x)
-                progress.save("all", adv := _checked(self.name, adv.detach(), x, ball_of(self.attack)))
+                found = (_checked(self.name, adv.detach(), x, ball_of(self.attack)),)
+                if isinstance(self.counter, Recorder):
+                    found = (*found, self.counter.distance)
+                progress.save("all", *found)
                 progress.seconds += time.perf_counter() - progress.began
-            else:
-                (adv,) = found
+            adv, self.distance = found[0], found[1] if len(found) > 1 else None
             self.n += len(x)
             return adv
         except Exception as error:

@@ -17,43 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.core.goal import is_adversarial
-from attacks.core.minimal import Norm, size
+from attacks.core.minimal import Norm
 from attacks.core.model import Attack, Model, victim
-from attacks.evaluation.crafting import Counter
+from attacks.evaluation.crafting import Recorder
 
 BATCH = 128
-
-
-class Recorder(Counter):
-    """A model that notes d* in `norm` of the images x (N, ...) with labels y (N,), for at most `budget` passes each.
-
-    A query belongs to the nearest image, whatever the order of the rows: what is noted is an adversarial example of
-    that image in any case. distance (N,): d* so far; passes (N,): forward and backward passes so far.
-    """
-
-    def __init__(self, model: Model, x: Tensor, y: Tensor, norm: Norm, budget: float = math.inf) -> None:
-        super().__init__(model)
-        self.x, self.y, self.norm, self.budget = x, y, norm, budget
-        self.distance = torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
-        self.passes = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shown = x.detach().clone()  # the model may overwrite it
-        logits = super().forward(x)
-        with torch.no_grad():
-            rows = torch.cdist(shown.flatten(1), self.x.flatten(1)).argmin(1)
-            in_budget = self.passes[rows] < self.budget
-            self.passes.index_add_(0, rows, torch.ones_like(rows))
-            found = is_adversarial(logits, self.y[rows]) & in_budget
-            length = torch.where(found, size(shown - self.x[rows], self.norm), math.inf)
-            self.distance.scatter_reduce_(0, rows, length.to(self.distance.dtype), "amin")
-        if logits.requires_grad:
-            logits.register_hook(lambda _: self._count(rows))
-        return logits
-
-    def _count(self, rows: Tensor) -> None:
-        self.passes.index_add_(0, rows, torch.ones_like(rows))
 
 
 @dataclass(frozen=True)
@@ -76,7 +44,8 @@ def smallest_distances(
     """d* in `norm` of every image under the attack, within `budget` passes per image."""
     parts, forwards, backwards, begin = list[Tensor](), 0, 0, time.perf_counter()
     for images, labels in zip(x.split(batch), y.split(batch), strict=True):
-        recorder = Recorder(model, images, labels, norm, budget)
+        recorder = Recorder(model, norm, budget)
+        recorder.watch(images, labels)
         attack(recorder, images.clone(), labels.clone())
         forwards, backwards = forwards + recorder.forwards, backwards + recorder.backwards
         recorder.budget = math.inf  # an image that is wrong from the start counts as 0, whatever was asked

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from attacks.core.ball import L2, Linf
 from attacks.core.goal import NO_PREDICTION, predicted_classes
+from attacks.core.minimal import size
 from attacks.core.model import Attack, Model, TrainedAttack, check, victim
 from attacks.core.rate import Rate
-from attacks.evaluation.crafting import Counter, Crafter, Passes, ball_of, difference
+from attacks.evaluation.crafting import Counter, Crafter, Passes, ball_of, difference, minimised
 from attacks.evaluation.inspection import inspect, one_line
 from attacks.evaluation.results import Evaluation, Example, Row, Sizes, WorstCase, size_name
 from attacks.evaluation.store import Cell, Outcome, Store
@@ -109,7 +110,7 @@ def evaluate(
             for part in inputs.parts() if todo else ():
                 made = {name: crafter(part.x, part.goal) for name, crafter in crafters.items()}
                 for each in todo:
-                    each.add(part, made[each.target.source])
+                    each.add(part, made[each.target.source], crafters[each.target.source].distance)
             for each in todo:
                 cell = each.cell(crafters[each.target.source])
                 each.target.add(label, cell)
@@ -285,13 +286,14 @@ class _Measurement:
     def __init__(self, target: _Target, label: str, attack: Attack, options: EvaluationOptions) -> None:
         self.target, self.label, self.attack, self.options = target, label, attack, options
         self.outcomes, self.sizes, self.error = list[Outcome](), list[tuple[Tensor, Tensor, Tensor]](), ""
+        self.norm, self.distances = minimised(attack), list[Tensor]()
         self.order: Tensor | None = None
         self.shown: list[Tensor] = []
         self.rounded: list[Tensor] = []
         self.after: list[Outcome] = []  # after rounding
 
-    def add(self, part: _Part, adv: Tensor | None) -> None:
-        """Classify the adversarial examples of a batch; None: the attack has failed."""
+    def add(self, part: _Part, adv: Tensor | None, noted: Tensor | None = None) -> None:
+        """Classify the adversarial examples of a batch; None: the attack has failed. noted (n,): d* on its source."""
         if adv is None or self.error:
             return
         try:
@@ -306,6 +308,11 @@ class _Measurement:
         relative = l2(d) / l2(part.x.to(d.dtype)).clamp_min(1e-12)
         self.outcomes.append(outcome)
         self.sizes.append((Linf(0).size(d), l2(d), relative))
+        if self.norm:
+            least = torch.where(outcome.fooled, size(d, self.norm), torch.inf)
+            if noted is not None and self.target.source == self.target.name:
+                least = least.minimum(noted)
+            self.distances.append(least)
         self._show(part, adv, outcome, logits.float().softmax(1).amax(1))
         if self.options.save:
             self.rounded.append(whole.byte())
@@ -339,6 +346,8 @@ class _Measurement:
             linf=Sizes.of(linf[moved]),
             l2=Sizes.of(l2[moved]),
             relative=Sizes.of(relative[moved]),
+            minimised=self.norm,
+            distances=self._smallest(),
             forwards=crafter.counter.forwards / n,
             backwards=crafter.counter.backwards / n,
             seconds=crafter.progress.seconds,
@@ -354,6 +363,13 @@ class _Measurement:
             self.options.save(row, torch.cat(self.rounded).float().div(255), after.prediction)
         example = Example(target.name, self.label, row.eps, *(t.detach().cpu() for t in self.shown))
         return Cell(row, outcome, example, passes)
+
+    def _smallest(self) -> tuple[float, ...]:
+        """The finite d* of the attacked images, in ascending order."""
+        if not self.norm:
+            return ()
+        least = torch.cat(self.distances)[self.target.attacked]
+        return tuple(least[least.isfinite()].sort().values.tolist())
 
     def _unmeasured(self) -> Row:
         """The row without measurements."""

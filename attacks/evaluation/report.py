@@ -12,8 +12,9 @@ from torch import Tensor
 import genlab.reporting.report
 from attacks.core.goal import predicted_classes
 from attacks.core.model import Model
+from attacks.evaluation.distances import robustness_curve
 from attacks.evaluation.evaluate import EvaluationOptions
-from attacks.evaluation.results import eps_text
+from attacks.evaluation.results import NORMS, eps_text
 from attacks.evaluation.verdict import HEAD, table, verdicts
 from genlab.reporting.labelled import changes, labelled_grid_png
 from genlab.reporting.plots import Band, curves
@@ -45,6 +46,9 @@ def add_evaluation(
             page.picture(
                 curves(lines, x="eps (pixels in [0, 1])", y="success rate", title=model, limits=(-0.02, 1.02)), ""
             )
+    for (model, norm), each in robustness_curves(found).items():
+        title = model if len(each) > 1 else f"{next(iter(each))} on {model}"  # a single line has no legend
+        page.picture(curves(each, x=f"eps ({norm})", y="robust accuracy", title=title, limits=(-0.02, 1.02)), "")
     head, *rows = found.cells()
     page.table(head, rows, terminal=found.table()).warnings(found.warnings)
     if judged := verdicts(found):
@@ -74,6 +78,20 @@ def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
             for values, value in zip(line, (row.eps, row.success.value, *row.success.interval), strict=True):
                 values.append(value)
     return curves  # type: ignore[return-value]
+
+
+def robustness_curves(found: Evaluation) -> dict[tuple[str, str], dict[str, tuple[list[float], list[float]]]]:
+    """(model, norm) -> attack that minimises it -> (eps, share of all images that are right and not fooled within it),
+    up to the largest distance that any of them found."""
+    rows = [row for row in found.rows if row.minimised and row.distances]
+    lines: dict[tuple[str, str], dict[str, tuple[list[float], list[float]]]] = {}
+    for row in rows:
+        group = [other for other in rows if (other.model, other.minimised) == (row.model, row.minimised)]
+        eps, counted = max(other.distances[-1] for other in group), row.success.correct / row.n
+        xs, ys = robustness_curve(torch.tensor(row.smallest, dtype=torch.float64), eps)
+        key = row.model, NORMS[str(row.minimised)]
+        lines.setdefault(key, {})[row.attack] = xs, [counted * y for y in ys]
+    return lines
 
 
 def attack_picture(example: Example, classes: Sequence[str] = ()) -> bytes:

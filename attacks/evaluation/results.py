@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WORST = "worst case"
+NORMS = {"l0": "L0", "l1": "L1", "l2": "L2", "linf": "L∞"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Row:
     an attack's training. nan: number of adversarial examples with NaN logits, which are neither fooled nor robust.
     nan_logits, nonfinite_gradients: shares of the forward passes, training included, whose logits were NaN, and of the
     backward passes whose gradient was NaN or infinite; if one is high, robustness is overestimated. rounded: success
-    rate after rounding to 8 bits, if images are saved. error: message of an attack that failed; then only
+    rate after rounding to 8 bits, if images are saved. minimised: the norm that an attack without ball makes small.
+    distances: in that norm, the smallest of adversarial examples that the model was shown, of the images counted in
+    `success`, in ascending order; without the images never fooled. error: message of an attack that failed; then only
     clean_accuracy is measured.
     """
 
@@ -66,9 +70,16 @@ class Row:
     nan_logits: float = 0.0
     nonfinite_gradients: float = 0.0
     rounded: Rate | None = None
+    minimised: str | None = None
+    distances: tuple[float, ...] = ()
     error: str = ""
     learning_forwards: int = 0
     learning_backwards: int = 0
+
+    @property
+    def smallest(self) -> list[float]:
+        """`distances`, and infinity for every image that was never fooled."""
+        return [*self.distances, *[math.inf] * (self.success.correct - len(self.distances))]
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,8 @@ class Evaluation:
         """Success rates in percent, ± half the width of the 95 % interval: a row per attack, a column per eps.
 
         If images were saved, a second row per attack has the rates after rounding to 8 bits; if there are attacks
-        without eps, a column has the median norms of their perturbations.
+        without eps, a column has the median size of their perturbations: for those that minimise a norm the smallest
+        that the model was shown, infinite for images never fooled; for others of the fooled images.
 
         Error messages of failed attacks are in `warnings`.
         """
@@ -192,13 +204,13 @@ class Evaluation:
         sizes = list(dict.fromkeys(size_name(row) for row in self.rows))
         n = self.rows[0].n if self.rows else 0
         title = f"{'targeted ' if self.targeted else ''}attack success rate, % of {self.counted}; n = {n:,}"
-        minimal = any(row.norm is None and row.l2.median is not None for row in self.rows)
+        minimal = any(map(_medians, self.rows))
         words = (Column(name, overflow="fold") for name in ("model", "clean", "attack"))
         table = Table(*words, title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for size in sizes:
             table.add_column(size.replace(" ", "\n"), justify="right", no_wrap=True)
         if minimal:
-            table.add_column("median\nL2; L∞", justify="right", no_wrap=True)
+            table.add_column("median\nsize", justify="right", no_wrap=True)
         costs = {"passes": ("forwards", "backwards"), "passes\nto learn": ("learning_forwards", "learning_backwards")}
         paid = {head: pair for head, pair in costs.items() if any(getattr(r, f) for r in self.rows for f in pair)}
         for head in paid:
@@ -240,10 +252,14 @@ def _percent(entry: Row | WorstCase) -> str:
 
 
 def _medians(entry: Row | WorstCase) -> str:
-    """Median norms of the perturbations of an attack without ball."""
-    if not isinstance(entry, Row) or entry.norm is not None or entry.l2.median is None or entry.linf.median is None:
+    """Median size of the perturbations of an attack without ball."""
+    if not isinstance(entry, Row) or entry.norm is not None:
         return ""
-    return f"{entry.l2.median:.3g}; {entry.linf.median:.3g}"
+    if entry.minimised and entry.success.correct and not entry.error:
+        return f"{NORMS[entry.minimised]} {median(entry.smallest):.4g}".replace("inf", "∞")
+    if entry.l2.median is None or entry.linf.median is None:
+        return ""
+    return f"L2 {entry.l2.median:.3g}, L∞ {entry.linf.median:.3g}"
 
 
 def _success(entry: Row | WorstCase) -> str:
