@@ -114,6 +114,7 @@ def boxes(values: Mapping[str, Sequence[float]], *, x: str, log: bool = False) -
     log: logarithmic x axis.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     names = list(map(_text, values))
     beside = 0.075 * min(max(map(len, names)), 40)
@@ -123,6 +124,9 @@ def boxes(values: Mapping[str, Sequence[float]], *, x: str, log: bool = False) -
     for i, each in enumerate(values.values()):
         axes.plot(each, [i + 1] * len(each), "o", ms=3, color="C0", alpha=0.6)
     axes.set(xlabel=_text(x), xscale="log" if log else "linear")
+    if log:
+        axes.xaxis.set_major_formatter(LogFormatter())  # 100, not 10²
+        axes.xaxis.set_minor_formatter(LogFormatter())
     axes.invert_yaxis()  # the first name on top
     axes.grid(axis="x", alpha=0.3)
     return png(figure)
