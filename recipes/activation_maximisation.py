@@ -1,8 +1,8 @@
 """Activation maximisation: images for which a classifier's logit of a class is as large as possible.
 
-The image is optimised pixel by pixel, pixel by pixel with an L1 penalty, and through the decoder of a VAE. The penalty
-of an image is the mean size of its gradient: with one for all, a class of small gradients stays nearly black. A second
-classifier, trained from another seed, says whether it sees the intended class, too.
+The image is optimised pixel by pixel, pixel by pixel with an L1 penalty (one for all images, or for each the mean size
+of its gradient), and through the decoder of a VAE. A second classifier, trained from another seed, says whether it sees
+the intended class, too. A class that both see in a black image needs hardly any ink under the penalty.
 
 python recipes/activation_maximisation.py                        # scikit-learn's digits, a minute on one core
 python recipes/activation_maximisation.py --data mnist --data-root DIR
@@ -21,6 +21,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, Seed
+from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.explain.gradients import input_gradient
 from genlab.explain.maximise import maximise, maximise_through
@@ -60,7 +61,10 @@ def main(config: Config) -> None:
     page = genlab.Report("Activation maximisation")
     page.section("Images that please the classifier", message(rows))
     page.picture(picture(images, second, test.classes))
-    page.text("Columns: the class whose logit is maximised. Under an image: what the second classifier takes it for.")
+    page.text(
+        "Columns: the class whose logit is maximised. Under an image: what the second classifier takes it for. "
+        + of_black(classifier, test)
+    )
     page.section("Share of the images classified as intended").table(HEADER, rows)
     finish(config.out, page, records(HEADER, rows))
 
@@ -101,6 +105,14 @@ def measured(classifier: Any, second: Any, x: Tensor, classes: Tensor) -> list[f
 def message(rows: list[list[Any]]) -> str:
     agreed = ", ".join(f"{share:.0%} of those over {name}" for name, _, share, *_ in rows)
     return f"A second classifier agrees with {agreed}."
+
+
+@torch.no_grad()
+def of_black(classifier: Any, test: Images) -> str:
+    """What the classifier makes of no ink at all, in a sentence."""
+    found = classifier(torch.zeros_like(test.x[:1])).softmax(1)[0]
+    said = test.classes[int(found.argmax())]
+    return f"The classifier takes an entirely black image for {said} with probability {float(found.max()):.2f}."
 
 
 @torch.no_grad()

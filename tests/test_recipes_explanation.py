@@ -23,6 +23,7 @@ def test_maximised_images_please_the_classifier_more_than_another_one(tmp_path):
     assert list(rows) == ["pixels", "pixels, one L1 penalty for all", "pixels, L1 penalty", "latents of a VAE"]
     assert rows["pixels, L1 penalty"]["mean pixel"] < 0.5 * rows["pixels"]["mean pixel"]
     assert rows["pixels"]["classified as intended"] > max(0.1, rows["pixels"]["by the second classifier"])
+    assert "takes an entirely black image for" in (tmp_path / "report.html").read_text()
     seeds = [genlab.Run(tmp_path / name).experiment["training"]["seed"] for name in ("classifier", "second-classifier")]
     assert seeds == [0, 1]
 
