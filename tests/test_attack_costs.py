@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import ATTACKS, LEARNT, Calls
 
 from attacks.auto import Auto
-from attacks.auto_pgd import AutoPGD
+from attacks.auto_pgd import AutoPGD, AutoPGDT
 from attacks.carlini import CarliniL0, CarliniLinf
 from attacks.core.ball import L2, Linf
 from attacks.core.drop import drops
@@ -142,3 +142,38 @@ def test_finished_examples_leave_soon_and_are_asked_for_seldom() -> None:
     asked = [step for step in range(1000) if drops(step)]
     assert asked[:5] == [0, 1, 3, 7, 15] and len(asked) == 66
     assert all(b - a <= max(a + 1, 16) for a, b in zip(asked, asked[1:]))
+
+
+class Thousand(nn.Module):
+    """1,000 classes of images (N, 1, 4, 4); `classes`: those whose gradients were asked for, `passes`: how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(1000, 16, generator=torch.Generator().manual_seed(0)))
+        self.classes, self.passes = set[int](), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = x.flatten(1) @ self.weight.T
+        if logits.requires_grad:
+            logits.register_hook(self.note)
+        return logits
+
+    def note(self, grad: Tensor) -> None:
+        self.passes += len(grad)
+        self.classes |= set((grad != 0).any(0).nonzero().flatten().tolist())
+
+
+@pytest.mark.parametrize(
+    "attack, most",
+    [
+        (DeepFool(steps=3, polish=0), 9 + 2 * 2),  # of nine classes at first, then of two
+        (AutoPGDT(Linf(0.001), steps=3), 9 * 3),
+        (FABT(Linf(0.001), steps=3), 9 * 3),
+        (Minimal(norm="linf", passes=100), 100),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_with_a_thousand_classes_only_the_likeliest_are_looked_at(attack: Attack, most: int) -> None:
+    net, x = Thousand(), torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    attack(net, x, net(x).argmax(1))
+    assert len(net.classes) <= 15 and 0 < net.passes <= most
