@@ -122,24 +122,26 @@ def interpolations(
 ) -> list[dict[str, Any]]:
     """Half-way between images of two classes: is there one that a classifier is sure of, and that resembles real ones?
 
-    A blurred decoder is unsure everywhere, so that the half-way images are compared with the ends of the same walks,
-    which are reconstructions.
+    A blurred decoder is unsure everywhere, and one that draws the same digit from every code is sure everywhere. So the
+    half-way images are compared with the ends of the same walks, which are reconstructions and must keep their class.
     """
     first, last = test.subset(slice(0, n)), test.subset(slice(-min(n, len(test)), None))
     differ = first.labels != last.labels
     a, b = first.x[differ], last.x[differ]
+    labels = torch.cat([first.labels[differ], last.labels[differ]])
     walks, few = {"pixels": interpolate(a, b, STEPS)}, train.subset(slice(0, NEIGHBOURS))
     for name in ("VAE", "auto-encoder"):
         model = models[name]
         walks[name] = model.decode(interpolate(model.encode(a), model.encode(b), STEPS))
-    rows = [{"interpolation of": name} | measure_walks(walk, judge, few) for name, walk in walks.items()]
+    rows = [{"interpolation of": name} | measure_walks(walk, labels, judge, few) for name, walk in walks.items()]
     way = [i / (STEPS - 1) for i in range(STEPS)]
     lines = {name: (way, [confidence(judge, walk[i::STEPS]) for i in range(STEPS)]) for name, walk in walks.items()}
     page.section("Between images of two classes", walks_message(rows))
     page.picture(curves(lines, x="way from one code to the other", y="confidence"))
     page.text(
-        "Confidence: a classifier's mean largest probability; at the ends it is that of reconstructions. Nearest: mean "
-        "distance of the classifier's features to those of the nearest training image."
+        "Confidence: a classifier's mean largest probability; at the ends it is that of reconstructions. Class kept: "
+        "the share of these that the classifier takes for the class of their image. Nearest: mean distance of the "
+        "classifier's features to those of the nearest training image."
     )
     page.table(list(rows[0]), map(dict.values, rows))
     for name, walk in walks.items():
@@ -148,10 +150,10 @@ def interpolations(
     return rows
 
 
-def measure_walks(walk: Tensor, judge: ClassifierFeatures, train: Images) -> dict[str, float]:
-    """Figures of the ends and the middles of walks (N STEPS, C, H, W)."""
+def measure_walks(walk: Tensor, labels: Tensor, judge: ClassifierFeatures, train: Images) -> dict[str, float]:
+    """Figures of the ends and the middles of walks (N STEPS, C, H, W); labels (2 N,) of the images at both ends."""
     ends, middle = torch.cat([walk[::STEPS], walk[STEPS - 1 :: STEPS]]), walk[STEPS // 2 :: STEPS]
-    found = {}
+    found = {"class kept, ends": float((judge.logits(judge(ends)).argmax(1) == labels).float().mean())}
     for what, measure in {"confidence": confidence, "nearest": partial(nearest_features, train=train)}.items():
         found |= {f"{what}, ends": measure(judge, ends), f"{what}, half-way": measure(judge, middle)}
     return found | {"confidence lost": found["confidence, ends"] - found["confidence, half-way"]}
@@ -165,7 +167,8 @@ def walks_message(rows: list[dict[str, Any]]) -> str:
     """What the KL term does to the images half-way, in a sentence."""
     of = {row["interpolation of"]: row for row in rows}
     parts = [
-        f"{name}: {of[name]['confidence, ends']:.0%} at the ends, {of[name]['confidence, half-way']:.0%} half-way"
+        f"{name}: {of[name]['confidence, ends']:.0%} at the ends, which keep their class in "
+        f"{of[name]['class kept, ends']:.0%}, {of[name]['confidence, half-way']:.0%} half-way"
         for name in ("VAE", "auto-encoder")
     ]
     less = of["VAE"]["confidence lost"] < of["auto-encoder"]["confidence lost"]
