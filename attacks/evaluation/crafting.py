@@ -17,6 +17,7 @@ from attacks.core.goal import is_adversarial
 from attacks.core.kept import keeper
 from attacks.core.minimal import Norm, size
 from attacks.core.model import TOLERANCE, Attack, Model
+from attacks.core.precision import widened
 from attacks.evaluation.inspection import one_line
 
 if TYPE_CHECKING:
@@ -85,12 +86,12 @@ class Recorder(Counter):
 
     def watch(self, x: Tensor, y: Tensor) -> None:
         """From now on, the images x (N, ...) with labels, or target classes, y (N,)."""
-        self.x, self.y = x, y
-        self.distance = torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
+        self.x, self.y = widened(x), y
+        self.distance = torch.full((len(x),), math.inf, dtype=self.x.dtype, device=x.device)
         self.passes = torch.zeros(len(x), dtype=torch.int64, device=x.device)
 
     def forward(self, x: Tensor) -> Tensor:
-        shown = x.detach().clone()  # the model may overwrite it
+        shown = widened(x.detach().clone())  # a copy, as the model may overwrite it
         logits = super().forward(x)
         with torch.no_grad():
             rows = torch.cdist(shown.flatten(1), self.x.flatten(1)).argmin(1)
