@@ -7,21 +7,17 @@ z_{t+k} of later bands are predicted, and each is to be told from those of the o
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from genlab.core.batch import at_least
 from genlab.core.ranges import Count, LearningRate, Side, Width
-from genlab.data import Images
-from genlab.latent.codes import probe_and_search
+from genlab.methods.representation.encoder import EncoderMethod
 from genlab.nets.mlp import MLP
-from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
+from genlab.training.method import BatchStream, Config, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -50,9 +46,9 @@ class BandEncoder(nn.Module):
 
 
 def info_nce(scores: Tensor) -> Tensor:
-    """From scores (N, N) of predictions (rows) and codes (columns), which belong together on the diagonal, -log of the
-    share of the own code (eq. 4): log N minus a lower bound of the mutual information, in nats."""
-    return cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+    """From scores (..., N, N) of predictions (rows) and codes (columns), which belong together on the diagonal, the
+    mean -log of the share of the own code (eq. 4): log N minus a lower bound of the mutual information, in nats."""
+    return (scores.logsumexp(-1) - scores.diagonal(dim1=-2, dim2=-1)).mean()
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class CPCConfig(Config):
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CPC:
-        divisors = [rows for rows in range(1, shape[1]) if shape[1] % rows == 0]
+        divisors = [rows for rows in range(1, shape[1] + 1) if shape[1] % rows == 0]
         rows = self.band or min(divisors, key=lambda rows: abs(math.log(7 * rows / shape[1])))
         encoder = BandEncoder(shape, rows, self.code, self.width)
         ahead = min(self.ahead, shape[1] // rows - 1)
@@ -81,37 +77,26 @@ class CPCConfig(Config):
         return CPC(encoder, predictors, self)
 
 
-class CPC(Method):
+class CPC(EncoderMethod):
     """encoder: x (N, C, H, W) in [0, 1] -> (N, code);  predictors: W_k for k = 1, 2, ..., from c_t to z_{t+k}."""
 
     config: CPCConfig
-    batch_sizes = at_least(2)  # an image and another one
+    encoder: BandEncoder
 
     def __init__(self, encoder: BandEncoder, predictors: nn.ModuleList, config: CPCConfig = CPCConfig()):
-        super().__init__(config)
-        self.encoder, self.predictors = encoder, predictors
-        self.untrained = copy.deepcopy(encoder).requires_grad_(False)
+        super().__init__(encoder, config)
+        self.predictors = predictors
 
     def optimizers(self):
         return {"cpc": adam(self.encoder, self.predictors, lr=self.config.lr)}
 
-    def code(self, x: Tensor) -> Tensor:
-        """x -> (N, k)."""
-        return self.encoder(x)
-
     def step(self, data: BatchStream, update: Update) -> Metrics:
-        x, _ = next(data)
-        if len(x) < 2:
-            raise ValueError(f"codes are told from those of others in a batch of at least 2 images, got {len(x)}")
+        x = self.images(data)
         z, c = self.encoder.read(x)
         losses = []
         for k, predict in enumerate(self.predictors, 1):
             scores = torch.einsum("itk,jtk->tij", predict(c[:, :-k]), z[:, k:]).float()  # (t, N, N)
-            losses.append(torch.stack([info_nce(each) for each in scores]).mean())
+            losses.append(info_nce(scores))
         loss = torch.stack(losses).mean()
         update("cpc", loss)
         return {"loss": loss, "information": math.log(len(x)) - loss}
-
-    def evaluate(self, data: Images) -> dict[str, float]:
-        """As `probe_and_search` of the encoder, and of that before training."""
-        return probe_and_search(self.eval().encoder, self.untrained, data)

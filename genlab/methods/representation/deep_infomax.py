@@ -9,7 +9,6 @@ layer normalisation, which also works in an untrained encoder.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,12 +18,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from genlab.core.batch import at_least
 from genlab.core.ranges import LearningRate, Units, Weight, Width
-from genlab.data import Images
-from genlab.latent.codes import probe_and_search
 from genlab.methods.gan.losses import cross_entropy_of_discriminator
-from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
+from genlab.methods.representation.encoder import EncoderMethod
+from genlab.training.method import BatchStream, Config, Metrics, TrainOptions
 from genlab.training.optim import adam
 from genlab.training.update import Update
 
@@ -133,12 +130,12 @@ class DeepInfoMaxConfig(Config):
         return DeepInfoMax(encoder, discriminators, self)
 
 
-class DeepInfoMax(Method):
+class DeepInfoMax(EncoderMethod):
     """encoder: x (N, C, H, W) in [0, 1] -> code (N, k), from features (N, F, h, w);  discriminators: name -> (features,
     code) -> logits, for each name of `config.weights` whose weight is not 0."""
 
     config: DeepInfoMaxConfig
-    batch_sizes = at_least(2)  # an image and another one
+    encoder: InfoMaxEncoder
 
     def __init__(
         self,
@@ -146,21 +143,14 @@ class DeepInfoMax(Method):
         discriminators: Mapping[str, nn.Module],
         config: DeepInfoMaxConfig = DeepInfoMaxConfig(),
     ):
-        super().__init__(config)
-        self.encoder, self.discriminators = encoder, nn.ModuleDict(discriminators)
-        self.untrained = copy.deepcopy(encoder).requires_grad_(False)
+        super().__init__(encoder, config)
+        self.discriminators = nn.ModuleDict(discriminators)
 
     def optimizers(self):
         return {"infomax": adam(self.encoder, self.discriminators, lr=self.config.lr)}
 
-    def code(self, x: Tensor) -> Tensor:
-        """x -> (N, k)."""
-        return self.encoder(x)
-
     def step(self, data: BatchStream, update: Update) -> Metrics:
-        x, _ = next(data)
-        if len(x) < 2:
-            raise ValueError(f"mismatched pairs need a batch of at least 2 images, got {len(x)}")
+        x = self.images(data)
         features = self.encoder.features(x)
         code, others = self.encoder.head(features), features.roll(1, 0)
         found = {
@@ -170,7 +160,3 @@ class DeepInfoMax(Method):
         loss = -torch.stack([self.config.weights[name] * bound for name, bound in found.items()]).sum()
         update("infomax", loss)
         return {"loss": loss, **found}
-
-    def evaluate(self, data: Images) -> dict[str, float]:
-        """As `probe_and_search` of the encoder, and of that before training."""
-        return probe_and_search(self.eval().encoder, self.untrained, data)
