@@ -38,12 +38,13 @@ def without_waiting_for_the_disk():
 @pytest.fixture(autouse=True, scope="session")
 def less_for_tests(tmp_path_factory):
     """Features are trained once for all tests of this run, a sixth as long, and not into the user's own cache; a fifth
-    of the glyphs is drawn."""
+    of the glyphs is drawn, and straightness is measured on few paths."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENLAB_CACHE", str(folder))
         patch.setattr("genlab.methods.classification.features.EPOCHS", 10)
+        patch.setattr("genlab.methods.diffusion.flow_matching.STRAIGHTNESS_SAMPLES", 4)
         patch.setattr("genlab.data.glyphs.COUNTS", {"train": 2_000, "test": 400})
         yield
 

