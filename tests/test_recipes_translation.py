@@ -6,6 +6,7 @@ from recipe_runs import by, results, run
 from torch.nn.functional import avg_pool2d, interpolate
 
 import genlab
+from genlab.data.jpeg import jpeg
 from genlab.data.moving import moving
 from genlab.data.pairs import Inpainting
 from genlab.methods.classification.features import default_features
@@ -25,6 +26,21 @@ def test_translations_are_compared_with_true_partners(tmp_path):
     assert {name: rows["no cycle"][name] for name in own} == pytest.approx(own)
     for row in rows.values():
         assert row["cycle error, 8 bits"] == pytest.approx(row["cycle error"], abs=0.01)
+
+
+def test_the_way_back_from_a_translation_is_compared_with_that_from_the_true_partner(tmp_path):
+    run("hidden_code", tmp_path)
+    found, model = results(tmp_path), genlab.load(tmp_path / "run")
+    test = genlab.DataOptions("unpaired:digits,grey:digits", 8, 3).load("test")
+    x, y, fake = test.a.x, test.b.x, model.translate(test.a.x, to=1)
+    assert found["translation"] == pytest.approx(float((fake - y).abs().mean()), rel=1e-4)
+    rows = by("disturbed by", found["way back"])
+    for name, disturb in (("nothing", lambda x: x), ("JPEG 25", lambda x: jpeg(x, 25))):
+        row = rows[name]
+        for key, grey in (("from the translation", fake), ("from the true partner", y)):
+            error = float((model.translate(disturb(grey), to=0) - x).abs().mean())
+            assert row[key] == pytest.approx(error, rel=1e-4)
+        assert row["gain by the code"] == pytest.approx(row["from the true partner"] - row["from the translation"])
 
 
 def test_one_generator_translates_to_every_domain(tmp_path):
