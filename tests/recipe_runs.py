@@ -86,7 +86,7 @@ TINY = {
     "distillation": "--images 16000 --teacher 200 --students 32 --temperatures 8 --teachers 1 --seeds 0 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 0 1 --out {out}",
     "data_free": "--images 4000 --gan-images 128 --samples 500 --width 8 --out {out}",
-    "early_exit": "--data digits --size 8 --images 3000 --width 4 --thresholds 0 0.5 1.1 --attacked 30 --seeds 0 "
+    "early_exit": "--data digits --size 8 --images 480 --width 4 --thresholds 0 0.12 1.1 --attacked 20 --seeds 0 "
     "--out {out}",
     "overcomplete_codes": "--data digits --size 8 --code 100 --images 2000 --contractive 2 --levels 0.2 --seeds 0 "
     "--out {out}",
