@@ -1,21 +1,22 @@
-"""Early exits: easy images leave a classifier early. Accuracy against multiplications, and attacks on the exits.
+"""Early exits: easy images leave a classifier early. Accuracy against multiply-adds, and attacks on the exits.
 
-Controls: every exit in a network of its own, trained without the others, and so the last exit without early heads that
-share its features. Everything is repeated over seeds.
+Two networks with three exits, a plain CNN and MSDNet, whose classifiers read a coarse scale from the first layer on.
+Controls: the part of each network up to each exit, trained for this exit alone. These are networks by budget, and the
+last of them tells what early classifiers cost the last one. Everything is repeated over seeds.
 
 The slowdown attack raises the uncertainty at all exits but the last, so that images stay to the end. It is the same PGD
 that fools the classifier, with another objective.
 
-python recipes/early_exit.py                                     # rendered digits, minutes on one core
-python recipes/early_exit.py --data mnist --data-root DIR --size 28 --width 16 --images 600000
+python recipes/early_exit.py                                     # rendered letters, minutes on one core
+python recipes/early_exit.py --data mnist --data-root DIR --images 12000
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,33 +26,42 @@ from attacks import PGD, Linf
 from genlab.cli.main import start
 from genlab.compress.count import macs
 from genlab.compress.early_exit import EarlyExitConfig, EarlyExitNet
-from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seeds, Side, Width
-from genlab.data import Images
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seeds, Side, Weight, Width
+from genlab.data import Images, Stream
+from genlab.methods.classification.classifier import Classifier
 from genlab.metrics.accuracy import accuracy
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
 from genlab.reporting.report import plus_minus, spread
 
 HEADER = ["threshold", "images", "accuracy", "share of the multiplications"]
-EXITS = ["exit", "trained", "accuracy", "share of the multiplications"]
+EXITS = ["network", "exit", "trained", "accuracy", "multiply-adds"]
 TOGETHER, ALONE = "with the others", "alone"
-Measured = tuple[float, float]  # accuracy, mean multiplications as a share of those of the whole network
+Net = Literal["cnn", "msdnet"]
+Exit = tuple[Net, int, str]  # network, number of the exit, how it was trained
+Measured = tuple[float, float]  # accuracy, and the mean multiplications, or their share of those of the whole network
 
 
 @dataclass(frozen=True)
 class Config:
     """Accuracy and cost at every threshold, clean and under attack."""
 
-    data: str = "grey:glyphs"
+    data: str = "grey:letters"
     """labelled images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
     size: Side | None = 16
     """height and width of the images in pixels; none: as in the data set"""
-    width: Width = 4
-    """channels of the first stage"""
-    images: Length = 20_000
-    """length of training"""
+    width: Width = 6
+    """channels of the CNN's first stage"""
+    msdnet_width: Width = 1
+    """new channels of MSDNet's layers at the finest scale"""
+    weights: tuple[Weight, Weight, Weight] = (1.0, 1.0, 1.0)
+    """weights of the losses of the exits"""
+    images: Length = 10_000
+    """length of every training"""
+    batch: Count = 32
+    """images per batch"""
     thresholds: NonEmpty[Annotated[float, Range(0, 2)]] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.1)
     """largest probabilities from which an image exits; above 1 all images stay to the end"""
     eps: Eps = 0.05
@@ -78,50 +88,61 @@ class Certainty(nn.Module):
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
-    test = data.load("test")
+    images, test = data.load("train"), data.load("test")
     found: dict[tuple[float, str], list[Measured]] = {}  # threshold, images -> a pair per seed
-    exits: dict[tuple[int, str], list[Measured]] = {}  # number of the exit, how it was trained -> a pair per seed
+    exits: dict[Exit, list[Measured]] = {}  # -> a pair per seed
     for seed in config.seeds:
-        net = train(config, data, EarlyExitConfig(config.width), f"net-{seed}", seed)
-        for name, (x, y) in {"held out": (test.x, test.labels), **attacked(config, net, test)}.items():
-            for threshold in config.thresholds:
-                found.setdefault((threshold, name), []).append(measured(net, threshold, x, y))
-        for i in range(len(net.stages)):
-            for how, pair in single_exit(config, data, test, net, i, seed).items():
-                exits.setdefault((i + 1, how), []).append(pair)
+        for name in get_args(Net):
+            run = genlab.Experiment(method(name, config), data, images=config.images, batch=config.batch, seed=seed)
+            trained: Any = run.run(config.out / f"{name}-{seed}", pictures=1)
+            for i, pair in enumerate(every_exit(trained.net, test)):
+                exits.setdefault((name, i + 1, TOGETHER), []).append(pair)
+                alone = single_exit(name, i, images, seed, config)
+                exits.setdefault((name, i + 1, ALONE), []).append((accuracy(alone, test), macs(alone, test.shape)))
+            if name == "cnn":
+                for which, (x, y) in {"held out": (test.x, test.labels), **attacked(config, trained.net, test)}.items():
+                    for threshold in config.thresholds:
+                        found.setdefault((threshold, which), []).append(measured(trained.net, threshold, x, y))
     results = [row(HEADER, key, pairs) for key, pairs in found.items()]
     single = [row(EXITS, key, pairs) for key, pairs in exits.items()]
 
-    page = genlab.Report(f"Early exits on {config.data}")
-    page.section("Accuracy against multiplications", message(exits))
+    page = genlab.Report(f"Early exits on {config.data}").text(message(exits))
+    lines = {
+        f"{title}, {how}": line([each for each in single if each["trained"] == how], "network", name)
+        for name, title in {"msdnet": "MSDNet", "cnn": "CNN"}.items()
+        for how in (TOGETHER, ALONE)
+    }
+    page.picture(curves(lines, x="multiply-adds", y="accuracy", log_x=True))
+    page.text(
+        "The three exits of a network. Alone: the part up to an exit, trained for it. Mean ± standard deviation over "
+        f"{len(config.seeds)} seeds; bands: the same."
+    )
+    page.table(EXITS, [[*key, *cells(pairs, (".3f", ",.0f"))] for key, pairs in exits.items()])
+    page.section("The CNN by threshold", f"The attacks have L-infinity radius {config.eps:g}.")
     lines = {name: line(results, "images", name) for name in ("held out", "slowdown attack", "PGD")}
-    lines["held out, networks of one exit"] = line(single, "trained", ALONE)
     page.picture(curves(lines, x="share of the multiplications", y="accuracy"))
-    page.text(f"Mean ± standard deviation over {len(config.seeds)} seeds; bands: the same.")
-    page.table(EXITS, [[*key, *cells(pairs)] for key, pairs in exits.items()])
-    page.section("By threshold", f"The attacks have L-infinity radius {config.eps:g}.")
-    page.table(HEADER, [[*key, *cells(pairs)] for key, pairs in found.items()])
+    page.table(HEADER, [[*key, *cells(pairs, (".3f", ".3f"))] for key, pairs in found.items()])
     finish(config.out, page, {"thresholds": results, "exits": single})
 
 
-def train(config: Config, data: genlab.DataOptions, method: EarlyExitConfig, name: str, seed: int) -> EarlyExitNet:
-    trained: Any = genlab.Experiment(method, data, images=config.images, seed=seed).run(config.out / name, pictures=1)
-    return trained.net
+def method(net: Net, config: Config) -> EarlyExitConfig:
+    width = {"cnn": config.width, "msdnet": config.msdnet_width}[net]
+    return EarlyExitConfig(net, width, weights=config.weights)
 
 
-def single_exit(
-    config: Config, data: genlab.DataOptions, test: Images, net: EarlyExitNet, i: int, seed: int
-) -> dict[str, Measured]:
-    """Exit i for all images: of `net`, and of a network that was trained for this exit alone and has no other."""
-    whole = net.costs(test.shape)[-1]
-    weights = tuple(float(k == i) for k in range(len(net.stages)))
-    alone = train(config, data, EarlyExitConfig(config.width, weights=weights), f"exit-{i + 1}-{seed}", seed)
-    found = {}
-    for how, each in ((TOGETHER, net), (ALONE, alone)):
-        path = nn.Sequential(*each.stages[: i + 1], each.heads[i]).eval()
-        cost = net.costs(test.shape)[i] if how == TOGETHER else macs(path, test.shape)
-        found[how] = accuracy(path, test), cost / whole
-    return found
+def every_exit(net: EarlyExitNet, test: Images) -> list[Measured]:
+    """Accuracy of each exit for all images, and its multiply-adds, with the classifiers before it."""
+    paths = [nn.Sequential(*net.stages[: i + 1], head) for i, head in enumerate(net.heads)]
+    return [(accuracy(path.eval(), test), cost) for path, cost in zip(paths, net.costs(test.shape))]
+
+
+def single_exit(net: Net, i: int, images: Images, seed: int, config: Config) -> nn.Module:
+    """The part of the network up to exit i and without the others, as a classifier of its own."""
+    torch.manual_seed(seed)
+    parts = method(net, config).build(images.shape, len(images.classes)).net
+    options = replace(EarlyExitConfig.training, images=config.images, batch=config.batch, seed=seed)
+    alone = Classifier(nn.Sequential(*parts.stages[: i + 1], parts.heads[i]))
+    return genlab.fit(alone, Stream(images, options.batch, seed=seed), options, title=f"{net}, exit {i + 1} alone").net
 
 
 def attacked(config: Config, net: EarlyExitNet, test: Images) -> dict[str, tuple[Tensor, Tensor]]:
@@ -141,31 +162,38 @@ def measured(net: EarlyExitNet, threshold: float, x: Tensor, y: Tensor) -> Measu
 
 def row(header: list[str], key: tuple[Any, ...], pairs: list[Measured]) -> dict[str, Any]:
     """Means over the seeds under `header`, with the standard deviation of the accuracy."""
-    accuracies, shares = zip(*pairs)
+    accuracies, costs = zip(*pairs)
     average, deviation = spread(accuracies)
-    return {**dict(zip(header, (*key, average, mean(shares)), strict=True)), "accuracy (sd)": deviation}
+    return {**dict(zip(header, (*key, average, mean(costs)), strict=True)), "accuracy (sd)": deviation}
 
 
-def cells(pairs: list[Measured]) -> list[str]:
-    return [plus_minus(values, ".3f") for values in zip(*pairs)]
+def cells(pairs: list[Measured], forms: tuple[str, str]) -> list[str]:
+    return [plus_minus(values, form) for values, form in zip(zip(*pairs), forms)]
 
 
-def message(exits: dict[tuple[int, str], list[Measured]]) -> str:
-    last = max(number for number, _ in exits)
-    share = {key: mean(right for right, _ in pairs) for key, pairs in exits.items()}
-    cost = plus_minus(100 * (a - b) for (a, _), (b, _) in zip(exits[last, ALONE], exits[last, TOGETHER]))
+def message(exits: dict[Exit, list[Measured]]) -> str:
+    last = max(number for _, number, _ in exits)
+    right = {key: mean(right for right, _ in pairs) for key, pairs in exits.items()}
+    cost = {key: mean(cost for _, cost in pairs) / 1000 for key, pairs in exits.items()}
+    lost = {
+        net: plus_minus(100 * (a - b) for (a, _), (b, _) in zip(exits[net, last, ALONE], exits[net, last, TOGETHER]))
+        for net in get_args(Net)
+    }
+    msdnet, cnn = ("msdnet", 1, TOGETHER), ("cnn", 1, TOGETHER)
     return (
-        f"The first exit is right on {share[1, TOGETHER]:.1%} of the test images, in a network of its own on "
-        f"{share[1, ALONE]:.1%}; the last on {share[last, TOGETHER]:.1%} and on {share[last, ALONE]:.1%}: early exits "
-        f"cost it {cost} points."
+        f"MSDNet's first exit is right on {right[msdnet]:.1%} of the test images with {cost[msdnet]:,.0f} thousand "
+        f"multiply-adds; the CNN's on {right[cnn]:.1%} with {cost[cnn]:,.0f} thousand, trained for this exit alone on "
+        f"{right['cnn', 1, ALONE]:.1%}. Early exits cost the last one {lost['msdnet']} points in MSDNet, "
+        f"{lost['cnn']} in the CNN."
     )
 
 
 def line(rows: list[dict[str, Any]], key: str, name: str) -> tuple[list[float], ...]:
-    """Multiplications and accuracy, with its spread, of the rows in which `key` is `name`."""
+    """Cost and accuracy, with its spread, of the rows in which `key` is `name`."""
     mine = [row for row in rows if row[key] == name]
     ends = [[row["accuracy"] + sign * row["accuracy (sd)"] for row in mine] for sign in (-1, 1)]
-    return [row["share of the multiplications"] for row in mine], [row["accuracy"] for row in mine], *ends
+    cost = "multiply-adds" if "multiply-adds" in mine[0] else "share of the multiplications"
+    return [row[cost] for row in mine], [row["accuracy"] for row in mine], *ends
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 InfoGAN is trained several times; the run whose category says most about real images is kept, which takes no label to
 choose. Beside it: the same networks without the information term (a plain GAN, whose latents mean nothing in
-particular) and without the discriminator (the generator writes its code into the image in the simplest way).
+particular) and without the discriminator: the generator writes its code into the image in the simplest way, which Q
+reads, far from any real image.
 
 python recipes/infogan_factors.py                                     # rendered digits, minutes on one core
 python recipes/infogan_factors.py --data mnist --data-root DIR        # no known factors but the class
@@ -15,12 +16,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Length, Repeats, Seed, Side, Units, Width
+from genlab.data import Images
 from genlab.experiment import check_all
-from genlab.methods.gan.infogan import InfoGANConfig
+from genlab.methods.classification.features import default_features
+from genlab.methods.gan.infogan import InfoGAN, InfoGANConfig
+from genlab.metrics.features import ClassifierFeatures
+from genlab.metrics.fid import frechet_distance
 from genlab.reporting.finish import finish
+from genlab.reporting.labelled import picture_png
+
+SAMPLES = 1000  # of each model, of which Q reads the category
+SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,8 @@ class Config:
     """folder of the runs and the report"""
     starts: Repeats = 3
     """InfoGANs to train, with seeds that follow one another"""
+    classifier_images: Length | None = None
+    """training length of the classifier whose features FID compares; none: 60 epochs, at most 100,000"""
     seed: Seed = 0
     """the first of these, and that of the others"""
 
@@ -63,28 +77,37 @@ def main(config: Config) -> None:
         "without discriminator": [experiment(InfoGANConfig(adversarial=False), quarter, config.seed, config)],
     }
     check_all(each for experiments in plan.values() for each in experiments)
+    data = options(config)
+    judge, test = default_features(data, images=config.classifier_images), data.load("test")
     page = genlab.Report(f"What the codes mean: {config.data}")
     rows: list[dict[str, Any]] = []
+    kept: dict[str, genlab.Run] = {}
     for name, experiments in plan.items():
         runs = train(name, experiments, config)
-        kept = max(runs, key=information)
-        rows += [measured(name, run, run is kept) for run in runs]
-        show(page, name, kept, config.values)
+        kept[name] = max(runs, key=information)
+        rows += [measured(name, run, run is kept[name]) | samples(run, judge, test) for run in runs]
+    page.text(message([row for row in rows if row["kept"]])).picture(drawn(kept, test))
+    for name, run in kept.items():
+        show(page, name, run, config.values)
     page.section(
         "Category",
         "Information about a real image in nats, by Q alone, and the share of held-out images whose category names "
-        "their class. Of several starts, the one with the most information is kept.",
+        "their class. Read from samples: the share of samples whose category Q names. Of several starts, the one with "
+        "the most information is kept.",
     )
-    header = ["method", "seed", "kept", "category information", "category accuracy"]
+    header = ["method", "seed", "kept", "category information", "category accuracy", "read from samples", "FID"]
     page.table(header, ([row[name] for name in header] for row in rows))
     correlations(page, [row for row in rows if row["kept"]])
     finish(config.out, page, rows)
 
 
+def options(config: Config) -> genlab.DataOptions:
+    return genlab.DataOptions(config.data, config.size, channels=1, data_root=config.data_root)
+
+
 def experiment(method: InfoGANConfig, images: int, seed: int, config: Config) -> genlab.Experiment:
-    data = genlab.DataOptions(config.data, config.size, channels=1, data_root=config.data_root)
     method = replace(method, values=config.values, width=config.width, hidden=config.hidden)
-    return genlab.Experiment(method, data, images=images, batch=config.batch, seed=seed, schedule="cosine")
+    return genlab.Experiment(method, options(config), images=images, batch=config.batch, seed=seed, schedule="cosine")
 
 
 def train(name: str, experiments: Sequence[genlab.Experiment], config: Config) -> list[genlab.Run]:
@@ -112,6 +135,40 @@ def measured(name: str, run: genlab.Run, kept: bool) -> dict[str, Any]:
         "category accuracy": figures.pop("category_accuracy"),
         "correlations": figures,  # "value1_rotation" and so on
     }
+
+
+@torch.no_grad()
+def samples(run: genlab.Run, judge: ClassifierFeatures, test: Images) -> dict[str, float]:
+    """What Q reads from samples, and how far these are from real images."""
+    torch.manual_seed(0)
+    model: InfoGAN = genlab.load(run)  # type: ignore[assignment]
+    category, values = model.sample_codes(SAMPLES)
+    x = model.draw(category, values, model.noise(SAMPLES))
+    read = float((model.recognise(x)[0].argmax(1) == category).float().mean())
+    return {"read from samples": read, "FID": frechet_distance(judge(test.x[:SAMPLES]), judge(x))}
+
+
+@torch.no_grad()
+def drawn(kept: dict[str, genlab.Run], test: Images) -> bytes:
+    """A PNG: real images, and samples of every method, a column per category."""
+    rows = {"real images": test.x[:SHOWN]}
+    for name, run in kept.items():
+        torch.manual_seed(0)
+        model: InfoGAN = genlab.load(run)  # type: ignore[assignment]
+        codes, noise = model.sample_codes(SHOWN), model.noise(SHOWN)
+        rows[name] = model.draw(torch.arange(SHOWN, device=noise.device) % model.categories, codes[1], noise)
+    return picture_png(in_rows(rows))
+
+
+def message(rows: list[dict[str, Any]]) -> str:
+    of = {row["method"]: row for row in rows}
+    alone, infogan = of["without discriminator"], of["InfoGAN"]
+    return (
+        f"Without a discriminator Q reads the category from {alone['read from samples']:.0%} of the samples, whose FID "
+        f"is {alone['FID']:.0f}; with it from {infogan['read from samples']:.0%}, with an FID of "
+        f"{infogan['FID']:.0f}. On real images the category names the class in {alone['category accuracy']:.0%} and in "
+        f"{infogan['category accuracy']:.0%} of the cases."
+    )
 
 
 def show(page: genlab.Report, name: str, run: genlab.Run, values: int) -> None:

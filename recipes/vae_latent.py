@@ -1,5 +1,8 @@
 """The latents of a VAE beside those of the same auto-encoder without the KL term, and a mixture of Gaussians.
 
+The weight of the KL term is one at which reconstructions of validation images keep their class: of a VAE whose code
+says little, images half-way between two codes say nothing either.
+
 python recipes/vae_latent.py                                     # scikit-learn's digits, minutes on one core
 python recipes/vae_latent.py --data mnist --data-root DIR --images 600000 --width 32 --covariance diag
 """
@@ -17,7 +20,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
-from genlab.core.ranges import Count, Length, Seed, Width
+from genlab.core.ranges import Count, Length, Seed, Weight, Width
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.latent.walks import interpolate, plane, traverse
@@ -44,8 +47,10 @@ class Config:
 
     data: genlab.DataOptions = field(default_factory=genlab.DataOptions)
     """which images"""
-    images: Length = 120_000
+    images: Length = 60_000
     """length of each training"""
+    beta: Weight = 0.3
+    """weight of the KL term; the VAE whose likelihood is measured has 1"""
     width: Width = 16
     """channels at the finest level"""
     components: Width = 10
@@ -71,10 +76,11 @@ def main(config: Config) -> None:
     mixture = Mixture.fit(train, config.components, config.covariance)
     page = genlab.Report("Latents of a VAE")
     with torch.no_grad():
+        walks = interpolations(page, models, judge, train, test, config.n)
         show_dimensions(page, models["VAE"], test.x[: config.n])
         results = {
+            "interpolation": walks,
             "posterior_std": posterior_std(page, config),
-            "interpolation": interpolations(page, models, judge, train, test, config.n),
             "images": samples(page, {**models, "mixture": mixture}, judge, train, test.x[: config.n]),
             "likelihood": likelihoods(page, mixture, test, config),
         }
@@ -83,7 +89,7 @@ def main(config: Config) -> None:
 
 def train_models(config: Config) -> dict[str, Any]:
     methods = {
-        "VAE": VAEConfig(latent=LATENT, width=config.width),
+        "VAE": VAEConfig(latent=LATENT, width=config.width, beta=config.beta),
         "auto-encoder": VAEConfig(latent=LATENT, width=config.width, beta=0.0),
         "Gaussian VAE": VAEConfig(latent=LATENT, width=config.width, pixels="gaussian"),
     }

@@ -43,7 +43,8 @@ TINY = {
     "--classifier-images 320 --out {out}",
     "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
-    "infogan_factors": "--images 128 --starts 2 --values 1 --width 4 --hidden 16 --out {out}",
+    "infogan_factors": "--data digits --size 8 --images 128 --starts 2 --values 1 --width 4 --hidden 16 "
+    "--classifier-images 320 --out {out}",
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
     "conditional": "--data digits --size 8 --images 64 --classifier-images 320 --width 4 --stack --out {out}",
     "domain_adversarial": "--targets night --images 1920 --seeds 0 --width 8 --lr 0.1 --out {out}",
@@ -86,7 +87,8 @@ TINY = {
     "distillation": "--images 16000 --teacher 200 --students 32 --temperatures 8 --teachers 1 --seeds 0 --out {out}",
     "lottery_ticket": "--images 2000 --rounds 1 --seeds 0 1 --out {out}",
     "data_free": "--images 4000 --gan-images 128 --samples 500 --width 8 --out {out}",
-    "early_exit": "--data digits --size 8 --images 3000 --width 4 --thresholds 0 0.5 1.1 --attacked 30 --seeds 0 "
+    "gradient_clipping": "--images 640 --at-once 8 --width 8 --rates 0.01 10 --seeds 0 --out {out}",
+    "early_exit": "--data digits --size 8 --images 480 --width 4 --thresholds 0 0.12 1.1 --attacked 20 --seeds 0 "
     "--out {out}",
     "overcomplete_codes": "--data digits --size 8 --code 100 --images 2000 --contractive 2 --levels 0.2 --seeds 0 "
     "--out {out}",

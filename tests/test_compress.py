@@ -26,6 +26,7 @@ from genlab.compress.table import channels_last
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.nets.classifiers import cnn, mlp
+from genlab.nets.msdnet import msdnet
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
@@ -410,9 +411,12 @@ def test_a_student_smooths_its_labels_as_a_classifier_does():
     torch.testing.assert_close(student.step(iter([(x, y)]), lambda name, loss: None)["loss"], expected)
 
 
-def test_an_early_exit_takes_the_first_that_is_sure_and_costs_what_it_needs():
+@pytest.mark.parametrize(
+    ("kind", "first"), [("cnn", 64 * 4 * 9 + 16 * 4 * 3), ("msdnet", 11_520 + 6_912 + 20_736 + 16 * 48 * 3)]
+)
+def test_an_early_exit_takes_the_first_that_is_sure_and_costs_what_it_needs(kind, first):
     torch.manual_seed(0)
-    model = EarlyExitConfig(width=4).build(SHAPE, 3).eval()
+    model = EarlyExitConfig(net=kind, width=4).build(SHAPE, 3).eval()
     x, net = torch.rand(30, *SHAPE), model.net
     logits = net.all(x)
     for threshold in (0.0, float(logits[0].detach().softmax(1).amax(1).median()), 1.1):
@@ -423,9 +427,22 @@ def test_an_early_exit_takes_the_first_that_is_sure_and_costs_what_it_needs():
     net.threshold = 0.0
     assert (net.predict(x)[1] == 0).all()
     costs = net.costs(SHAPE)
-    assert costs == sorted(costs) and costs[0] == 64 * 4 * 9 + 16 * 4 * 3
+    assert costs == sorted(costs) and costs[0] == first
     found = model.evaluate(data())
     assert found["macs"] == costs[0] and found["accuracy"] == found["accuracy_exit1"]
+
+
+def test_msdnet_keeps_all_features_and_computes_none_that_its_next_classifier_does_not_need():
+    torch.manual_seed(0)
+    stages, heads = msdnet(SHAPE, 3, width=2)
+    scales = stages[0](torch.rand(4, *SHAPE))
+    assert [tuple(x.shape[1:]) for x in scales] == [(2, 8, 8), (4 + 4, 4, 4), (8 + 16, 2, 2)]
+    for before, after in zip(scales, stages[1](scales)):
+        assert torch.equal(after[:, : before.shape[1]], before) and after.shape[1] > before.shape[1]
+    for last, head in enumerate(heads):
+        path = nn.Sequential(*stages[: last + 1], head)
+        grads = torch.autograd.grad(path(torch.rand(4, *SHAPE)).square().sum(), list(path.parameters()))
+        assert all(grad.abs().sum() > 0 for grad in grads)
 
 
 @pytest.mark.parametrize(

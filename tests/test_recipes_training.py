@@ -30,6 +30,15 @@ def test_optimizers_schedules_and_regularisers_are_compared_with_the_same_start(
     assert regularisers["dropout, every layer"]["training loss"] > regularisers["nothing"]["training loss"]
 
 
+def test_gradients_explode_where_they_are_not_clipped(tmp_path):
+    run("gradient_clipping", tmp_path)
+    found = results(tmp_path)
+    rows = {(row["gradients"], row["learning rate"]): row for row in found["all"]}
+    assert rows["not clipped", 10]["stopped"] == 1 or rows["not clipped", 10]["largest norm"] > 1e6
+    assert rows["clipped", 0.01]["largest norm"] < 1e3 and rows["clipped", 0.01]["stopped"] == 0
+    assert [row["learning rate"] for row in found["same"]] == [found["best"][0]["learning rate"]] * 2
+
+
 def test_networks_are_measured_with_and_without_every_augmentation(tmp_path):
     run("augmentation", tmp_path)
     found = results(tmp_path)

@@ -230,6 +230,7 @@ METHODS: dict[str, Config] = {
     "stargan": StarGANConfig(width=4, blocks=1, levels=1, n_critic=2, lr=2e-3),
     "distillation": TaughtConfig(net="mlp", width=16, lr=0.02, weight_decay=0.0),
     "early-exit": EarlyExitConfig(width=4, lr=0.02),
+    "early-exit msdnet": EarlyExitConfig("msdnet", width=2),
     "adversarial-training": AdversarialTrainingConfig(steps=2, net="mlp", width=16),
     "adversarial-training fast": AdversarialTrainingConfig("fast", norm="l2", net="resnet", width=4, eps_warmup=0.5),
     "adversarial-training free": AdversarialTrainingConfig("free", replays=2, width=4),

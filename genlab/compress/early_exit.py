@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,15 @@ from genlab.core.ranges import Range, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.classification.classifier import check_first_loss
 from genlab.nets.classifiers import Normalise
+from genlab.nets.msdnet import msdnet
 from genlab.training.method import BatchStream, Config, Method, Metrics, TrainOptions
 from genlab.training.optim import ClassifierOptimizerOptions
 from genlab.training.update import Update
 
 
 class EarlyExitNet(nn.Module):
-    """stages: features to features;  heads: one per stage, features -> logits (N, classes).
+    """stages: features to features, a tensor or a list of tensors;  heads: one per stage, features -> logits (N,
+    classes).
 
     forward: x (N, C, H, W) in [0, 1] -> the logits of the exit that each image takes: the first whose largest
     probability reaches `threshold`, else the last (always, if the threshold is above 1).
@@ -55,7 +57,8 @@ class EarlyExitNet(nn.Module):
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The logits of `forward` and the exits taken, int64 (N,); skips the stages after the exit of each image."""
         logits = exits = None
-        left, h = torch.arange(len(x), device=x.device), x
+        left = torch.arange(len(x), device=x.device)
+        h: Tensor | list[Tensor] = x
         for i, (stage, head) in enumerate(zip(self.stages, self.heads)):
             h = stage(h)
             y = head(h)
@@ -64,7 +67,7 @@ class EarlyExitNet(nn.Module):
             done = y.softmax(1).amax(1) >= self.threshold
             done = torch.ones_like(done) if i == len(self.stages) - 1 else done
             logits[left[done]], exits[left[done]] = y[done], i
-            left, h = left[~done], h[~done]
+            left, h = left[~done], h[~done] if isinstance(h, Tensor) else [each[~done] for each in h]
             if not len(left):
                 break
         assert logits is not None and exits is not None
@@ -90,12 +93,26 @@ class UpToExit(nn.Module):
         return found
 
 
+def cnn(shape: tuple[int, int, int], classes: int, width: int) -> tuple[list[nn.Module], list[nn.Module]]:
+    """Three stages of a 3x3 convolution and max-pooling, with a linear classifier of maps pooled to 4x4 after each."""
+    channels = [shape[0], width, 2 * width, 4 * width]
+    stages: list[nn.Module] = []
+    heads: list[nn.Module] = []
+    for i, (a, b) in enumerate(zip(channels, channels[1:])):
+        conv = [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, ceil_mode=True)]
+        stages.append(nn.Sequential(*([Normalise()] if i == 0 else []), *conv))
+        heads.append(nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * b, classes)))
+    return stages, heads
+
+
 @dataclass(frozen=True)
 class EarlyExitConfig(ClassifierOptimizerOptions, Config):
     """Classifier with early exits after each of three stages."""
 
+    net: Literal["cnn", "msdnet"] = "cnn"
+    """convolution and pooling per stage, or multi-scale dense connections (MSDNet, arXiv:1703.09844)"""
     width: Width = 16
-    """channels of the first stage, doubled at each further one"""
+    """channels of the CNN's first stage, doubled at each further one; MSDNet: new ones per layer at the finest scale"""
     threshold: Annotated[float, Range(0, 2)] = 0.9
     """confidence (largest probability) at which an image takes an exit; above 1: always the last"""
     weights: tuple[Weight, ...] = (0.3, 0.3, 1.0)
@@ -104,13 +121,7 @@ class EarlyExitConfig(ClassifierOptimizerOptions, Config):
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> EarlyExit:
-        channels = [shape[0], self.width, 2 * self.width, 4 * self.width]
-        stages: list[nn.Module] = []
-        heads: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(channels, channels[1:])):
-            conv = [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, ceil_mode=True)]
-            stages.append(nn.Sequential(*([Normalise()] if i == 0 else []), *conv))
-            heads.append(nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * b, classes)))
+        stages, heads = {"cnn": cnn, "msdnet": msdnet}[self.net](shape, classes, self.width)
         return EarlyExit(EarlyExitNet(stages, heads, self.threshold), self)
 
 
