@@ -15,7 +15,7 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Distinct, Layers, LearningRate, Length, Positive, Seed, Width
+from genlab.core.ranges import Count, Distinct, Layers, LearningRate, Length, Positive, Range, Seed, Width
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.likelihood.dequantisation import Dequantisation
@@ -47,6 +47,8 @@ class Config:
     """couplings, as in `genlab train flow`; none: the architecture's default, as for the width"""
     width: Width | None = None
     """hidden channels or units in a coupling"""
+    dense: Annotated[int, Range(0, 64)] = 4
+    """couplings of realnvp and glow that see all positions at once"""
     half_life: Positive = 2000
     """half-life of the averaged weights, in images"""
     temperatures: Annotated[tuple[Positive, ...], Distinct()] = (0.7, 1.0)
@@ -91,7 +93,9 @@ def main(config: Config) -> None:
 
 
 def experiment(net: FlowName, noise: Dequantisation, config: Config) -> genlab.Experiment:
-    size: Any = {"steps": config.steps, "width": config.width, "position_bias": net != "nice"}
+    size: Any = {"steps": config.steps, "width": config.width}
+    if net != "nice":
+        size |= {"position_bias": True, "dense": config.dense}
     method = FlowConfig(net=net, dequantisation=noise, lr=config.lr, **size)
     how: Any = {"images": config.images, "batch": config.batch, "half_life": config.half_life, "seed": config.seed}
     return genlab.Experiment(method, config.data, **how)

@@ -39,7 +39,7 @@ LAYERS = {
         for kind in ("nice", "realnvp", "glow")
         for shape in ((1, 8, 8), (3, 4, 4), (2,), (3,))
     },
-    **{f"{kind}, position bias": (flow(kind, (1, 8, 8), 2, 2, 8, True), (1, 8, 8)) for kind in ("realnvp", "glow")},
+    **{f"{kind}, all positions": (flow(kind, (1, 8, 8), 2, 1, 2, True, 2), (1, 8, 8)) for kind in ("realnvp", "glow")},
 }
 
 

@@ -194,7 +194,7 @@ METHODS: dict[str, Config] = {
     "flow glow": FlowConfig(width=4, steps=2),
     "flow nice": FlowConfig(net="nice", width=16, steps=2),
     "flow realnvp": FlowConfig(
-        net="realnvp", width=4, steps=1, position_bias=True, dequantisation="variational", logit=0.05
+        net="realnvp", width=4, steps=1, position_bias=True, dense=1, dequantisation="variational", logit=0.05
     ),
     "diffusion": DiffusionConfig(width=4, steps=3, likelihood_images=2, lr=1e-2),
     "diffusion conditional": DiffusionConfig(

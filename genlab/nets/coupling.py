@@ -6,6 +6,8 @@ and 5, and 9 with a mask. Departure: log-scales are limited to ±2 by a tanh.
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 
@@ -122,6 +124,17 @@ class PointNet(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, width: int):
         super().__init__(MLP(inputs, width, width), nn.ReLU(), zeroed(nn.Linear(width, outputs)))
+
+
+class DenseNet(nn.Sequential):
+    """(N, inputs, H, W) -> (N, outputs, H, W): two fully connected hidden layers over all channels and positions of
+    `size` (H, W); zero-initialised output."""
+
+    def __init__(self, inputs: int, outputs: int, width: int, size: tuple[int, ...]):
+        places = prod(size)
+        super().__init__(
+            nn.Flatten(), PointNet(inputs * places, outputs * places, width), nn.Unflatten(1, (outputs, *size))
+        )
 
 
 def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:

@@ -1,7 +1,7 @@
 """Normalising flows by maximum likelihood: NICE (arXiv:1410.8516), RealNVP (arXiv:1605.08803), Glow (arXiv:1807.03039).
 
-Images are dequantised by uniform noise, so the log-likelihood is a lower bound of that of 8-bit images; for points it
-is the density itself.
+Images are dequantised, so the log-likelihood is a lower bound of that of 8-bit images; for points it is the density
+itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class FlowConfig(Config):
     width: Width | None = None
     """hidden channels or units in a coupling"""
     position_bias: bool = False
-    """bias per position in the couplings' convolutions, for aligned images such as centred digits"""
+    """for realnvp and glow: a bias per position in the couplings' networks, for aligned images such as digits"""
+    dense: Annotated[int, Range(0, 64)] = 0
+    """for realnvp and glow: couplings after the last level whose networks see all positions at once"""
     dequantisation: Dequantisation = "uniform"
     """noise on the levels of 8-bit images: uniform, or variational, from a flow learned with the other"""
     logit: Fraction = 1e-3
@@ -55,7 +57,7 @@ class FlowConfig(Config):
             own if given is None else given
             for given, own in zip((self.levels, self.steps, self.width), SIZES[self.net])
         )
-        net = flow(self.net, shape, levels, steps, width, self.position_bias)
+        net = flow(self.net, shape, levels, steps, width, self.position_bias, self.dense)
         if len(shape) == 1:
             return Flow(net, shape, self)
         net = Chain([Logit(self.logit) if self.logit else Affine(shift=-0.5), net])
