@@ -53,8 +53,9 @@ class VariationalNoise(nn.Module):
         return self.transform(x, torch.randn_like(x))
 
     def middle(self, x: Tensor) -> Tensor:
-        """The u of x that stands for all of its noise, (N, C, H, W): that of e = 0."""
-        return self.transform(x, torch.zeros_like(x))[0]
+        """The u of x that stands for all of its noise, (N, C, H, W): that of e = 0, but away from the edges of a level,
+        which the rounding errors of a flow and of its inverse may cross."""
+        return self.transform(x, torch.zeros_like(x))[0].clamp(0.05, 0.95)
 
     def transform(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """u of e, both (N, C, H, W), and log q(u | x) = log N(e) - log |det dv/de| - log N(v), (N,)."""
