@@ -15,7 +15,7 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Distinct, Layers, LearningRate, Length, Positive, Range, Seed, Width
+from genlab.core.ranges import Count, Distinct, Fraction, Layers, LearningRate, Length, Positive, Range, Seed, Width
 from genlab.data import Images, batches
 from genlab.experiment import check_all
 from genlab.likelihood.dequantisation import Dequantisation
@@ -43,6 +43,8 @@ class Config:
     """images per batch"""
     lr: LearningRate = 2e-3
     """learning rate of Adam"""
+    logit: Fraction = 1e-5
+    """alpha of the preprocessing, as in `genlab train flow`"""
     steps: Layers | None = None
     """couplings, as in `genlab train flow`; none: the architecture's default, as for the width"""
     width: Width | None = None
@@ -96,7 +98,7 @@ def experiment(net: FlowName, noise: Dequantisation, config: Config) -> genlab.E
     size: Any = {"steps": config.steps, "width": config.width}
     if net != "nice":
         size |= {"position_bias": True, "dense": config.dense}
-    method = FlowConfig(net=net, dequantisation=noise, lr=config.lr, **size)
+    method = FlowConfig(net=net, dequantisation=noise, lr=config.lr, logit=config.logit, **size)
     how: Any = {"images": config.images, "batch": config.batch, "half_life": config.half_life, "seed": config.seed}
     return genlab.Experiment(method, config.data, **how)
 
