@@ -37,7 +37,7 @@ class Config:
     """the flows to train"""
     noises: Annotated[tuple[Dequantisation, ...], Distinct()] = ("uniform", "variational")
     """dequantisations; every flow is trained with each"""
-    images: Length = 20_000
+    images: Length = 12_000
     """length of each training"""
     batch: Count = 32
     """images per batch"""
