@@ -41,7 +41,7 @@ TINY = {
     "discrete_codes": "--bits 3 --more-bits 12 --codes 8 --hidden 32 --images 640 --seeds 0 --out {out}",
     "diffusion_mnist": "--images 64 --width 4 --steps 2 --guidance 1 2 --solver-steps 4 8 16 --n 20 --measured 3 "
     "--classifier-images 320 --out {out}",
-    "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",
+    "flow_mnist": "--nets nice glow --noises variational --steps 2 --dense 1 --images 64 --temperatures 1 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
     "infogan_factors": "--data digits --size 8 --images 128 --starts 2 --values 1 --width 4 --hidden 16 "
     "--classifier-images 320 --out {out}",

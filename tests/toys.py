@@ -193,7 +193,9 @@ METHODS: dict[str, Config] = {
     "vae mlp importance": VAEConfig(net="mlp", latent=2, width=16, importance_samples=3),
     "flow glow": FlowConfig(width=4, steps=2),
     "flow nice": FlowConfig(net="nice", width=16, steps=2),
-    "flow realnvp": FlowConfig(net="realnvp", width=4, steps=1, logit=0.05),
+    "flow realnvp": FlowConfig(
+        net="realnvp", width=4, steps=1, position_bias=True, dense=1, dequantisation="variational", logit=0.05
+    ),
     "diffusion": DiffusionConfig(width=4, steps=3, likelihood_images=2, lr=1e-2),
     "diffusion conditional": DiffusionConfig(
         width=4,

@@ -22,9 +22,14 @@ def bits_per_dim(nats: float, shape: tuple[int, ...]) -> float:
     return nats / (prod(shape) * log(2))
 
 
-def dequantise(x: Tensor) -> Tensor:
-    """Uniform dequantisation: 8-bit images x in [0, 1] -> (255 x + u) / 256 in [0, 1), u uniform in [0, 1)."""
-    u = torch.rand_like(x) * (1 - 2**-16)  # otherwise 255 + u may round to 256
+BELOW_ONE = 1 - 2**-16
+"""the end of the noise of a level: with more, 255 + u may round to 256"""
+
+
+def dequantise(x: Tensor, u: Tensor | None = None) -> Tensor:
+    """8-bit images x in [0, 1] -> (255 x + u) / 256 in [0, 1); u in [0, BELOW_ONE], none: uniform noise."""
+    if u is None:
+        u = torch.rand_like(x) * BELOW_ONE
     return ((255 * x).round() + u) / 256
 
 

@@ -6,6 +6,8 @@ and 5, and 9 with a mask. Departure: log-scales are limited to ±2 by a tanh.
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,11 @@ from genlab.nets.flow import Layer, LogDet
 from genlab.nets.mlp import MLP
 
 BOUND = 2.0  # of a log-scale
+
+
+def limited(log_scale: Tensor) -> Tensor:
+    """Log-scales within ±BOUND, near 0 as they are."""
+    return BOUND * (log_scale / BOUND).tanh()
 
 
 class Coupling(Layer):
@@ -31,7 +38,7 @@ class Coupling(Layer):
         if not self.affine:
             return outputs, None
         shift, log_scale = outputs.chunk(2, 1)
-        return shift, BOUND * (log_scale / BOUND).tanh()
+        return shift, limited(log_scale)
 
     def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         first, second = x.chunk(2, 1)
@@ -84,12 +91,27 @@ def checkerboard(*sides: int, odd: bool = False) -> Tensor:
     return (total + odd + 1) % 2  # type: ignore[return-value]
 
 
-class ConvNet(nn.Sequential):
-    """(N, inputs, H, W) -> (N, outputs, H, W): Glow's 3x3, 1x1, 3x3 convolutions; zero-initialised output."""
+class PositionBias(nn.Module):
+    """Adds a learned bias per position (H, W) and channel, at first 0, to (N, channels, H, W)."""
 
-    def __init__(self, inputs: int, outputs: int, width: int):
+    def __init__(self, channels: int, size: tuple[int, ...]):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1, channels, *size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias
+
+
+class ConvNet(nn.Sequential):
+    """(N, inputs, H, W) -> (N, outputs, H, W): Glow's 3x3, 1x1, 3x3 convolutions; zero-initialised output.
+
+    size: (H, W) for a bias per position after the first convolution; none: no such bias.
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int, size: tuple[int, ...] | None = None):
         super().__init__(
             nn.Conv2d(inputs, width, 3, padding=1),
+            *([PositionBias(width, size)] if size else []),
             nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 1),
             nn.ReLU(inplace=True),
@@ -102,6 +124,17 @@ class PointNet(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, width: int):
         super().__init__(MLP(inputs, width, width), nn.ReLU(), zeroed(nn.Linear(width, outputs)))
+
+
+class DenseNet(nn.Sequential):
+    """(N, inputs, H, W) -> (N, outputs, H, W): two fully connected hidden layers over all channels and positions of
+    `size` (H, W); zero-initialised output."""
+
+    def __init__(self, inputs: int, outputs: int, width: int, size: tuple[int, ...]):
+        places = prod(size)
+        super().__init__(
+            nn.Flatten(), PointNet(inputs * places, outputs * places, width), nn.Unflatten(1, (outputs, *size))
+        )
 
 
 def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:

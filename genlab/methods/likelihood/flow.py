@@ -1,7 +1,7 @@
 """Normalising flows by maximum likelihood: NICE (arXiv:1410.8516), RealNVP (arXiv:1605.08803), Glow (arXiv:1807.03039).
 
-Images are dequantised by uniform noise, so the log-likelihood is a lower bound of that of 8-bit images; for points it
-is the density itself.
+Images are dequantised, so the log-likelihood is a lower bound of that of 8-bit images; for points it is the density
+itself.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from genlab.core.picture import Picture, Pictures
 from genlab.core.ranges import Count, Fraction, Layers, LearningRate, Range, Width, checked
 from genlab.data import Images
 from genlab.latent.walks import interpolate
+from genlab.likelihood.dequantisation import Dequantisation, UniformNoise, VariationalNoise
 from genlab.likelihood.units import dequantise, discrete, likelihood
 from genlab.metrics.checks import if_defined, points
 from genlab.nets.flow import Affine, Chain, Layer, Logit
@@ -38,6 +39,12 @@ class FlowConfig(Config):
     """coupling layers per level; for nice in total, for realnvp per mask"""
     width: Width | None = None
     """hidden channels or units in a coupling"""
+    position_bias: bool = False
+    """for realnvp and glow: a bias per position in the couplings' networks, for aligned images such as digits"""
+    dense: Annotated[int, Range(0, 64)] = 0
+    """for realnvp and glow: couplings after the last level whose networks see all positions at once"""
+    dequantisation: Dequantisation = "uniform"
+    """noise on the levels of 8-bit images: uniform, or variational, from a flow learned with the other"""
     logit: Fraction = 1e-3
     """alpha of the preprocessing logit(alpha / 2 + (1 - alpha) x), which makes the range unbounded; 0: none"""
     lr: LearningRate = 2e-3
@@ -50,10 +57,11 @@ class FlowConfig(Config):
             own if given is None else given
             for given, own in zip((self.levels, self.steps, self.width), SIZES[self.net])
         )
-        net = flow(self.net, shape, levels, steps, width)
+        net = flow(self.net, shape, levels, steps, width, self.position_bias, self.dense)
         if len(shape) == 1:
             return Flow(net, shape, self)
-        return Flow(Chain([Logit(self.logit) if self.logit else Affine(shift=-0.5), net]), shape, self)
+        net = Chain([Logit(self.logit) if self.logit else Affine(shift=-0.5), net])
+        return Flow(net, shape, self, VariationalNoise(shape) if self.dequantisation == "variational" else None)
 
 
 class Flow(Method):
@@ -61,9 +69,16 @@ class Flow(Method):
 
     config: FlowConfig
 
-    def __init__(self, net: Layer, shape: tuple[int, ...], config: FlowConfig = FlowConfig()):
+    def __init__(
+        self,
+        net: Layer,
+        shape: tuple[int, ...],
+        config: FlowConfig = FlowConfig(),
+        noise: UniformNoise | VariationalNoise | None = None,
+    ):
         super().__init__(config)
         self.net, self.shape, self.dimensions = net, shape, prod(shape)
+        self.noise = noise or UniformNoise()
         self.images = len(shape) == 3
 
     def optimizers(self):
@@ -83,12 +98,15 @@ class Flow(Method):
     def log_prob(self, x: Tensor) -> Tensor:
         """(N,), in nats: for 8-bit images in [0, 1] a lower bound of log P(x), with new noise at every call; for points
         log p(x)."""
-        return discrete(self.density(dequantise(x)), self.shape) if self.images else self.density(x)
+        if not self.images:
+            return self.density(x)
+        u, log_q = self.noise(self.shaped(x, self.shape))
+        return discrete(self.density(dequantise(x, u)), self.shape) - log_q
 
     def encode(self, x: Tensor) -> Tensor:
-        """x (N, *shape) -> z (N, D); an 8-bit pixel is encoded as the middle of its interval."""
+        """x (N, *shape) -> z (N, D); an 8-bit pixel is encoded as the middle of its noise."""
         self.shaped(x, self.shape)
-        return self.net((255 * x + 0.5) / 256 if self.images else x)[0]
+        return self.net((255 * x + self.noise.middle(x)) / 256 if self.images else x)[0]
 
     def decode(self, z: Tensor) -> Tensor:
         """z (N, D) -> x (N, *shape); images are 8-bit, in [0, 1]."""
