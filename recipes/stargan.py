@@ -20,6 +20,7 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
+from genlab.core.picture import MOST, Picture, in_rows
 from genlab.core.ranges import Count, Layers, LearningRate, Length, Seed, Side, Width
 from genlab.data import Images, Pair
 from genlab.data.domains import names, original
@@ -29,6 +30,7 @@ from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.partner import PARTNER_ERROR
 from genlab.metrics.translation import content_preservation, cycle_errors
 from genlab.reporting.finish import finish
+from genlab.reporting.labelled import picture_png
 
 LINEAR = "error of a linear map per pixel"
 
@@ -71,9 +73,9 @@ def main(config: Config) -> None:
     judge = default_features(data, images=config.classifier_images)
     test = data.load("test")
     rows = directions(trained, judge, test, names(config.data))
-    page = genlab.Report(f"StarGAN: {config.data}")
-    page.section("Translations", message(rows))
-    page.picture(
+    page = genlab.Report(f"StarGAN: {config.data}").text(message(rows))
+    page.picture(picture_png(examples(trained, test, names(config.data), worst(rows))))
+    page.section("All translations").picture(
         genlab.Run(config.out / "run").samples()[-1], "Rows: the original, then its translation to every domain"
     )
     page.section(
@@ -118,17 +120,30 @@ def linear_error(x: Tensor, y: Tensor) -> float:
     return float((inputs[:, n:] @ fitted - wanted[:, n:]).abs().mean())
 
 
+def worst(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The direction whose translations differ most from the true partners; the first, if no partners are known."""
+    return max(rows, key=lambda row: row.get(PARTNER_ERROR, 0.0))
+
+
+@torch.no_grad()
+def examples(trained: Any, test: Images, domains: list[str], row: dict[str, Any]) -> Picture:
+    """Rows: originals, their translations in the direction of `row` and, if they are known, their true partners."""
+    source, target = (domains.index(row[way]) for way in ("from", "to"))
+    x, y = (test.subset(test.labels == label).x[:MOST] for label in (source, target))
+    partners = {"true partner": y} if PARTNER_ERROR in row else {}
+    return in_rows({row["from"]: x, f"to {row['to']}": trained.translate(x, to=target), **partners})
+
+
 def message(rows: list[dict[str, Any]]) -> str:
     """How the translations look to the classifier and, of the direction that is worst, beside the true partners."""
     seen = min(row["classified as target"] for row in rows)
     found = f"A classifier sees the target domain in at least {seen:.0%} of the translations of each direction."
-    if not (paired := [row for row in rows if LINEAR in row]):
+    row = worst(rows)
+    if LINEAR not in row:
         return found
-    worst = max(paired, key=lambda row: row[PARTNER_ERROR])
     return (
-        f"{found} From {worst['from']} to {worst['to']} they differ from the true partners by "
-        f"{worst[PARTNER_ERROR]:.3f}; a linear map per pixel, fitted to pairs, by {worst[LINEAR]:.3f}: what "
-        "the image tells and no loss asks for."
+        f"{found} From {row['from']} to {row['to']} they differ from the true partners by {row[PARTNER_ERROR]:.3f}; a "
+        f"linear map per pixel, fitted to pairs, by {row[LINEAR]:.3f}: what the image tells and no loss asks for."
     )
 
 

@@ -16,10 +16,14 @@ from genlab.metrics.translation import cycle_errors
 def test_translations_are_compared_with_true_partners(tmp_path):
     run("cyclegan", tmp_path)
     rows = by("variant", results(tmp_path))
-    assert list(rows) == ["cycle", "no cycle", "shallow"]
+    assert list(rows) == ["cycle", "no cycle", "shallow", "features"]
     model, shallow = (genlab.load(tmp_path / name) for name in ("no-cycle", "shallow"))
     assert sum(p.numel() for p in shallow.parameters()) < sum(p.numel() for p in model.parameters())
     assert shallow.config.cycle == model.config.cycle == 0 < genlab.load(tmp_path / "cycle").config.cycle
+    assert (rows["shallow"]["layers"], rows["no cycle"]["layers"]) == (4, 10)
+    tied, other = genlab.load(tmp_path / "features"), genlab.load(tmp_path / "pretrained")
+    assert tied.config.cycle == 0 < tied.config.perceptual
+    torch.testing.assert_close(tied.features.body.state_dict(), other.net[:-1].state_dict(), rtol=0, atol=0)
     test = genlab.DataOptions("unpaired:digits,night:digits", 8).load("test")
     there, back = (lambda x: model.translate(x, to=1)), (lambda x: model.translate(x, to=0))
     own = cycle_errors(there, back, test)
