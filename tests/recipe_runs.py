@@ -43,8 +43,8 @@ TINY = {
     "--classifier-images 320 --out {out}",
     "flow_mnist": "--nets nice glow --images 64 --temperatures 1 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
-    "infogan_factors": "--data digits --size 8 --images 128 --ablation-images 32 --starts 2 --values 1 --width 4 --hidden 16 "
-    "--classifier-images 320 --out {out}",
+    "infogan_factors": "--data digits --size 8 --images 128 --ablation-images 32 --starts 2 --values 1 --width 4 "
+    "--hidden 16 --classifier-images 320 --out {out}",
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
     "conditional": "--data digits --size 8 --images 64 --classifier-images 320 --width 4 --stack --out {out}",
     "domain_adversarial": "--targets night --images 1920 --seeds 0 --width 8 --lr 0.1 --out {out}",
