@@ -58,7 +58,7 @@ class Config:
     """new channels of MSDNet's layers at the finest scale"""
     weights: tuple[Weight, Weight, Weight] = (1.0, 1.0, 1.0)
     """weights of the losses of the exits"""
-    images: Length = 10_000
+    images: Length = 8_000
     """length of every training"""
     batch: Count = 32
     """images per batch"""

@@ -31,6 +31,10 @@ from genlab.metrics.fid import frechet_distance
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "without information": {"weight_category": 0.0, "weight_values": 0.0},
+    "without discriminator": {"adversarial": False},
+}
 SAMPLES = 1000  # of each model, of which Q reads the category
 SHOWN = 10
 
@@ -52,7 +56,9 @@ class Config:
     hidden: Units = 256
     """units of the fully connected layers"""
     images: Length = 160_000
-    """length of InfoGAN's training; the others have a quarter"""
+    """length of InfoGAN's training"""
+    ablation_images: Length = 40_000
+    """length of the trainings without the information term and without the discriminator"""
     batch: Count = 32
     """images per batch"""
     out: Path = Path("runs/infogan-factors")
@@ -67,14 +73,13 @@ class Config:
 
 def main(config: Config) -> None:
     seeds = range(config.seed, config.seed + config.starts)
-    quarter = max(1, config.images // 4)
     infogan = InfoGANConfig(weight_category=0.1, lr_generator=3e-3)
     plan = {
         "InfoGAN": [experiment(infogan, config.images, seed, config) for seed in seeds],
-        "without information": [
-            experiment(InfoGANConfig(weight_category=0.0, weight_values=0.0), quarter, config.seed, config)
-        ],
-        "without discriminator": [experiment(InfoGANConfig(adversarial=False), quarter, config.seed, config)],
+        **{
+            name: [experiment(replace(infogan, **changed), config.ablation_images, config.seed, config)]
+            for name, changed in ABLATIONS.items()
+        },
     }
     check_all(each for experiments in plan.values() for each in experiments)
     data = options(config)

@@ -75,7 +75,7 @@ def main(config: Config) -> None:
         watches = [train(name, each, judge, test, config) for each in experiments]
         rows.append({"remedy": name} | over_seeds([watch.rows[-1] for watch in watches]))
         page.section(name).picture(classes_over_time(watches[0], test.classes))
-        page.picture(genlab.Run(folder(name, 0, config)).samples()[-1])
+        page.picture(genlab.Run(folder(name, config.seeds[0], config)).samples()[-1])
     page.section(f"After training, {len(config.seeds)} seeds").table(list(rows[0]), (row.values() for row in rows))
     finish(config.out, page, rows)
 

@@ -22,7 +22,7 @@ TINY = {
     "gan_theory": "--gaps 0.5 2 --steps 40 --frames 2 --out {out}",
     "discriminator_generates": "--rounds 2 --steps 30 --batch 64 --climb 20 --n 100 --width 4 --images 64 --out {out}",
     "mode_collapse": "--steps 2 --batch 8 --seeds 0 --looks 1 --lr 1e-6 --out {out}",
-    "mode_collapse_images": "--remedies plain 'ensemble of 4' --images 128 --looks 2 --seeds 0 --width 4 "
+    "mode_collapse_images": "--remedies plain 'ensemble of 4' --images 128 --looks 2 --seeds 1 --width 4 "
     "--classifier-images 320 --out {out}",
     "benchmark_training": "--steps 5 --repeats 1 --batch 8 --width 16",
     "benchmark_loader": "--batches 2 --repeats 1",
@@ -43,8 +43,8 @@ TINY = {
     "--classifier-images 320 --out {out}",
     "flow_mnist": "--nets nice glow --noises variational --steps 2 --dense 1 --images 64 --temperatures 1 --out {out}",
     "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
-    "infogan_factors": "--data digits --size 8 --images 128 --starts 2 --values 1 --width 4 --hidden 16 "
-    "--classifier-images 320 --out {out}",
+    "infogan_factors": "--data digits --size 8 --images 128 --ablation-images 32 --starts 2 --values 1 --width 4 "
+    "--hidden 16 --classifier-images 320 --out {out}",
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
     "conditional": "--data digits --size 8 --images 64 --classifier-images 320 --width 4 --stack --out {out}",
     "domain_adversarial": "--targets night --images 1920 --seeds 0 --width 8 --lr 0.1 --out {out}",

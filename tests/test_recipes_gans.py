@@ -95,7 +95,7 @@ def test_the_classes_that_a_generator_draws_are_those_of_its_last_look_also_in_a
     rows = by("remedy", results(out))
     assert list(rows) == ["plain", "ensemble of 4"]
     for name, row in rows.items():
-        looks = [line for line in genlab.Run(out / f"{name.replace(' ', '-')}-0").metrics() if "classes" in str(line)]
+        looks = [line for line in genlab.Run(out / f"{name.replace(' ', '-')}-1").metrics() if "classes" in str(line)]
         last = {figure: value for figure, value in looks[-1].items() if figure not in ("images", "step")}
         assert len(looks) == 2 and {figure: row[figure] for figure in last} == last
         classes, divergence = (next(v for f, v in last.items() if f.startswith(n)) for n in ("classes", "KL"))
