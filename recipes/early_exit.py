@@ -56,8 +56,8 @@ class Config:
     """channels of the CNN's first stage"""
     msdnet_width: Width = 1
     """new channels of MSDNet's layers at the finest scale"""
-    weights: tuple[Weight, Weight, Weight] = (1.0, 1.0, 1.0)
-    """weights of the losses of the exits"""
+    weights: tuple[Weight, ...] = (1.0, 1.0, 1.0)
+    """weights of the losses of the three exits"""
     images: Length = 8_000
     """length of every training"""
     batch: Count = 32

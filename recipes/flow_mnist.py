@@ -1,7 +1,7 @@
 """Flows on one data set, by uniform and by learned noise on their pixels: bits per dimension, samples, interpolation.
 
 python recipes/flow_mnist.py                                     # scikit-learn's digits, minutes on one core
-python recipes/flow_mnist.py --data mnist --data-root DIR --nets glow --noises variational --images 150000
+python recipes/flow_mnist.py --data mnist --data-root DIR --nets glow --noises variational --images 130000 --lr 6e-3
 """
 
 from __future__ import annotations
