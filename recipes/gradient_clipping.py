@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Length, NonEmpty, Positive, Seeds, Side, Width
+from genlab.core.labels import check_classes
+from genlab.core.ranges import Count, LearningRate, Length, NonEmpty, Positive, Seeds, Side, Width
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.metrics.accuracy import accuracy
@@ -54,7 +55,7 @@ class Config:
     """length of every training"""
     width: Width = 32
     """units of the recurrent layer"""
-    rates: NonEmpty[Positive] = (0.003, 0.01, 0.03, 0.1)
+    rates: NonEmpty[LearningRate] = (0.003, 0.01, 0.03, 0.1)
     """learning rates of momentum SGD"""
     clip: Positive = 5.0
     """largest norm of a clipped gradient"""
@@ -98,6 +99,7 @@ class PixelByPixel(nn.Module):
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root, hold_out=True)
     train, validation, test = (data.load(split) for split in ("train", "validation", "test"))
+    check_classes(len(train.classes), "a classifier")
     pixels = train.shape[1] * train.shape[2]
     if pixels % config.at_once:
         raise ValueError(f"--at-once must divide the {pixels} pixels of an image, got {config.at_once}")

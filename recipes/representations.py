@@ -22,7 +22,7 @@ from torch import Tensor
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed, Width
+from genlab.core.ranges import AtLeastOne, Count, Length, NonEmpty, Range, Seed, Width
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.latent.codes import apply_batched, linear_probe, retrieval_precision, scatter
@@ -62,11 +62,11 @@ class Config:
     """labelled images for pre-training and codes"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    sizes: NonEmpty[Width] = (256, 256, 128)
+    sizes: Annotated[tuple[Width, ...], AtLeastOne()] = (256, 256, 128)
     """units of the layers that are pre-trained"""
     ink: str = "glyphs"
     """labelled images of white strokes, which are put in ink for disentangling"""
-    labels: tuple[Count, ...] = (2, 5, 10)
+    labels: NonEmpty[Count] = (2, 5, 10)
     """labelled images per class of the classifiers"""
     plane: Annotated[int, Range(11, 10**5)] = 400
     """test images whose codes are shown in the plane, at most"""

@@ -459,7 +459,8 @@ def test_msdnet_keeps_all_features_and_computes_none_that_its_next_classifier_do
         (lambda: prune_neurons(nn.ModuleList(), 0.5), "not from ModuleList"),
         (lambda: Distillation(net(), []), "at least 1 teacher"),
         (lambda: DistillationConfig(temperature=0), "temperature must be above 0 .*got 0"),
-        (lambda: EarlyExitConfig(weights=(1.0,)).build(SHAPE, 3), "3 exits need as many weights, got 1"),
+        (lambda: EarlyExitConfig(weights=(1.0,)).build(SHAPE, 3), "3 exits need as many --weights, got 1"),
+        (lambda: EarlyExitConfig(weights=(0, 0, 0)), "--weights needs at least one weight above 0, got .*0, 0, 0"),
         (lambda: file.save({"w": torch.zeros(1, dtype=torch.float16)}, "x.gl"), "'w' is torch.float16"),
     ],
 )

@@ -10,15 +10,19 @@ import torch
 from PIL import Image
 from toys import LEARNS, METHODS, SHAPE, UNPAIRED, make, source, stream
 
+from genlab.compress.early_exit import EarlyExitConfig
 from genlab.core.batch import batch_sizes, check_batch
 from genlab.core.picture import as_picture
 from genlab.data import Folder, Pair, Stream
 from genlab.data.decode import ImageDecoder
 from genlab.data.kinds import KINDS, check_kind
+from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.run import Run
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 from genlab.training.update import Update
+
+CLASSIFIERS = ClassifierConfig | EarlyExitConfig
 
 
 def state(method):
@@ -103,6 +107,12 @@ def test_data_of_a_kind_that_a_method_does_not_take_are_refused(name):
         with nullcontext() if kind in takes else pytest.raises(ValueError, match=f"it learns from .*got {KINDS[kind]}"):
             check_kind(data, takes, "it")
     assert (name in UNPAIRED) == ("two sets" in takes)
+
+
+@pytest.mark.parametrize("name", [name for name, config in METHODS.items() if isinstance(config, CLASSIFIERS)])
+def test_one_class_is_refused_by_those_that_tell_classes_apart(name):
+    with pytest.raises(ValueError, match="needs at least 2 classes, as in --data digits .*got 1"):
+        METHODS[name].build(SHAPE, 1)
 
 
 @pytest.mark.parametrize("name", LEARNS)

@@ -177,7 +177,7 @@ def test_methods_with_names_of_their_own_can_be_started(name, tmp_path, capsys):
         ("classifier --weight-decay=-1", "--weight-decay must be"),
         ("classifier --smoothing inf", "--smoothing must be"),
         ("early-exit --threshold nan", "--threshold must be"),
-        ("early-exit --weights 1", "3 exits need as many weights, got 1"),
+        ("early-exit --weights 1", "3 exits need as many --weights, got 1"),
         ("wgan --spectral --norm none", "weight_clip 0.01 has no effect"),
         ("adversarial-training --replays=-1", "--replays must be"),
         ("stargan --data domains:digits,night:digits --levels 4", "16"),

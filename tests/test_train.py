@@ -211,6 +211,8 @@ def test_a_signal_saves_within_one_step_and_the_same_call_continues(number, tmp_
     assert caught.value.signal == number and signal.getsignal(number) == before
     assert run.checkpoints.load()["images"] == 32
     assert fit(Slow(), stream(8), TrainOptions(images=80), run=run).w.item() == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(Interrupted, match="^stopped after 32 images, not saved$"):
+        fit(Slow(), stream(8), TrainOptions(images=80))
 
 
 def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path):

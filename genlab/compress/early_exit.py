@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlab.compress.count import macs
+from genlab.core.labels import check_classes
 from genlab.core.ranges import Range, Weight, Width
 from genlab.data import Images, batches
 from genlab.methods.classification.classifier import check_first_loss
@@ -120,7 +121,12 @@ class EarlyExitConfig(ClassifierOptimizerOptions, Config):
 
     training: ClassVar[TrainOptions] = TrainOptions(images=300_000, batch=64, schedule="cosine")
 
+    def check_relations(self) -> None:
+        if not any(self.weights):
+            raise ValueError(f"--weights needs at least one weight above 0, got {self.weights}")
+
     def build(self, shape: tuple[int, int, int], classes: int) -> EarlyExit:
+        check_classes(classes, "a classifier with early exits")
         stages, heads = {"cnn": cnn, "msdnet": msdnet}[self.net](shape, classes, self.width)
         return EarlyExit(EarlyExitNet(stages, heads, self.threshold), self)
 
@@ -134,7 +140,7 @@ class EarlyExit(Method):
     def __init__(self, net: EarlyExitNet, config: EarlyExitConfig = EarlyExitConfig()):
         super().__init__(config)
         if len(config.weights) != len(net.stages):
-            raise ValueError(f"{len(net.stages)} exits need as many weights, got {len(config.weights)}")
+            raise ValueError(f"{len(net.stages)} exits need as many --weights, got {len(config.weights)}")
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ LearningRate = Annotated[float, Range(0, 1e4, above=True)]
 
 
 T = TypeVar("T")
-NonEmpty = Annotated[tuple[T, ...], AtLeastOne()]  # NonEmpty[Share]: one or more
+NonEmpty = Annotated[tuple[T, ...], Distinct()]  # NonEmpty[Share]: one or more, for a row of a table each
 Seeds = Annotated[tuple[Seed, ...], Distinct()]  # of repetitions
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was interrupted by a signal, after saving a checkpoint; `signal` is its number."""
+    """Training was interrupted by a signal, after a checkpoint in its run, if it has one; `signal` is its number."""
 
     def __init__(self, message: str, signal: int):
         super().__init__(message)
@@ -42,7 +42,8 @@ class Interrupt:
     def __exit__(self, *_: object) -> None:
         self._restore()
 
-    def reraise(self, stop: int, images: int) -> None:
-        """Raises Interrupted if `stop` (the same on all ranks) is a signal number; the checkpoint is at `images`."""
+    def reraise(self, stop: int, images: int, saved: bool) -> None:
+        """Raises Interrupted if `stop` (the same on all ranks) is a signal number; `saved`: with a checkpoint."""
         if stop in self.signals:
-            raise Interrupted(f"stopped and saved after {images} images; the same command resumes", stop)
+            what = "and saved after {} images; the same command resumes" if saved else "after {} images, not saved"
+            raise Interrupted(f"stopped {what.format(f'{images:,}')}", stop)

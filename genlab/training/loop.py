@@ -66,7 +66,7 @@ def fit(
         ValueError: the data are not as the lab needs them; names what and how.
         CheckpointError: there are checkpoints, but none from which this training can be resumed.
         Locked: another process trains in the directory of `run`.
-        Interrupted: SIGTERM or SIGINT was received; the current step was finished and saved.
+        Interrupted: SIGTERM or SIGINT was received; the current step was finished and, with a `run`, saved.
     """
     options = options or method.config.training
     where = distributed.rank(), distributed.world_size()
@@ -88,7 +88,7 @@ def fit(
             if training.due(training.options.save_every) or stop:
                 training.save()
             if stop:
-                interrupt.reraise(stop, data.images)
+                interrupt.reraise(stop, data.images, saved=run is not None)
                 break
     return training.current()
 

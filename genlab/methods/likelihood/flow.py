@@ -52,6 +52,10 @@ class FlowConfig(Config):
 
     training: ClassVar[TrainOptions] = TrainOptions(images=600_000, batch=32, schedule="cosine", warmup=0.02, clip=1.0)
 
+    def check_relations(self) -> None:
+        if self.net == "nice" and (self.position_bias or self.dense):
+            raise ValueError("--position-bias and --dense are for realnvp and glow, not for --net nice")
+
     def build(self, shape: tuple[int, ...], classes: int = 0) -> Flow:
         levels, steps, width = (
             own if given is None else given
