@@ -133,11 +133,10 @@ class Rows:
             for words, values in cells.items():
                 wide.setdefault(words[:at] + words[at + 1 :], {})[words[at]] = values[column]
             cells = wide
-        heads = [*names, *(f"{self.across} {c}" if self.across else c for c in columns)]
+        heads = [*names, *(c if isinstance(c, str) else f"{self.across} {_word(c)}" for c in columns)]
         lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
         for words, values in cells.items():
-            named = ["–" if word is None else str(word) for word in words]
-            lines.append(f"| {' | '.join([*named, *(value_cell(values.get(c)) for c in columns)])} |")
+            lines.append(f"| {' | '.join([*map(_word, words), *(value_cell(values.get(c)) for c in columns)])} |")
         return lines
 
 
@@ -167,6 +166,11 @@ def value_cell(stored: Mapping[str, Any] | None) -> str:
         )
     places = 1 - math.floor(math.log10(deviation))
     return " ± ".join(f"{round(value, places):.{max(0, places)}f}" for value in (mean, deviation))
+
+
+def _word(word: Any) -> str:
+    """A value that names a row or a column."""
+    return "–" if word is None else f"{word:.4g}" if isinstance(word, float) else str(word)
 
 
 def _row(rows: list[dict[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
