@@ -210,7 +210,7 @@ def test_a_table_has_the_mean_and_deviation_of_every_number_over_the_seeds(tmp_p
     lines = ERRORS.rendered(table)
     assert lines[0] == "| net | T | error | bytes |" and lines[2] == "| a | – | 2.0 ± 1.4 | – |"
     wide = Rows("errors", ["f.json"], ("net", "T"), ("error",), across="T").rendered(table)
-    assert wide[0] == "| net | T None | T 2 |" and wide[2:] == ["| a | 2.0 ± 1.4 | – |", "| b | – | 5 ± 0 |"]
+    assert wide[0] == "| net | T – | T 2 |" and wide[2:] == ["| a | 2.0 ± 1.4 | – |", "| b | – | 5 ± 0 |"]
     with pytest.raises(ClaimError, match="must be one of several rows"):
         Rows("errors", ["f.json"], ("net",), ("error",), across="net")
     with pytest.raises(ClaimError, match="other rows"):
