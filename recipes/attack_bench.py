@@ -42,7 +42,7 @@ from attacks.minimal import Minimal
 from attacks.pdgd import PDGD, PDPGD
 from attacks.sigma_zero import SigmaZero
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, Range, Seed, Width
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seed, Width
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
@@ -93,7 +93,7 @@ class Config:
     """channels of the classifiers' finest level"""
     eps: Eps = 0.1
     """L-infinity radius of the robust trainings"""
-    norms: tuple[Norm, ...] = NORMS
+    norms: NonEmpty[Norm] = NORMS
     """norms of the perturbations"""
     passes: Annotated[int, Range(100, 10**9)] = 400
     """budget: forward and backward passes per image; AttackBench allows 2000"""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from genlab.cli.main import start
 from genlab.core.distributed import device
-from genlab.core.ranges import Count, Range, Repeats, Side, Steps, Threads, Width
+from genlab.core.ranges import Count, NonEmpty, Range, Repeats, Side, Steps, Threads, Width
 from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.likelihood.sampling import draw, draw_uncached
@@ -40,7 +40,7 @@ class Config:
     """features per pixel"""
     size: Side = 28
     """height and width of the images"""
-    batches: tuple[Count, ...] = (1, 64)
+    batches: NonEmpty[Count] = (1, 64)
     """numbers of images that are drawn at once"""
     pixels: Count = 4
     """passes of the naive sampler that are timed"""

@@ -174,15 +174,15 @@ def cells(pairs: list[Measured], forms: tuple[str, str]) -> list[str]:
 def message(exits: dict[Exit, list[Measured]]) -> str:
     last = max(number for _, number, _ in exits)
     right = {key: mean(right for right, _ in pairs) for key, pairs in exits.items()}
-    cost = {key: mean(cost for _, cost in pairs) / 1000 for key, pairs in exits.items()}
+    cost = {key: mean(cost for _, cost in pairs) for key, pairs in exits.items()}
     lost = {
         net: plus_minus(100 * (a - b) for (a, _), (b, _) in zip(exits[net, last, ALONE], exits[net, last, TOGETHER]))
         for net in get_args(Net)
     }
     msdnet, cnn = ("msdnet", 1, TOGETHER), ("cnn", 1, TOGETHER)
     return (
-        f"MSDNet's first exit is right on {right[msdnet]:.1%} of the test images with {cost[msdnet]:,.0f} thousand "
-        f"multiply-adds; the CNN's on {right[cnn]:.1%} with {cost[cnn]:,.0f} thousand, trained for this exit alone on "
+        f"MSDNet's first exit is right on {right[msdnet]:.1%} of the test images with {cost[msdnet]:,.0f} "
+        f"multiply-adds; the CNN's on {right[cnn]:.1%} with {cost[cnn]:,.0f}, trained for this exit alone on "
         f"{right['cnn', 1, ALONE]:.1%}. Early exits cost the last one {lost['msdnet']} points in MSDNet, "
         f"{lost['cnn']} in the CNN."
     )

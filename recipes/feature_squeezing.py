@@ -54,7 +54,7 @@ class Config:
     """where downloaded sets lie"""
     images: Length = 40_000
     """length of every training"""
-    models: tuple[str, ...] = ("auto-encoder", "VAE", "flow", "PixelCNN")
+    models: NonEmpty[str] = ("auto-encoder", "VAE", "flow", "PixelCNN")
     """generative models that detect: auto-encoder, VAE, flow, PixelCNN"""
     outliers: tuple[str, ...] = ("letters", "sprites")
     """data sets whose images are outliers here"""

@@ -18,7 +18,7 @@ import torch
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Length, Seed, Width
+from genlab.core.ranges import Length, NonEmpty, Seed, Width
 from genlab.core.registry import choose
 from genlab.experiment import check_all
 from genlab.likelihood.mixture import Mixture
@@ -63,7 +63,7 @@ class Config:
     """images of any kind, in grey"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    models: tuple[str, ...] = tuple(MODELS)
+    models: NonEmpty[str] = tuple(MODELS)
     """models beside the Gaussian mixture"""
     images: Length = 30_000
     """length of a training; those of VAE and VQ-VAE are four times as long"""

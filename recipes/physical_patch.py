@@ -18,7 +18,7 @@ from attacks import Patch, Views
 from attacks.core.rate import Rate
 from attacks.evaluation.report import CAPTIONS, predictions_picture
 from genlab.cli.main import start
-from genlab.core.ranges import Length, Range
+from genlab.core.ranges import Length, NonEmpty, Range
 from genlab.data import Images
 from genlab.data.jpeg import jpeg
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -51,7 +51,7 @@ class Config:
     """the class to be seen"""
     size: Annotated[float, Range(0, 1, above=True)] = 0.6
     """side of the patch, as a share of the image's"""
-    shapes: tuple[Literal["square", "disc", "glasses"], ...] = ("square", "glasses")
+    shapes: NonEmpty[Literal["square", "disc", "glasses"]] = ("square", "glasses")
     """outlines; glasses are as wide as the image"""
     classifier_images: Length = 100_000
     """length of the classifier's training"""

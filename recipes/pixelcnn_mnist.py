@@ -16,7 +16,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
-from genlab.core.ranges import Count, Layers, LearningRate, Length, Range, Seed
+from genlab.core.ranges import Count, Layers, LearningRate, Length, NonEmpty, Range, Seed
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, NetName
@@ -33,7 +33,7 @@ class Config:
     """black and white images"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    nets: tuple[NetName, ...] = ("pixelcnn", "gated", "row-lstm", "diagonal-bilstm")
+    nets: NonEmpty[NetName] = ("pixelcnn", "gated", "row-lstm", "diagonal-bilstm")
     """the networks to train"""
     conditional: bool = True
     """also a gated net that is given the class"""

@@ -27,7 +27,7 @@ from attacks.evaluation.results import Evaluation
 from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.latent import LatentAttack
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, Seed, Steps
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seed, Steps
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -51,7 +51,7 @@ class Config:
     """where downloaded sets lie"""
     images: Length = 40_000
     """length of every training; the GAN's is four times as long"""
-    models: tuple[Literal["gan", "vae", "auto-encoder", "pixelcnn"], ...] = ("gan", "vae", "auto-encoder", "pixelcnn")
+    models: NonEmpty[Literal["gan", "vae", "auto-encoder", "pixelcnn"]] = ("gan", "vae", "auto-encoder", "pixelcnn")
     """purifiers; MagNet comes with the auto-encoder"""
     eps: Eps = 0.2
     """L-infinity size of the attacks, in pixels of [0, 1]; PixelDefend moves pixels as far"""

@@ -37,7 +37,7 @@ class Config:
     """where downloaded sets lie"""
     images: Length = 100_000
     """length of the classifier's training"""
-    filters: tuple[str, ...] = FILTERS
+    filters: NonEmpty[str] = FILTERS
     """names as `genlab list` tells them, with options as in bits:bits=1; median+bits: one after the other"""
     attacks: NonEmpty[str] = ("fgsm", "pgd")
     """names as `genlab list` tells them"""

@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
-from genlab.core.ranges import Length, Range, Seed, Side, Width
+from genlab.core.ranges import Length, NonEmpty, Range, Seed, Side, Width
 from genlab.data import Images, batches
 from genlab.data.pairs import paired, task
 from genlab.experiment import check_all
@@ -42,7 +42,7 @@ class Config:
     """height and width in pixels; none: the set's own"""
     channels: Literal[1, 3] | None = 1
     """1 (grey) or 3 (colour); none: the set's own"""
-    factors: tuple[Annotated[int, Range(2, 64)], ...] = (2, 4)
+    factors: NonEmpty[Annotated[int, Range(2, 64)]] = (2, 4)
     """how many pixels of a side become one"""
     images: Length = 16_000
     """length of every training"""

@@ -45,7 +45,7 @@ class Config:
     """length of each perturbation's training"""
     eps: NonEmpty[Annotated[float, Range(0, 1, above=True)]] = (0.1, 0.2, 0.3)
     """sizes in pixels of [0, 1]; transfer and pictures are at the last"""
-    known: tuple[Count, ...] = (10, 100, 1000)
+    known: NonEmpty[Count] = (10, 100, 1000)
     """how many images the attacker has"""
     out: Path = Path("runs/universal")
     """folder of the classifiers and the report"""

@@ -100,7 +100,7 @@ def sampler(method: object) -> Callable[[int], Tensor]:
     """
     draw = getattr(method, "sample", None)
     if draw is None:
-        raise ValueError(f"a {type(method).__name__} does not generate images: there is nothing to measure")
+        raise ValueError(f"{type(method).__name__} does not generate images: there is nothing to measure")
     return draw
 
 

@@ -79,8 +79,11 @@ def scales(shape: tuple[int, ...], halvings: Sequence[int]) -> list[tuple[int, .
         ValueError: the sides are not divisible by 2 often enough.
     """
     if any(side % 2 ** sum(halvings) for side in shape[1:]):
-        size = "x".join(map(str, shape[1:]))
-        raise ValueError(f"this flow halves the sides {sum(halvings)} times, which images of {size} do not allow")
+        size, times = (
+            "x".join(map(str, shape[1:])),
+            {1: "once", 2: "twice"}.get(sum(halvings), f"{sum(halvings)} times"),
+        )
+        raise ValueError(f"--levels: the flow halves the sides {times}, which images of {size} (--size) do not allow")
     shapes, (channels, *sides) = [], shape
     for times in halvings:
         channels, sides = channels * 4**times, [side // 2**times for side in sides]
