@@ -83,7 +83,7 @@ def scales(shape: tuple[int, ...], halvings: Sequence[int]) -> list[tuple[int, .
             "x".join(map(str, shape[1:])),
             {1: "once", 2: "twice"}.get(sum(halvings), f"{sum(halvings)} times"),
         )
-        raise ValueError(f"--levels: the flow halves the sides {times}, which images of {size} (--size) do not allow")
+        raise ValueError(f"--levels: the flow halves the sides {often}, which images of {size} (--size) do not allow")
     shapes, (channels, *sides) = [], shape
     for times in halvings:
         channels, sides = channels * 4**times, [side // 2**times for side in sides]
