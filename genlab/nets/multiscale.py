@@ -79,10 +79,8 @@ def scales(shape: tuple[int, ...], halvings: Sequence[int]) -> list[tuple[int, .
         ValueError: the sides are not divisible by 2 often enough.
     """
     if any(side % 2 ** sum(halvings) for side in shape[1:]):
-        size, times = (
-            "x".join(map(str, shape[1:])),
-            {1: "once", 2: "twice"}.get(sum(halvings), f"{sum(halvings)} times"),
-        )
+        size = "x".join(map(str, shape[1:]))
+        often = {1: "once", 2: "twice"}.get(sum(halvings), f"{sum(halvings)} times")
         raise ValueError(f"--levels: the flow halves the sides {often}, which images of {size} (--size) do not allow")
     shapes, (channels, *sides) = [], shape
     for times in halvings:
