@@ -24,7 +24,7 @@ from genlab.methods.gan.wgan_gp import WGANGPConfig
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.hook import MetricHook
 from genlab.reporting.finish import finish
-from genlab.reporting.plots import heat
+from genlab.reporting.plots import bars, heat
 from genlab.reporting.report import spread
 
 LR = 2e-3  # ten times the usual: the plain GAN begins with few classes. The unrolled one learns at its own rates only
@@ -68,15 +68,21 @@ def main(config: Config) -> None:
     plan = {name: [experiment(name, seed, data, config) for seed in config.seeds] for name in names}
     check_all(experiments[0] for experiments in plan.values())
     judge, test = default_features(data, images=config.classifier_images), data.load("test")
-    page = genlab.Report(f"Mode collapse on {config.data}")
-    page.text("Rows: classes; columns: images seen. A cell is a class's share of the samples; green: an even share.")
-    rows = []
+    rows, shares = [], {}
     for name, experiments in plan.items():
         watches = [train(name, each, judge, test, config) for each in experiments]
         rows.append({"remedy": name} | over_seeds([watch.rows[-1] for watch in watches]))
-        page.section(name).picture(classes_over_time(watches[0], test.classes))
-        page.picture(genlab.Run(folder(name, config.seeds[0], config)).samples()[-1])
-    page.section(f"After training, {len(config.seeds)} seeds").table(list(rows[0]), (row.values() for row in rows))
+        shares[name] = classes_over_time(watches[0], test.classes)
+    page = genlab.Report(f"Mode collapse on {config.data}")
+    fid = next(figure for figure in rows[0] if figure.startswith("FID"))
+    page.text(f"{fid} after training: " + ", ".join(f"{row['remedy']} {row[fid]:.1f}" for row in rows) + ".")
+    page.picture(bars({row["remedy"]: [row[fid]] for row in rows}, x=fid))
+    page.table(list(rows[0]), (row.values() for row in rows))
+    page.text(f"Mean and standard deviation over {len(config.seeds)} seeds; the pictures are of the first.")
+    for name, picture in shares.items():
+        page.section(name, "Rows: classes; columns: images seen. A cell is a class's share of the samples.")
+        page.picture(picture, "green: an even share")
+        page.picture(genlab.Run(folder(name, config.seeds[0], config)).samples()[-1], "samples at the end")
     finish(config.out, page, rows)
 
 
