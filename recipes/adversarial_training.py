@@ -73,9 +73,11 @@ def main(config: Config) -> None:
         rows.append({"training": scheme, **measured(model, config, test)})
 
     page = genlab.Report(f"Adversarial training: {config.data}, L-infinity {config.eps:g}")
-    page.table(list(rows[0]), (row.values() for row in rows))
+    ends = ", ".join(f"{scheme} {curve['robust accuracy'][-1]:.0%}" for scheme, curve in robust_accuracy.items())
+    page.text(f"Robust accuracy under PGD at the end of training, by what it learnt from: {ends}.")
     lines = {scheme: (curve["images"], curve["robust accuracy"]) for scheme, curve in robust_accuracy.items()}
     page.picture(curves(lines, x="images", y="robust accuracy under PGD", limits=(-0.02, 1.02)))
+    page.table(list(rows[0]), (row.values() for row in rows))
     finish(config.out, page, {"rows": rows, "curves": robust_accuracy})
 
 

@@ -45,7 +45,7 @@ from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seed, Width
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
-from genlab.reporting.plots import curves
+from genlab.reporting.plots import bars, curves
 
 NORMS: tuple[Norm, ...] = ("l0", "l1", "l2", "linf")
 HEADER = ["attack", "GO %", "worst model %", "median d*", "never fooled", "passes", "s per 1000"]
@@ -125,6 +125,15 @@ def main(config: Config) -> None:
             "optimality": scores,
             "distances": {m: {a: d.distance.tolist() for a, d in each.items()} for m, each in found.items()},
         }
+    best = {
+        f"{norm}, {name}": [100 * scores["global"]]
+        for norm, result in results.items()
+        for name, scores in sorted(result["optimality"].items(), key=lambda each: -each[1]["global"])[:3]
+    }
+    page.opening(
+        "Global optimality, 100 % for the smallest perturbations that any attack found: the three best in each norm.",
+        bars(best, x="global optimality, %"),
+    )
     finish(config.out, page, results)
 
 

@@ -20,6 +20,7 @@ from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, Seed, Width
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
+from genlab.reporting.plots import bars
 
 HEADER = ["attack", "success %", "L2 mean", "median", "relative", "L∞ median", "forward", "backward", "s per 1000"]
 
@@ -69,6 +70,8 @@ def chosen(config: Config) -> dict[str, Attack]:
 
 def report(config: Config, found: Evaluation) -> genlab.Report:
     page = genlab.Report(f"Attacks on {config.data}")
+    page.text("Share of the images, correctly classified before, that each attack turns wrong.")
+    page.picture(bars({row.attack: [row.success.value] for row in found.rows}, x="success"))
     text = "Forward and backward passes are per image; relative is L2 as a share of the image's own L2 norm."
     page.section("Success and cost", text).table(HEADER, costs(found))
     page.section("Settings").table(["attack", "all its options"], ([row.attack, row.config] for row in found.rows))

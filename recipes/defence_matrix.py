@@ -22,7 +22,7 @@ from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.defences.ensemble import ProbabilityEnsemble
 from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import add_evaluation, progress
+from attacks.evaluation.report import add_evaluation, least_robust, progress
 from attacks.evaluation.results import Row
 from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.plugin import defence
@@ -74,6 +74,8 @@ def main(config: Config) -> None:
         found = evaluate(models, attacks(config), test.x, test.labels, sources=sources, options=options)
 
     page = genlab.Report(f"Defences against attacks: {config.data}, L-infinity {config.eps:g}")
+    least = ", ".join(f"{name} {robust:.0%}" for name, robust in least_robust(found).items())
+    page.text(f"Right under the strongest attack that knows the defence: {least}.")
     page.picture(heat_map([row for row in found.rows if row.source != row.model], "oblivious attacks"))
     page.picture(heat_map([row for row in found.rows if row.source == row.model], "adaptive attacks"))
     finish(config.out, add_evaluation(page, found), to_json(found))

@@ -31,6 +31,7 @@ from genlab.metrics.extract import extract_features, samples, shuffled
 from genlab.metrics.features import ClassifierFeatures
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
+from genlab.reporting.plots import bars
 
 SHOWN = 10  # images per row
 
@@ -102,6 +103,12 @@ def main(config: Config) -> None:
 
     page.section("Completion", "Of held-out images, given the class.")
     page.picture(picture_png(completed(model, other, test)))
+    fid = next(name for name in by_steps[0] if name.startswith("FID"))
+    best = min(by_steps, key=lambda row: row[fid])
+    page.opening(
+        f"The best samples, {fid} {best[fid]:.2f}, take {best['passes']} passes of the network ({best['sampler']}).",
+        bars({f"{row['sampler']}, {row['passes']} passes": [row[fid]] for row in by_steps}, x=fid),
+    )
     finish(config.out, page, {"steps": by_steps, "guidance": by_guidance, "likelihood": by_likelihood})
 
 

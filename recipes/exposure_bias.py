@@ -26,6 +26,7 @@ from genlab.metrics.comparison import measure
 from genlab.metrics.extract import extract_features, samples, shuffled
 from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
+from genlab.reporting.plots import bars
 from genlab.reporting.report import over_seeds
 
 
@@ -74,6 +75,13 @@ def main(config: Config) -> None:
         torch.manual_seed(config.seeds[-1])
         page.section(inputs).picture(grid_png(model.sample(64)), "samples, last seed")
         rows.append({"inputs in training": inputs} | over_seeds(figures))
+    fid = next(name for name in rows[0] if name.startswith("FID"))
+    page.opening(
+        "Better likelihood is not better samples: "
+        + ", ".join(f"{row['inputs in training']} {row['nats']:.2f} nats and FID {row[fid]:.1f}" for row in rows)
+        + ".",
+        bars({row["inputs in training"]: [row[fid]] for row in rows}, x=fid),
+    )
     text = f"Mean and standard deviation (sd) over {len(config.seeds)} seeds; nats per held-out image."
     page.section("Figures", text).table(list(rows[0]), (row.values() for row in rows))
     finish(config.out, page, rows)

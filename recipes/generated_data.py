@@ -28,6 +28,7 @@ from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.gan import GANConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
+from genlab.reporting.plots import bars
 from genlab.reporting.report import spread
 
 Draw = Callable[[int], tuple[Tensor, Tensor]]  # n -> images (n, C, H, W), labels (n,)
@@ -79,6 +80,10 @@ def main(config: Config) -> None:
     ]
     page.section("Accuracy", f"On {len(test)} held-out images; robust: under PGD; mean and spread over seeds.")
     page.table(header, rows)
+    page.opening(
+        "Robust accuracy by training images: " + ", ".join(f"{row[0]} {row[3]:.0%}" for row in rows) + ".",
+        bars({name: [each["robust"] for each in found] for name, found in measured.items()}, x="robust accuracy"),
+    )
     finish(config.out, page, records(header, rows))
 
 

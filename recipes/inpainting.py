@@ -77,8 +77,10 @@ def main(config: Config) -> None:
 
     rows = judged(filled, test, data, config)
     page = genlab.Report(f"Holes of {config.hole}x{config.hole} in {config.data}")
+    kept = ", ".join(f"{row['by']} {row['content preservation']:.0%}" for row in rows)
+    page.text(f"Filled images that keep their class: {kept}.")
+    page.picture(picture_png(in_rows({**filled, "the original": test.x})))
     page.section("Held-out images").table(list(rows[0]), (row.values() for row in rows))
-    page.section("Pictures").picture(picture_png(in_rows({**filled, "the original": test.x})))
     finish(config.out, page, rows)
 
 

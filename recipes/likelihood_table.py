@@ -29,6 +29,7 @@ from genlab.methods.likelihood.vae import VAEConfig
 from genlab.methods.likelihood.vq_vae import VQVAEConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
+from genlab.reporting.plots import bars
 
 DRAWN = 64  # samples of every model
 
@@ -87,6 +88,11 @@ def main(config: Config) -> None:
     for name, model in models.items():
         rows.append([name, model.likelihood, *trained(page, name, experiments[name], config)])
     page.section("Held-out images", f"Samples are drawn {DRAWN} at a time.").table(header, rows)
+    best = min(rows, key=lambda row: row[2])
+    page.opening(
+        f"The {best[0]} explains held-out images best, with {best[2]:.2f} bits per dimension ({best[1]}).",
+        bars({row[0]: [row[2]] for row in rows}, x="bits per dimension"),
+    )
     finish(config.out, page, records(header, rows))
 
 

@@ -24,6 +24,7 @@ from genlab.data.jpeg import jpeg
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
+from genlab.reporting.plots import bars
 
 LEARNT = Views()  # those under which the patch is learnt
 FIXED = Views(rotation=0.0, scale=(1.0, 1.0), place=0.0, brightness=0.0)
@@ -77,6 +78,10 @@ def main(config: Config) -> None:
         rows += measure(page, patch, model, data.load("train"), victims)
     page.section("Success", f"On {len(victims)} held-out images of other classes that were classified correctly.")
     page.table(list(rows[0]), (row.values() for row in rows))
+    page.opening(
+        f"Share of images of other classes that the patch turns into class {config.target}, by shape and view.",
+        bars({f"{row['shape']}, {row['view']}": [row["success"]] for row in rows}, x="success"),
+    )
     finish(config.out, page, rows)
 
 

@@ -78,9 +78,11 @@ def main(config: Config) -> None:
 
     page = genlab.Report(f"pix2pix: {config.task} on {config.data}")
     patch = receptive_field(config.layers)
+    kept = ", ".join(f"{row['losses']} {row['content preservation']:.0%}" for row in rows)
+    page.text(f"Translations that keep their class: {kept}.")
+    page.picture(picture_png(in_rows({**drawn, "the target": test.x})))
     page.section("Held-out pairs", f"{len(test)} of them; patches are {patch} pixels wide unless the name says more.")
     page.table(list(rows[0]), (row.values() for row in rows))
-    page.section("Pictures").picture(picture_png(in_rows({**drawn, "the target": test.x})))
     finish(config.out, page, rows)
 
 

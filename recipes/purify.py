@@ -22,7 +22,7 @@ from attacks.defences.purify import DefenseGAN, PixelDefend, Reconstruct, magnet
 from attacks.defences.smoothing import Filter, Filtered
 from attacks.evaluation.detectors import undetected_rates
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import CAPTIONS, add_evaluation, predictions_picture
+from attacks.evaluation.report import CAPTIONS, add_evaluation, least_robust, predictions_picture
 from attacks.evaluation.results import Evaluation
 from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.latent import LatentAttack
@@ -36,6 +36,7 @@ from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 from genlab.methods.likelihood.vae import VAEConfig
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish
+from genlab.reporting.plots import bars
 
 FALSE_POSITIVES = 0.05  # of MagNet's detectors
 SHOWN = 12  # images in a row of a picture
@@ -120,6 +121,13 @@ def main(config: Config) -> None:
     add_evaluation(page, found)
     adversarial = pgd(classifier, attacked.x, attacked.labels)
     show(page, classifier, filters, attacked.subset(slice(0, SHOWN)), adversarial[:SHOWN])
+    least = {name: 100 * robust for name, robust in least_robust(found).items()}
+    page.opening(
+        "Images that stay right under an attack that knows the defence: "
+        + ", ".join(f"{name} {robust:.0f} %" for name, robust in least.items())
+        + ".",
+        bars({name: [robust] for name, robust in least.items()}, x="robust accuracy, %"),
+    )
     if "gan" in filters:
         results["latent attack"] = latent_attack(page, classifier, filters["gan"], pgd, attacked, config)
     if "auto-encoder" in filters:

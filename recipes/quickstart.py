@@ -70,7 +70,8 @@ def main(config: Config) -> None:
 
     accuracy = genlab.Run(out / "classifier").results()["accuracy"]
     page = genlab.Report(f"Quickstart on {config.data}")
-    page.section("Classifier").table(["held-out accuracy"], [[accuracy]])
+    fooled = ", ".join(f"{row.attack} {row.success}" for row in found.rows)
+    page.text(f"The classifier is right on {accuracy:.1%} of the held-out images, and the attacks succeed: {fooled}.")
     page.section("GAN").picture(genlab.Run(out / "gan").samples()[-1], "samples")
     page.picture(grid_png(test.x[:64]), "held-out images, for comparison")
     add_evaluation(page, found)

@@ -86,13 +86,13 @@ def main(config: Config) -> None:
     rows = {name: last(runs) for name, runs in looks.items()}
 
     page = genlab.Report("GANs of word sequences")
+    page.text(f"Quality and diversity; mean and standard deviation over {len(config.seeds)} seeds.")
+    page.picture(figure(looks))
+    page.table(["generator", *MEASURES], ([name, *map(text, runs.values())] for name, runs in rows.items()))
     page.section(
         "Gradients", f"Of the discriminator's judgement of {BATCH} draws; means over {config.pairs} pairs of batches."
     )
     page.table(GRADIENTS, gradients)
-    page.section("Quality and diversity", f"Mean and standard deviation over {len(config.seeds)} seeds.")
-    page.picture(figure(looks))
-    page.table(["generator", *MEASURES], ([name, *map(text, runs.values())] for name, runs in rows.items()))
     page.section("Samples of the first seed")
     for name, lines in repetitions[0][2].items():
         page.text(f"{name}: {' / '.join(lines)}")

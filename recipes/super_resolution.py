@@ -26,6 +26,7 @@ from genlab.methods.translation.pix2pix import Pix2PixConfig
 from genlab.metrics.partner import against_partners
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
+from genlab.reporting.plots import bars
 
 LOSSES = {"L1 alone": 0.0, "L1 and GAN": 1.0}  # weight of the adversarial loss
 
@@ -73,6 +74,10 @@ def main(config: Config) -> None:
         page.section(f"Factor {factor}").picture(picture_png(in_rows({**enlarged, "the original": test.x})))
         page.table(list(rows[0]), [list(row.values()) for row in rows])
         results += rows
+    page.opening(
+        "Share of the enlarged images that keep their class, by factor and by what enlarged them.",
+        bars({f"× {row['factor']}, {row['by']}": [row["content preservation"]] for row in results}, x="class kept"),
+    )
     finish(config.out, page, results)
 
 

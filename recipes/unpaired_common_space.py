@@ -27,6 +27,7 @@ from genlab.methods.translation.common_space import CommonSpaceConfig
 from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.translation import content_preservation
 from genlab.reporting.finish import finish
+from genlab.reporting.plots import bars
 
 SPACES = CommonSpaceConfig(latent=8, lr=1e-3)  # an auto-encoder and a critic of the codes per domain
 TRANSLATING = replace(SPACES, adversarial=0.0, adversarial_translation=1.0)  # critics of the translated images instead
@@ -99,6 +100,12 @@ def main(config: Config) -> None:
     )
     header = ["model", "a to b", "b to a", "pairs of one class"]
     page.table(header, [[row.get(name, "") for name in header] for row in rows])
+    kept = {row["model"]: row["a to b"] if "a to b" in row else row["pairs of one class"] for row in rows}
+    page.opening(
+        "Share of images whose class survives the way from the first domain to the second; of a coupled GAN, of pairs "
+        "that are of one class.",
+        bars({name: [value] for name, value in kept.items()}, x="class kept"),
+    )
     finish(config.out, page, rows)
 
 

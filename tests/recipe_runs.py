@@ -155,7 +155,15 @@ def run(name, out):
         patch.setattr("genlab.reporting.report.metric_curves", lambda rows: {})
         status, printed, complaints = start(name, shlex.split(TINY[name].format(out=out)))
     assert status == 0, complaints
+    if (page := Path(out) / "report.html").exists() and not name.startswith("benchmark"):  # these print ratios
+        check_opening(page.read_text())
     return printed
+
+
+def check_opening(page):
+    """A page begins with its message in words, or a heading, and the figure that shows it; tables come later."""
+    first = [page.find(tag, page.index("<h1")) for tag in ("<p>", "<figure", "<table")]
+    assert -1 < first[0] < first[1] and not -1 < first[2] < first[1], page[page.index("<h1") :][:500]
 
 
 def results(out):

@@ -18,7 +18,7 @@ from attacks.defences.detection import Detector, GuardedClassifier, undetected
 from attacks.detector_aware import DetectorAware
 from attacks.evaluation.roc import Costs, auc, roc
 from genlab.core.modes import evaluating
-from genlab.reporting.plots import curves
+from genlab.reporting.plots import bars, curves
 from genlab.reporting.report import Report
 
 Halves = tuple[Tensor, Tensor]
@@ -128,7 +128,10 @@ def report(title: str, found: Comparison, results: Mapping[str, Any]) -> Report:
         )
     text = "Share of the images classified correctly without alarm that an attack turns wrong without alarm."
     _table(page, "Oblivious and adaptive attacks", text, results["evasion"])
-    return page
+    areas = {row["detector"]: [value for name, value in row.items() if name != "detector"] for row in results["areas"]}
+    best = max(areas, key=lambda name: sum(areas[name]))
+    text = f"Of {len(areas)} detectors {best} tells attacked and foreign images best from held-out ones."
+    return page.opening(text, bars(areas, x="areas under the curve, of every kind of images, and their mean"))
 
 
 def _table(page: Report, title: str, text: str, rows: Rows) -> None:

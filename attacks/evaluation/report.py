@@ -69,6 +69,15 @@ def shown(found: Evaluation) -> list[Example]:
     return [e for e in found.examples if e.model == found.rows[0].model and e.eps in (None, middle)]
 
 
+def least_robust(found: Evaluation) -> dict[str, float]:
+    """model -> its robust accuracy under the strongest of the attacks that were made for it."""
+    least: dict[str, float] = {}
+    for row in found.rows:
+        if row.source == row.model and row.robust_accuracy is not None:
+            least[row.model] = min(least.get(row.model, 1.0), row.robust_accuracy)
+    return least
+
+
 def success_curves(found: Evaluation) -> dict[str, dict[str, Band]]:
     """model -> attack -> (eps, success rate, interval low, high), for attacks with an eps."""
     curves: dict[str, dict[str, tuple[list[float], ...]]] = {}

@@ -66,6 +66,15 @@ class Report:
         self.parts.append(f"<p>{escaped(text)}</p>")
         return self
 
+    def opening(self, text: str, png: bytes | None = None) -> Report:
+        """Puts the message of the page, and a picture that shows it, above all else."""
+        parts, self.parts = self.parts, []
+        self.text(text)
+        if png is not None:
+            self.picture(png)
+        self.parts += parts
+        return self
+
     def warnings(self, sentences: Iterable[str]) -> Report:
         sentences = list(sentences)
         self.warned += sentences
