@@ -77,7 +77,7 @@ def main(config: Config) -> None:
         rows.append({"inputs in training": inputs} | over_seeds(figures))
     fid = next(name for name in rows[0] if name.startswith("FID"))
     page.opening(
-        "Better likelihood is not better samples: "
+        "Likelihood and samples by what the network is fed with in training: "
         + ", ".join(f"{row['inputs in training']} {row['nats']:.2f} nats and FID {row[fid]:.1f}" for row in rows)
         + ".",
         bars({row["inputs in training"]: [row[fid]] for row in rows}, x=fid),

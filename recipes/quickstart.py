@@ -70,8 +70,10 @@ def main(config: Config) -> None:
 
     accuracy = genlab.Run(out / "classifier").results()["accuracy"]
     page = genlab.Report(f"Quickstart on {config.data}")
-    fooled = ", ".join(f"{row.attack} {row.success}" for row in found.rows)
-    page.text(f"The classifier is right on {accuracy:.1%} of the held-out images, and the attacks succeed: {fooled}.")
+    eps = max(row.eps for row in found.rows if row.eps is not None)
+    undefended = [row for row in found.rows if row.model == found.rows[0].model and row.eps == eps]
+    fooled = ", ".join(f"{row.attack} {row.success.value:.0%}" for row in undefended)
+    page.text(f"The classifier is right on {accuracy:.1%} of the held-out images. Attacks of radius {eps:g}: {fooled}.")
     page.section("GAN").picture(genlab.Run(out / "gan").samples()[-1], "samples")
     page.picture(grid_png(test.x[:64]), "held-out images, for comparison")
     add_evaluation(page, found)
