@@ -26,6 +26,7 @@ from attacks.core.goal import predicted_classes
 from attacks.noise import RandomNoise
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seeds, Steps
+from genlab.core.text import counted
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig, NetName
@@ -80,7 +81,7 @@ def main(config: Config) -> None:
     page.picture(matrix(success, "success, %"))
     page.text(
         f"Rows: the model that MI-FGSM of {config.steps} steps at eps {config.eps} attacks in place of the target, of "
-        f"another training. Columns: targets. Mean ± standard deviation over {len(own)} seeds."
+        f"another training. Columns: targets. Mean ± standard deviation over {counted(own)}."
     )
     figures = list(own[0][0])[1:]
     page.section(

@@ -27,6 +27,7 @@ from attacks.evaluation.verdict import models_and_sources
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Eps, LearningRate, Length, NonEmpty, Range, Seeds, Side, Width
+from genlab.core.text import counted
 from genlab.data import Augment, Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.metrics.accuracy import accuracy
@@ -192,7 +193,7 @@ def bands(angles: list[float], by_angle: dict[str, list[list[float]]]) -> dict[s
 def about(config: Config, n: int) -> str:
     return (
         f"On {n:,} test images, as they are, and each turned by up to {config.rotate:g}° and moved by up to "
-        f"{100 * config.shift:g} % of its size; mean and standard deviation (sd) over {len(config.seeds)} seeds. TTA: "
+        f"{100 * config.shift:g} % of its size; mean and standard deviation (sd) over {counted(config.seeds)}. TTA: "
         "test-time augmentation, the mean over copies moved by a pixel and turned by so many degrees in either "
         "direction, as chosen on validation images."
     )

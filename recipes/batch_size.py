@@ -21,6 +21,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, LearningRate, Length, NonEmpty, Positive, Seeds, Side, Width
+from genlab.core.text import counted
 from genlab.core.timing import seconds
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
@@ -74,7 +75,7 @@ def main(config: Config) -> None:
     results = records(HEADER, rows)
     page = genlab.Report(f"Batch size on {config.data}").text(message(results, config))
     page.picture(figure(results, config))
-    page.section("Figures", f"Test accuracy: mean and standard deviation (sd) over {len(config.seeds)} seeds.")
+    page.section("Figures", f"Test accuracy: mean and standard deviation (sd) over {counted(config.seeds)}.")
     page.table(HEADER, rows)
     finish(config.out, page, results)
 

@@ -31,6 +31,7 @@ from genlab.compress.quantise import binarise
 from genlab.compress.separable import separate
 from genlab.compress.table import table
 from genlab.core.ranges import Length, Repeats, Seeds
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.nets.classifiers import LENETS, NETWORKS
@@ -72,7 +73,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Cheaper layers: {config.net} on {config.data}")
     page.section("Error against time and bytes", message(rows))
     page.picture(pareto(panels(rows)))
-    page.text(f"Mean ± standard deviation over {len(config.seeds)} seeds; speed-up: of batches of 256 images.")
+    page.text(f"Mean ± standard deviation over {counted(config.seeds)}; speed-up: of batches of 256 images.")
     page.table(["network", "MACs", "bytes", "speed-up", "error, %"], map(shown, rows))
     finish(config.out, page, rows)
 

@@ -26,6 +26,7 @@ from genlab.compress.deep import SETTINGS, pruned, shared
 from genlab.compress.prune import prune
 from genlab.compress.table import table
 from genlab.core.ranges import LearningRate, Length, NonEmpty, Range, Repeats, Seeds
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.metrics.accuracy import accuracy
@@ -83,7 +84,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Deep Compression: {config.net} on {config.data}")
     page.section("Accuracy against sparsity", message(accuracies))
     page.picture(curves(lines(accuracies), x="weights left, %", y="accuracy, %", log_x=True))
-    page.text(f"Test images; mean ± standard deviation over {len(config.seeds)} seeds, as everywhere on this page.")
+    page.text(f"Test images; mean ± standard deviation over {counted(config.seeds)}, as everywhere on this page.")
     page.table(["pruned, %", STEPWISE, AT_ONCE, UNTRAINED], by_sparsity(accuracies))
     text = "Bytes of the file with its header; compression rate: bytes of the weights in float32 over those."
     page.section("Stages of Deep Compression", text)

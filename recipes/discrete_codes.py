@@ -24,6 +24,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import LearningRate, Length, NonEmpty, Range, Seeds, Width
+from genlab.core.text import counted
 from genlab.data import Images
 from genlab.latent.codes import apply_batched
 from genlab.methods.likelihood.vq_vae import VQVAEConfig
@@ -83,7 +84,7 @@ def main(config: Config) -> None:
     page.text(
         "Error: mean squared, per pixel, held out. Perplexity: of the codes of the training images, as if so many were "
         f"used equally; unseen: share of the held-out images whose code no training image has. Mean ± standard "
-        f"deviation over {len(config.seeds)} seeds."
+        f"deviation over {counted(config.seeds)}."
     )
     page.table(["code", *FIGURES], ([name, *cells(rows)] for name, rows in found.items()))
     finish(config.out, page, [{"code": name} | over_seeds(rows, FIGURES) for name, rows in found.items()])

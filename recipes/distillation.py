@@ -25,6 +25,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.compress.distil import Distillation, DistillationConfig
 from genlab.core.ranges import Length, NonEmpty, Positive, Range, Repeats, Seeds, Width
+from genlab.core.text import counted
 from genlab.data import Augment, Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.metrics.accuracy import predict_logits
@@ -79,7 +80,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Distillation: {config.data}")
     page.text(
         f"Errors on {len(test):,} test images of students that saw {sub_size(known, config.share):,} of the "
-        f"{len(known):,} training images; mean and standard deviation (sd) over {len(config.seeds)} seeds."
+        f"{len(known):,} training images; mean and standard deviation (sd) over {counted(config.seeds)}."
     )
     page.picture(curves(lines(rows, config.students), x="temperature T", y="errors"))
     page.table(HEADER, (row.values() for row in rows))

@@ -21,6 +21,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Distinct, LearningRate, Length, Seeds, Weight, Width
+from genlab.core.text import counted
 from genlab.data import Pair, Stream, batches
 from genlab.experiment import check_all
 from genlab.methods.classification.domain_adversarial import DomainAdversarial, DomainAdversarialConfig
@@ -100,7 +101,7 @@ def main(config: Config) -> None:
             f"{config.data} to {target}:{config.data}",
             f"Features of {split} images of both domains in the plane of their first two principal components, without "
             f"and with adversarial training (seed {config.seeds[0]}); and accuracy on {len(test):,} {split} images of "
-            f"the target during training, mean and standard deviation over {len(config.seeds)} seeds.",
+            f"the target during training, mean and standard deviation over {counted(config.seeds)}.",
         )
         page.picture(figure(found, test))
     page.section("Accuracy", f"On the {split} images; mean and standard deviation (sd) over the seeds.")

@@ -27,6 +27,7 @@ from genlab.cli.main import start
 from genlab.compress.count import macs
 from genlab.compress.early_exit import EarlyExitConfig, EarlyExitNet
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seeds, Side, Weight, Width
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier
 from genlab.metrics.accuracy import accuracy
@@ -115,7 +116,7 @@ def main(config: Config) -> None:
     page.picture(curves(lines, x="multiply-adds", y="accuracy", log_x=True))
     page.text(
         "The three exits of a network. Alone: the part up to an exit, trained for it. Mean ± standard deviation over "
-        f"{len(config.seeds)} seeds; bands: the same."
+        f"{counted(config.seeds)}; bands: the same."
     )
     page.table(EXITS, [[*key, *cells(pairs, (".3f", ",.0f"))] for key, pairs in exits.items()])
     page.section("The CNN by threshold", f"The attacks have L-infinity radius {config.eps:g}.")

@@ -19,6 +19,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Layers, Length, Range, Seeds, Share
+from genlab.core.text import counted
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
@@ -82,7 +83,7 @@ def main(config: Config) -> None:
         + ".",
         bars({row["inputs in training"]: [row[fid]] for row in rows}, x=fid),
     )
-    text = f"Mean and standard deviation (sd) over {len(config.seeds)} seeds; nats per held-out image."
+    text = f"Mean and standard deviation (sd) over {counted(config.seeds)}; nats per held-out image."
     page.section("Figures", text).table(list(rows[0]), (row.values() for row in rows))
     finish(config.out, page, rows)
 

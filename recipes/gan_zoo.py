@@ -19,6 +19,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Length, NonEmpty, Range, Seeds, Units, Width
 from genlab.core.registry import choose
+from genlab.core.text import counted
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.gan.began import BEGANConfig
@@ -111,7 +112,7 @@ def main(config: Config) -> None:
     lowest = min(rows, key=lambda row: row[2])
     page.text(
         f"Lowest median FID[{features.name}] of {config.n:,} samples: {lowest[0]}, {lowest[2]:.3g}; of as many real "
-        f"training images {floor:.3g}. {len(config.seeds)} seeds, {config.training.images:,} images each; samples of "
+        f"training images {floor:.3g}. {counted(config.seeds)}, {config.training.images:,} images each; samples of "
         "the last seed."
     )
     page.picture(groups_png(shown))

@@ -20,6 +20,7 @@ from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import Length, NonEmpty, Positive, Range, Seeds, Width
 from genlab.core.registry import choose
+from genlab.core.text import counted
 from genlab.core.timing import spent
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
@@ -150,7 +151,7 @@ def main(config: Config) -> None:
     header = ["family", "FID", "KID", "precision", "recall", "bits/dim", "ms per sample", "seconds", "images"]
     page.table(header, [*([name, *cells(rows, families[name])] for name, rows in found.items())])
     page.text(
-        f"Features {features.name}, {config.n:,} samples, {len(config.seeds)} seeds. Seconds of one CPU core or of the "
+        f"Features {features.name}, {config.n:,} samples, {counted(config.seeds)}. Seconds of one CPU core or of the "
         "GPU, the evaluation of likelihoods included; bits/dim of test images, ≤ a bound, ~ the estimate of a bound."
     )
     rows = [{"family": name} | over_seeds(each) for name, each in found.items()]

@@ -26,6 +26,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.labels import check_classes
 from genlab.core.ranges import Count, LearningRate, Length, NonEmpty, Positive, Seeds, Side, Width
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.metrics.accuracy import accuracy
@@ -120,7 +121,7 @@ def main(config: Config) -> None:
     page.text(
         f"A recurrent network that reads an image's pixels, {config.at_once} per step. Left and middle: the training "
         f"with seed {config.seeds[0]} at the learning rate {rate:g}, the best with clipping; a cross: the next loss or "
-        f"gradient is not finite. Right: mean and standard deviation over {len(config.seeds)} seeds."
+        f"gradient is not finite. Right: mean and standard deviation over {counted(config.seeds)}."
     )
     page.section("All trainings", "Stopped: the share that ended at a number that is not finite.")
     page.table(HEADER, (each.values() for each in results["all"]))

@@ -22,6 +22,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, NonEmpty, Range, Seeds, Share
+from genlab.core.text import counted
 from genlab.explain.gradients import Model, class_output, input_gradient, integrated_gradients, smooth_grad
 from genlab.explain.occlusion import occlusion
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -79,7 +80,7 @@ def main(config: Config) -> None:
         f"The ink of {len(x)} held-out images, faded in, and how much of the probability of their class it is worth by "
         "each method: the map times the ink, summed. Taken away: what is lost without it; integrated gradients add up "
         "to that by construction. SmoothGrad has no sign, and overestimates. Means; bands: standard deviation over "
-        f"{len(config.seeds)} seeds."
+        f"{counted(config.seeds)}."
     )
     scales = "Of one image the first three maps are on one scale, occlusion on a scale of its own."
     page.section("Maps of the probability", scales)

@@ -25,6 +25,7 @@ from torch.nn.functional import softplus
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, NonEmpty, Range, Seeds, Steps, Width
+from genlab.core.text import counted
 from genlab.methods.likelihood.vae import VAEConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
@@ -76,7 +77,7 @@ def main(config: Config) -> None:
     page.section("More samples close the gap", message(found))
     page.picture(figure(found, sorted(config.counts)))
     page.text(
-        f"Means over {len(x)} held-out images, mean ± standard deviation over {len(config.seeds)} seeds. Level lines: "
+        f"Means over {len(x)} held-out images, mean ± standard deviation over {counted(config.seeds)}. Level lines: "
         "log p(x), by integration over the code."
     )
     page.section("log p(x) = ELBO + KL(q || p(z | x))", "Nats; the ELBO by samples, the others by integration.")

@@ -22,6 +22,7 @@ from torch import nn
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Distinct, Layers, LearningRate, Length, Seeds, Side, Weight, Width
+from genlab.core.text import counted
 from genlab.data import Images, Pair, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.methods.classification.transfer import Multitask, Transfer, TransferConfig
@@ -98,7 +99,7 @@ def main(config: Config) -> None:
     page.section("Accuracy by the number of copied layers", message(found, config))
     page.picture(curves(lines(found), x="copied (or random) layers", y=f"accuracy on {config.split} images, %"))
     page.text(
-        f"Mean and standard deviation over {len(config.seeds)} seeds, on {len(measured):,} images; "
+        f"Mean and standard deviation over {counted(config.seeds)}, on {len(measured):,} images; "
         f"{len(few)} labelled images of {config.target}. At 0 layers the network learns from these alone."
     )
     rows = [[way, copied, *spread(values)] for (way, copied), values in found.items()]

@@ -23,6 +23,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.compress.prune import apply_masks, masks, prune, rewind, weights
 from genlab.core.ranges import Length, Repeats, Seeds
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.metrics.accuracy import accuracy
@@ -64,7 +65,7 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Lottery tickets on {config.data}")
     page.section("Accuracy against sparsity", message(found, config.rounds))
     page.picture(curves(lines(found), x="weights left, %", y="test accuracy, %", log_x=True))
-    page.text(f"Test accuracy in %, mean ± standard deviation over {len(config.seeds)} seeds; bands: the same.")
+    page.text(f"Test accuracy in %, mean ± standard deviation over {counted(config.seeds)}; bands: the same.")
     names = (TICKET, AT_ONCE, RANDOM)
     page.table(
         ["weights left, %", *names], [[100 * left(i), *cells(found, names, i)] for i in range(config.rounds + 1)]

@@ -22,6 +22,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Distinct, Length, Seeds, Steps, Width
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.explain.mimic import Features, Mimic, answers, fidelity, mimic, pixels
 from genlab.latent.baselines import nmf, pca
@@ -94,7 +95,7 @@ def main(config: Config) -> None:
     rows = [row(name, depth, found[name, depth]) for name, depth in chosen.items()]
     page.section(
         "The least depth that suffices",
-        f"Within {SLACK:.0%} of the best fidelity on validation images; means over {len(config.seeds)} seeds.",
+        f"Within {SLACK:.0%} of the best fidelity on validation images; means over {counted(config.seeds)}.",
     )
     page.table(list(rows[0]), [list(each.values()) for each in rows])
     depth = max((each for each in config.depths if each <= READABLE), default=min(config.depths))

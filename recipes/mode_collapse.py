@@ -20,6 +20,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, LearningRate, NonEmpty, Repeats, Seeds, Steps
 from genlab.core.registry import choose
+from genlab.core.text import counted
 from genlab.data import points
 from genlab.data.points import Points
 from genlab.methods.gan.adversarial import Packed
@@ -112,7 +113,7 @@ def main(config: Config) -> None:
         }
         page.picture(scenes(data.x[:400], fakes, extent=extent))
         page.text(
-            f"{len(config.seeds)} seeds; bands: lowest and highest; ±: standard deviation over seeds. A mode counts if "
+            f"{counted(config.seeds)}; bands: lowest and highest; ±: standard deviation over seeds. A mode counts if "
             "it has a tenth of its share of points within three standard deviations."
         )
         lines = {name: modes_over_time(found) for name, found in watches[kind].items()}

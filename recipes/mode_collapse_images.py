@@ -15,6 +15,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Length, NonEmpty, Repeats, Seeds, Width
 from genlab.core.registry import choose
+from genlab.core.text import counted
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -78,7 +79,7 @@ def main(config: Config) -> None:
     page.text(f"{fid} after training: " + ", ".join(f"{row['remedy']} {row[fid]:.1f}" for row in rows) + ".")
     page.picture(bars({row["remedy"]: [row[fid]] for row in rows}, x=fid))
     page.table(list(rows[0]), (row.values() for row in rows))
-    page.text(f"Mean and standard deviation over {len(config.seeds)} seeds; the pictures are of the first.")
+    page.text(f"Mean and standard deviation over {counted(config.seeds)}; the pictures are of the first.")
     for name, picture in shares.items():
         page.section(name, "Rows: classes; columns: images seen. A cell is a class's share of the samples.")
         page.picture(picture, "green: an even share")

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, NonEmpty, Positive, Seeds, Steps, Width
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.metrics.accuracy import predict_logits
@@ -102,7 +103,7 @@ def main(config: Config) -> None:
     }
     page = genlab.Report(f"Optimizers, schedules and regularisers on {config.data}").text(message(results))
     page.picture(figure({name: runs for name, (_, runs) in found.items()}, results, config))
-    seeds = f"Mean and standard deviation (sd) over {len(config.seeds)} seeds"
+    seeds = f"Mean and standard deviation (sd) over {counted(config.seeds)}"
     page.section(
         "Optimizers",
         f"{seeds}, each at the learning rate with the smallest validation loss.",

@@ -22,6 +22,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Length, NonEmpty, Positive, Seeds, Side, Weight, Width
+from genlab.core.text import counted
 from genlab.data.seeds import generator
 from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish
@@ -97,7 +98,7 @@ def main(config: Config) -> None:
     page.text(
         f"Mean squared errors per pixel to the clean image; noise kept: |r(x + noise) - r(x)|² / |noise|²; code moved: "
         "|h(x + noise) - h(x)| over the mean distance of two images' codes. The noise has standard deviation "
-        f"{config.noise:g}; {len(x)} test images; mean ± standard deviation over {len(config.seeds)} seeds."
+        f"{config.noise:g}; {len(x)} test images; mean ± standard deviation over {counted(config.seeds)}."
     )
     table = [
         [

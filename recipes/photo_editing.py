@@ -24,6 +24,7 @@ from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, LearningRate, Length, NonEmpty, Positive, Seeds, Share, Side, Steps, Width
 from genlab.core.registry import choose
+from genlab.core.text import counted
 from genlab.data import Images
 from genlab.latent.codes import apply_batched
 from genlab.latent.edit import attribute_vector, edit, invert, masked_error, squared_error
@@ -105,7 +106,7 @@ def main(config: Config) -> None:
     page.text(
         f"Under an image: what the classifier takes it for, if for another digit. Digit kept: the share of {config.n} "
         "held-out images whose class it still sees; violation: mean squared error under the bar, which is to be white. "
-        f"Mean ± standard deviation over {len(config.seeds)} seeds; pictures of the last."
+        f"Mean ± standard deviation over {counted(config.seeds)}; pictures of the last."
     )
     tables = {"edits": edited["test"], "inversion": inverted, "attribute": changed}
     add_table(page, edited["test"])

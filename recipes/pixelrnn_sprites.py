@@ -26,6 +26,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import Layers, Length, NonEmpty, Range, Seeds, Side
+from genlab.core.text import counted
 from genlab.data import Images
 from genlab.data.seeds import generator
 from genlab.experiment import check_all
@@ -102,7 +103,7 @@ def main(config: Config) -> None:
     page.text(
         "Saturation: largest minus smallest of red, green, blue, 0 is grey. Variety: standard deviation of a pixel "
         "from image to image. Error: mean squared, of the hidden pixels. Mean ± standard deviation over "
-        f"{len(config.seeds)} seeds. The palette of {config.colours} stands for "
+        f"{counted(config.seeds)}. The palette of {config.colours} stands for "
         f"{len(colours(train.x[:PALETTE_IMAGES])[0])} colours in the images that it is made of."
     )
     header = list(found[HEADS[0]][0])

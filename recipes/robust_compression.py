@@ -33,6 +33,7 @@ from genlab.compress.neurons import prune_neurons
 from genlab.compress.quantise import quantise_uniformly
 from genlab.compress.table import table
 from genlab.core.ranges import Count, Eps, Length, Repeats, Seeds
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig, FineTuning
 from genlab.nets.classifiers import lenet300
@@ -90,7 +91,7 @@ def main(config: Config) -> None:
     page.picture(pareto(panels(rows)))
     page.text(
         "Success of an attack: the share of the correctly classified images that it turns wrong. Mean ± standard "
-        f"deviation over {len(config.seeds)} seeds."
+        f"deviation over {counted(config.seeds)}."
     )
     page.table(["network", "bytes", *COLUMNS], map(shown, rows)).warnings(dict.fromkeys(warnings))
     finish(config.out, page, rows)

@@ -28,6 +28,7 @@ from torch.nn.functional import cosine_similarity
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, LearningRate, Length, NonEmpty, Positive, Repeats, Seeds, Width
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.data.grammar import GRAMMAR
 from genlab.methods.gan.sequence_gan import SequenceGAN, SequenceGANConfig
@@ -86,7 +87,7 @@ def main(config: Config) -> None:
     rows = {name: last(runs) for name, runs in looks.items()}
 
     page = genlab.Report("GANs of word sequences")
-    page.text(f"Quality and diversity; mean and standard deviation over {len(config.seeds)} seeds.")
+    page.text(f"Quality and diversity; mean and standard deviation over {counted(config.seeds)}.")
     page.picture(figure(looks))
     page.table(["generator", *MEASURES], ([name, *map(text, runs.values())] for name, runs in rows.items()))
     page.section(

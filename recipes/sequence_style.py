@@ -26,6 +26,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, LearningRate, Length, Positive, Seeds, Weight, Width
+from genlab.core.text import counted
 from genlab.data import Images, Pair, Stream
 from genlab.data.grammar_styles import PARTNER, STYLES, VOCABULARY, grammatical, in_style, sentences, text
 from genlab.data.sources import share
@@ -94,7 +95,7 @@ def main(config: Config) -> None:
         "Translations",
         "style: share of the words that are of the other style, or content; grammar: share of the translations that "
         "break no rule of it; content: share of the content words that are kept; correct: share of the words that are "
-        f"those of the correct translation. Mean ± standard deviation over {len(config.seeds)} seeds, both directions.",
+        f"those of the correct translation. Mean ± standard deviation over {counted(config.seeds)}, both directions.",
     )
     page.table(
         ["translators", *MEASURES], [[name, *(f"{m:.3f} ± {sd:.3f}" for m, sd in row)] for name, row in rows.items()]

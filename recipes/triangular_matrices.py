@@ -19,6 +19,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import LearningRate, Length, Seeds, Width
+from genlab.core.text import counted
 from genlab.data import Stream, points
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.nets.mlp import MLPCritic, MLPGenerator
@@ -70,7 +71,7 @@ def main(config: Config) -> None:
     page.picture(history([looks for _, looks in gans]))
     page.picture(distribution(held_out, [fake for fake, _ in gans]))
     page.text(
-        f"Mean ± standard deviation over {len(config.seeds)} seeds. Distance: earth mover's distance of an entry below "
+        f"Mean ± standard deviation over {counted(config.seeds)}. Distance: earth mover's distance of an entry below "
         "the diagonal, to that of other real matrices, mean over the entries; correlation: mean size over pairs of "
         f"them, which in the data are independent, while the generator has {LATENT} numbers for ten."
     )

@@ -24,6 +24,7 @@ from torch.distributions import MultivariateNormal
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import LearningRate, Length, Range, Seeds, Side, Width
+from genlab.core.text import counted
 from genlab.latent.regularity import common_effect, largest_step
 from genlab.latent.walks import plane, spherical, traverse
 from genlab.methods.classification.features import default_features
@@ -108,7 +109,7 @@ def main(config: Config) -> None:
     page.picture(pictures(models, test))
     page.text(
         "Sharpness: energy of the Laplacian, real images 1; error: mean squared, per pixel, of reconstructions. Mean "
-        f"± standard deviation over {len(config.seeds)} seeds; pictures of the last."
+        f"± standard deviation over {counted(config.seeds)}; pictures of the last."
     )
     page.table(["model", *FIGURES], ([name, *cells(each, FIGURES)] for name, each in found.items()))
     page.section(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +34,12 @@ def one_line(text: object, most: int = 5000) -> str:
 def escaped(text: object) -> str:
     """`printable`, escaped for HTML text and attributes."""
     return html.escape(printable(text))
+
+
+def counted(things: Sized | float, noun: str = "seed") -> str:
+    """ "1 seed", "3 seeds": the number of the things, rounded, and the noun, which takes an s except after 1."""
+    number = round(things) if isinstance(things, float | int) else len(things)
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -38,7 +38,7 @@ from typing import Annotated, Any
 
 from genlab.core.files import FileError, read, read_json
 from genlab.core.ranges import Range, Seeds, check
-from genlab.core.text import one_line
+from genlab.core.text import counted, one_line
 from genlab.reporting.measured import ClaimError, Figure, Rows, is_summary, summary, value_cell
 
 TABLE = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -179,9 +179,8 @@ def rendered(claim: Claim, result: Mapping[str, Any], table: str = "") -> str:
             note = f" ({figure.note})" if figure.note else ""
             lines.append(f"| {figure.name}{note} | {figure.paper} | {value_cell(stored)} | {figure.claim} |")
     commits = ", ".join(sorted({(run["commit"] or "unknown")[:7] for run in result["runs"]}))
-    seeds = f"{len(claim.seeds)} seeds" if len(claim.seeds) > 1 else "one seed"
-    minutes = sum(run["minutes"] for run in result["runs"])
-    origin = f"{claim.source}. `{claim.name}`, {seeds}, {minutes:.0f} CPU minutes, recorded at {commits}."
+    minutes = counted(sum(run["minutes"] for run in result["runs"]), "CPU minute")
+    origin = f"{claim.source}. `{claim.name}`, {counted(claim.seeds)}, {minutes}, recorded at {commits}."
     lines += ["", *wrap(origin, 120, break_on_hyphens=False, break_long_words=False)]
     return "\n".join(lines) + "\n"
 
