@@ -62,8 +62,10 @@ class Config:
     """learning rate"""
     times: Annotated[float, Range(1, 100)] = 4.0
     """amplification of the hidden code in the picture"""
+    n: Count = 1_000
+    """images that are measured, at most"""
     split: Literal["test", "validation"] = "test"
-    """images that are measured"""
+    """where they are from"""
     seed: Seed = 0
     """of training"""
     out: Path = Path("runs/hidden-code")
@@ -73,13 +75,16 @@ class Config:
 def main(config: Config) -> None:
     sets = f"unpaired:{config.data},grey:{config.data}"
     data = genlab.DataOptions(sets, config.size, 3, config.data_root, hold_out=True)
+    test = data.load(config.split)
+    x, y = test.a.x[: config.n], test.b.x[: config.n]
+    if bool((x == x[:, :1]).all()):
+        raise ValueError(f"--data must be images in colour, which grey ones could hide; {config.data} are grey")
     method = CycleGANConfig(
         config.cycle, config.identity, width=config.width, blocks=config.blocks, levels=0, lr=config.lr
     )
     experiment = genlab.Experiment(method, data, images=config.images, batch=config.batch, seed=config.seed)
     model: Any = experiment.run(config.out / "run", pictures=1)
-    test, back = data.load(config.split), partial(model.translate, to=0)
-    x, y = test.a.x, test.b.x
+    back = partial(model.translate, to=0)
     with torch.no_grad():
         fake = model.translate(x, to=1)
     rows, apart = errors(back, fake, x, y), float((fake - y).abs().mean())
