@@ -80,7 +80,11 @@ def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report)
     rows = [["pixels", 0.0, 0.0, retrieval_precision(test.x, test.labels)]]
     rows += [[name, *judged(model, known, test)] for name, model in models.items()]
 
-    page.section(f"Codes of {config.code} numbers", "Held-out images, and what each code reconstructs of them.")
+    errors = ", ".join(f"{name} {row[2]:.4f}" for name, row in zip(models, rows[1:]))
+    page.section(
+        f"Codes of {config.code} numbers",
+        f"Squared error per pixel of held-out images, by what makes their codes: {errors}. What they reconstruct:",
+    )
     x = test.x[:16]
     drawn = {name: model.reconstruct(x) for name, model in models.items()}
     page.picture(picture_png(in_rows({"held out": x, **drawn})))

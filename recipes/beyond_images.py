@@ -24,6 +24,7 @@ from attacks.deepfool import DeepFool
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seeds
+from genlab.core.text import counted
 from genlab.data import Stream
 from genlab.data.points import Points
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
@@ -87,9 +88,7 @@ def main(config: Config) -> None:
     header = ["inputs", "attack", *(f"ε {eps:g}" for eps in config.eps)]
     page.section("Accuracy").table(header, [[*names, *values] for names, values in cells(rows).items()])
     page.section("Without an attack").table(["inputs", "accuracy", "mean L2 distance to the boundary"], smallest)
-    page.text(
-        f"Mean and standard deviation over {len(config.seeds)} trainings, {config.n} held-out inputs of each kind."
-    )
+    page.text(f"Mean and standard deviation over {counted(config.seeds, 'training')}, {config.n} inputs of each kind.")
     finish(config.out, page, {"accuracy": rows, "classifiers": classifiers(found)})
 
 

@@ -24,6 +24,7 @@ from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.conditional_gan import ConditionalGANConfig, conditional_accuracy
 from genlab.methods.gan.stack_gan import StackGANConfig
 from genlab.reporting.finish import finish, records
+from genlab.reporting.plots import bars
 
 HEADER = ["model", "mismatched pairs", "conditional accuracy"]
 
@@ -61,6 +62,10 @@ class Variant:
     method: genlab.Config
 
     @property
+    def name(self) -> str:
+        return f"{self.model}, {'with' if self.mismatched else 'without'} mismatched pairs"
+
+    @property
     def folder(self) -> str:
         pairs = "mismatched" if self.mismatched else "no-mismatched"
         return f"{self.model.replace(' ', '-')}-{pairs}-pairs"
@@ -81,11 +86,18 @@ def main(config: Config) -> None:
         model: Any = experiment.run(folder, pictures=2)
         torch.manual_seed(config.seed)
         rows.append([variant.model, variant.mismatched, conditional_accuracy(model, classifier)])
-        page.section(variant.folder, "A row per class asked for.").picture(genlab.Run(folder).samples()[-1], "samples")
+        page.section(f"Samples: {variant.name}").picture(genlab.Run(folder).samples()[-1], "a row per class asked for")
 
     accuracy = genlab.Run(config.out / "classifier").results()["accuracy"]
-    text = f"The share of samples that a classifier assigns to the class asked for; its own accuracy is {accuracy:.2%}."
-    page.section("Conditional accuracy", text).table(HEADER, rows)
+    page.section("Conditional accuracy", f"The classifier is right on {accuracy:.2%} of the test images.")
+    page.table(HEADER, rows)
+    shares = {variant.name: row[-1] for (variant, _), row in zip(plan, rows)}
+    page.opening(
+        "Share of the samples that a classifier assigns to the class asked for: "
+        + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+        + ".",
+        bars({name: [share] for name, share in shares.items()}, x="share of samples of the class asked for"),
+    )
     finish(config.out, page, {"classifier accuracy": accuracy, "models": records(HEADER, rows)})
 
 

@@ -26,6 +26,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Distinct, LearningRate, Length, Seeds, Width
 from genlab.core.registry import choose
+from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.latent.baselines import pca
@@ -255,14 +256,14 @@ def page(config: Config, accuracies: dict[str, list[list[float]]], train: Images
     found, fewest = genlab.Report(f"Few labels on {config.data}"), config.labels[0]
     means = {name: spread(rows[0])[0] for name, rows in accuracies.items()}
     name = max(means, key=means.__getitem__)
-    best = f"{name} is best with {100 * means[name]:.0f} %"
+    best = f"{name} is most accurate with {100 * means[name]:.0f} %"
     if alone := METHODS[name].alone:
         best += f"; the same model without the unlabelled images ({alone}): {100 * means[alone]:.0f} %"
     found.section(
-        f"{fewest} labels per class: {best}",
-        f"Accuracy on {len(test):,} {'validation' if config.validation else 'test'} images; mean and, as bands, "
-        f"standard deviation over the seeds {', '.join(map(str, config.seeds))}. Dashed lines know the labelled images "
-        f"alone, solid lines all {len(train):,} training images; one colour: the same model.",
+        f"{fewest} labels per class",
+        f"{best}. Accuracy on {len(test):,} {'validation' if config.validation else 'test'} images; mean and, as "
+        f"bands, standard deviation over {counted(config.seeds)}. Dashed lines know the labelled images alone, solid "
+        f"lines all {len(train):,} training images; one colour: the same model.",
     )
     found.picture(figure(config, accuracies))
     header = ["method", "compared with", *(f"{each} labels" for each in config.labels)]

@@ -78,9 +78,11 @@ def main(config: Config) -> None:
         rows += measure(page, patch, model, data.load("train"), victims)
     page.section("Success", f"On {len(victims)} held-out images of other classes that were classified correctly.")
     page.table(list(rows[0]), (row.values() for row in rows))
+    of_all = ", ".join(f"{row['shape']} {row['success']:.0%}" for row in rows if row["view"] == "all, as JPEG")
     page.opening(
-        f"Share of images of other classes that the patch turns into class {config.target}, by shape and view.",
-        bars({f"{row['shape']}, {row['view']}": [row["success"]] for row in rows}, x="success"),
+        f"Share of the images of other classes that are classified as {test.classes[config.target]} with the patch on "
+        f"them, under all views and as JPEG: {of_all}.",
+        bars({f"{row['shape']}, {row['view']}": [row["success"]] for row in rows}, x="share of the images"),
     )
     finish(config.out, page, rows)
 

@@ -70,17 +70,18 @@ def main(config: Config) -> None:
     accuracy = genlab.Run(config.out / "victim").results()["accuracy"]
     held_out = small_pictures(2_000, config.seed + 1, test, config)
     page = genlab.Report(f"Reprogramming a classifier of {config.data}")
-    page.section(
-        "Counting squares",
-        f"The victim classifies {accuracy:.2%} of its own held-out images; its weights stay as they are.",
-    )
     header = ["victim", "counted right"]
     rows = []
     for name, victim in victims.items():
         program = learn(victim, test, config)
         rows.append([name, program.evaluate(held_out)["accuracy"]])
-        page.picture(one_of_each(program, held_out), f"1 .. 10 squares, {name}")
-    page.table(header, rows).text("Chance is 0.1.")
+        page.picture(one_of_each(program, held_out), f"1 to 10 squares, as the {name} victim sees them")
+    page.opening(
+        f"By the border around them a frozen classifier of {config.data} counts squares in {rows[0][1]:.1%} of new "
+        f"pictures, an untrained one in {rows[1][1]:.1%}; chance is 10 %. On its own held-out images it is right in "
+        f"{accuracy:.1%}."
+    )
+    page.table(header, rows)
     finish(config.out, page, {"accuracy of the victim": accuracy, "rows": records(header, rows)})
 
 

@@ -87,8 +87,9 @@ def main(config: Config) -> None:
     rows = {name: last(runs) for name, runs in looks.items()}
 
     page = genlab.Report("GANs of word sequences")
-    page.text(f"Quality and diversity; mean and standard deviation over {counted(config.seeds)}.")
+    page.text(message(rows))
     page.picture(figure(looks))
+    page.text(f"Quality and diversity: mean and standard deviation over {counted(config.seeds)}.")
     page.table(["generator", *MEASURES], ([name, *map(text, runs.values())] for name, runs in rows.items()))
     page.section(
         "Gradients", f"Of the discriminator's judgement of {BATCH} draws; means over {config.pairs} pairs of batches."
@@ -102,6 +103,12 @@ def main(config: Config) -> None:
         [name, *(value for pair in found.values() for value in pair or (None, None))] for name, found in rows.items()
     ]
     finish(config.out, page, {"gradients": records(GRADIENTS, gradients), "generators": records(header, flat)})
+
+
+def message(rows: dict[str, Any]) -> str:
+    """Quality by the grammar itself, of samples of every generator."""
+    found = ", ".join(f"{name} {measures[MEASURES[0]][0]:.1f}" for name, measures in rows.items())
+    return f"Nats of a sequence under the true grammar, with few errors allowed: {found}. The lower, the better."
 
 
 def repetition(config: Config, seed: int, train: Images, test: Images) -> tuple[Any, Any, Any]:

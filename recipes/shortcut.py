@@ -54,7 +54,6 @@ def main(config: Config) -> None:
     other = tinted(test, (test.labels + 1) % 10)
     background = (test.x < 0.1)[:, 0]
     page = genlab.Report("A shortcut")
-    page.text(f"The background is {float(background.float().mean()):.0%} of the pixels.")
     page.section("Images of their class's colour, and their saliency maps")
     header = ["in training the colour told", "accuracy", "accuracy, another's colour", "saliency on the background"]
     rows = []
@@ -66,6 +65,13 @@ def main(config: Config) -> None:
         rows_shown = {"images": own.x[:10], "saliency": to_images(maps[:10]).expand(-1, 3, -1, -1)}
         page.picture(picture_png(in_rows(rows_shown)), f"in training the colour told {told}")
     page.section("What the network looks at").table(header, rows)
+    (_, own_colour, wrong_colour, seen), (_, _, unimpressed, unseen) = rows
+    page.opening(
+        f"A network to which the colour of the background told the class is right on {own_colour:.0%} of the images of "
+        f"the same colours and on {wrong_colour:.0%} if they have another's, one to which it told nothing on "
+        f"{unimpressed:.0%}. Of their saliency {seen:.0%} and {unseen:.0%} lie on the background, which is "
+        f"{float(background.float().mean()):.0%} of the pixels."
+    )
     finish(config.out, page, records(header, rows))
 
 

@@ -77,7 +77,9 @@ def along_lines(
     }
     page.section(
         "The true class along a line",
-        "Mean probability after steps of one L-infinity size: at random, along the gradient, towards an attack.",
+        f"Mean probability of the true class after a step of size {most:g} in L-infinity: "
+        + ", ".join(f"{name} {values[-1]:.2g}" for name, values in probability.items())
+        + ".",
     )
     lines = {name: (sizes, values) for name, values in probability.items()}
     page.picture(curves(lines, x="size of the step (pixels in [0, 1])", y="mean probability of the true class"))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import runpy
 import shlex
 import sys
@@ -161,9 +162,12 @@ def run(name, out):
 
 
 def check_opening(page):
-    """A page begins with its message in words, or a heading, and the figure that shows it; tables come later."""
-    first = [page.find(tag, page.index("<h1")) for tag in ("<p>", "<figure", "<table")]
-    assert -1 < first[0] < first[1] and not -1 < first[2] < first[1], page[page.index("<h1") :][:500]
+    """A page begins with its message, a sentence with what was measured, under the title or a heading, and the figure
+    that shows it; tables come later."""
+    top = page[page.index("<h1") :]
+    first = [top.find(tag) for tag in ("<p>", "<figure", "<table")]
+    assert -1 < first[0] < first[1] and not -1 < first[2] < first[1], top[:500]
+    assert re.search(r"\d", top[first[0] : top.index("</p>", first[0])]), top[:500]
 
 
 def results(out):

@@ -10,7 +10,7 @@ def test_true_maps_find_what_matters_and_an_attack_moves_them(tmp_path):
     run("explanations", tmp_path)
     found = results(tmp_path)
     left = {(row["map"], row["share deleted"]): row["probability"] for row in found["deletion"]}
-    for name in ("saliency", "integrated gradients", "occlusion, 1 pixels, black", "LIME", "LRP, epsilon", "LRP, z+"):
+    for name in ("saliency", "integrated gradients", "occlusion, black 1x1", "LIME", "LRP, epsilon", "LRP, z+"):
         assert left[name, 0.3] < left["random", 0.3]
     attacked, noise = found["attack"]
     assert attacked["prediction kept"] == 1.0
