@@ -131,7 +131,9 @@ def main(config: Config) -> None:
         for name, scores in sorted(result["optimality"].items(), key=lambda each: -each[1]["global"])[:3]
     }
     page.opening(
-        "Global optimality, 100 % for the smallest perturbations that any attack found: the three best in each norm.",
+        "Global optimality, 100 % for the smallest perturbations that any attack found, the three best of each norm: "
+        + "; ".join(f"{name} {value:.1f}" for name, (value,) in best.items())
+        + ".",
         bars(best, x="global optimality, %"),
     )
     finish(config.out, page, results)

@@ -70,8 +70,13 @@ def chosen(config: Config) -> dict[str, Attack]:
 
 def report(config: Config, found: Evaluation) -> genlab.Report:
     page = genlab.Report(f"Attacks on {config.data}")
-    page.text("Share of the images, correctly classified before, that each attack turns wrong.")
-    page.picture(bars({row.attack: [row.success.value] for row in found.rows}, x="success"))
+    success = {row.attack: row.success.value or 0.0 for row in found.rows}
+    page.text(
+        "Share of the images, correctly classified before, that each attack turns wrong: "
+        + ", ".join(f"{name} {share:.0%}" for name, share in success.items())
+        + "."
+    )
+    page.picture(bars({name: [share] for name, share in success.items()}, x="success"))
     text = "Forward and backward passes are per image; relative is L2 as a share of the image's own L2 norm."
     page.section("Success and cost", text).table(HEADER, costs(found))
     page.section("Settings").table(["attack", "all its options"], ([row.attack, row.config] for row in found.rows))

@@ -74,7 +74,7 @@ def main(config: Config) -> None:
         found = evaluate(models, attacks(config), test.x, test.labels, sources=sources, options=options)
 
     page = genlab.Report(f"Defences against attacks: {config.data}, L-infinity {config.eps:g}")
-    least = ", ".join(f"{name.removesuffix(', adaptive')} {robust:.0%}" for name, robust in least_robust(found).items())
+    least = ", ".join(f"{name} {robust:.0%}" for name, robust in least_robust(found).items())
     page.text(f"Right under the strongest attack that knows the defence: {least}.")
     page.picture(heat_map([row for row in found.rows if row.source != row.model], "oblivious attacks"))
     page.picture(heat_map([row for row in found.rows if row.source == row.model], "adaptive attacks"))

@@ -78,13 +78,28 @@ def main(config: Config) -> None:
     repetitions = [errors(Lesson(config, known, seed), test) for seed in config.seeds]
     rows = records(HEADER, [[*who, *spread(each[who] for each in repetitions)] for who in repetitions[0]])
     page = genlab.Report(f"Distillation: {config.data}")
-    page.text(
-        f"Errors on {len(test):,} test images of students that saw {sub_size(known, config.share):,} of the "
-        f"{len(known):,} training images; mean and standard deviation (sd) over {counted(config.seeds)}."
-    )
+    page.text(message(rows, len(test)))
     page.picture(curves(lines(rows, config.students), x="temperature T", y="errors"))
+    page.text(
+        f"Students saw {sub_size(known, config.share):,} of the {len(known):,} training images; mean and standard "
+        f"deviation (sd) over {counted(config.seeds)}."
+    )
     page.table(HEADER, (row.values() for row in rows))
     finish(config.out, page, rows)
+
+
+def message(rows: list[dict[str, Any]], test: int) -> str:
+    """The errors of the teacher, of every student alone, and of the same with a teacher at its best temperature."""
+    found = [f"the teacher makes {next(row['errors'] for row in rows if row['network'] == TEACHER):.0f}"]
+    for row in rows:
+        if row["network"] == "student" and row["learns from"] == LABELS:
+            taught = [each for each in rows if (each["units"], each["learns from"]) == (row["units"], TAUGHT)]
+            best = min(taught, key=lambda each: each["errors"])
+            found.append(
+                f"a student of {row['units']} units {row['errors']:.0f} by the labels alone and {best['errors']:.0f} "
+                f"with the teacher at T = {best['T']:g}"
+            )
+    return f"Of {test:,} test images {'; '.join(found)} errors."
 
 
 def lines(rows: list[dict[str, Any]], students: Sequence[int]) -> dict[str, Any]:

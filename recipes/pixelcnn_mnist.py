@@ -23,6 +23,7 @@ from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, NetNa
 from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
 from genlab.reporting.labelled import picture_png
+from genlab.reporting.plots import bars
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,14 @@ def main(config: Config) -> None:
         rows.append({"net": name, **genlab.Run(config.out / name).results()})
         torch.manual_seed(config.seed)
         draw(page, name, model, test)
-    page.section("Likelihood", "Minus the mean log-likelihood of held-out images, per image and per pixel.")
+    nats = {row["net"]: row["nats"] for row in rows}
+    page.opening(
+        "Minus the mean log-likelihood of held-out images, in nats per image: "
+        + ", ".join(f"{name} {value:.2f}" for name, value in nats.items())
+        + ". The lower, the better.",
+        bars({name: [value] for name, value in nats.items()}, x="nats per held-out image"),
+    )
+    page.section("Likelihood", "Of held-out images, per image and per pixel.")
     page.table(list(rows[0]), (row.values() for row in rows))
     finish(config.out, page, rows)
 
@@ -93,7 +101,7 @@ def method(net: NetName, config: Config) -> AutoregressiveConfig:
 
 def draw(page: genlab.Report, name: str, model: Any, test: Images) -> None:
     """Samples at two temperatures, and completions of ten held-out images whose lower half is hidden."""
-    page.section(name, "Samples, one class a column." if model.config.conditional else "Samples.")
+    page.section(name, "Samples, one class a column." if model.config.conditional else "Samples and completions.")
     for temperature in (1.0, 0.8):
         page.picture(grid_png(model.sample(100, temperature=temperature), 10), f"temperature {temperature:g}")
     x, labels = test.x[:10], test.labels[:10]

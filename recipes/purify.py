@@ -121,7 +121,7 @@ def main(config: Config) -> None:
     add_evaluation(page, found)
     adversarial = pgd(classifier, attacked.x, attacked.labels)
     show(page, classifier, filters, attacked.subset(slice(0, SHOWN)), adversarial[:SHOWN])
-    least = {name.removesuffix(", adaptive"): 100 * robust for name, robust in least_robust(found).items()}
+    least = {name: 100 * robust for name, robust in least_robust(found).items()}
     page.opening(
         "Images that stay right under an attack that knows the defence: "
         + ", ".join(f"{name} {robust:.0f} %" for name, robust in least.items())

@@ -15,7 +15,7 @@ from torch import nn
 
 import genlab
 from attacks.evaluation.evaluate import evaluate
-from attacks.evaluation.report import CAPTIONS, add_evaluation, predictions_picture, progress
+from attacks.evaluation.report import CAPTIONS, add_evaluation, least_robust, predictions_picture, progress
 from attacks.evaluation.results import Evaluation
 from attacks.evaluation.verdict import UNDEFENDED, models_and_sources, to_json
 from attacks.plugin import attack, defence
@@ -77,6 +77,8 @@ def show_filters(
     config: Config,
 ) -> None:
     """Clean and adversarial images (of the last attack, at the first eps), and each through every filter."""
+    least = ", ".join(f"{name} {robust:.0%}" for name, robust in least_robust(found).items())
+    page.text(f"Right under the strongest attack that knows the filter: {least}.")
     text = "Clean and adversarial images, as they are and through every filter."
     page.section("What the classifier sees", f"{text} {CAPTIONS}")
     wanted = (UNDEFENDED, config.attacks[-1])

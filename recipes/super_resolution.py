@@ -74,9 +74,12 @@ def main(config: Config) -> None:
         page.section(f"Factor {factor}").picture(picture_png(in_rows({**enlarged, "the original": test.x})))
         page.table(list(rows[0]), [list(row.values()) for row in rows])
         results += rows
+    kept = {f"× {row['factor']}, {row['by']}": row["content preservation"] for row in results}
     page.opening(
-        "Share of the enlarged images that keep their class, by factor and by what enlarged them.",
-        bars({f"× {row['factor']}, {row['by']}": [row["content preservation"]] for row in results}, x="class kept"),
+        "Share of the enlarged images that keep their class, by factor and by what enlarged them: "
+        + "; ".join(f"{name} {share:.0%}" for name, share in kept.items())
+        + ".",
+        bars({name: [share] for name, share in kept.items()}, x="class kept"),
     )
     finish(config.out, page, results)
 

@@ -102,8 +102,8 @@ def main(config: Config) -> None:
     page.table(header, [[row.get(name, "") for name in header] for row in rows])
     kept = {row["model"]: row["a to b"] if "a to b" in row else row["pairs of one class"] for row in rows}
     page.opening(
-        "Share of images whose class survives the way from the first domain to the second; of a coupled GAN, of pairs "
-        "that are of one class.",
+        "Share of images whose class survives the way from the first domain to the second (of a coupled GAN, of pairs "
+        "that are of one class): " + ", ".join(f"{name} {value:.0%}" for name, value in kept.items()) + ".",
         bars({name: [value] for name, value in kept.items()}, x="class kept"),
     )
     finish(config.out, page, rows)

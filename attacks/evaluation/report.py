@@ -15,7 +15,7 @@ from attacks.core.model import Model
 from attacks.evaluation.distances import robustness_curve
 from attacks.evaluation.evaluate import EvaluationOptions
 from attacks.evaluation.results import NORMS, eps_text
-from attacks.evaluation.verdict import HEAD, table, verdicts
+from attacks.evaluation.verdict import ADAPTIVE, HEAD, table, verdicts
 from genlab.reporting.labelled import changes, labelled_grid_png
 from genlab.reporting.plots import Band, curves
 from genlab.training.progress import Progress
@@ -70,11 +70,12 @@ def shown(found: Evaluation) -> list[Example]:
 
 
 def least_robust(found: Evaluation) -> dict[str, float]:
-    """model -> its robust accuracy under the strongest of the attacks that were made for it."""
+    """model or defence -> its robust accuracy under the strongest of the attacks that were made for it."""
     least: dict[str, float] = {}
     for row in found.rows:
         if row.source == row.model and row.robust_accuracy is not None:
-            least[row.model] = min(least.get(row.model, 1.0), row.robust_accuracy)
+            name = row.model.removesuffix(ADAPTIVE.format(""))
+            least[name] = min(least.get(name, 1.0), row.robust_accuracy)
     return least
 
 
