@@ -45,18 +45,20 @@ class Config:
     """where downloaded sets lie"""
     size: Side | None = 16
     """height and width in pixels; none: the set's own"""
-    images: Length = 80_000
+    images: Length = 40_000
     """length of training, most of it the critic's"""
-    batch: Count = 4
+    batch: Count = 8
     """images per batch"""
     width: Width = 16
-    """channels of both networks at the finest level"""
+    """channels of the generator at the finest level"""
+    width_critic: Width = 48
+    """channels of the critic at the finest level"""
     blocks: Layers = 3
     """residual blocks of the generator"""
-    lr: LearningRate = 4e-4
+    lr: LearningRate = 8e-4
     """learning rate of both Adams"""
-    classifier_images: Length | None = None
-    """length of the classifier's training; none: 60 epochs, at most 100,000 images"""
+    classifier_images: Length = 20_000
+    """length of the classifier's training"""
     out: Path = Path("runs/stargan")
     """folder of the run and the report"""
     seed: Seed = 0
@@ -67,7 +69,14 @@ def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
     if not config.data.startswith("domains:"):
         raise ValueError(f"--data names domains, as in domains:A,B, got {config.data!r}")
-    method = StarGANConfig(width=config.width, blocks=config.blocks, levels=1, n_critic=2, lr=config.lr)
+    method = StarGANConfig(
+        width=config.width,
+        width_critic=config.width_critic,
+        blocks=config.blocks,
+        levels=1,
+        n_critic=2,
+        lr=config.lr,
+    )
     experiment = genlab.Experiment(method, data, images=config.images, batch=config.batch, seed=config.seed)
     trained = experiment.run(config.out / "run", pictures=4)
     judge = default_features(data, images=config.classifier_images)

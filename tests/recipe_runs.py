@@ -116,7 +116,8 @@ TINY = {
     "inpainting": "--data digits --size 8 --hole 4 --images 96 --classifier-images 64 --width 4 --n 40 --out {out}",
     "unpaired_common_space": "--a grey:digits --b textured:digits --size 8 --images 16 --gan-images 64 --width 4 "
     "--classifier-images 64 --models independent tied CoGAN --out {out}",
-    "stargan": "--data domains:digits,night:digits --size 8 --images 80 --width 4 --classifier-images 64 --out {out}",
+    "stargan": "--data domains:digits,night:digits --size 8 --images 80 --width 4 --width-critic 4 "
+    "--classifier-images 64 --out {out}",
     "benchmark_adversarial": "--steps 1 --repeats 1 --batch 4 --pgd 1 --size 8",
     "benchmark_cyclegan": "--steps 1 --repeats 1 --width 4 --size 32",
     "feature_squeezing": "--images 320 --models VAE flow --outliers sprites --attacks fgsm --steps 1 --tested 16 "

@@ -43,7 +43,7 @@ SMALL = {  # what makes a method small, or what it cannot start without
     "pretraining": "--sizes 16 8 --images-per-layer 8",
     "semi-supervised": "--labels-per-class 3",
     "sequence-gan": "--levels 4 --rollouts 0",
-    "stargan": "--blocks 1 --levels 1 --n-critic 2",
+    "stargan": "--blocks 1 --levels 1 --n-critic 2 --width-critic 4",
     "triple-gan": "--labels-per-class 3",
     "unrolled": "--hidden 16 --unroll 2",
     "vae": "--evaluation-samples 2",

@@ -483,7 +483,7 @@ def runs(tmp_path_factory):
     tiny = dict(width=4, blocks=1, levels=1)
     for name, config, data in (
         ("cycle", CycleGANConfig(**tiny), "unpaired:digits,night:digits"),
-        ("star", StarGANConfig(n_critic=1, **tiny), "domains:digits,night:digits,styled:digits"),
+        ("star", StarGANConfig(n_critic=1, width_critic=4, **tiny), "domains:digits,night:digits,styled:digits"),
         ("net", ClassifierConfig(width=4), "digits"),
     ):
         Experiment(config, DataOptions(data), images=16, batch=8).run(path / name, pictures=1)

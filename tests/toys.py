@@ -229,7 +229,7 @@ METHODS: dict[str, Config] = {
     "cyclegan": CycleGANConfig(identity=5.0, width=4, blocks=1, levels=1, lr=2e-3),
     "cyclegan perceptual": PerceptualConfig(cycle=0.0, perceptual=1.0, width=4, blocks=1, levels=1, lr=2e-3),
     "sequence-cycle": SequenceCycleConfig(levels=4, identity=0.5, width=4, width_discriminator=4, lr=1e-2),
-    "stargan": StarGANConfig(width=4, blocks=1, levels=1, n_critic=2, lr=2e-3),
+    "stargan": StarGANConfig(width=4, width_critic=4, blocks=1, levels=1, n_critic=2, lr=2e-3),
     "distillation": TaughtConfig(net="mlp", width=16, lr=0.02, weight_decay=0.0),
     "early-exit": EarlyExitConfig(width=4, lr=0.02),
     "early-exit msdnet": EarlyExitConfig("msdnet", width=2),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Self
 
 import torch
@@ -129,9 +130,10 @@ def report(title: str, found: Comparison, results: Mapping[str, Any]) -> Report:
     text = "Share of the images classified correctly without alarm that an attack turns wrong without alarm."
     _table(page, "Oblivious and adaptive attacks", text, results["evasion"])
     areas = {row["detector"]: [value for name, value in row.items() if name != "detector"] for row in results["areas"]}
-    best = max(areas, key=lambda name: sum(areas[name]))
-    text = f"Of {len(areas)} detectors {best} tells attacked and foreign images best from held-out ones."
-    return page.opening(text, bars(areas, x="areas under the curve, of every kind of images, and their mean"))
+    text = "Mean area under the ROC curve, attacked and foreign images against held-out ones: " + ", ".join(
+        f"{name} {fmean(values):.2f}" for name, values in areas.items()
+    )
+    return page.opening(f"{text}.", bars(areas, x="areas under the curve, of every kind of images, and their mean"))
 
 
 def _table(page: Report, title: str, text: str, rows: Rows) -> None:

@@ -39,7 +39,9 @@ class StarGANConfig(Config):
     n_critic: Steps = 5
     """critic steps per generator step"""
     width: Width = 64
-    """channels of both networks at the finest level"""
+    """channels of the generator at the finest level"""
+    width_critic: Width = 64
+    """channels of the critic at the finest level"""
     blocks: Layers = 6
     """residual blocks of the generator"""
     levels: Halvings = 2
@@ -54,7 +56,7 @@ class StarGANConfig(Config):
             raise ValueError(f"StarGAN needs at least 2 domains, as in --data domains:A,B, got {classes}")
         return StarGAN(
             Translator(shape, self.width, self.blocks, self.levels, conditions=classes),
-            Encoder(shape, 1 + classes, self.width, nn.Identity),
+            Encoder(shape, 1 + classes, self.width_critic, nn.Identity),
             classes,
             self,
         )
