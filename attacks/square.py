@@ -19,6 +19,7 @@ from typing import Annotated
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from attacks.core import random as noise
 from attacks.core.ball import L1, L2, Ball, Linf
@@ -85,18 +86,28 @@ class Square(Attack):
         at = 10_000 * (query - 2) / self.queries
         share = 0.3 if isinstance(self.ball, L2) else 0.8
         share = (share if self.share is None else self.share) / 2 ** sum(at > h for h in HALVE)
-        return max(1, min(round(math.sqrt(share * x.shape[2] * x.shape[3])), *x.shape[2:]))
+        side = max(1, round(math.sqrt(share * x.shape[2] * x.shape[3])))
+        if not isinstance(self.ball, Linf):
+            side = max(3, side) | 1  # odd: a pair of bumps whose larger one has a centre
+        return min(side, *x.shape[2:])
 
     def _start(self, x: Tensor, keys: Tensor) -> Tensor:
-        """Initial perturbation. L-inf: vertical stripes of random sign. Else a 5 x 5 grid of bumps of random sign."""
+        """Initial perturbation. L-inf: vertical stripes of random sign. Else a 5 x 5 grid of pairs of bumps."""
         _, c, h, w = x.shape
         if isinstance(self.ball, Linf):
             return (signs(keys, (c, 1, w), 1).to(x.dtype) * self.ball.eps).expand_as(x)
         side = max(1, min(h, w) // 5)
-        rows, columns = -(-h // side), -(-w // side)
-        each = signs(keys, (c, rows, columns), 1).repeat_interleave(side, 2).repeat_interleave(side, 3)[..., :h, :w]
-        hills = each.to(x.dtype) * hill(side, side).to(x).repeat(rows, columns)[:h, :w]
-        return self.ball.unit(hills) * self.ball.eps
+        rows, columns = h // side, w // side
+        each = signs(keys, (c, rows, columns), 1).repeat_interleave(side, 2).repeat_interleave(side, 3)
+        grid = each.to(x.dtype) * pair(side, self._order).to(x).T.repeat(rows, columns)
+        top, left = (h - rows * side) // 2, (w - columns * side) // 2
+        grid = pad(grid, (left, w - columns * side - left, top, h - rows * side - top))
+        return self.ball.unit(grid) * self.ball.eps
+
+    @property
+    def _order(self) -> int:
+        """p of the norm whose p-th power is moved."""
+        return 1 if isinstance(self.ball, L1) else 2
 
     def _repaint(self, x: Tensor, d: Tensor, keys: Tensor, query: int) -> Tensor:
         """Algorithm 2: a square of +-eps, one sign per channel."""
@@ -109,8 +120,7 @@ class Square(Attack):
 
     def _move_mass(self, x: Tensor, d: Tensor, keys: Tensor, query: int) -> Tensor:
         """Algorithm 3: moves the budget of a second square, and what is unused, to a pair of bumps in the first."""
-        p = 1 if isinstance(self.ball, L1) else 2
-        side, (n, c, h, w) = max(self._side(x, query), min(3, *x.shape[2:])), x.shape
+        p, side, (n, c, h, w) = self._order, self._side(x, query), x.shape
         where = corners(keys, h, w, side, 2, query)  # (N, 2, 2)
         steps, full = torch.arange(side, device=x.device), d.to(sum_dtype(d))
         one = torch.arange(n, device=x.device).view(-1, 1, 1, 1), torch.arange(c, device=x.device).view(1, -1, 1, 1)
@@ -123,7 +133,7 @@ class Square(Attack):
         outside[first] = outside[second] = 0
         spent = full.abs().pow(p).sum((2, 3)) - outside.abs().pow(p).sum((2, 3))  # (N, C): in both squares
         room = (spent + unused[:, None] / c).clamp_min(0).pow(1 / p)
-        upright = unit(pair(side).to(full), p)
+        upright = pair(side, p).to(full)
         turned = noise.uniform(keys, (1,), 2 * self.queries + query).view(-1, 1, 1, 1) < 0.5
         new = torch.where(turned, upright.T, upright) * signs(keys, (c, 1, 1), query).to(full.dtype)
         new = new + unit(full[first], p)
@@ -148,18 +158,20 @@ def unit(d: Tensor, p: int = 2) -> Tensor:
     return d / length.clamp_min(torch.finfo(d.dtype).tiny)
 
 
-def hill(h: int, w: int) -> Tensor:
-    """(h, w), h >= w: values that grow towards the centre, equation (2) of the paper."""
+def hill(h: int, w: int, p: int = 2) -> Tensor:
+    """(h, w), h >= w: values that grow towards the centre, equation (2) of the paper; of Lp norm 1.
+
+    In L1 they are the more peaked ones of the authors' code, with fourth powers in place of squares.
+    """
     n = h // 2
     r, s = (torch.arange(1, k + 1) for k in (h, w))
     ring = n - torch.maximum((r - h // 2 - 1).abs()[:, None], (s - w // 2 - 1).abs()[None])  # M
-    heights = torch.tensor([1 / (n + 1 - k) ** 2 for k in range(n + 1)]).cumsum(0)
-    return torch.where(ring >= 0, heights[ring.clamp(0, n)], 0.0)
+    heights = torch.tensor([(n + 1 - k) ** (-2.0 if p == 2 else -4.0) for k in range(n + 1)]).cumsum(0)
+    return unit(torch.where(ring >= 0, heights[ring.clamp(0, n)], 0.0), p)
 
 
-def pair(side: int) -> Tensor:
-    """(side, side): a positive bump beside a negative one, of L2 norm 1."""
+def pair(side: int, p: int = 2) -> Tensor:
+    """(side, side): a positive bump beside a negative one of the same Lp norm, together of norm 1."""
     half = side // 2
-    parts = [hill(side, half), -hill(side, side - half)] if half else [hill(side, side)]
-    both = torch.cat(parts, 1)
-    return both / both.norm()
+    parts = [hill(side, half, p), -hill(side, side - half, p)] if half else [hill(side, side, p)]
+    return unit(torch.cat(parts, 1), p)
