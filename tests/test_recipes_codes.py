@@ -54,7 +54,7 @@ def test_unlabelled_images_improve_what_two_labels_of_each_class_teach(tmp_path)
     assert found.keys() == {*asked, "discriminator"}  # each beside the same model on the labelled images alone
     table = {row[0]: row[2] for row in cells(printed)}
     assert table["em"] == f"{found['em']:.1f}"
-    assert " is best with " in (tmp_path / "report.html").read_text()
+    assert " is most accurate with " in (tmp_path / "report.html").read_text()
 
 
 def test_descent_improves_an_inversion_and_a_looser_edit_goes_further(tmp_path):
