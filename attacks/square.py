@@ -161,17 +161,19 @@ def unit(d: Tensor, p: int = 2) -> Tensor:
 def hill(h: int, w: int, p: int = 2) -> Tensor:
     """(h, w), h >= w: values that grow towards the centre, equation (2) of the paper; of Lp norm 1.
 
-    In L1 they are the more peaked ones of the authors' code, with fourth powers in place of squares.
+    For p = 1 they are more peaked, with fourth powers in place of squares, as in the authors' AutoAttack.
     """
     n = h // 2
     r, s = (torch.arange(1, k + 1) for k in (h, w))
     ring = n - torch.maximum((r - h // 2 - 1).abs()[:, None], (s - w // 2 - 1).abs()[None])  # M
-    heights = torch.tensor([(n + 1 - k) ** (-2.0 if p == 2 else -4.0) for k in range(n + 1)]).cumsum(0)
+    power = {1: 4, 2: 2}[p]
+    heights = torch.tensor([1 / (n + 1 - k) ** power for k in range(n + 1)]).cumsum(0)
     return unit(torch.where(ring >= 0, heights[ring.clamp(0, n)], 0.0), p)
 
 
 def pair(side: int, p: int = 2) -> Tensor:
-    """(side, side): a positive bump beside a negative one of the same Lp norm, together of norm 1."""
+    """(side, side): a positive bump beside a negative one of the same Lp norm (the paper's have other norms, those of
+    the authors' code the same), together of norm 1."""
     half = side // 2
     parts = [hill(side, half, p), -hill(side, side - half, p)] if half else [hill(side, side, p)]
     return unit(torch.cat(parts, 1), p)

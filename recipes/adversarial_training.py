@@ -22,6 +22,7 @@ from attacks.defences.adversarial_training import AdversarialTrainingConfig
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, Repeats, Seed, Share
+from genlab.core.text import listed
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
 from genlab.reporting.finish import finish
@@ -73,8 +74,8 @@ def main(config: Config) -> None:
         rows.append({"training": scheme, **measured(model, config, test)})
 
     page = genlab.Report(f"Adversarial training: {config.data}, L-infinity {config.eps:g}")
-    ends = ", ".join(f"{scheme} {curve['robust accuracy'][-1]:.0%}" for scheme, curve in robust_accuracy.items())
-    page.text(f"Robust accuracy under PGD at the end of training, by what it learnt from: {ends}.")
+    ends = {scheme: curve["robust accuracy"][-1] for scheme, curve in robust_accuracy.items()}
+    page.text(f"Robust accuracy under PGD at the end of training, by what it learnt from: {listed(ends, '.0%')}.")
     lines = {scheme: (curve["images"], curve["robust accuracy"]) for scheme, curve in robust_accuracy.items()}
     page.picture(curves(lines, x="images", y="robust accuracy under PGD", limits=(-0.02, 1.02)))
     page.table(list(rows[0]), (row.values() for row in rows))

@@ -43,6 +43,7 @@ from attacks.pdgd import PDGD, PDPGD
 from attacks.sigma_zero import SigmaZero
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Range, Seed, Width
+from genlab.core.text import listed
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import bars, curves
@@ -126,15 +127,14 @@ def main(config: Config) -> None:
             "distances": {m: {a: d.distance.tolist() for a, d in each.items()} for m, each in found.items()},
         }
     best = {
-        f"{norm}, {name}": [100 * scores["global"]]
+        f"{name} ({norm})": 100 * scores["global"]
         for norm, result in results.items()
         for name, scores in sorted(result["optimality"].items(), key=lambda each: -each[1]["global"])[:3]
     }
     page.opening(
         "Global optimality, 100 % for the smallest perturbations that any attack found, the three best of each norm: "
-        + "; ".join(f"{name} {value:.1f}" for name, (value,) in best.items())
-        + ".",
-        bars(best, x="global optimality, %"),
+        f"{listed(best, '.1f')}.",
+        bars({name: [value] for name, value in best.items()}, x="global optimality, %"),
     )
     finish(config.out, page, results)
 

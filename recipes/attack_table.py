@@ -18,6 +18,7 @@ from attacks.noise import RandomNoise
 from attacks.plugin import ATTACKS, attack
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, Seed, Width
+from genlab.core.text import listed
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import bars
@@ -72,9 +73,7 @@ def report(config: Config, found: Evaluation) -> genlab.Report:
     page = genlab.Report(f"Attacks on {config.data}")
     success = {row.attack: row.success.value or 0.0 for row in found.rows}
     page.text(
-        "Share of the images, correctly classified before, that each attack turns wrong: "
-        + ", ".join(f"{name} {share:.0%}" for name, share in success.items())
-        + "."
+        f"Share of the images, correctly classified before, that each attack turns wrong: {listed(success, '.0%')}."
     )
     page.picture(bars({name: [share] for name, share in success.items()}, x="success"))
     text = "Forward and backward passes are per image; relative is L2 as a share of the image's own L2 norm."

@@ -17,6 +17,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import Length, Seed, Weight, Width
+from genlab.core.text import listed
 from genlab.data import Images
 from genlab.latent.baselines import nmf, pca
 from genlab.latent.codes import apply_batched, nearest_image_error, retrieval_precision, scatter, squared_error
@@ -80,7 +81,7 @@ def compare_codes(config: Config, data: genlab.DataOptions, page: genlab.Report)
     rows = [["pixels", 0.0, 0.0, retrieval_precision(test.x, test.labels)]]
     rows += [[name, *judged(model, known, test)] for name, model in models.items()]
 
-    errors = ", ".join(f"{name} {row[2]:.4f}" for name, row in zip(models, rows[1:]))
+    errors = listed({row[0]: row[2] for row in rows[1:]}, ".4f")
     page.section(
         f"Codes of {config.code} numbers",
         f"Squared error per pixel of held-out images, by what makes their codes: {errors}. What they reconstruct:",

@@ -19,6 +19,7 @@ import torch
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Length, Seed, Side, Width
+from genlab.core.text import listed
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.methods.gan.conditional_gan import ConditionalGANConfig, conditional_accuracy
@@ -63,7 +64,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        return f"{self.model}, {'with' if self.mismatched else 'without'} mismatched pairs"
+        return f"{self.model} {'with' if self.mismatched else 'without'} mismatched pairs"
 
     @property
     def folder(self) -> str:
@@ -93,9 +94,7 @@ def main(config: Config) -> None:
     page.table(HEADER, rows)
     shares = {variant.name: row[-1] for (variant, _), row in zip(plan, rows)}
     page.opening(
-        "Share of the samples that a classifier assigns to the class asked for: "
-        + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-        + ".",
+        f"Share of the samples that a classifier assigns to the class asked for: {listed(shares, '.1%')}.",
         bars({name: [share] for name, share in shares.items()}, x="share of samples of the class asked for"),
     )
     finish(config.out, page, {"classifier accuracy": accuracy, "models": records(HEADER, rows)})

@@ -28,6 +28,7 @@ from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.plugin import defence
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Length, Range, Seed, Steps
+from genlab.core.text import listed
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
@@ -74,8 +75,7 @@ def main(config: Config) -> None:
         found = evaluate(models, attacks(config), test.x, test.labels, sources=sources, options=options)
 
     page = genlab.Report(f"Defences against attacks: {config.data}, L-infinity {config.eps:g}")
-    least = ", ".join(f"{name} {robust:.0%}" for name, robust in least_robust(found).items())
-    page.text(f"Right under the strongest attack that knows the defence: {least}.")
+    page.text(f"Right under the strongest attack that knows the defence: {listed(least_robust(found), '.0%')}.")
     page.picture(heat_map([row for row in found.rows if row.source != row.model], "oblivious attacks"))
     page.picture(heat_map([row for row in found.rows if row.source == row.model], "adaptive attacks"))
     finish(config.out, add_evaluation(page, found), to_json(found))

@@ -17,6 +17,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import Count, Layers, LearningRate, Length, NonEmpty, Range, Seed
+from genlab.core.text import listed
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, NetName
@@ -77,9 +78,8 @@ def main(config: Config) -> None:
         draw(page, name, model, test)
     nats = {row["net"]: row["nats"] for row in rows}
     page.opening(
-        "Minus the mean log-likelihood of held-out images, in nats per image: "
-        + ", ".join(f"{name} {value:.2f}" for name, value in nats.items())
-        + ". The lower, the better.",
+        f"Minus the mean log-likelihood of held-out images, in nats per image: {listed(nats, '.2f')}; the lower, the "
+        "better.",
         bars({name: [value] for name, value in nats.items()}, x="nats per held-out image"),
     )
     page.section("Likelihood", "Of held-out images, per image and per pixel.")

@@ -28,6 +28,7 @@ from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.latent import LatentAttack
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seed, Steps
+from genlab.core.text import listed
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -121,12 +122,10 @@ def main(config: Config) -> None:
     add_evaluation(page, found)
     adversarial = pgd(classifier, attacked.x, attacked.labels)
     show(page, classifier, filters, attacked.subset(slice(0, SHOWN)), adversarial[:SHOWN])
-    least = {name: 100 * robust for name, robust in least_robust(found).items()}
+    least = least_robust(found)
     page.opening(
-        "Images that stay right under an attack that knows the defence: "
-        + ", ".join(f"{name} {robust:.0f} %" for name, robust in least.items())
-        + ".",
-        bars({name: [robust] for name, robust in least.items()}, x="robust accuracy, %"),
+        f"Images that stay right under an attack that knows the defence: {listed(least, '.0%')}.",
+        bars({name: [robust] for name, robust in least.items()}, x="robust accuracy"),
     )
     if "gan" in filters:
         results["latent attack"] = latent_attack(page, classifier, filters["gan"], pgd, attacked, config)

@@ -28,7 +28,7 @@ from torch.nn.functional import cosine_similarity
 import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, LearningRate, Length, NonEmpty, Positive, Repeats, Seeds, Width
-from genlab.core.text import counted
+from genlab.core.text import counted, listed
 from genlab.data import Images, Stream
 from genlab.data.grammar import GRAMMAR
 from genlab.methods.gan.sequence_gan import SequenceGAN, SequenceGANConfig
@@ -107,8 +107,8 @@ def main(config: Config) -> None:
 
 def message(rows: dict[str, Any]) -> str:
     """Quality by the grammar itself, of samples of every generator."""
-    found = ", ".join(f"{name} {measures[MEASURES[0]][0]:.1f}" for name, measures in rows.items())
-    return f"Nats of a sequence under the true grammar, with few errors allowed: {found}. The lower, the better."
+    nats = {name: measures[MEASURES[0]][0] for name, measures in rows.items()}
+    return f"Nats of a sequence under the true grammar, with few errors allowed: {listed(nats, '.1f')}."
 
 
 def repetition(config: Config, seed: int, train: Images, test: Images) -> tuple[Any, Any, Any]:

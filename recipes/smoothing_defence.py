@@ -21,6 +21,7 @@ from attacks.evaluation.verdict import UNDEFENDED, models_and_sources, to_json
 from attacks.plugin import attack, defence
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seed
+from genlab.core.text import listed
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
 
@@ -77,8 +78,7 @@ def show_filters(
     config: Config,
 ) -> None:
     """Clean and adversarial images (of the last attack, at the first eps), and each through every filter."""
-    least = ", ".join(f"{name} {robust:.0%}" for name, robust in least_robust(found).items())
-    page.text(f"Right under the strongest attack that knows the filter: {least}.")
+    page.text(f"Right under the strongest attack that knows the filter: {listed(least_robust(found), '.0%')}.")
     text = "Clean and adversarial images, as they are and through every filter."
     page.section("What the classifier sees", f"{text} {CAPTIONS}")
     wanted = (UNDEFENDED, config.attacks[-1])

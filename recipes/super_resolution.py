@@ -18,6 +18,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.picture import in_rows
 from genlab.core.ranges import Length, NonEmpty, Range, Seed, Side, Width
+from genlab.core.text import listed
 from genlab.data import Images, batches
 from genlab.data.pairs import paired, task
 from genlab.experiment import check_all
@@ -74,11 +75,10 @@ def main(config: Config) -> None:
         page.section(f"Factor {factor}").picture(picture_png(in_rows({**enlarged, "the original": test.x})))
         page.table(list(rows[0]), [list(row.values()) for row in rows])
         results += rows
-    kept = {f"× {row['factor']}, {row['by']}": row["content preservation"] for row in results}
+    kept = {f"{row['by']} × {row['factor']}": row["content preservation"] for row in results}
     page.opening(
-        "Share of the enlarged images that keep their class, by factor and by what enlarged them: "
-        + "; ".join(f"{name} {share:.0%}" for name, share in kept.items())
-        + ".",
+        "Share of the enlarged images that keep their class, by what enlarged them and by the factor: "
+        f"{listed(kept, '.0%')}.",
         bars({name: [share] for name, share in kept.items()}, x="class kept"),
     )
     finish(config.out, page, results)

@@ -19,6 +19,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Length, NonEmpty, Seed, Side, Width
 from genlab.core.registry import choose
+from genlab.core.text import listed
 from genlab.data import Pair
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -103,7 +104,7 @@ def main(config: Config) -> None:
     kept = {row["model"]: row["a to b"] if "a to b" in row else row["pairs of one class"] for row in rows}
     page.opening(
         "Share of images whose class survives the way from the first domain to the second (of a coupled GAN, of pairs "
-        "that are of one class): " + ", ".join(f"{name} {value:.0%}" for name, value in kept.items()) + ".",
+        f"that are of one class): {listed(kept, '.0%')}.",
         bars({name: [value] for name, value in kept.items()}, x="class kept"),
     )
     finish(config.out, page, rows)

@@ -22,6 +22,7 @@ from attacks.evaluation.report import add_evaluation, progress
 from attacks.evaluation.results import Sizes
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, NonEmpty
+from genlab.core.text import listed
 from genlab.data import Images
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
@@ -75,15 +76,14 @@ def along_lines(
         name: landscape.line(model, test.x, test.labels, direction, sizes).mean(1).tolist()
         for name, direction in directions.items()
     }
+    ends = {name: values[-1] for name, values in probability.items()}
     page.section(
         "The true class along a line",
-        f"Mean probability of the true class after a step of size {most:g} in L-infinity: "
-        + ", ".join(f"{name} {values[-1]:.2g}" for name, values in probability.items())
-        + ".",
+        f"Mean probability of the true class after a step of size {most:g} in L-infinity: {listed(ends, '.2g')}.",
     )
     lines = {name: (sizes, values) for name, values in probability.items()}
     page.picture(curves(lines, x="size of the step (pixels in [0, 1])", y="mean probability of the true class"))
-    page.table(header, [[name, values[-1]] for name, values in probability.items()])
+    page.table(header, ends.items())
     return {name: {"size": sizes, "probability": values} for name, values in probability.items()}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import genlab
-from attacks.core.ball import L2, Ball, Linf
+from attacks.core import random as noise
+from attacks.core.ball import L1, L2, Ball, Linf
 from attacks.core.model import Attack
 from attacks.evaluation.crafting import Counter
 from attacks.evaluation.evaluate import EvaluationOptions, evaluate
@@ -171,12 +174,21 @@ def test_targets_are_reached() -> None:
                 assert (model(kind(ball, queries=2000, targeted=True)(model, x, y)).argmax(1) == y).all(), (kind, ball)
 
 
-def test_hills_grow_towards_the_middle_and_a_pair_has_length_one_and_little_sum() -> None:
+def test_hills_grow_towards_the_middle_and_a_pair_is_of_two_of_equal_length() -> None:
     h = hill(5, 5)
     assert h.argmax() == 12 and torch.equal(h, h.T) and torch.equal(h, h.flip(0)) and (h > 0).all()
-    for side in (3, 4, 5, 9):
-        p = pair(side)
-        assert p.shape == (side, side) and abs(p.norm() - 1) < 1e-6 and p.min() < 0 < p.max()
+    for side, order in product((3, 4, 5, 9), (1, 2)):
+        p = pair(side, order)
+        assert p.shape == (side, side) and abs(p.norm(order) - 1) < 1e-6 and p.min() < 0 < p.max()
+        torch.testing.assert_close(p.clamp_min(0).norm(order), p.clamp_max(0).norm(order))
+
+
+@pytest.mark.parametrize("ball", [L2(2.0), L1(8.0)], ids=["L2", "L1"])
+def test_squares_of_moved_mass_are_odd_and_the_search_starts_at_the_rim_of_the_ball(ball: Ball) -> None:
+    attack, x = Square(ball, queries=5000), torch.full((2, 1, 28, 28), 0.5)
+    sides = [attack._side(x, query) for query in range(2, 5000, 20)]
+    assert {side % 2 for side in sides} == {1} and sides[0] > sides[-1] == 3
+    assert ball.size(attack._start(x, noise.key(x, 0))) == pytest.approx(torch.full((2,), ball.eps), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from attacks.defences.detection import Detector, GuardedClassifier, undetected
 from attacks.detector_aware import DetectorAware
 from attacks.evaluation.roc import Costs, auc, roc
 from genlab.core.modes import evaluating
+from genlab.core.text import listed
 from genlab.reporting.plots import bars, curves
 from genlab.reporting.report import Report
 
@@ -130,10 +131,9 @@ def report(title: str, found: Comparison, results: Mapping[str, Any]) -> Report:
     text = "Share of the images classified correctly without alarm that an attack turns wrong without alarm."
     _table(page, "Oblivious and adaptive attacks", text, results["evasion"])
     areas = {row["detector"]: [value for name, value in row.items() if name != "detector"] for row in results["areas"]}
-    text = "Mean area under the ROC curve, attacked and foreign images against held-out ones: " + ", ".join(
-        f"{name} {fmean(values):.2f}" for name, values in areas.items()
-    )
-    return page.opening(f"{text}.", bars(areas, x="areas under the curve, of every kind of images, and their mean"))
+    means = listed({name: fmean(values) for name, values in areas.items()}, ".2f")
+    text = f"Mean area under the ROC curve, attacked and foreign images against held-out ones: {means}."
+    return page.opening(text, bars(areas, x="areas under the curve, of every kind of images, and their mean"))
 
 
 def _table(page: Report, title: str, text: str, rows: Rows) -> None:

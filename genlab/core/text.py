@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 import warnings
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,11 @@ def counted(things: Sized | float, noun: str = "seed") -> str:
     """ "1 seed", "3 seeds": the number of the things, rounded, and the noun, which takes an s except after 1."""
     number = round(things) if isinstance(things, float | int) else len(things)
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(figures: Mapping[str, float], form: str) -> str:
+    """ "a 12%, b 7%": names and figures, in a format such as ".0%"."""
+    return ", ".join(f"{name} {value:{form}}" for name, value in figures.items())
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -179,7 +179,7 @@ def rendered(claim: Claim, result: Mapping[str, Any], table: str = "") -> str:
             note = f" ({figure.note})" if figure.note else ""
             lines.append(f"| {figure.name}{note} | {figure.paper} | {value_cell(stored)} | {figure.claim} |")
     commits = ", ".join(sorted({(run["commit"] or "unknown")[:7] for run in result["runs"]}))
-    minutes = counted(sum(run["minutes"] for run in result["runs"]), "CPU minute")
+    minutes = counted(max(1, sum(run["minutes"] for run in result["runs"])), "CPU minute")
     origin = f"{claim.source}. `{claim.name}`, {counted(claim.seeds)}, {minutes}, recorded at {commits}."
     lines += ["", *wrap(origin, 120, break_on_hyphens=False, break_long_words=False)]
     return "\n".join(lines) + "\n"
