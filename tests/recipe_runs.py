@@ -108,7 +108,7 @@ TINY = {
     "defence_matrix": "--images 192 --filters bits --attacked 16 --steps 5 --apgd-steps 5 --queries 5 --out {out}",
     "cyclegan": "--data unpaired:digits,night:digits --size 8 --images 16 --width 4 --classifier-images 64 "
     "--variants cycle 'no cycle' shallow features --pretraining digits --out {out}",
-    "hidden_code": "--size 8 --images 16 --n 100 --width 4 --out {out}",
+    "hidden_code": "--size 8 --images 16 --n 40 --width 4 --out {out}",
     "pix2pix": "--data digits --size 8 --task super-resolution:2 --images 64 --width 4 --classifier-images 64 "
     "--out {out}",
     "next_frame": "--losses L2 'GAN and gradients' --images 64 --width 4 --copies 1 --draws 2 --seeds 0 --out {out}",

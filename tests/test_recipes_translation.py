@@ -36,7 +36,7 @@ def test_the_way_back_from_a_translation_is_compared_with_that_from_the_true_par
     run("hidden_code", tmp_path)
     found, model = results(tmp_path), genlab.load(tmp_path / "run")
     test = genlab.DataOptions("unpaired:sprites,grey:sprites", 8, 3).load("test")
-    x, y = test.a.x[:100], test.b.x[:100]
+    x, y = test.a.x[:40], test.b.x[:40]
     fake = model.translate(x, to=1)
     assert found["translation"] == pytest.approx(float((fake - y).abs().mean()), rel=1e-4)
     rows = by("disturbed by", found["way back"])
