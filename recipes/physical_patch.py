@@ -18,7 +18,7 @@ from attacks import Patch, Views
 from attacks.core.rate import Rate
 from attacks.evaluation.report import CAPTIONS, predictions_picture
 from genlab.cli.main import start
-from genlab.core.ranges import Length, NonEmpty, Range
+from genlab.core.ranges import Length, NonEmpty, Range, Seed
 from genlab.data import Images
 from genlab.data.jpeg import jpeg
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -60,6 +60,8 @@ class Config:
     """length of each patch's training"""
     out: Path = Path("runs/physical-patch")
     """folder of the run and the report"""
+    seed: Seed = 0
+    """seed of the trainings"""
 
 
 def main(config: Config) -> None:
@@ -67,14 +69,14 @@ def main(config: Config) -> None:
     test = data.load("test").subset(slice(0, 1000))
     if config.target >= len(test.classes):
         raise ValueError(f"--target must be a class, from 0 to {len(test.classes) - 1}, got {config.target}")
-    experiment = genlab.Experiment(ClassifierConfig(), data, images=config.classifier_images)
+    experiment = genlab.Experiment(ClassifierConfig(), data, images=config.classifier_images, seed=config.seed)
     model = experiment.run(config.out / "classifier")
     victims = correct_and_of_other_classes(model, test, config.target)
     page = genlab.Report(f"A patch that makes {config.data} look like class {config.target}")
     rows = []
     for shape in config.shapes:
         size = 1.0 if shape == "glasses" else config.size
-        patch = Patch(config.target, size, shape, LEARNT, images=config.images)
+        patch = Patch(config.target, size, shape, LEARNT, images=config.images, seed=config.seed)
         rows += measure(page, patch, model, data.load("train"), victims)
     page.section("Success", f"On {len(victims)} held-out images of other classes that were classified correctly.")
     page.table(list(rows[0]), (row.values() for row in rows))

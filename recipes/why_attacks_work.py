@@ -21,7 +21,7 @@ from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import add_evaluation, progress
 from attacks.evaluation.results import Sizes
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, NonEmpty
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, Seed
 from genlab.core.text import listed
 from genlab.data import Images
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -46,11 +46,13 @@ class Config:
     """held-out images to attack"""
     out: Path = Path("runs/why-attacks-work")
     """folder of the run and the report"""
+    seed: Seed = 0
+    """seed of the classifier's training"""
 
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
-    experiment = genlab.Experiment(ClassifierConfig(), data, images=config.classifier_images)
+    experiment = genlab.Experiment(ClassifierConfig(), data, images=config.classifier_images, seed=config.seed)
     model = experiment.run(config.out / "classifier")
     test = data.load("test").subset(slice(0, config.attacked))
     most = Linf(max(config.eps))
