@@ -211,6 +211,13 @@ def test_a_table_has_the_mean_and_deviation_of_every_number_over_the_seeds(tmp_p
     assert lines[0] == "| net | T | error | bytes |" and lines[2] == "| a | – | 2.0 ± 1.4 | – |"
     wide = Rows("errors", ["f.json"], ("net", "T"), ("error",), across="T").rendered(table)
     assert wide[0] == "| net | T – | T 2 |" and wide[2:] == ["| a | 2.0 ± 1.4 | – |", "| b | – | 5 ± 0 |"]
+    deep = Rows("success", ["f.json"], ("net",), ("success.value", "l2.median"), where={"source": "none"})
+    nested = {"net": "a", "source": "none", "success": {"value": 0.5}, "l2": {"median": 2}}
+    (tmp_path / "f.json").write_text(json.dumps([nested, nested | {"source": "a", "net": "b"}]))
+    found = deep.summary([deep.measured(tmp_path)])
+    assert deep.rendered(found) == ["| net | success | l2, median |", "|---|---|---|", "| a | 0.5 | 2 |"]
+    with pytest.raises(ClaimError, match="'success' must be numbers"):
+        Rows("success", ["f.json"], ("net",), ("success",)).measured(tmp_path)
     with pytest.raises(ClaimError, match="must be one of several rows"):
         Rows("errors", ["f.json"], ("net",), ("error",), across="net")
     with pytest.raises(ClaimError, match="other rows"):

@@ -18,8 +18,9 @@ A TOML file lists the claims:
     name = "errors"
     read = ["results.json"]
     rows = ["network", "learns from"]         # the entries that name a row
-    columns = ["errors", "bytes"]
+    columns = ["errors", "bytes"]             # with dots where they lie deeper: "success.value"
     across = ""                               # of `rows`, if any: the one whose values stand side by side
+    where = {network = "student"}             # the rows of these values alone
 
 `{data}` is the folder of the downloaded data sets, `{out}` a folder for this claim and seed. A command is one of
 genlab's or a recipe; a word with spaces stands in quotes.
@@ -111,7 +112,7 @@ def _made(kind: type[Any], entry: dict[str, Any]) -> Any:
     known = {field.name for field in fields(kind)}
     if unknown := sorted(entry.keys() - known):
         raise ClaimError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    if missing := [f.name for f in fields(kind) if f.default is MISSING and f.name not in entry]:
+    if missing := [f.name for f in fields(kind) if f.default is f.default_factory is MISSING and f.name not in entry]:
         raise ClaimError(f"has no {missing[0]!r}")
     return kind(**entry)
 

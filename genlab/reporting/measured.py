@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,17 @@ class Figure:
 
 @dataclass(frozen=True)
 class Rows:
-    """A list of rows that a claim's commands measure: words that name a row, and its numbers."""
+    """A list of rows that a claim's commands measure: words that name a row, and its numbers.
+
+    where: the rows of these values alone. A column with dots, such as success.value, lies deeper in the row.
+    """
 
     name: str
     read: list[Any]
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     across: str = ""
+    where: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self)
@@ -95,14 +99,17 @@ class Rows:
         found, where = read_value(folder, self.read, f"the table {self.name!r}"), f"{self.name!r} in {self.read[0]}"
         if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
             raise ClaimError(f"{where} must be a list of rows")
+        found = [row for row in found if all(row.get(key) == value for key, value in self.where.items())]
         for row in found:
             if missing := [word for word in self.rows if word not in row]:
                 raise ClaimError(f"{where}: a row has no {missing[0]!r}")
         for column in self.columns:
-            values = [row.get(column) for row in found]
-            if all(value is None for value in values) or any(isinstance(value, str | bool) for value in values):
+            values = [_deep(row, column) for row in found]
+            wrong = any(isinstance(value, str | bool | dict | list) for value in values)
+            if wrong or all(value is None for value in values):
                 raise ClaimError(f"{where}: {column!r} must be numbers, got {one_line(values, 50)!r}")
-        return [{name: row.get(name) for name in (*self.rows, *self.columns)} for row in found]
+        words = [{name: row[name] for name in self.rows} for row in found]
+        return [each | {name: _deep(row, name) for name in self.columns} for each, row in zip(words, found)]
 
     def summary(self, runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """The measured rows of all seeds as one list: {words, column: `summary` of its values, None where there are
@@ -133,7 +140,7 @@ class Rows:
             for words, values in cells.items():
                 wide.setdefault(words[:at] + words[at + 1 :], {})[words[at]] = values[column]
             cells = wide
-        heads = [*names, *(c if isinstance(c, str) else f"{self.across} {_word(c)}" for c in columns)]
+        heads = [*names, *(_head(c) if isinstance(c, str) else f"{self.across} {_word(c)}" for c in columns)]
         lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
         for words, values in cells.items():
             lines.append(f"| {' | '.join([*map(_word, words), *(value_cell(values.get(c)) for c in columns)])} |")
@@ -166,6 +173,20 @@ def value_cell(stored: Mapping[str, Any] | None) -> str:
         )
     places = 1 - math.floor(math.log10(deviation))
     return " ± ".join(f"{round(value, places):.{max(0, places)}f}" for value in (mean, deviation))
+
+
+def _deep(row: dict[str, Any], column: str) -> Any:
+    """The row's value at `column`, or at its parts, one in the other; None where there is none."""
+    if column in row:
+        return row[column]
+    found: Any = row
+    for part in column.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def _head(column: str) -> str:
+    return column.removesuffix(".value").replace(".", ", ")
 
 
 def _word(word: Any) -> str:
