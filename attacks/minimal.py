@@ -39,7 +39,7 @@ LIKELIEST = 10  # classes whose boundaries are compared
 @dataclass(frozen=True)
 class Plan:
     """Shares of the budget: of the searches from the image, of those aimed at single classes, all together, of each
-    refinement, and of the last one. Chosen by the sizes on 36 training images, of three robust and other CNNs.
+    refinement, and of the last one. In L0 and L1 chosen by the sizes on twelve training images under three CNNs.
     """
 
     first: tuple[tuple[type[Any], float], ...]

@@ -16,13 +16,14 @@ from toys import Largest
 from attacks.carlini import CarliniL0, CarliniL2, CarliniLinf
 from attacks.core.goal import Smallest
 from attacks.core.minimal import ORDER, clearly_adversarial, margin_loss, polish, project_to_hyperplane, size, slack
-from attacks.core.model import Attack
+from attacks.core.model import Attack, victim
 from attacks.ddn import DDN
 from attacks.deepfool import DeepFool, DeepFoolLinf
 from attacks.elastic_net import EAD
 from attacks.fmn import FMN, FMNL0, FMNL1, FMNLinf, project
 from attacks.jsma import JSMA, MOST, TABLE, best_pair
 from attacks.lbfgs import LBFGS
+from attacks.minimal import exchange
 from attacks.pdgd import PDGD, PDPGD, proximal
 from attacks.sigma_zero import SigmaZero
 
@@ -421,6 +422,22 @@ def test_polishing_only_shrinks_successes_and_leaves_failures_alone(norm: str) -
     nothing = Smallest(x)
     polish(model, x, y, nothing, norm, 3)  # type: ignore[arg-type]
     assert torch.equal(nothing.x, x)
+
+
+def test_exchanged_pixels_are_fewer_where_restoring_them_ends() -> None:
+    model = nn.Linear(8, 2)
+    weights = torch.tensor([1.0] * 6 + [4.0] * 2)  # of the other class: four small entries cross, or a single large one
+    weights = torch.stack([torch.zeros(8), weights])
+    model.load_state_dict({"weight": weights, "bias": torch.tensor([0.0, -1.9 - float(weights[1].sum()) / 2])})
+    x, y = torch.full((3, 8), 0.5), torch.zeros(3, dtype=torch.long)
+    found, start = Smallest(x), x.clone()
+    start[:, :6] = 1.0
+    start[2, 6:] = 1.0
+    found.offer(slice(None), start, torch.tensor([True, False, True]), size(start - x, "l0"))
+    with victim(model, x, y) as f:
+        exchange(f, x, y, found, 20)
+    assert found.size.tolist() == [1, math.inf, 1]
+    assert (model(found.x).argmax(1) != y).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
