@@ -31,21 +31,21 @@ class Config:
     """what the victim classifies, in ten classes"""
     data_root: Path | None = None
     """where downloaded sets lie"""
-    size: Side = 28
+    size: Side = 32
     """height and width of the victim's images"""
     cells: Annotated[int, Range(1, 256)] = 4
     """the small picture is a grid of so many by so many cells"""
-    pixels: Annotated[int, Range(1, 256)] = 2
+    pixels: Annotated[int, Range(1, 256)] = 3
     """side of a square"""
     gap: Annotated[int, Range(0, 256)] = 4
     """pixels between squares, which the program fills"""
-    classifier: ClassifierConfig = ClassifierConfig()
-    """the victim"""
-    classifier_images: Length = 30_000
+    classifier: ClassifierConfig = ClassifierConfig("resnet")
+    """the victim; its last layer should average over all positions, since a program cannot move what it frames"""
+    classifier_images: Length = 20_000
     """length of the victim's training"""
-    images: Length = 30_000
+    images: Length = 60_000
     """length of the program's training"""
-    rate: LearningRate = 0.1
+    rate: LearningRate = 0.2
     """learning rate of the program"""
     out: Path = Path("runs/reprogramming")
     """folder of the run and the report"""
