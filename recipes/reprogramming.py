@@ -1,7 +1,7 @@
 """Reprogramming: a learned frame makes a frozen classifier count squares; for comparison, an untrained classifier.
 
 python recipes/reprogramming.py                                  # scikit-learn's digits, minutes on one core
-python recipes/reprogramming.py --data folder:DIR --size 32 --pixels 4 --gap 3     # counts best: results/attacks.md
+python recipes/reprogramming.py --data folder:DIR --pixels 4     # more victims: results/attacks.md
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Config:
     gap: Annotated[int, Range(0, 256)] = 4
     """pixels between squares, which the program fills"""
     classifier: ClassifierConfig = ClassifierConfig("resnet")
-    """the victim; its last layer should average over all positions, since a program cannot move what it frames"""
+    """the victim; best one whose last layer averages over all positions"""
     classifier_images: Length = 20_000
     """length of the victim's training"""
     images: Length = 60_000

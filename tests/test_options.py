@@ -234,7 +234,7 @@ def test_a_refused_training_leaves_nothing_behind(command, sentence, tmp_path, m
         ("likelihood_table", "--models glow", "did you mean 'Glow'"),
         ("photo_editing", "--attribute thikness", "did you mean 'thickness'"),
         ("physical_patch", "--target 10", "--target must be a class, from 0 to 9"),
-        ("reprogramming", "--cells 20", "make a picture of 116 pixels, which leaves no room"),
+        ("reprogramming", "--cells 20", "make a picture of 136 pixels, which leaves no room"),
         ("purify", "--attacked 360", "--attacked 360 leaves none of the 360"),
         ("stargan", "--data digits", "--data names domains"),
         ("vae_latent", "--components 2000", "--components must be at most 1437"),
