@@ -59,7 +59,8 @@ TINY = {
     "--seeds 0 --out {out}",
     "photo_editing": "--images 64 --width 8 --classifier-images 320 --steps 40 --n 4 --nears 0.1 0.001 --seeds 0 "
     "--out {out}",
-    "reprogramming": "--classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 --out {out}",
+    "reprogramming": "--net cnn --rate 0.1 --classifier-images 1500 --images 1500 --size 12 --pixels 1 --gap 2 "
+    "--out {out}",
     "physical_patch": "--classifier-images 5000 --images 2000 --shapes square --out {out}",
     "why_attacks_work": "--classifier-images 2500 --attacked 20 --eps 0.05 0.3 --out {out}",
     "beyond_images": "--examples 6000 --n 40 --eps 0.02 0.1 --seeds 0 --out {out}",
