@@ -49,7 +49,7 @@ class Plan:
 
 
 PLANS: dict[Norm, Plan] = {
-    "l0": Plan(((PDPGD, 0.2), (SigmaZero, 0.2)), (SigmaZero, 0.1), refined=0.05, last=0.25),
+    "l0": Plan(((SigmaZero, 0.4), (PDPGD, 0.1)), (SigmaZero, 0.1), refined=0.04, last=0.2),
     "l1": Plan(((PDPGD, 0.25), (FMNL1, 0.25)), (PDPGD, 0.2), refined=0.05, last=0.05),
     "l2": Plan(((DeepFool, 0.08), (PDGD, 0.45)), (DDN, 0.25)),
     "linf": Plan(((DeepFoolLinf, 0.06), (FMNLinf, 0.5)), (FMNLinf, 0.2)),
@@ -92,7 +92,7 @@ class Minimal(MinimalAttack):
                 yield build(polish=0, steps=max(1, self._steps(share) // 2))
 
     def _built(self, build: type[Any], share: float, targeted: bool) -> MinimalAttack:
-        options: dict[str, Any] = {"polish": 0} if issubclass(build, PDGD) else {}
+        options: dict[str, Any] = {"polish": 0} if issubclass(build, PDGD | SigmaZero) else {}
         options |= {"norm": self.norm} if build is PDPGD else {}
         attack: MinimalAttack = build(steps=self._steps(share), targeted=targeted, **options)
         return attack
@@ -103,7 +103,9 @@ class Minimal(MinimalAttack):
     def _refined(self, f: Victim, x: Tensor, y: Tensor, found: Smallest, share: float, targeted: bool) -> Smallest:
         rounds = self._steps(share)
         if self.norm == "l0":
-            exchange(f, x, y, found, rounds, targeted)
+            halvings = min(rounds, 10)  # a forward pass each, half of a round
+            polish(f, x, y, found, "l0", halvings, targeted)
+            exchange(f, x, y, found, rounds - (halvings + 1) // 2, targeted)
         else:
             polish(f, x, y, found, self.norm, rounds, targeted)
         return found

@@ -12,7 +12,7 @@ stays adversarial (`polish`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,19 +21,22 @@ from attacks.core.ball import Linf
 from attacks.core.goal import Smallest
 from attacks.core.minimal import Adam, MinimalAttack, clearly_adversarial, cosine, judged, polish, size
 from attacks.core.model import Victim
-from genlab.core.ranges import Positive, Share, Steps
+from genlab.core.ranges import Positive, Range, Share, Steps
 
 PACE = 0.01  # change of tau per step, in step sizes
 
 
 @dataclass(frozen=True)
 class SigmaZero(MinimalAttack):
-    """Fewest changed entries (L0). step_size: eta_0; sigma: of the smooth count; tau: the first threshold."""
+    """Fewest changed entries (L0). step_size: eta_0; sigma: of the smooth count; tau: the first threshold; polish:
+    rounds in which entries are restored at the end, one forward pass each.
+    """
 
     steps: Steps = 200
     step_size: Positive = 1.0
     sigma: Positive = 1e-3
     tau: Share = 0.3
+    polish: Annotated[int, Range(0, 10)] = 10
     targeted: bool = False
     norm: ClassVar = "l0"
 
@@ -52,5 +55,5 @@ class SigmaZero(MinimalAttack):
             tau = (tau + PACE * eta * torch.where(is_adv, 1.0, -1.0).view_as(tau)).clamp(0, 1)
             at = x + d * (d.abs() >= tau)
         best.offer(slice(None), at, clearly_adversarial(f.query(at), y, self.targeted), size(at - x, "l0"))
-        polish(f, x, y, best, "l0", 10, self.targeted)
+        polish(f, x, y, best, "l0", self.polish, self.targeted)
         return best
