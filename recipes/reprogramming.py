@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import genlab
 from attacks.reprogramming import Program, Reprogramming, grid_mask, squares
@@ -72,10 +72,12 @@ def main(config: Config) -> None:
     page = genlab.Report(f"Reprogramming a classifier of {config.data}")
     header = ["victim", "counted right"]
     rows = []
+    first = torch.stack([held_out.x[held_out.labels == label][0] for label in range(10)])
+    page.picture(grid_png(first, 5), "1 to 10 squares")
     for name, victim in victims.items():
         program = learn(victim, test, config)
         rows.append([name, program.evaluate(held_out)["accuracy"]])
-        page.picture(one_of_each(program, held_out), f"1 to 10 squares, as the {name} victim sees them")
+        page.picture(grid_png(program.frame(first).detach(), 5), f"the same, as the {name} victim sees them")
     page.opening(
         f"By the border around them a frozen classifier of {config.data} counts squares in {rows[0][1]:.1%} of new "
         f"pictures, an untrained one in {rows[1][1]:.1%}; chance is 10 %. On its own held-out images it is right in "
@@ -105,12 +107,6 @@ def learn(victim: nn.Module, test: Images, config: Config) -> Program:
     method = Reprogramming(config.images, lr=config.rate, seed=config.seed)
     pictures = small_pictures(20_000, config.seed, test, config)
     return method.learn(victim, test.shape, pictures, grid_mask(config.cells, config.pixels, config.gap))
-
-
-def one_of_each(program: Program, pictures: Images) -> bytes:
-    """For every number of squares, an image as the victim sees it."""
-    first: list[Tensor] = [pictures.x[pictures.labels == label][0] for label in range(10)]
-    return grid_png(program.frame(torch.stack(first)).detach(), 5)
 
 
 if __name__ == "__main__":
