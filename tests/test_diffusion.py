@@ -1,6 +1,7 @@
 """Diffusion, flow matching and their samplers, where the answer is known in closed form."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -251,13 +252,14 @@ def test_steps_and_guidance_of_a_sample_are_those_that_are_given():
         (lambda: make("diffusion").sample(1, labels=[0]), "trained without labels"),
         (lambda: DiffusionConfig(steps=0), "steps must be at least 1"),
         (lambda: DiffusionConfig(conditional=True).build(SHAPE, 1), "needs at least 2 classes"),
-        (lambda: DiffusionConfig(halvings=3).build((1, 28, 28), 0), "halves its sides 3 times.*28x28 do not allow"),
-        (lambda: FlowMatchingConfig().build((1, 9, 9), 0), "halves its sides, of at least 8 pixels.*9x9"),
+        (lambda: DiffusionConfig(halvings=3).build((1, 28, 28), 0), "halves its sides 3 times.*28x28 positions do not"),
+        (lambda: FlowMatchingConfig().build((1, 9, 9), 0), "halves its sides, of at least 8 positions.*9x9"),
         (lambda: DiffusionConfig(net="dit", patch=3).build((1, 8, 8), 0), "patches of 3x3 pixels does not fit 8x8"),
         (lambda: DiffusionConfig(net="dit", width=6).build((1, 8, 8), 0), "must be a multiple of 4, got 6"),
         (lambda: DiffusionConfig(net="dit", halvings=1), "halvings is an option of net=unet, not of net=dit"),
-        (lambda: DiffusionConfig(patch=4), "patch is an option of net=dit, not of net=unet"),
-        (lambda: DiffusionConfig().build((3, 4, 4), 0), "4x4 do not allow"),
+        (lambda: DiffusionConfig(patch=3).build((1, 28, 28), 0), "U-Net of patches of 3x3 pixels does not fit 28x28"),
+        (lambda: DiffusionConfig(patch=2).build((1, 8, 8), 0), "of at least 8 positions, and 4x4 positions do not"),
+        (lambda: DiffusionConfig().build((3, 4, 4), 0), "4x4 positions do not allow it"),
         (lambda: make("diffusion").complete(images(1).x, torch.ones(1, 8, 8)), "known must be bool"),
         (lambda: make("diffusion").vary(images(1).x, 2.0), "strength must be at least 0 and at most 1, got 2.0"),
     ],
@@ -267,7 +269,7 @@ def test_bad_input_gets_one_sentence(bad, words):
         bad()
 
 
-@pytest.mark.parametrize("net", [DiffusionUNet, DiT])
+@pytest.mark.parametrize("net", [DiffusionUNet, partial(DiffusionUNet, patch=2), DiT])
 def test_the_network_starts_at_0_and_knows_level_and_class(net):
     net = net((3, 16, 16), 8, classes=2)
     x, level, labels = torch.randn(2, 3, 16, 16), torch.tensor([0.1, 0.9]), torch.tensor([0, 1])

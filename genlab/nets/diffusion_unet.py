@@ -4,6 +4,8 @@ normalised).
 
 Departures, for small images: one skip connection per level instead of one per block; attention at the coarse levels
 only (sides of at most 8 pixels, but not at the finest level); average pooling and nearest neighbours for resizing.
+With `patch` the finest level sees squares of pixels as channels: Luhman & Luhman 2022, arXiv:2207.04316, Hoogeboom et
+al. 2023, arXiv:2301.11093.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, silu
+from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle, silu
 
 from genlab.nets.embedding import Embedding, starting_at_zero
 from genlab.nets.multi_head import MultiHead
@@ -77,11 +79,12 @@ class DiffusionUNet(nn.Module):
 
     width: channels of the finest level, doubled at every coarser one up to 4 `width`.
     blocks: residual blocks per level and direction.
-    levels: number of halvings of the sides; none: down to 4 to 7 pixels.
+    levels: number of halvings of the sides; none: down to 4 to 7 positions.
     classes: of the labels; 0: no labels.
+    patch: side of the squares of pixels that are the channels of the finest level; 1: every pixel is a position.
 
     Raises:
-        ValueError: the sides cannot be halved so often, or not at all.
+        ValueError: the sides are no multiples of `patch`, or what is left cannot be halved so often, or not at all.
     """
 
     def __init__(
@@ -92,19 +95,24 @@ class DiffusionUNet(nn.Module):
         levels: int | None = None,
         classes: int = 0,
         dropout: float = 0.0,
+        patch: int = 1,
     ):
         super().__init__()
+        if any(side % patch for side in shape[1:]):
+            raise ValueError(f"a U-Net of patches of {patch}x{patch} pixels does not fit {shape[1]}x{shape[2]}")
+        self.patch = patch
+        pixels, shape = shape[0] * patch**2, (shape[0], shape[1] // patch, shape[2] // patch)
         most, side = halvings(shape), min(shape[1:])
         if levels is None:
             levels = sum(side // 2**n >= ATTENTION_SIDE for n in range(most))
         if not 1 <= levels <= most or side // 2**levels < 2:
-            wanted = f"halves its sides {levels} times" if levels > 0 else "halves its sides, of at least 8 pixels,"
-            raise ValueError(f"this U-Net {wanted}, which images of {shape[1]}x{shape[2]} do not allow")
+            wanted = f"halves its sides {levels} times" if levels > 0 else "halves its sides, of at least 8 positions"
+            raise ValueError(f"this U-Net {wanted}, and {shape[1]}x{shape[2]} positions do not allow it")
         channels = [width * min(2**n, WIDEST) for n in range(levels + 1)]
         attention = [n > 0 and side // 2**n <= ATTENTION_SIDE for n in range(levels + 1)]
         features = 4 * width
         self.embedding = Embedding(width, features, classes)
-        self.enter = nn.Conv2d(shape[0], width, 3, padding=1)
+        self.enter = nn.Conv2d(pixels, width, 3, padding=1)
         inputs = [width, *channels]
         self.down = nn.ModuleList(
             [Level(inputs[n], channels[n], blocks, features, attention[n], dropout) for n in range(levels + 1)]
@@ -115,15 +123,15 @@ class DiffusionUNet(nn.Module):
                 for n in reversed(range(levels))
             ]
         )
-        self.leave = nn.Sequential(norm(width), nn.SiLU(), starting_at_zero(nn.Conv2d(width, shape[0], 3, padding=1)))
+        self.leave = nn.Sequential(norm(width), nn.SiLU(), starting_at_zero(nn.Conv2d(width, pixels, 3, padding=1)))
 
     def forward(self, x: Tensor, level: Tensor, labels: Tensor | None = None) -> Tensor:
         embedding = self.embedding(level, labels)
-        h, skips = self.enter(x), []
+        h, skips = self.enter(pixel_unshuffle(x, self.patch)), []
         for n, down in enumerate(self.down):
             h = down(avg_pool2d(h, 2) if n else h, embedding)
             skips.append(h)
         skips.pop()
         for up in self.up:
             h = up(torch.cat([interpolate(h, scale_factor=2.0), skips.pop()], 1), embedding)
-        return self.leave(h)
+        return pixel_shuffle(self.leave(h), self.patch)

@@ -57,9 +57,10 @@ class DenoisingConfig(Config):
     blocks: Annotated[int, Range(1, 100)] | None = None
     """residual blocks per level and direction; the transformer's blocks; none: the network's own"""
     halvings: Halvings | None = None
-    """halvings of the sides in the U-Net; none: down to 4 to 7 pixels"""
+    """halvings of the sides in the U-Net; none: down to 4 to 7 positions"""
     patch: Side | None = None
-    """side of the transformer's patches, in pixels; none: the network's own"""
+    """side of the squares of pixels that are one position of the U-Net's finest level, or one token of the transformer;
+    none: 1, and 2 of the transformer"""
     dropout: Fraction = 0.0
     """share of features zeroed in training"""
     conditional: bool = False
@@ -82,9 +83,8 @@ class DenoisingConfig(Config):
                 f"conditional={self.conditional} and drop_labels={self.drop_labels:g}"
             )
 
-        for name, net in (("halvings", "unet"), ("patch", "dit")):
-            if self.net != net and getattr(self, name) is not None:
-                raise ValueError(f"{name} is an option of net={net}, not of net={self.net}")
+        if self.net != "unet" and self.halvings is not None:
+            raise ValueError(f"halvings is an option of net=unet, not of net={self.net}")
 
     def make_net(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         if self.conditional:
