@@ -7,22 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 import torch
-from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+import genlab
 from attacks.defences.adversarial_training import AdversarialTraining, AdversarialTrainingConfig
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Side, Steps, Threads
-from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Stream
 from genlab.data.random_images import random_images
+from genlab.reporting.finish import finish, records
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
+
+COSTS = ["training", "floor, images/s", "lab, images/s", "time, lab / floor"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Config:
     """height and width of the images"""
     threads: Threads = 1
     """threads of the processor"""
+    out: Path = Path("runs/benchmark-adversarial")
+    """folder of the report"""
 
 
 def main(config: Config) -> None:
@@ -55,9 +60,10 @@ def main(config: Config) -> None:
 
     floor_speed, lab_speed = (options.images / median(times) for times in zip(*rounds))
     ratio = median(lab / floor for floor, lab in rounds)
-    table = Table("images/s", "floor", "lab", "time, lab / floor")
-    table.add_row(f"PGD-{config.pgd} training", f"{floor_speed:.3g}", f"{lab_speed:.3g}", f"{ratio:.3f}")
-    Console().print(table)
+    rows = [[f"PGD-{config.pgd}", floor_speed, lab_speed, ratio]]
+    page = genlab.Report("Speed of adversarial training")
+    page.section("Beside its bare passes (floor)").table(COSTS, rows)
+    finish(config.out, page, records(COSTS, rows))
 
 
 def bare(method: AdversarialTraining, x: Tensor, y: Tensor, steps: int, pgd: int) -> None:

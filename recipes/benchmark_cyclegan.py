@@ -7,22 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 import torch
-from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
+import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Side, Steps, Threads, Width
-from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Pair, Stream
 from genlab.data.random_images import random_images
 from genlab.methods.translation.cyclegan import LSGAN, CycleGAN, CycleGANConfig
+from genlab.reporting.finish import finish, records
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
+
+COSTS = ["training", "floor, images/s", "lab, images/s", "lab / floor"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Config:
     """height and width of the images"""
     threads: Threads = 1
     """threads of the processor"""
+    out: Path = Path("runs/benchmark-cyclegan")
+    """folder of the report"""
 
 
 def main(config: Config) -> None:
@@ -55,10 +60,10 @@ def main(config: Config) -> None:
 
     floor_speed, lab_speed = (options.images / median(times) for times in zip(*rounds))
     ratio = median(floor / lab for floor, lab in rounds)
-    table = Table("images/s", "floor", "lab", "lab / floor")
-    name = f"CycleGAN-{config.size}, width {config.width}"
-    table.add_row(name, f"{floor_speed:.3g}", f"{lab_speed:.3g}", f"{ratio:.3f}")
-    Console().print(table)
+    rows = [[f"CycleGAN-{config.size}, width {config.width}", floor_speed, lab_speed, ratio]]
+    page = genlab.Report("Speed of CycleGAN")
+    page.section("Beside bare steps (floor)").table(COSTS, rows)
+    finish(config.out, page, records(COSTS, rows))
 
 
 def bare(gan: CycleGAN, x: Tensor, y: Tensor, steps: int) -> None:

@@ -13,27 +13,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor, nn
 
+import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Layers, Repeats, Steps, Threads, Width
-from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Stream
 from genlab.data.random_images import random_images
 from genlab.likelihood.units import dequantise
 from genlab.methods.likelihood.flow import Flow, FlowConfig
 from genlab.nets.glow_references import normflows, unfused_glow
+from genlab.reporting.finish import finish, records
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 from genlab.training.optim import adam
 
 SHAPE = (1, 28, 28)
+COSTS = ["rival", "rival, images/s", "lab, images/s", "lab / rival"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Config:
     """compare with normflows"""
     threads: Threads = 1
     """threads of the processor"""
+    out: Path = Path("runs/benchmark-flow")
+    """folder of the report"""
 
 
 def main(config: Config) -> None:
@@ -65,12 +69,14 @@ def main(config: Config) -> None:
     options = TrainOptions(config.steps * config.batch, config.batch, log_every=10**9)
     lab = partial(fit, method, stream, options)
 
-    table = Table("images/s", "rival", "lab", "lab / rival")
+    rows = []
     for name, rival in rivals(config, method, next(stream)[0]).items():
         rounds = seconds([rival, lab], config.repeats)  # in pairs: what ran before leaves its mark on the caches
-        speeds = (f"{options.images / median(times):,.0f}" for times in zip(*rounds))
-        table.add_row(name, *speeds, f"{median(theirs / ours for theirs, ours in rounds):.3f}")
-    Console().print(table)
+        speeds = (options.images / median(times) for times in zip(*rounds))
+        rows.append([name, *speeds, median(theirs / ours for theirs, ours in rounds)])
+    page = genlab.Report("Speed of Glow")
+    page.section("Beside a bare loop (floor) and other implementations").table(COSTS, rows)
+    finish(config.out, page, records(COSTS, rows))
 
 
 def rivals(config: Config, method: Any, x: Tensor) -> dict[str, Callable[[], None]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -15,12 +16,15 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
+import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Threads
 from genlab.core.timing import seconds
 from genlab.data import Images, Stream
 from genlab.data.random_images import random_images
+from genlab.reporting.finish import finish, records
 
+COSTS = ["data", "floor, images/s", "lab, images/s", "lab / floor"]
 MORE = 50  # times as many batches as torchvision's are taken from the lab, so that both can be timed
 
 
@@ -36,6 +40,8 @@ class Config:
     """images per batch"""
     threads: Threads = 1
     """threads of the processor"""
+    out: Path = Path("runs/benchmark-loader")
+    """folder of the report"""
 
 
 def main(config: Config) -> None:
@@ -52,9 +58,10 @@ def main(config: Config) -> None:
     rounds = seconds((floor, lab), config.repeats)
     floor_time, lab_time = (median(times) for times in zip(*rounds))
     n = config.batches * config.batch
-    print(f"floor     {n / floor_time:12,.0f} images/s")
-    print(f"lab       {MORE * n / lab_time:12,.0f} images/s")
-    print(f"lab / floor {MORE * floor_time / lab_time:10.1f}")
+    rows = [["MNIST", n / floor_time, MORE * n / lab_time, MORE * floor_time / lab_time]]
+    page = genlab.Report("Speed of the loader")
+    page.section("Beside torchvision's dataset under a DataLoader (floor)").table(COSTS, rows)
+    finish(config.out, page, records(COSTS, rows))
 
 
 def torchvision_mnist(images: Images) -> MNIST:

@@ -11,21 +11,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
+import genlab
 from genlab.cli.main import start
 from genlab.core.distributed import device
 from genlab.core.ranges import Count, NonEmpty, Range, Repeats, Side, Steps, Threads, Width
-from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.likelihood.sampling import draw, draw_uncached
 from genlab.methods.diffusion.diffusion import DiffusionConfig
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig, NetName
+from genlab.reporting.finish import finish, records
+
+CACHED = ["images at once", "naive (floor), s per image", "cached, s per image", "times faster"]
+DENOISER = ["passes", "passes (floor), images/s", "sampler, images/s", "sampler / floor"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Config:
     """measurements, of which the median is reported"""
     threads: Threads = 1
     """threads of the processor"""
+    out: Path = Path("runs/benchmark-sampling")
+    """folder of the report"""
 
 
 def main(config: Config) -> None:
@@ -62,17 +68,17 @@ def main(config: Config) -> None:
     options = AutoregressiveConfig(config.net, "bernoulli", width=config.width, layers=config.layers - 1)
     model = options.build((1, config.size, config.size), 0).to(device()).eval().requires_grad_(False)
     same = both_agree(options, model)
-    print(f"{config.net}, {config.layers} layers of {config.width}; both draw the same 8x8 pictures: {same}")
-
-    table = Table("batch", "naive (floor), s per picture", "cached, s per picture", "times faster")
+    rows = []
     for n in config.batches:
         slow, fast = times(config, model, n)
-        table.add_row(str(n), f"{slow / n:.3g}", f"{fast / n:.3g}", f"{slow / fast:.0f}")
-    Console().print(table)
-    floor, sampler, ratio = of_denoiser(config)
-    table = Table("diffusion", "passes (floor), images/s", "sampler, images/s", "sampler / floor")
-    table.add_row(f"{2 * config.steps - 1} passes", f"{floor:.3g}", f"{sampler:.3g}", f"{ratio:.3f}")
-    Console().print(table)
+        rows.append([n, slow / n, fast / n, slow / fast])
+    of_diffusion = [[2 * config.steps - 1, *of_denoiser(config)]]
+    page = genlab.Report("Speed of sampling")
+    network = f"{config.net}, {config.layers} layers of {config.width}"
+    page.section("PixelCNN", f"{network}; both draw the same 8x8 images: {same}").table(CACHED, rows)
+    page.section("Diffusion").table(DENOISER, of_diffusion)
+    results = {"same": same, "pixelcnn": records(CACHED, rows), "diffusion": records(DENOISER, of_diffusion)}
+    finish(config.out, page, results)
 
 
 def both_agree(options: AutoregressiveConfig, model: Any) -> bool:

@@ -8,27 +8,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Repeats, Steps, Threads, Width
-from genlab.core.text import Console
 from genlab.core.timing import seconds
 from genlab.data import Images, Stream
 from genlab.data.random_images import random_images
 from genlab.methods.diffusion.diffusion import Diffusion, DiffusionConfig, expand
 from genlab.methods.gan.gan import GAN, GANConfig
 from genlab.methods.gan.wgan_gp import WGANGP, WGANGPConfig
+from genlab.reporting.finish import finish, records
 from genlab.training.loop import fit
 from genlab.training.method import TrainOptions
 
 SHAPE = (3, 32, 32)
+COSTS = ["training", "floor, images/s", "lab, images/s", "lab / floor"]
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,23 @@ class Config:
     """channels at the finest level of the GANs' networks; diffusion's has a quarter of them"""
     threads: Threads = 1
     """threads of the processor"""
+    out: Path = Path("runs/benchmark-training")
+    """folder of the report"""
 
 
 def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
     images = random_images(2048, SHAPE)
-    table = Table("images/s", "floor", "lab", "lab / floor")
+    rows = []
     for name, method, bare in (
         ("DCGAN-32", GANConfig(hidden=0, width=config.width), bare_gan),
         ("WGAN-GP-32", WGANGPConfig(hidden=0, width=config.width), bare_wgan_gp),
         ("diffusion-32", DiffusionConfig(width=max(4, config.width // 4)), bare_diffusion),
     ):
-        floor, lab, ratio = compare(config, method.build(SHAPE, 10), bare, images)
-        table.add_row(name, f"{floor:,.0f}", f"{lab:,.0f}", f"{ratio:.3f}")
-    Console().print(table)
+        rows.append([name, *compare(config, method.build(SHAPE, 10), bare, images)])
+    page = genlab.Report("Speed of training")
+    page.section("Beside bare steps (floor)").table(COSTS, rows)
+    finish(config.out, page, records(COSTS, rows))
 
 
 def compare(config: Config, model: Any, bare: Callable[[Any, Tensor, int], None], images: Images) -> tuple[float, ...]:

@@ -25,8 +25,8 @@ TINY = {
     "mode_collapse": "--steps 2 --batch 8 --seeds 0 --looks 1 --lr 1e-6 --out {out}",
     "mode_collapse_images": "--remedies plain 'ensemble of 4' --images 128 --looks 2 --seeds 1 --width 4 "
     "--classifier-images 320 --out {out}",
-    "benchmark_training": "--steps 5 --repeats 1 --batch 8 --width 16",
-    "benchmark_loader": "--batches 2 --repeats 1",
+    "benchmark_training": "--steps 5 --repeats 1 --batch 8 --width 16 --out {out}",
+    "benchmark_loader": "--batches 2 --repeats 1 --out {out}",
     "sequence_gan": "--pretraining 5120 --images 64 --lr 0.01 --temperatures 0.5 --samples 100 --pairs 2 "
     "--seeds 0 --out {out}",
     "sequence_style": "--images 512 --width 8 --seeds 0 --out {out}",
@@ -43,7 +43,7 @@ TINY = {
     "diffusion_mnist": "--images 64 --width 4 --steps 2 --guidance 1 2 --solver-steps 4 8 16 --n 20 --measured 3 "
     "--classifier-images 320 --out {out}",
     "flow_mnist": "--nets nice glow --noises variational --steps 2 --dense 1 --images 64 --temperatures 1 --out {out}",
-    "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers",
+    "benchmark_flow": "--steps 1 --repeats 1 --batch 4 --couplings 1 --width 4 --peers --out {out}",
     "infogan_factors": "--data digits --size 8 --images 128 --ablation-images 32 --starts 2 --values 1 --width 4 "
     "--hidden 16 --classifier-images 320 --out {out}",
     "autoencoder_codes": "--code 4 --hidden 16 --images 640 --out {out}",
@@ -80,7 +80,7 @@ TINY = {
     "attack_table": "--images 320 --width 8 --n 4 --attacks pgd deepfool jsma fmn-l1 --out {out}",
     "attack_bench": "--images 3200 --eps 0.02 --n 5 --passes 100 --norms l2 --out {out}",
     "benchmark_sampling": "--layers 2 --width 8 --size 8 --batches 1 2 --pixels 1 --repeats 1 "
-    "--denoiser-width 4 --denoiser-batch 2 --steps 2",
+    "--denoiser-width 4 --denoiser-batch 2 --steps 2 --out {out}",
     "likelihood_table": "--images 64 --models 'gated PixelCNN' VQ-VAE --components 2 --out {out}",
     "representations": "--ink digits --images 1000 --sizes 32 16 --labels 10 --plane 40 --out {out}",
     "deep_compression": "--images 3000 --rounds 1 --sparsities 0.9 --step 500 --seeds 0 1 --out {out}",
@@ -119,8 +119,8 @@ TINY = {
     "--classifier-images 64 --models independent tied CoGAN --out {out}",
     "stargan": "--data domains:digits,night:digits --size 8 --images 80 --width 4 --width-critic 4 "
     "--classifier-images 64 --out {out}",
-    "benchmark_adversarial": "--steps 1 --repeats 1 --batch 4 --pgd 1 --size 8",
-    "benchmark_cyclegan": "--steps 1 --repeats 1 --width 4 --size 32",
+    "benchmark_adversarial": "--steps 1 --repeats 1 --batch 4 --pgd 1 --size 8 --out {out}",
+    "benchmark_cyclegan": "--steps 1 --repeats 1 --width 4 --size 32 --out {out}",
     "feature_squeezing": "--images 320 --models VAE flow --outliers sprites --attacks fgsm --steps 1 --tested 16 "
     "--fpr 0.2 --out {out}",
     "anomalies": "--known 3 --images 960 --width 4 --outliers sprites --eps 0.3 --steps 2 --tested 40 "
@@ -191,13 +191,3 @@ def success(attack, model, test, source=None):
         models["source"], sources["model"] = source, "source"
     found = evaluate(models, {"attack": attack}, test.x, test.labels, sources=sources).rows
     return next(row.success.value for row in found if (row.model, row.attack) == ("model", "attack"))
-
-
-def cells(printed):
-    """The rows of the tables on a terminal, without their heads."""
-    lines = [line for line in printed.splitlines() if line.startswith("│")]
-    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
-
-
-def number(text):
-    return float(text.replace(",", ""))

@@ -4,35 +4,39 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from recipe_runs import BENCHMARKS, cells, number, results, run, start
+from recipe_runs import BENCHMARKS, results, run, start
 
 import genlab
 from attacks import PGD, Linf
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_benchmarks_print_ratios_to_the_floor_of_the_same_run(name, tmp_path):
-    rows = cells(run(name, tmp_path))
+def test_benchmarks_tell_ratios_to_the_floor_of_the_same_run(name, tmp_path):
+    run(name, tmp_path)
+    rows = results(tmp_path)
     assert len(rows) == {"benchmark_training": 3, "benchmark_flow": 2}.get(name, 1)
-    for _, floor, lab, ratio in rows:  # of a single round
-        expected = number(lab) / number(floor)
-        expected = 1 / expected if name == "benchmark_adversarial" else expected  # of times, not of speeds
-        assert number(ratio) == pytest.approx(expected, rel=0.05)
+    for row in rows:  # of a single round
+        _, floor, lab, ratio = row.values()
+        expected = floor / lab if name == "benchmark_adversarial" else lab / floor  # of times, not of speeds
+        assert ratio == pytest.approx(expected)
 
 
 def test_the_loader_is_measured_per_image(tmp_path):
-    floor, lab, ratio = (line.split() for line in run("benchmark_loader", tmp_path).splitlines())
-    assert number(ratio[-1]) == pytest.approx(number(lab[1]) / number(floor[1]), rel=0.01)
-    assert number(ratio[-1]) > 1
+    run("benchmark_loader", tmp_path)
+    (row,) = results(tmp_path)
+    assert row["lab / floor"] == pytest.approx(row["lab, images/s"] / row["floor, images/s"]) and row["lab / floor"] > 1
 
 
 def test_cached_sampling_is_compared_with_the_naive_one_on_the_same_images(tmp_path):
-    out = run("benchmark_sampling", tmp_path)
-    assert "the same 8x8 pictures: True" in out
-    *rows, (passes, floor, sampler, share) = cells(out)
-    for _, naive, cached, ratio in rows:
-        assert number(ratio) == pytest.approx(number(naive) / number(cached), abs=0.6)
-    assert passes == "3 passes" and number(share) == pytest.approx(number(sampler) / number(floor), rel=0.02)
+    run("benchmark_sampling", tmp_path)
+    found = results(tmp_path)
+    assert found["same"] is True
+    for row in found["pixelcnn"]:
+        _, naive, cached, ratio = row.values()
+        assert ratio == pytest.approx(naive / cached)
+    (row,) = found["diffusion"]
+    passes, floor, sampler, share = row.values()
+    assert passes == 3 and share == pytest.approx(sampler / floor)
 
 
 def test_attacks_are_timed_beside_as_many_bare_passes(tmp_path):
