@@ -1,0 +1,79 @@
+"""Every figure on a page stands in a stored result: none is copied by hand, none outlives what it was measured by."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from test_docs import ROWS, SHOWN_BY
+
+from genlab.reporting.claims import read_claims
+
+RESULTS = Path(__file__).parents[1] / "recipes" / "results"
+CLAIMS = read_claims(RESULTS / "claims.toml")
+PAGES = sorted(RESULTS.glob("*.md"))
+BLOCK = re.compile(r"<!-- results: ([a-z0-9-]+).*?<!-- end of results -->", re.DOTALL)
+NO_FIGURES = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|arXiv:\S+|\d+×\d+|ε = [\d.]+|^#.*$", re.DOTALL | re.MULTILINE)
+FIGURE = re.compile(r"(?<![\w.-])\d[\d,]*\.\d+(?!\.\d)|(?<![\w.-])\d[\d,]*(?= (?:%|±))|(?<=± )\d[\d,.]*\d|(?<=± )\d")
+SETTINGS = {  # figures of no measurement, by page: settings, sizes, what papers report
+}
+
+
+def numbers(tree):
+    """All numbers of a JSON value."""
+    if isinstance(tree, dict | list):
+        return [x for each in (tree.values() if isinstance(tree, dict) else tree) for x in numbers(each)]
+    return [float(tree)] if isinstance(tree, int | float) and not isinstance(tree, bool) else []
+
+
+def stored(names):
+    """The numbers that are measured for these claims."""
+    paths = [RESULTS / f"{name}.json" for name in names]
+    results = [json.loads(path.read_text()) for path in paths if path.exists()]
+    return [x for result in results for x in numbers([result["figures"], result.get("tables")])]
+
+
+def stands(figure, measured):
+    """Whether a number rounds to `figure`, as it is or in percent."""
+    digits = len(figure.partition(".")[2])
+    written, half = float(figure.replace(",", "")), 0.5001 * 10**-digits
+    return any(abs(factor * x - written) <= half for x in measured for factor in (1, 100))
+
+
+def unfounded(text, measured, settings=()):
+    found = FIGURE.findall(NO_FIGURES.sub(" ", text))
+    return [figure for figure in found if figure not in settings and not stands(figure, measured)]
+
+
+def test_a_figure_is_found_as_it_is_and_in_percent():
+    text = "`--eps 0.3`, arXiv:1412.6572, 28×28: 12.3 ± 0.4, 97 %, 1,234.5; version 1.2.3, ε = 0.7"
+    assert unfounded(text, []) == ["12.3", "0.4", "97", "1,234.5"]
+    assert unfounded(text, [12.345, 0.36, 0.974, 1234.52]) == []
+    assert unfounded(text, [12.36, 0.36, 0.976, 1234.52], settings={"97"}) == ["12.3"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_figures_in_the_text_of_a_page_stand_in_its_stored_results(page):
+    text = page.read_text()
+    measured = stored(set(BLOCK.findall(text)))
+    assert unfounded(BLOCK.sub("", text), measured, SETTINGS.get(page.stem, ())) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_table_is_written_by_hand(page):
+    assert [line for line in BLOCK.sub("", page.read_text()).splitlines() if line.startswith("|")] == []
+
+
+def test_figures_of_the_index_stand_in_stored_results():
+    wrong = {}
+    for number, _, where, result in ROWS:
+        files = [SHOWN_BY[name] for name in re.findall(r"\[(\w+)\]", where)]
+        pages = [BLOCK.findall((RESULTS.parent / file).read_text()) for file in files if file.endswith(".md")]
+        named = [
+            claim.name
+            for claim in CLAIMS.values()
+            if any(f"recipes/{file} " in command for command in claim.commands for file in files)
+        ]
+        if found := unfounded(result, stored({*named, *(name for page in pages for name in page)})):
+            wrong[number] = found
+    assert not wrong
