@@ -10,7 +10,7 @@ from toys import SHAPE, images, make
 from genlab.data import Images, Stream
 from genlab.methods.diffusion import samplers
 from genlab.methods.diffusion.consistency import ConsistencyConfig, lower_level
-from genlab.methods.diffusion.diffusion import DiffusionConfig, Preconditioning, expand
+from genlab.methods.diffusion.diffusion import DiffusionConfig, Preconditioning, expand, log_sigma_for
 from genlab.methods.diffusion.flow_matching import FlowMatchingConfig, optimal_transport
 from genlab.methods.diffusion.samplers import log_density, noise_levels
 from genlab.nets.diffusion_unet import DiffusionUNet
@@ -242,6 +242,20 @@ def test_steps_and_guidance_of_a_sample_are_those_that_are_given():
         method.sample(1, steps=0)
     with pytest.raises(ValueError, match="guidance must be at least 0 .*got -1"):
         method.sample(1, guidance=-1.0)
+
+
+def test_noise_on_the_mean_of_a_square_is_that_of_a_pixel_of_the_small_image():
+    """So that the middle level of training hides as much of a larger image."""
+    square = math.exp(log_sigma_for(32)) * torch.randn(20_000, 4, 4)
+    assert square.mean((1, 2)).std().item() == pytest.approx(math.exp(log_sigma_for(8)), rel=0.02)
+
+
+@pytest.mark.parametrize("given, expected", [(None, log_sigma_for(16)), (3.0, 3.0)])
+def test_the_noise_of_training_follows_the_option_or_the_side(given, expected):
+    method, seen = DiffusionConfig(log_sigma=given, log_sigma_spread=1e-9).build((1, 16, 16), 0), []
+    method.denoise = lambda x, sigma, labels=None: seen.append(sigma) or x
+    method.loss(torch.rand(4, 1, 16, 16), None, 0.0)
+    torch.testing.assert_close(seen[0].log(), torch.full((4,), expected))
 
 
 @pytest.mark.parametrize(

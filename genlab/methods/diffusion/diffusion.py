@@ -1,14 +1,16 @@
 """Diffusion; Karras et al. 2022, arXiv:2206.00364 (EDM): preconditioning, noise levels and loss of table 1.
 
 The same network samples as DDPM (Ho et al. 2020, arXiv:2006.11239) or DDIM (Song et al. 2021, arXiv:2010.02502), which
-are settings of the sampler. Departure: no augmentation that the network is told of (the trainer has its own).
+are settings of the sampler. Departures: no augmentation that the network is told of (the trainer has its own); noise
+levels of training that grow with the images, since neighbouring pixels tell the same (Hoogeboom et al. 2023,
+arXiv:2301.11093, section 3.1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import hypot
+from math import hypot, log
 from typing import Annotated, ClassVar
 
 import torch
@@ -30,8 +32,9 @@ class DiffusionConfig(DenoisingConfig):
     """noise added in sampling, S_churn of the paper; 0: deterministic but for ddpm"""
     sigma_data: Positive = 0.5
     """standard deviation of the pixels in [-1, 1] that the preconditioning assumes"""
-    log_sigma: Annotated[float, Range(-10, 10)] = -1.2
-    """mean of the logarithm of the noise level in training"""
+    log_sigma: Annotated[float, Range(-10, 10)] | None = None
+    """mean of the logarithm of the noise level in training; none: -1.2 for sides of 8 pixels, higher for larger ones by
+    the logarithm of the ratio"""
     log_sigma_spread: Positive = 1.2
     """its standard deviation"""
 
@@ -41,6 +44,12 @@ class DiffusionConfig(DenoisingConfig):
 
     def build(self, shape: tuple[int, int, int], classes: int) -> Diffusion:
         return Diffusion(self.make_net(shape, classes), shape, self, classes if self.conditional else 0)
+
+
+def log_sigma_for(side: int) -> float:
+    """The mean logarithm of the noise levels of training for images of that side: the noise on the mean of a square of
+    pixels is divided by the square's side."""
+    return -1.2 + log(side / 8)
 
 
 def expand(sigma: Tensor) -> Tensor:
@@ -80,7 +89,9 @@ class Diffusion(Denoising):
 
     def loss(self, x: Tensor, labels: Tensor | None, progress: float) -> Tensor:
         spread = torch.randn(len(x), device=x.device)
-        sigma = (self.config.log_sigma + self.config.log_sigma_spread * spread).exp()
+        given = self.config.log_sigma
+        mean = log_sigma_for(min(self.shape[1:])) if given is None else given
+        sigma = (mean + self.config.log_sigma_spread * spread).exp()
         denoised = self.denoise(x + expand(sigma) * torch.randn_like(x), sigma, labels)
         return self.preconditioning.weight(sigma) * (denoised - x).square().flatten(1).mean(1)
 
