@@ -58,7 +58,7 @@ from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread
+from genlab.reporting.report import spread, with_deviation
 
 OWN, TAUGHT, UNLABELLED = "the classifier's own", "taught", "without labels"
 DETECTORS = {
@@ -146,7 +146,7 @@ def main(config: Config) -> None:
     rows = labelled_grid_png(torch.cat(list(shown.values())), SHOWN, rows=list(shown))
     page.picture(rows, f"what is measured, and what the two GANs teach with (seed {config.seeds[-1]})")
     page.section("Area under the ROC curve", f"{len(test):,} {config.split} images; mean ± standard deviation.")
-    cells = [[name, *(f"{m:.3f} ± {sd:.3f}" for m, sd in each.values())] for name, each in areas.items()]
+    cells = [[name, *(with_deviation(m, sd, ".3f") for m, sd in each.values())] for name, each in areas.items()]
     page.table(["detector", *kinds], cells)
     page.section(
         f"Attacks at a false-positive rate of {config.fpr:g}",

@@ -6,6 +6,7 @@ python recipes/attack_table.py --data mnist --data-root DIR --n 64 --images 3000
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,11 @@ import genlab
 from attacks.core.model import Attack, TrainedAttack
 from attacks.evaluation.evaluate import evaluate
 from attacks.evaluation.report import attack_picture, progress
-from attacks.evaluation.results import Evaluation
+from attacks.evaluation.results import Evaluation, Row
 from attacks.noise import RandomNoise
 from attacks.plugin import ATTACKS, attack
 from genlab.cli.main import start
 from genlab.core.ranges import Count, Eps, Length, Seed, Width
-from genlab.core.text import listed
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import bars
@@ -72,10 +72,10 @@ def chosen(config: Config) -> dict[str, Attack]:
 def report(config: Config, found: Evaluation) -> genlab.Report:
     page = genlab.Report(f"Attacks on {config.data}")
     success = {row.attack: row.success.value or 0.0 for row in found.rows}
-    page.text(
-        f"Share of the images, correctly classified before, that each attack turns wrong: {listed(success, '.0%')}."
+    page.text(message(found.rows, config.eps))
+    page.picture(
+        bars({name: [share] for name, share in success.items()}, x="share of the correctly classified images fooled")
     )
-    page.picture(bars({name: [share] for name, share in success.items()}, x="success"))
     text = "Forward and backward passes are per image; relative is L2 as a share of the image's own L2 norm."
     page.section("Success and cost", text).table(HEADER, costs(found))
     page.section("Settings").table(["attack", "all its options"], ([row.attack, row.config] for row in found.rows))
@@ -84,6 +84,20 @@ def report(config: Config, found: Evaluation) -> genlab.Report:
     for example in found.examples:
         page.picture(attack_picture(example), example.attack)
     return page
+
+
+def message(rows: Sequence[Row], eps: float) -> str:
+    """The strongest of the attacks that have a radius, and the smallest perturbation of the others."""
+    limited = {row.attack: row.success.value or 0.0 for row in rows if row.eps is not None}
+    free = {row.attack: row.l2.median for row in rows if row.eps is None and row.l2.median is not None}
+    sentences = []
+    if limited:
+        name = max(limited, key=limited.__getitem__)
+        sentences.append(f"Of the attacks of radius {eps:g} {name} fools most images, {limited[name]:.0%}.")
+    if free:
+        name = min(free, key=free.__getitem__)
+        sentences.append(f"Of those that look for a small perturbation {name} has the smallest L2, {free[name]:.3g}.")
+    return " ".join(sentences)
 
 
 def costs(found: Evaluation) -> list[list[str]]:

@@ -37,7 +37,7 @@ from genlab.methods.classification.classifier import ClassifierConfig, FineTunin
 from genlab.nets.classifiers import LENETS, NETWORKS
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import pareto
-from genlab.reporting.report import spread
+from genlab.reporting.report import spread, with_deviation
 
 SPARSE, HALF, SPARSITY = "95 % of the weights pruned", "half the filters", 0.95
 
@@ -155,7 +155,7 @@ def panels(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
 def shown(row: dict[str, Any]) -> list[Any]:
     """One variant as a row of the page."""
     measured = ("speed-up, batch 256", "error, %")
-    cells = [f"{row[name]:.1f} ± {row[f'{name} (sd)']:.1f}" for name in measured]
+    cells = [with_deviation(row[name], row[f"{name} (sd)"]) for name in measured]
     return [row["network"], round(row["MACs"]), round(row["bytes"]), *cells]
 
 

@@ -33,7 +33,7 @@ from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import LENETS
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.report import plus_minus, spread, with_deviation
 
 STEPWISE, AT_ONCE, UNTRAINED = "step by step", "at once, trained as long", "at once, not trained"  # ways of pruning
 Train = Callable[..., None]  # network, factor of the learning rate, title, length in images
@@ -179,7 +179,7 @@ def summary(repetitions: tuple[dict[str, Any], ...]) -> dict[str, Any]:
 
 def shown(row: dict[str, Any]) -> list[Any]:
     """One stage as a row of the page."""
-    rate, error = (f"{row[name]:.1f} ± {row[f'{name} (sd)']:.1f}" for name in ("compression rate", "error, %"))
+    rate, error = (with_deviation(row[name], row[f"{name} (sd)"]) for name in ("compression rate", "error, %"))
     return [row["stage"], round(row["bytes"]), rate, error, row["non-zeros"]]
 
 

@@ -39,7 +39,7 @@ from genlab.methods.classification.classifier import Classifier, ClassifierConfi
 from genlab.nets.classifiers import lenet300
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import pareto
-from genlab.reporting.report import spread
+from genlab.reporting.report import spread, with_deviation
 
 TEACHER, DENSE, SHARED = "teacher", "dense", "shared"  # names of networks
 COLUMNS = ["error, %", "PGD, %", "PGD for dense, %", "universal, %"]  # on the page; more are in the results
@@ -216,7 +216,7 @@ def panels(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
 
 def shown(row: dict[str, Any]) -> list[Any]:
     """One network as a row of the page."""
-    return [row["network"], round(row["bytes"]), *(f"{row[each]:.1f} ± {row[f'{each} (sd)']:.1f}" for each in COLUMNS)]
+    return [row["network"], round(row["bytes"]), *(with_deviation(row[each], row[f"{each} (sd)"]) for each in COLUMNS)]
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from genlab.data.sources import share
 from genlab.methods.translation.sequence_cycle import SequenceCycleConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread
+from genlab.reporting.report import spread, with_deviation
 
 MEASURES = ["style", "grammar", "content", "correct"]
 LOOKS = 4  # measurements during training
@@ -98,7 +98,8 @@ def main(config: Config) -> None:
         f"those of the correct translation. Mean ± standard deviation over {counted(config.seeds)}, both directions.",
     )
     page.table(
-        ["translators", *MEASURES], [[name, *(f"{m:.3f} ± {sd:.3f}" for m, sd in row)] for name, row in rows.items()]
+        ["translators", *MEASURES],
+        [[name, *(with_deviation(m, sd, ".3f") for m, sd in row)] for name, row in rows.items()],
     )
     page.section("Examples of the first seed")
     page.table(["", *(f"sentence {i + 1}" for i in range(config.shown))], examples(found, test.a, config.shown))

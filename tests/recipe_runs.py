@@ -191,3 +191,9 @@ def success(attack, model, test, source=None):
         models["source"], sources["model"] = source, "source"
     found = evaluate(models, {"attack": attack}, test.x, test.labels, sources=sources).rows
     return next(row.success.value for row in found if (row.model, row.attack) == ("model", "attack"))
+
+
+def cells(printed):
+    """The rows of the tables on a terminal, without their heads."""
+    lines = [line for line in printed.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]

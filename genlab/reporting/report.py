@@ -21,11 +21,13 @@ h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #dd
 .table{overflow-x:auto}table{border-collapse:collapse;font-size:.9em;margin:.7em 0}
 td,th{padding:.25em .7em;border-bottom:1px solid #e5e5e5}
 th{text-align:left;background:#f6f6f6}td.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n,td.short{white-space:nowrap}
 figure{display:inline-block;margin:.5em 1em .5em 0;vertical-align:top;max-width:100%}
 figcaption,.facts{font-size:.85em;color:#666}.facts b{color:#222;font-weight:600}.facts span{margin-right:1.2em}
 img{max-width:100%;cursor:zoom-in}img.large{position:fixed;inset:0;margin:auto;width:100vw;height:100vh;max-width:none;
 object-fit:contain;background:#fffe;cursor:zoom-out;image-rendering:pixelated;z-index:1}
 .warning{background:#fff4d6;padding:.4em .8em;margin:.4em 0}"""
+SHORT = 20  # letters of a cell that is not broken into lines
 ENLARGE = "onclick=\"this.classList.toggle('large')\""  # of an image: to the size of the window, and back
 
 
@@ -191,8 +193,15 @@ def plus_minus(values: Iterable[float], form: str = ".1f") -> str:
     return " ± ".join(format(value, form) for value in spread(values)[: len(values)])
 
 
+def with_deviation(mean: float, sd: float, form: str = ".1f") -> str:
+    """Mean ± standard deviation as `spread` has them, for a cell of a table; the mean alone where there is no spread,
+    such as of one seed. form: of the numbers."""
+    return f"{mean:{form}} ± {sd:{form}}" if sd else f"{mean:{form}}"
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f'<td class="n">{value:.4g}</td>'
-    kind = ' class="n"' if isinstance(value, int) and not isinstance(value, bool) else ""
+    number = isinstance(value, int) and not isinstance(value, bool)
+    kind = ' class="n"' if number else ' class="short"' if len(str(value)) <= SHORT else ""
     return f"<td{kind}>{escaped(value)}</td>"
