@@ -58,7 +58,7 @@ from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread, with_deviation
+from genlab.reporting.spread import spread
 
 OWN, TAUGHT, UNLABELLED = "the classifier's own", "taught", "without labels"
 DETECTORS = {
@@ -146,8 +146,9 @@ def main(config: Config) -> None:
     rows = labelled_grid_png(torch.cat(list(shown.values())), SHOWN, rows=list(shown))
     page.picture(rows, f"what is measured, and what the two GANs teach with (seed {config.seeds[-1]})")
     page.section("Area under the ROC curve", f"{len(test):,} {config.split} images; mean ± standard deviation.")
-    cells = [[name, *(with_deviation(m, sd, ".3f") for m, sd in each.values())] for name, each in areas.items()]
-    page.table(["detector", *kinds], cells)
+    names = ["detector", *(column for kind in kinds for column in (kind, f"{kind} (sd)"))]
+    table = [[name, *sum(each.values(), ())] for name, each in areas.items()]
+    page.table(names, table)
     page.section(
         f"Attacks at a false-positive rate of {config.fpr:g}",
         f"PGD, eps {config.eps:g}. right: classified correctly without alarm. Of these, the share that an attack turns "
@@ -156,11 +157,10 @@ def main(config: Config) -> None:
     under = ["detector", "right", "oblivious", "adaptive"]
     rates = [[name, *over_seeds(found, name)] for name in found[0].attacks]
     page.table(under, rates)
-    page.section("Accuracy on the known classes", "Mean and standard deviation (sd).")
+    page.section("Accuracy on the known classes", "Mean ± standard deviation.")
     correct = [[name, *spread(each.accuracy[name] for each in found)] for name in found[0].accuracy]
-    page.table(header := ["classifier", "accuracy", "sd"], correct)
-    names = ["detector", *(column for kind in kinds for column in (kind, f"{kind} (sd)"))]
-    results = {"areas": records(names, [[name, *sum(each.values(), ())] for name, each in areas.items()])}
+    page.table(header := ["classifier", "accuracy", "accuracy (sd)"], correct)
+    results = {"areas": records(names, table)}
     results |= {"attacks": records(under, rates), "accuracy": records(header, correct)}
     finish(config.out, page, results)
 

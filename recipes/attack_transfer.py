@@ -33,7 +33,7 @@ from genlab.methods.classification.classifier import ClassifierConfig, NetName
 from genlab.nets.classifiers import NETWORKS
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import heat
-from genlab.reporting.report import over_seeds, plus_minus, spread, with_deviation
+from genlab.reporting.spread import over_seeds, plus_minus, spread, with_deviation
 
 WHITE_BOX, NOISE = "the target itself", "random noise"  # besides the sources
 Rates = dict[str, dict[str, float]]  # source -> target -> success in per cent
@@ -177,7 +177,7 @@ def message(own: Sequence[Sequence[dict[str, Any]]]) -> str:
 def matrix(tables: Sequence[Rates], title: str) -> bytes:
     sources, targets = list(tables[0]), list(tables[0][next(iter(tables[0]))])
     found = [[spread(rates[source][net] for rates in tables) for net in targets] for source in sources]
-    cells = [[(min(m / 100, 1), with_deviation(m, s, ".0f")) for m, s in row] for row in found]
+    cells = [[(min(m / 100, 1), with_deviation(m, s)) for m, s in row] for row in found]
     rows = [name if name in (WHITE_BOX, NOISE) else f"from {name}" for name in sources]
     return heat(cells, rows, [f"to {name}" for name in targets], title=title)
 

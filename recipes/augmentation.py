@@ -34,7 +34,7 @@ from genlab.metrics.accuracy import accuracy
 from genlab.reporting.finish import finish, records
 from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 
 NETS = {  # name -> spatial transformer, augmented training
     "CNN": (False, False),
@@ -193,7 +193,7 @@ def bands(angles: list[float], by_angle: dict[str, list[list[float]]]) -> dict[s
 def about(config: Config, n: int) -> str:
     return (
         f"On {n:,} test images, as they are, and each turned by up to {config.rotate:g}° and moved by up to "
-        f"{100 * config.shift:g} % of its size; mean and standard deviation (sd) over {counted(config.seeds)}. TTA: "
+        f"{100 * config.shift:g} % of its size; mean ± standard deviation over {counted(config.seeds)}. TTA: "
         "test-time augmentation, the mean over copies moved by a pixel and turned by so many degrees in either "
         "direction, as chosen on validation images."
     )

@@ -27,7 +27,7 @@ from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 from genlab.training.update import NonFinite, Update
 
 HEADER = ["length", "batch", "images/s", "learning rate", "images", "accuracy", "accuracy (sd)"]
@@ -75,7 +75,7 @@ def main(config: Config) -> None:
     results = records(HEADER, rows)
     page = genlab.Report(f"Batch size on {config.data}").text(message(results, config))
     page.picture(figure(results, config))
-    page.section("Figures", f"Test accuracy: mean and standard deviation (sd) over {counted(config.seeds)}.")
+    page.section("Figures", f"Test accuracy: mean ± standard deviation over {counted(config.seeds)}.")
     page.table(HEADER, rows)
     finish(config.out, page, results)
 

@@ -30,7 +30,7 @@ from genlab.data.points import Points
 from genlab.methods.classification.classifier import Classifier, ClassifierConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread, with_deviation
+from genlab.reporting.spread import plus_minus, spread, with_deviation
 
 WAVES = ("sine", "square", "sawtooth")
 LENGTH = 64  # numbers per signal
@@ -182,7 +182,7 @@ def cells(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
     """(inputs, attack) -> a cell per radius."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        found.setdefault((row["inputs"], row["attack"]), []).append(with_deviation(row["accuracy"], row["sd"], ".3f"))
+        found.setdefault((row["inputs"], row["attack"]), []).append(with_deviation(row["accuracy"], row["sd"]))
     return found
 
 

@@ -37,7 +37,7 @@ from genlab.methods.classification.classifier import ClassifierConfig, FineTunin
 from genlab.nets.classifiers import LENETS, NETWORKS
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import pareto
-from genlab.reporting.report import spread, with_deviation
+from genlab.reporting.spread import spread, with_deviation
 
 SPARSE, HALF, SPARSITY = "95 % of the weights pruned", "half the filters", 0.95
 

@@ -33,7 +33,7 @@ from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import LENETS
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread, with_deviation
+from genlab.reporting.spread import plus_minus, spread, with_deviation
 
 STEPWISE, AT_ONCE, UNTRAINED = "step by step", "at once, trained as long", "at once, not trained"  # ways of pruning
 Train = Callable[..., None]  # network, factor of the learning rate, title, length in images

@@ -32,7 +32,7 @@ from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import over_seeds, plus_minus, spread
+from genlab.reporting.spread import over_seeds, plus_minus, spread
 
 FIGURES = {"bits": ".0f", "units": ".0f", "error": ".4f", "perplexity": ".0f", "codes in use": ".0f", "unseen": ".2f"}
 SHOWN = 10  # images in a picture

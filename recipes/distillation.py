@@ -32,7 +32,7 @@ from genlab.metrics.accuracy import predict_logits
 from genlab.nets.classifiers import mlp
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import curves
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 
 HEADER = ["network", "units", "learns from", "T", "errors", "errors (sd)"]
 TEACHER, LABELS, TAUGHT = "teacher", "labels", "teacher and labels"  # roles
@@ -81,8 +81,8 @@ def main(config: Config) -> None:
     page.text(message(rows, len(test)))
     page.picture(curves(lines(rows, config.students), x="temperature T", y="errors"))
     page.text(
-        f"Students saw {sub_size(known, config.share):,} of the {len(known):,} training images; mean and standard "
-        f"deviation (sd) over {counted(config.seeds)}."
+        f"Students saw {sub_size(known, config.share):,} of the {len(known):,} training images; mean ± standard "
+        f"deviation over {counted(config.seeds)}."
     )
     page.table(HEADER, (row.values() for row in rows))
     finish(config.out, page, rows)

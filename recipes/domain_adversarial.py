@@ -27,7 +27,7 @@ from genlab.experiment import check_all
 from genlab.methods.classification.domain_adversarial import DomainAdversarial, DomainAdversarialConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 
 HEADER = ["target", "trained on", "target accuracy", "(sd)", "source accuracy", "source (sd)"]
 SOURCE, ADVERSARIAL, TARGET = "source only", "adversarial", "target, with its labels"
@@ -110,7 +110,7 @@ def main(config: Config) -> None:
             f"{rows[-1][2]:.1%} by its own labels"
         )
     page.opening(f"Accuracy on the target, whose labels are unknown: {'; '.join(shares)}.")
-    page.section("Accuracy", f"On the {split} images; mean and standard deviation (sd) over the seeds.")
+    page.section("Accuracy", f"On the {split} images; mean ± standard deviation over the seeds.")
     page.table(HEADER, rows)
     finish(config.out, page, records(HEADER, rows))
 

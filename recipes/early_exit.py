@@ -33,7 +33,7 @@ from genlab.methods.classification.classifier import Classifier
 from genlab.metrics.accuracy import accuracy
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.spread import plus_minus, spread
 
 HEADER = ["threshold", "images", "accuracy", "share of the multiplications"]
 EXITS = ["network", "exit", "trained", "accuracy", "multiply-adds"]

@@ -28,7 +28,7 @@ from genlab.metrics.extract import extract_features, samples, shuffled
 from genlab.reporting.finish import finish
 from genlab.reporting.grid import grid_png
 from genlab.reporting.plots import bars
-from genlab.reporting.report import over_seeds
+from genlab.reporting.spread import over_seeds
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def main(config: Config) -> None:
         + ".",
         bars({row["inputs in training"]: [row[fid]] for row in rows}, x=fid),
     )
-    text = f"Mean and standard deviation (sd) over {counted(config.seeds)}; nats per held-out image."
+    text = f"Mean ± standard deviation over {counted(config.seeds)}; nats per held-out image."
     page.section("Figures", text).table(list(rows[0]), (row.values() for row in rows))
     finish(config.out, page, rows)
 

@@ -42,7 +42,7 @@ from genlab.metrics.accuracy import accuracy
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import png
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.spread import plus_minus, spread
 from genlab.semi_supervised.clusters import cluster_then_label, nearest_label
 from genlab.semi_supervised.gaussian_em import gaussian_em
 from genlab.semi_supervised.graph import LARGEST, NeighbourGraph

@@ -29,7 +29,7 @@ from genlab.methods.gan.gan import GANConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid_png
 from genlab.reporting.plots import bars
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 
 Draw = Callable[[int], tuple[Tensor, Tensor]]  # n -> images (n, C, H, W), labels (n,)
 
@@ -73,7 +73,7 @@ def main(config: Config) -> None:
         page.picture(grid_png(generated, 20), f"generated, seed {seed}")
         for name, accuracies in attack(models, test, config).items():
             measured.setdefault(name, []).append(accuracies)
-    header = ["training images", "clean accuracy", "clean ±", "robust accuracy", "robust ±"]
+    header = ["training images", "clean accuracy", "clean accuracy (sd)", "robust accuracy", "robust accuracy (sd)"]
     rows = [
         [name, *spread(each["clean"] for each in found), *spread(each["robust"] for each in found)]
         for name, found in measured.items()

@@ -40,7 +40,7 @@ from genlab.metrics.extract import FeatureSet, extract_features, samples, shuffl
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import pareto
-from genlab.reporting.report import over_seeds, plus_minus, spread
+from genlab.reporting.spread import over_seeds, plus_minus, spread
 from genlab.training.loop import fit
 
 TRIED = 20  # batches whose time is measured before a training

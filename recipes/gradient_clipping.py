@@ -33,7 +33,7 @@ from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import Normalise
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 from genlab.training.update import NonFinite
 
 CLIPPED, FREE = "clipped", "not clipped"

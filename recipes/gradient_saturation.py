@@ -29,7 +29,7 @@ from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.spread import plus_minus, spread
 
 GRADIENT, TRUTH = "gradient", "taken away"
 SHOWN = 8  # images in the picture

@@ -29,7 +29,7 @@ from genlab.core.text import counted
 from genlab.methods.likelihood.vae import VAEConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
-from genlab.reporting.report import over_seeds, plus_minus, spread
+from genlab.reporting.spread import over_seeds, plus_minus, spread
 
 REACH, SIDE = 6.0, 301  # the grid of codes that is integrated over
 AT_ONCE = 50  # images

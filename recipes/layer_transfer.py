@@ -30,7 +30,7 @@ from genlab.nets.classifiers import vgg
 from genlab.nets.progressive import Progressive
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.spread import plus_minus, spread
 
 RANDOM, FROZEN, TUNED = "random, frozen", "copied, frozen", "copied, fine-tuned"  # by the number of layers
 FAR = {FROZEN: "far task, frozen", TUNED: "far task, fine-tuned"}

@@ -30,7 +30,7 @@ from genlab.metrics.accuracy import accuracy
 from genlab.nets.classifiers import lenet300
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.spread import plus_minus, spread
 
 TICKET, AT_ONCE, RANDOM = "ticket", "ticket, pruned at once", "random start"  # networks
 LONGER = "random start, trained as long as all rounds"

@@ -30,7 +30,7 @@ from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.metrics.accuracy import accuracy
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves, png
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.spread import plus_minus, spread
 
 NOISE = 0.1  # standard deviation of the noise of the copies, in pixels of [0, 1]
 COPIES = 4

@@ -32,7 +32,7 @@ from genlab.nets.ensemble import GeneratorEnsemble
 from genlab.nets.mlp import BatchCritic, MLPCritic, MLPGenerator
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import Band, curves
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 from genlab.theory.plane import ModeCoverage, scenes, train_points
 
 LATENT, WIDTH, PACK = 8, 128, 2
@@ -97,7 +97,7 @@ def main(config: Config) -> None:
         raise ValueError(f"--batch must be a multiple of {PACK} for packs, got {config.batch}")
     known = {"ring": (points.ring(spread=0.05), 3.0), "grid": (points.grid(gap=0.7, spread=0.035), 2.0)}
     sets = {kind: known[kind] for kind in config.sets}
-    header = ["method", "modes", "modes ±", "share within 3 std", "share ±"]
+    header = ["method", "modes", "modes (sd)", "share within 3 std", "share (sd)"]
     page, results = genlab.Report("Mode collapse and its remedies"), {}
     watches = {kind: {name: watched(name, data, config) for name in names} for kind, (data, _) in sets.items()}
     for kind, (data, _) in sets.items():

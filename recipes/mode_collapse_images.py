@@ -26,7 +26,7 @@ from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.hook import MetricHook
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import bars, heat
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 
 LR = 2e-3  # ten times the usual: the plain GAN begins with few classes. The unrolled one learns at its own rates only
 METHODS: dict[str, Any] = {
@@ -112,7 +112,7 @@ def over_seeds(found: Sequence[dict[str, float]]) -> dict[str, float]:
     row = {}
     for figure in found[0]:
         if figure != "images":
-            row[figure], row[f"± of {figure}"] = spread(each[figure] for each in found)
+            row[figure], row[f"{figure} (sd)"] = spread(each[figure] for each in found)
     return row
 
 

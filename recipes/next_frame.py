@@ -36,7 +36,7 @@ from genlab.nets.unet import UNet, halvings
 from genlab.reporting.finish import finish, records
 from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread, with_deviation
+from genlab.reporting.spread import spread
 
 MEASURES = ["sharpness", "distance to the nearest future", "distance to what came", "different futures drawn"]
 LEARNT = ("L2", "L1", "GAN", "GAN and L1", "GAN and gradients")
@@ -101,10 +101,10 @@ def main(config: Config) -> None:
     page.picture(picture_png(examples(test, shown, config.losses)), f"seed {config.seeds[-1]}")
     page.section("Measures", f"{len(test):,} {config.split} sequences; distances are root mean squares of pixels.")
     page.picture(figure(rows))
-    cells = [[name, *(with_deviation(m, sd, ".3f") for m, sd in row)] for name, row in rows.items()]
-    page.table(["prediction", *MEASURES], cells)
     header = ["prediction", *(head for measure in MEASURES for head in (measure, f"{measure} (sd)"))]
-    finish(config.out, page, records(header, [[name, *sum(row, ())] for name, row in rows.items()]))
+    table = [[name, *sum(row, ())] for name, row in rows.items()]
+    page.table(header, table)
+    finish(config.out, page, records(header, table))
 
 
 def losses(config: Config) -> dict[str, Pix2PixConfig]:

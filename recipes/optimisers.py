@@ -28,7 +28,7 @@ from genlab.methods.classification.classifier import Classifier, ClassifierConfi
 from genlab.metrics.accuracy import predict_logits
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 from genlab.theory.hessian import Spectrum, spectrum
 from genlab.training.hooks import EarlyStopping
 from genlab.training.optim import RATES, OptimizerName
@@ -103,7 +103,7 @@ def main(config: Config) -> None:
     }
     page = genlab.Report(f"Optimizers, schedules and regularisers on {config.data}").text(message(results))
     page.picture(figure({name: runs for name, (_, runs) in found.items()}, results, config))
-    seeds = f"Mean and standard deviation (sd) over {counted(config.seeds)}"
+    seeds = f"Mean ± standard deviation over {counted(config.seeds)}"
     page.section(
         "Optimizers",
         f"{seeds}, each at the learning rate with the smallest validation loss.",

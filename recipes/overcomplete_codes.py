@@ -28,7 +28,7 @@ from genlab.methods.representation.autoencoder import AutoEncoderConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import plus_minus, spread
+from genlab.reporting.spread import plus_minus, spread
 
 PLAIN = "no regulariser"
 ACTIVE = 0.01  # of the largest activation: a unit above it is active

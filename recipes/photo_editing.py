@@ -34,7 +34,7 @@ from genlab.metrics.features import ClassifierFeatures
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png, picture_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import over_seeds, plus_minus, spread
+from genlab.reporting.spread import over_seeds, plus_minus, spread
 
 REFINED = "encode, then optimise"
 MULTIPLES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the attribute's vector

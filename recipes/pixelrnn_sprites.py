@@ -36,7 +36,7 @@ from genlab.methods.likelihood.autoregressive import PALETTE_IMAGES, Autoregress
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import over_seeds, plus_minus, spread
+from genlab.reporting.spread import over_seeds, plus_minus, spread
 
 HEADS: tuple[HeadName, ...] = ("palette", "regression")
 HIDDEN = (0.5, 0.75)  # shares of the image

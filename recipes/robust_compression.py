@@ -39,7 +39,7 @@ from genlab.methods.classification.classifier import Classifier, ClassifierConfi
 from genlab.nets.classifiers import lenet300
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import pareto
-from genlab.reporting.report import spread, with_deviation
+from genlab.reporting.spread import spread, with_deviation
 
 TEACHER, DENSE, SHARED = "teacher", "dense", "shared"  # names of networks
 COLUMNS = ["error, %", "PGD, %", "PGD for dense, %", "universal, %"]  # on the page; more are in the results

@@ -35,7 +35,7 @@ from genlab.methods.gan.sequence_gan import SequenceGAN, SequenceGANConfig
 from genlab.metrics.sequences import distinct_ngrams
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread, with_deviation
+from genlab.reporting.spread import spread, with_deviation
 
 MEASURES = ["oracle nats", "grammatical", "test nats", "distinct-4"]
 GRADIENTS = ["gradient", "norm", "agreement of two batches"]
@@ -227,7 +227,7 @@ def last(runs: list[Measured]) -> dict[str, tuple[float, float] | None]:
 
 
 def text(found: tuple[float, float] | None) -> str | None:
-    return None if found is None else with_deviation(*found, ".3f")
+    return None if found is None else with_deviation(*found)
 
 
 def figure(looks: dict[str, list[Measured]]) -> bytes:

@@ -33,7 +33,7 @@ from genlab.data.sources import share
 from genlab.methods.translation.sequence_cycle import SequenceCycleConfig
 from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import png
-from genlab.reporting.report import spread, with_deviation
+from genlab.reporting.spread import spread
 
 MEASURES = ["style", "grammar", "content", "correct"]
 LOOKS = 4  # measurements during training
@@ -97,14 +97,12 @@ def main(config: Config) -> None:
         "break no rule of it; content: share of the content words that are kept; correct: share of the words that are "
         f"those of the correct translation. Mean ± standard deviation over {counted(config.seeds)}, both directions.",
     )
-    page.table(
-        ["translators", *MEASURES],
-        [[name, *(with_deviation(m, sd, ".3f") for m, sd in row)] for name, row in rows.items()],
-    )
+    header = ["translators", *(head for measure in MEASURES for head in (measure, f"{measure} (sd)"))]
+    table = [[name, *sum(row, ())] for name, row in rows.items()]
+    page.table(header, table)
     page.section("Examples of the first seed")
     page.table(["", *(f"sentence {i + 1}" for i in range(config.shown))], examples(found, test.a, config.shown))
-    header = ["translators", *(head for measure in MEASURES for head in (measure, f"{measure} (sd)"))]
-    finish(config.out, page, records(header, [[name, *sum(row, ())] for name, row in rows.items()]))
+    finish(config.out, page, records(header, table))
 
 
 def methods(config: Config) -> dict[str, SequenceCycleConfig]:

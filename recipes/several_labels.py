@@ -34,7 +34,7 @@ from genlab.nets.mlp import MLP, MLPCritic
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import bars
-from genlab.reporting.report import over_seeds, plus_minus
+from genlab.reporting.spread import over_seeds, plus_minus
 from genlab.training.optim import adam
 
 TILES = 4  # places for digits in a picture

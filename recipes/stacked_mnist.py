@@ -37,7 +37,7 @@ from genlab.metrics.extract import samples, shuffled
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 from genlab.reporting.plots import bars
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 
 # Rates of the short GANs of generative_table.py, chosen on validation images of single digits. Without a fully
 # connected layer, with which the non-saturating GAN collapsed after 40,000 stacks (seed 9, which is not reported).
@@ -132,8 +132,8 @@ def main(config: Config) -> None:
     page.picture(
         picture_png(in_rows(pictures)), "samples of the last seed: each stack, then its red, green and blue channel"
     )
-    header = ["method", "modes", "± of modes", "KL, nats", "± of KL", "seconds"]
-    cells = [[row[name] for name in ("method", "modes", "± of modes", "KL", "± of KL", "seconds")] for row in rows]
+    header = ["method", "modes", "modes (sd)", "KL, nats", "KL (sd)", "seconds"]
+    cells = [[row[name] for name in ("method", "modes", "modes (sd)", "KL", "KL (sd)", "seconds")] for row in rows]
     page.table(header, [*cells, ["real images", real[0], None, real[1], None, None]])
     page.text(
         f"{config.n:,} samples of each, {config.images:,} training images; seconds of one CPU core or of the GPU per "
@@ -184,7 +184,7 @@ def figures(found: list[tuple[int, float]]) -> dict[str, Any]:
     """Mean and standard deviation over the seeds."""
     drawn, divergences = zip(*found)
     modes_, kl = spread(drawn), spread(divergences)
-    return {"modes": modes_[0], "± of modes": modes_[1], "KL": kl[0], "± of KL": kl[1], "modes of the seeds": [*drawn]}
+    return {"modes": modes_[0], "modes (sd)": modes_[1], "KL": kl[0], "KL (sd)": kl[1], "modes of the seeds": [*drawn]}
 
 
 if __name__ == "__main__":

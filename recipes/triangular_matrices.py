@@ -26,7 +26,7 @@ from genlab.nets.mlp import MLPCritic, MLPGenerator
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import curves
-from genlab.reporting.report import over_seeds, plus_minus, spread
+from genlab.reporting.spread import over_seeds, plus_minus, spread
 
 SIDE, LOW, HIGH = 4, 1.0, 5.0
 ABOVE = torch.ones(SIDE, SIDE, dtype=torch.bool).triu(1).flatten()  # of the diagonal

@@ -37,7 +37,7 @@ from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.sharpness import sharpness
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
-from genlab.reporting.report import over_seeds, plus_minus
+from genlab.reporting.spread import over_seeds, plus_minus
 
 AUTO_ENCODER, VAE, BEST, GAN = "auto-encoder", "VAE", "VAE-GAN", "GAN"
 LONGER = {AUTO_ENCODER: 3, VAE: 3}

@@ -36,7 +36,7 @@ from genlab.metrics.parzen import WIDTHS, log_density, mixed_with_noise, parzen,
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import labelled_grid_png
 from genlab.reporting.plots import curves, heat
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread
 
 FIGURES = {
     "IS": "IS",

@@ -20,7 +20,8 @@ from genlab.reporting.finish import finish, records
 from genlab.reporting.grid import grid, save_grid
 from genlab.reporting.labelled import groups_png, labelled_grid, save_picture
 from genlab.reporting.plots import front
-from genlab.reporting.report import Report, plus_minus, spread
+from genlab.reporting.report import Report
+from genlab.reporting.spread import plus_minus, spread
 from genlab.run import Run, RunError
 from genlab.training.method import TrainOptions
 
@@ -231,6 +232,14 @@ def test_reports_and_images_show_themselves_in_notebooks():
     assert "<h1>a</h1>" in Report("a").facts(clean_accuracy="99 %")._repr_html_()
     assert "clean accuracy <b>99 %</b>" in Report("a").facts(clean_accuracy="99 %").html()
     assert genlab.DataOptions("digits").load("test")._repr_png_()[:4] == b"\x89PNG"
+
+
+def test_a_standard_deviation_stands_beside_its_mean():
+    header = ["net", "error", "error (sd)", "seconds", "(sd)", "note"]
+    rows = [["cnn", 0.0432, 0.0021, 12, 0.0, "sd"], ["mlp", None, None, 3.5, 0.25, "none"]]
+    (table,) = Report("r").table(header, rows).tables
+    assert table.header == ["net", "error", "seconds", "note"]
+    assert table.rows == [("cnn", "0.0432 ± 0.0021", "12", "sd"), ("mlp", "–", "3.50 ± 0.25", "none")]
 
 
 def test_the_end_of_a_recipe_shows_tables_and_writes_results_and_report(tmp_path, capsys):

@@ -12,7 +12,7 @@ from typing import Any
 from genlab.core.files import read
 from genlab.core.ranges import check
 from genlab.core.text import one_line
-from genlab.reporting.report import spread
+from genlab.reporting.spread import spread, with_deviation
 
 
 class ClaimError(ValueError):
@@ -166,13 +166,8 @@ def value_cell(stored: Mapping[str, Any] | None) -> str:
     """Mean ± standard deviation of a `summary`, for a table: two digits of the deviation, the mean to the same one."""
     if stored is None:
         return "–"
-    mean, deviation = stored["mean"], stored["sd"]
-    if not 0 < deviation < math.inf:
-        return (f"{mean:.0f}" if math.isfinite(mean) and mean == round(mean) else f"{mean:.4g}") + (
-            " ± 0" if stored["n"] > 1 else ""
-        )
-    places = 1 - math.floor(math.log10(deviation))
-    return " ± ".join(f"{round(value, places):.{max(0, places)}f}" for value in (mean, deviation))
+    certain = " ± 0" if stored["n"] > 1 and not 0 < stored["sd"] < math.inf else ""
+    return with_deviation(stored["mean"], stored["sd"]) + certain
 
 
 def _deep(row: dict[str, Any], column: str) -> Any:

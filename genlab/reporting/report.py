@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from genlab.core.files import read, write_atomically
 from genlab.core.text import escaped
 from genlab.reporting.plots import metric_curves
+from genlab.reporting.spread import with_deviation
 from genlab.run import REAL, Run, command_line, flatten, git_commit
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
@@ -84,11 +84,13 @@ class Report:
         return self
 
     def table(self, header: Sequence[str], rows: Iterable[Iterable[Any]], terminal: Any = None) -> Report:
-        """Numbers are aligned right; floats are shown with four significant digits, None as a dash.
+        """Numbers are aligned right; floats are shown with four significant digits, None as a dash. A column whose name
+        ends in (sd) has the standard deviations of the one before it, and is shown there as mean ± deviation.
 
         terminal: what a terminal shows in its place, where this one is too wide: anything that rich prints.
         """
-        cells = [tuple("–" if value is None else value for value in row) for row in rows]
+        header, joined = _joined(header, [tuple(row) for row in rows])
+        cells = [tuple("–" if value is None else value for value in row) for row in joined]
         self.tables.append(Table(self.heading, header, cells, terminal))
         body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in cells)
         head = "".join(f"<th>{escaped(name)}</th>" for name in header)
@@ -170,33 +172,16 @@ def _caption(grid: Path) -> str:
     return f"{kind} after {int(images):,} images" if kind and images.isdigit() else grid.stem
 
 
-def spread(values: Iterable[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (n - 1) of at least one value, such as over seeds; 0 for a single value."""
-    values = list(values)
-    return mean(values), stdev(values) if len(values) > 1 else 0.0
+def _joined(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[list[str], list[list[Any]]]:
+    """The table with every standard deviation, a column "... (sd)", in the cells of the column before it."""
+    deviations = {i for i, name in enumerate(header) if i and name.rstrip().endswith("(sd)")}
 
+    def joined(row: Sequence[Any]) -> list[Any]:
+        kept = [i for i in range(len(row)) if i not in deviations]
+        numbers = [i + 1 in deviations and all(isinstance(row[j], int | float) for j in (i, i + 1)) for i in kept]
+        return [with_deviation(row[i], row[i + 1]) if both else row[i] for i, both in zip(kept, numbers)]
 
-def over_seeds(rows: Sequence[Mapping[str, float]], figures: Iterable[str] = ()) -> dict[str, float]:
-    """The figures of every seed, {name: value}, as {name: mean, "name (sd)": standard deviation}, by `spread`.
-
-    figures: which; none: those of the first row.
-    """
-    found = {}
-    for name in list(figures) or rows[0]:
-        found[name], found[f"{name} (sd)"] = spread(row[name] for row in rows)
-    return found
-
-
-def plus_minus(values: Iterable[float], form: str = ".1f") -> str:
-    """Mean ± standard deviation as by `spread`, for a cell of a table; a single value alone. form: of the numbers."""
-    values = list(values)
-    return " ± ".join(format(value, form) for value in spread(values)[: len(values)])
-
-
-def with_deviation(mean: float, sd: float, form: str = ".1f") -> str:
-    """Mean ± standard deviation as `spread` has them, for a cell of a table; the mean alone where there is no spread,
-    such as of one seed. form: of the numbers."""
-    return f"{mean:{form}} ± {sd:{form}}" if sd else f"{mean:{form}}"
+    return [name for i, name in enumerate(header) if i not in deviations], [joined(row) for row in rows]
 
 
 def _cell(value: Any) -> str:
