@@ -34,6 +34,7 @@ from genlab.reporting.finish import finish, records
 from genlab.reporting.plots import curves
 from genlab.reporting.spread import spread
 
+Who = tuple[str, int, str, float | None]  # network, units, what it learns from, T
 HEADER = ["network", "units", "learns from", "T", "errors", "errors (sd)"]
 TEACHER, LABELS, TAUGHT = "teacher", "labels", "teacher and labels"  # roles
 OMITTED_TEMPERATURE = 8.0  # of the student that never sees one class
@@ -63,7 +64,7 @@ class Config:
     omitted: Annotated[int, Range(0, 10**6)] = 3
     """the class that one student never sees"""
     teachers: Repeats = 3
-    """number of teachers whose mean probabilities the last student learns"""
+    """number of teachers whose mean probabilities the last student learns; 1: there is no such student"""
     seeds: Seeds = (0, 1, 2)
     """everything is repeated with each of these seeds"""
     out: Path = Path("runs/distillation")
@@ -174,12 +175,12 @@ class Lesson:
         return self.train(method, title, self.seen if images is None else images)
 
 
-def errors(lesson: Lesson, test: Images) -> dict[tuple[str, int, str, float | None], int]:
-    """(network, units, what it learns from, T) -> number of held-out images that it classifies wrongly."""
+def errors(lesson: Lesson, test: Images) -> dict[Who, int]:
+    """Who -> number of held-out images that it classifies wrongly."""
     config = lesson.config
     torch.manual_seed(lesson.seed)
     teacher = lesson.teacher()
-    found = {(TEACHER, config.teacher, LABELS, None): wrong(predict_logits(teacher, test), test)}
+    found: dict[Who, Tensor] = {(TEACHER, config.teacher, LABELS, None): wrong(predict_logits(teacher, test), test)}
 
     for units in config.students:
         found["student", units, LABELS, None] = wrong(predict_logits(lesson.student(units), test), test)
@@ -196,15 +197,23 @@ def errors(lesson: Lesson, test: Images) -> dict[tuple[str, int, str, float | No
         omitted
     ]
 
+    if config.teachers > 1:
+        found |= of_several(lesson, teacher, test)
+    return {who: int(each.sum()) for who, each in found.items()}
+
+
+def of_several(lesson: Lesson, teacher: nn.Module, test: Images) -> dict[Who, Tensor]:
+    """The errors (N,) of the mean of several teachers, and of a student that learns from it."""
+    config = lesson.config
+    name, units = f"{config.teachers} teachers", config.students[-1]
     teachers = [teacher, *(lesson.teacher() for _ in range(config.teachers - 1))]
     mean = torch.stack([predict_logits(each, test).softmax(1) for each in teachers]).mean(0)
-    found[f"{config.teachers} teachers", config.teacher, LABELS, None] = wrong(mean, test)
     temperature = config.temperatures[min(1, len(config.temperatures) - 1)]
     student = lesson.distilled(units, teachers, temperature)
-    found["student", units, f"{config.teachers} teachers and labels", temperature] = wrong(
-        predict_logits(student, test), test
-    )
-    return {who: int(each.sum()) for who, each in found.items()}
+    return {
+        (name, config.teacher, LABELS, None): wrong(mean, test),
+        ("student", units, f"{name} and labels", temperature): wrong(predict_logits(student, test), test),
+    }
 
 
 def without_a_class(lesson: Lesson, teacher: nn.Module, test: Images) -> tuple[Tensor, Tensor]:
