@@ -1,7 +1,7 @@
 """Class-conditional diffusion: steps of the samplers, guidance, likelihood, and holes filled beside a PixelCNN.
 
 python recipes/diffusion_mnist.py                                # scikit-learn's digits, minutes on one core
-python recipes/diffusion_mnist.py --data mnist --data-root DIR --width 24 --images 150000
+python recipes/diffusion_mnist.py --data mnist --data-root DIR --patch 2 --images 300000
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 import genlab
 from genlab.cli.main import start
 from genlab.core.picture import Picture, in_rows
-from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed, Steps, Weight, Width
+from genlab.core.ranges import Count, Length, NonEmpty, Range, Seed, Side, Steps, Weight, Width
 from genlab.data import Images
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -46,6 +46,8 @@ class Config:
     """where downloaded sets lie"""
     width: Width = 32
     """channels of the U-Net at the finest level"""
+    patch: Side = 1
+    """side of the squares of pixels that are one position of that level"""
     images: Length = 120_000
     """length of the diffusion's training; the PixelCNN has a fifth"""
     steps: NonEmpty[Steps] = (2, 4, 8, 18)
@@ -69,7 +71,7 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, data_root=config.data_root)
     diffusion = genlab.Experiment(
-        DiffusionConfig(width=config.width, conditional=True, likelihood_images=0),
+        DiffusionConfig(width=config.width, patch=config.patch, conditional=True, likelihood_images=0),
         data,
         images=config.images,
         seed=config.seed,
