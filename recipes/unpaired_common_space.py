@@ -30,7 +30,7 @@ from genlab.metrics.translation import content_preservation
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import bars
 
-SPACES = CommonSpaceConfig(latent=8, lr=1e-3)  # an auto-encoder and a critic of the codes per domain
+SPACES = CommonSpaceConfig(latent=8, levels=1, lr=1e-3)  # an auto-encoder and a critic of the codes per domain
 TRANSLATING = replace(SPACES, adversarial=0.0, adversarial_translation=1.0)  # critics of the translated images instead
 COGAN = CoGANConfig(lr=5e-4)
 
@@ -63,7 +63,7 @@ class Config:
     """height and width in pixels; none: the set's own"""
     channels: Literal[1, 3] | None = 3
     """1 (grey) or 3 (colour); none: the set's own"""
-    images: Length = 8_000
+    images: Length = 4_000
     """length of every auto-encoder's training"""
     gan_images: Length = 24_000
     """length of every coupled GAN's training"""

@@ -37,6 +37,15 @@ def test_domains_may_start_alike_with_nothing_tied():
     assert torch.equal(alike.translate(x, 1), alike.translate(x, 0))
 
 
+@pytest.mark.parametrize("levels", [0, 1, 2])
+def test_codes_are_as_many_halvings_smaller_as_there_are_levels(levels):
+    method = CommonSpaceConfig(levels=levels, latent=2, width=4, domain_adversarial=0.1).build((1, 16, 16), 0)
+    x = torch.rand(3, 1, 16, 16)
+    code = method.encoders[0](x)
+    assert code.shape == (3, 2, 16 >> levels, 16 >> levels)
+    assert method.translate(x).shape == x.shape and method.critic(code).shape == (3,)
+
+
 def test_coupled_generators_differ_in_the_last_layer_and_discriminators_in_the_first():
     method = make("cogan")
     for nets, own in ((method.generators, -1), (method.discriminators, 0)):
@@ -115,6 +124,8 @@ def test_what_cannot_be_is_refused_by_name():
         CommonSpaceConfig(semantic=-1.0)
     with pytest.raises(ValueError, match="multiples of 4 and at least 8, got 8x10"):
         CommonSpaceConfig().build((1, 8, 10), 3)
+    with pytest.raises(ValueError, match="levels take images whose sides are multiples of 8 and at least 16, got 8x8"):
+        CommonSpaceConfig(levels=3).build((1, 8, 8), 3)
     with pytest.raises(ValueError, match="0 and 1, got 2"):
         make("common-space").translate(images().x, to=2)
     for name in ("common-space", "cogan"):

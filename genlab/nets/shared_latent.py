@@ -1,7 +1,8 @@
 """Encoders and decoders of two domains with a shared latent space; UNIT, Liu et al. 2017, arXiv:1703.00848, section 3.
 
-Codes are feature maps of a quarter of the image size. The layers next to the pixels are separate for each domain; those
-next to the code may be shared. Departure: smaller than in the paper, with the residual block of CycleGAN.
+Codes are feature maps of 1 / 2^levels of the image size, a quarter in the paper. The layers next to the pixels are
+separate for each domain; those next to the code may be shared. Departure: smaller than in the paper, with the residual
+block of CycleGAN.
 """
 
 from __future__ import annotations
@@ -12,18 +13,25 @@ from torch import Tensor, nn
 
 from genlab.nets.translator import TranslatorBlock, convolution
 
-HALVINGS = 2
+
+def widths(width: int, levels: int) -> list[int]:
+    """Channels of every level, those next to the pixels first."""
+    return [width * 2**n for n in range(levels + 1)]
 
 
 class DomainEncoder(nn.Sequential):
-    """x (N, *shape) in [0, 1] -> features (N, 4 width, H/4, W/4): the first, domain-specific layers of an encoder."""
+    """x (N, *shape) in [0, 1] -> features (N, 2^levels width, H / 2^levels, W / 2^levels): the first, domain-specific
+    layers of an encoder."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int):
-        if min(shape[1:]) < 8 or any(side % 2**HALVINGS for side in shape[1:]):
-            size = f"{shape[1]}x{shape[2]}"
-            raise ValueError(f"these networks take images whose sides are multiples of 4 and at least 8, got {size}")
+    def __init__(self, shape: tuple[int, int, int], width: int, levels: int = 2):
+        stride, size = 2**levels, f"{shape[1]}x{shape[2]}"
+        if min(shape[1:]) < 2 * stride or any(side % stride for side in shape[1:]):
+            raise ValueError(
+                f"networks of {levels} levels take images whose sides are multiples of {stride} and at least "
+                f"{2 * stride}, got {size}"
+            )
         layers = [*convolution(shape[0], width, 3), nn.ReLU(inplace=True)]
-        for i, o in pairwise(width * 2**n for n in range(HALVINGS + 1)):
+        for i, o in pairwise(widths(width, levels)):
             layers += [nn.Conv2d(i, o, 4, 2, 1, bias=False), nn.InstanceNorm2d(o), nn.ReLU(inplace=True)]
         super().__init__(*layers)
 
@@ -32,27 +40,26 @@ class DomainEncoder(nn.Sequential):
 
 
 class CodeEncoder(nn.Sequential):
-    """features (N, 4 width, H/4, W/4) -> code (N, latent, H/4, W/4), unbounded: the last layers of an encoder."""
+    """features (N, channels, h, w) -> code (N, latent, h, w), unbounded: the last layers of an encoder."""
 
-    def __init__(self, width: int, latent: int):
-        channels = width * 2**HALVINGS
+    def __init__(self, channels: int, latent: int):
         super().__init__(TranslatorBlock(channels), nn.ReLU(inplace=True), nn.Conv2d(channels, latent, 3, padding=1))
 
 
 class CodeDecoder(nn.Sequential):
-    """code (N, latent, H/4, W/4) -> features (N, 4 width, H/4, W/4): the first layers of a decoder."""
+    """code (N, latent, h, w) -> features (N, channels, h, w): the first layers of a decoder."""
 
-    def __init__(self, width: int, latent: int):
-        channels = width * 2**HALVINGS
+    def __init__(self, channels: int, latent: int):
         super().__init__(*convolution(latent, channels, 3), nn.ReLU(inplace=True), TranslatorBlock(channels))
 
 
 class DomainDecoder(nn.Sequential):
-    """features (N, 4 width, H/4, W/4) -> x (N, *shape) in [0, 1]: the last, domain-specific layers of a decoder."""
+    """features (N, 2^levels width, H / 2^levels, W / 2^levels) -> x (N, *shape) in [0, 1]: the last, domain-specific
+    layers of a decoder."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int):
+    def __init__(self, shape: tuple[int, int, int], width: int, levels: int = 2):
         layers: list[nn.Module] = []
-        for i, o in pairwise(width * 2**n for n in reversed(range(HALVINGS + 1))):
+        for i, o in pairwise(reversed(widths(width, levels))):
             layers += [nn.ConvTranspose2d(i, o, 4, 2, 1, bias=False), nn.InstanceNorm2d(o), nn.ReLU(inplace=True)]
         super().__init__(*layers, nn.Conv2d(width, shape[0], 3, padding=1))
 
@@ -63,8 +70,7 @@ class DomainDecoder(nn.Sequential):
 class CodeDiscriminator(nn.Sequential):
     """code (N, latent, h, w) -> (N,), the logit of a domain."""
 
-    def __init__(self, latent: int, width: int):
-        channels = width * 2**HALVINGS
+    def __init__(self, latent: int, channels: int):
         super().__init__(
             nn.Conv2d(latent, channels, 3, padding=1),
             nn.LeakyReLU(0.2, inplace=True),

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from genlab.core.picture import MOST, Pictures, in_rows
-from genlab.core.ranges import LearningRate, Weight, Width
+from genlab.core.ranges import Halvings, LearningRate, Weight, Width
 from genlab.data import Pair, batches
 from genlab.data.pairs import sides
 from genlab.methods.gan.gan import BETAS
@@ -67,7 +67,9 @@ class CommonSpaceConfig(Config):
     latent: Width = 16
     """channels of a code"""
     width: Width = 32
-    """channels at the finest level, doubled at the two coarser ones"""
+    """channels at the finest level, doubled at every coarser one"""
+    levels: Halvings = 2
+    """downsamplings by 2 from an image to its code"""
     lr: LearningRate = 2e-4
     """learning rate of all Adams"""
 
@@ -75,28 +77,29 @@ class CommonSpaceConfig(Config):
     takes: ClassVar[tuple[str, ...]] = ("two sets",)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> CommonSpace:
+        width, levels, channels = self.width, self.levels, self.width * 2**self.levels
         encoders = [
-            nn.Sequential(DomainEncoder(shape, self.width), CodeEncoder(self.width, self.latent)) for _ in range(2)
+            nn.Sequential(DomainEncoder(shape, width, levels), CodeEncoder(channels, self.latent)) for _ in range(2)
         ]
         decoders = [
-            nn.Sequential(CodeDecoder(self.width, self.latent), DomainDecoder(shape, self.width)) for _ in range(2)
+            nn.Sequential(CodeDecoder(channels, self.latent), DomainDecoder(shape, width, levels)) for _ in range(2)
         ]
         if self.tied or self.alike:
             encoders[1], decoders[1] = copy.deepcopy(encoders[0]), copy.deepcopy(decoders[0])
         if self.tied:
             encoders[1][1], decoders[1][0] = encoders[0][1], decoders[0][0]
-        discriminators = [PatchDiscriminator(shape, self.width, deepest(shape)) for _ in range(2)]
+        discriminators = [PatchDiscriminator(shape, width, deepest(shape)) for _ in range(2)]
         return CommonSpace(
             nn.ModuleList(encoders),
             nn.ModuleList(decoders),
             nn.ModuleList(discriminators) if self.adversarial or self.adversarial_translation else None,
-            CodeDiscriminator(self.latent, self.width) if self.domain_adversarial else None,
+            CodeDiscriminator(self.latent, channels) if self.domain_adversarial else None,
             self,
         )
 
 
 class CommonSpace(Method):
-    """Two domains, 0 and 1. encoders: x (N, C, H, W) in [0, 1] -> code (N, latent, H/4, W/4), the mean of z;
+    """Two domains, 0 and 1. encoders: x (N, C, H, W) in [0, 1] -> code (N, latent, h, w), the mean of z;
     decoders: z -> x in [0, 1];  discriminators: x -> (N, 1, h, w), unbounded, if an adversarial loss has a weight;
     critic: z -> (N,), unbounded, higher in domain 1, if `domain_adversarial` has one."""
 
