@@ -219,6 +219,7 @@ def test_a_labelled_grid_has_its_labels_and_the_images_unchanged():
     named = labelled_grid(x, 2, tile=16, rows=["original", "adversarial"], heads=["a"], captions=["7", "→ 3\n0.98"])
     assert named.width > bare.width and named.height == bare.height + 16 + 2 * 2 * 16
     assert labelled_grid(x, 2, tile=16, captions=["much too long to fit"]).width == bare.width
+    assert bare.width < labelled_grid(x, 2, tile=16, heads=["night:sprites"]).width <= 2 * (2 * 16 + 4)
 
 
 def test_a_picture_of_rows_has_as_many_columns_as_images():

@@ -37,7 +37,7 @@ def labelled_grid(
     Args:
         columns: images per row; none: about sqrt(N).
         rows: labels to the left of the rows, from the first on.
-        heads: labels above the columns, from the first on.
+        heads: labels above the columns, from the first on; columns become up to twice as wide for them.
         captions: texts under the images, from the first on, with up to two lines; lines too long for the tile are cut.
         tile: as in `grid`.
 
@@ -46,7 +46,8 @@ def labelled_grid(
     """
     columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
     tiles = [grid(image[None], 1, gap=0, tile=tile) for image in images]
-    width, height = max(tiles[0].width, 24), tiles[0].height
+    widest = max((_width(text) for text in heads[:columns]), default=0)
+    width, height = max(tiles[0].width, 24, min(widest, 2 * tiles[0].width)), tiles[0].height
     left = max((_width(text) for text in rows), default=-2 * GAP) + 2 * GAP
     top = LINE if heads else 0
     lines = max((text.count("\n") + 1 for text in captions if text), default=0)
