@@ -61,7 +61,7 @@ class Config:
     """height and width in pixels; none: the set's own"""
     variants: NonEmpty[str] = ("cycle", "no cycle", "cycle and identity")
     """which losses: 'cycle', 'no cycle', 'cycle and identity'; without cycle: shallow, deep, features"""
-    images: Length = 10_000
+    images: Length = 5_000
     """length of every training"""
     batch: Count = 4
     """images per batch"""

@@ -43,7 +43,7 @@ class Config:
     """the victim; best one whose last layer averages over all positions"""
     classifier_images: Length = 20_000
     """length of the victim's training"""
-    images: Length = 60_000
+    images: Length = 40_000
     """length of the program's training"""
     rate: LearningRate = 0.2
     """learning rate of the program"""
