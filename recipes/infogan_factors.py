@@ -57,13 +57,13 @@ class Config:
     """units of the fully connected layers"""
     images: Length = 160_000
     """length of InfoGAN's training"""
-    ablation_images: Length = 40_000
+    ablation_images: Length = 24_000
     """length of the trainings without the information term and without the discriminator"""
     batch: Count = 32
     """images per batch"""
     out: Path = Path("runs/infogan-factors")
     """folder of the runs and the report"""
-    starts: Repeats = 3
+    starts: Repeats = 2
     """InfoGANs to train, with seeds that follow one another"""
     classifier_images: Length | None = None
     """training length of the classifier whose features FID compares; none: 60 epochs, at most 100,000"""
@@ -73,7 +73,7 @@ class Config:
 
 def main(config: Config) -> None:
     seeds = range(config.seed, config.seed + config.starts)
-    infogan = InfoGANConfig(weight_category=0.1, lr_generator=3e-3)
+    infogan = InfoGANConfig(weight_category=0.1, weight_values=0.5, lr_generator=3e-3)
     plan = {
         "InfoGAN": [experiment(infogan, config.images, seed, config) for seed in seeds],
         **{
@@ -112,7 +112,8 @@ def options(config: Config) -> genlab.DataOptions:
 
 def experiment(method: InfoGANConfig, images: int, seed: int, config: Config) -> genlab.Experiment:
     method = replace(method, values=config.values, width=config.width, hidden=config.hidden)
-    return genlab.Experiment(method, options(config), images=images, batch=config.batch, seed=seed, schedule="cosine")
+    train: dict[str, Any] = {"batch": config.batch, "seed": seed, "schedule": "cosine", "warmup": 0.1}
+    return genlab.Experiment(method, options(config), images=images, **train)
 
 
 def train(name: str, experiments: Sequence[genlab.Experiment], config: Config) -> list[genlab.Run]:
