@@ -29,6 +29,7 @@ from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.translation import content_preservation
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import bars
+from genlab.reporting.report import caption
 
 SPACES = CommonSpaceConfig(latent=8, levels=1, lr=1e-3)  # an auto-encoder and a critic of the codes per domain
 TRANSLATING = replace(SPACES, adversarial=0.0, adversarial_translation=1.0)  # critics of the translated images instead
@@ -94,7 +95,7 @@ def main(config: Config) -> None:
         rows.append({"model": name, **figures(trained, experiment.data.load("test"), judges)})
         page.section(name)
         for picture in genlab.Run(run).samples():
-            page.picture(picture, picture.stem)
+            page.picture(picture, caption(picture))
     page.section(
         "Content preservation",
         "The share of test images whose class survives translation; of a coupled GAN, of pairs that are of one class.",

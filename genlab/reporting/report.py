@@ -118,7 +118,7 @@ class Report:
         if grids := _grids(run):
             self.section("Pictures", "By the number of training images seen.")
             for path in grids:
-                self.picture(path, _caption(path))
+                self.picture(path, caption(path))
         curves = metric_curves(run.metrics())
         if curves:
             self.section("Training")
@@ -164,12 +164,12 @@ def _grids(run: Run, most: int = 4) -> list[Path]:
     return found
 
 
-def _caption(grid: Path) -> str:
-    """samples-000064000 is "samples after 64,000 images"."""
+def caption(grid: Path) -> str:
+    """Of a run's picture: samples-000064000 is "samples after 64,000 images"."""
     if grid.name == REAL:
         return "real images, held out"
     kind, _, images = grid.stem.rpartition("-")
-    return f"{kind} after {int(images):,} images" if kind and images.isdigit() else grid.stem
+    return f"{kind.replace('_', ' ')} after {int(images):,} images" if kind and images.isdigit() else grid.stem
 
 
 def _joined(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[list[str], list[list[Any]]]:
