@@ -1,9 +1,9 @@
 """What InfoGAN's codes mean: the category against the class, every value against the known factors of the images.
 
 InfoGAN is trained several times; the run whose category says most about real images is kept, which takes no label to
-choose. Beside it: the same networks without the information term (a plain GAN, whose latents mean nothing in
-particular) and without the discriminator: the generator writes its code into the image in the simplest way, which Q
-reads, far from any real image.
+choose. Beside it: the same networks, whose generator ignores the information (a plain GAN: Q reads what the latents
+happen to mean), and without the discriminator: the generator writes its code into the image in the simplest way, which
+Q reads, far from any real image.
 
 python recipes/infogan_factors.py                                     # rendered digits, minutes on one core
 python recipes/infogan_factors.py --data mnist --data-root DIR        # no known factors but the class
@@ -32,7 +32,7 @@ from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
 
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "without information": {"weight_category": 0.0, "weight_values": 0.0},
+    "without information": {"informed": False, "lr_generator": 1e-3},  # at InfoGAN's rate a plain GAN collapses
     "without discriminator": {"adversarial": False},
 }
 SAMPLES = 1000  # of each model, of which Q reads the category
@@ -55,9 +55,9 @@ class Config:
     """channels at the finest level"""
     hidden: Units = 256
     """units of the fully connected layers"""
-    images: Length = 160_000
+    images: Length = 150_000
     """length of InfoGAN's training"""
-    ablation_images: Length = 24_000
+    ablation_images: Length = 40_000
     """length of the trainings without the information term and without the discriminator"""
     batch: Count = 32
     """images per batch"""

@@ -75,6 +75,19 @@ def test_infogan_without_a_discriminator_never_looks_at_the_data():
     assert torch.equal(*results)
 
 
+def test_an_uninformed_generator_learns_as_if_the_information_had_no_weight_and_the_recogniser_learns():
+    nets = []
+    for how in ({"informed": False}, {"weight_category": 0.0, "weight_values": 0.0}):
+        method = build(InfoGANConfig(latent=4, width=4, hidden=16, **how))
+        before = [p.clone() for p in method.recogniser.parameters()]
+        torch.manual_seed(1)
+        method.step(stream(), Update(method.optimizers()))
+        nets.append(torch.cat([p.flatten() for p in method.generator.parameters()]))
+        moved = any(not torch.equal(a, b) for a, b in zip(before, method.recogniser.parameters()))
+        assert moved == (how == {"informed": False})
+    torch.testing.assert_close(*nets)
+
+
 def test_codes_are_uniform_and_pictures_have_a_row_per_category():
     method = build(InfoGANConfig(latent=4, width=4, hidden=16, categories=5, values=3)).eval()
     category, values = method.sample_codes(2000)

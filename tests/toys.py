@@ -158,6 +158,7 @@ METHODS: dict[str, Config] = {
     "energy-model": EnergyModelConfig(width=4, hidden=0, steps=3, pool=40, step_size=10.0, regularisation=1.0, lr=1e-3),
     "infogan": InfoGANConfig(latent=4, width=4, hidden=16),
     "infogan alone": InfoGANConfig(latent=4, width=4, hidden=16, adversarial=False),
+    "infogan uninformed": InfoGANConfig(latent=4, width=4, hidden=16, informed=False),
     "conditional-gan": ConditionalGANConfig(latent=4, width=4),
     "conditional-gan separate": ConditionalGANConfig(latent=4, width=4, heads="separate", mismatched=False),
     "stack-gan": StackGANConfig(latent=4, width=4),

@@ -56,12 +56,18 @@ class InfoGANConfig(GeneratorConfig):
     """weight of the mutual information of the continuous codes"""
     adversarial: bool = True
     """no: no adversarial loss, generator and discriminator maximise the mutual information alone"""
+    informed: bool = True
+    """no: the generator ignores the mutual information: a plain GAN, whose codes the recogniser learns to read"""
     lr: LearningRate = 2e-4
     """learning rate of the discriminator's Adam"""
     lr_generator: LearningRate = 1e-3
     """learning rate of the generator's and recogniser's Adam"""
 
     training: ClassVar[TrainOptions] = TrainOptions(images=1_000_000, batch=64)
+
+    def check_relations(self) -> None:
+        if not (self.adversarial or self.informed):
+            raise ValueError("a generator that learns from nothing: adversarial and informed cannot both be no")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> InfoGAN:
         categories = self.categories or (classes if classes > 1 else 10)
@@ -153,7 +159,8 @@ class InfoGAN(Method):
             discriminator = self.information_loss(self.discriminator.features(fake.detach()), *codes)
         update("discriminator", discriminator)
         features = self.discriminator.features(fake)
-        generator = information = self.information_loss(features, *codes)
+        information = self.information_loss(features if self.config.informed else features.detach(), *codes)
+        generator = information
         if self.config.adversarial:
             generator = generator + ADVERSARIAL.generator(self.discriminator.head(features))
         update("generator", generator)
