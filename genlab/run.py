@@ -43,7 +43,8 @@ from genlab.core.ranges import Range, checked, short
 from genlab.core.text import escaped
 from genlab.training.checkpoint import COUNTS, Checkpoints
 
-MAY_CHANGE = ("training.images", "training.save_every", "training.log_every", "data.data_root")  # may change on resume
+LENGTH = "training.images"
+MAY_CHANGE = (LENGTH, "training.save_every", "training.log_every", "data.data_root")  # may change on resume
 REAL = "real.png"
 CODE = "code."  # the hashes of the user's own code
 CONFIG: Schema = {
@@ -82,13 +83,14 @@ class Run:
     @classmethod
     @checked
     def create(cls, path: str | Path, experiment: dict[str, Any]) -> Run:
-        """Creates a run, or opens an existing one of the same experiment; only the options in MAY_CHANGE may differ.
+        """Creates a run, or opens an existing one of the same experiment, in which only the options in MAY_CHANGE may
+        differ; a finished training does not become shorter.
 
         Args:
             experiment: JSON values that define the experiment; compared with those of an existing run.
 
         Raises:
-            RunError: the directory holds another experiment, or other files.
+            RunError: the directory holds another experiment, a longer training, or other files.
         """
         path = Path(path)
         experiment, commands = json.loads(json.dumps(experiment)), [command_line()]
@@ -111,6 +113,13 @@ class Run:
                 raise RunError(
                     f"{path} holds another run: {other} is {short(old.get(other))} there and "
                     f"{short(new.get(other))} here; choose another --out, or remove it{again}"
+                )
+            trained, asked = old.get(LENGTH), new.get(LENGTH)
+            finished = isinstance(trained, int) and (path / "results.json").exists()
+            if finished and asked is not None and asked < trained:
+                raise RunError(
+                    f"{path} was trained for {trained:,} images, more than the {asked:,} of --images; "
+                    "choose another --out, or remove it"
                 )
         elif path.exists() and (not path.is_dir() or set(path.iterdir()) - set(leftovers(path))):
             raise RunError(f"{path} exists and is not a run: it has no config.json; choose another --out")

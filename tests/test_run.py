@@ -78,6 +78,12 @@ def test_the_same_command_continues_and_another_experiment_is_refused_naming_the
     assert [row["images"] for row in Run(tmp_path / "r").metrics()] == [16, 32, 48, 64]
     with pytest.raises(RunError, match=r"options.lr is 0.05 there and 0.1 here; choose another --out"):
         go(64, lr=0.1)
+    before = (tmp_path / "r" / "config.json").read_bytes()
+    with pytest.raises(
+        RunError, match="r was trained for 64 images, more than the 32 of --images; choose another --out"
+    ):
+        go(32)
+    assert (tmp_path / "r" / "config.json").read_bytes() == before
     assert torch.equal(load(tmp_path / "r").net[2].weight, longer.net[2].weight)
 
 
