@@ -19,7 +19,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import Length, NonEmpty, Seed, Side, Width
 from genlab.core.registry import choose
-from genlab.core.text import listed
+from genlab.core.text import listed, one_line
 from genlab.data import Pair
 from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
@@ -57,7 +57,7 @@ class Config:
     b: str = "textured:glyphs"
     """labelled images of the second domain"""
     models: NonEmpty[str] = tuple(MODELS)
-    """what is trained: names of the recipe's table"""
+    """what is trained: names of the recipe's table, quoted, as "tied, cycle (UNIT)\""""
     data_root: Path | None = None
     """where downloaded sets lie"""
     size: Side | None = 16
@@ -82,8 +82,12 @@ def main(config: Config) -> None:
     domains = [
         genlab.DataOptions(name, config.size, config.channels, config.data_root) for name in (config.a, config.b)
     ]
-    for domain, option in zip(domains, ("a", "b")):
-        domain.load("test", option=option)  # raises for data that cannot be loaded
+    classes = [domain.load("test", option=option).classes for domain, option in zip(domains, ("a", "b"))]
+    if classes[0] != classes[1]:
+        raise ValueError(
+            "--a and --b must be of the same classes, or none can survive, got "
+            + " and ".join(one_line(", ".join(each), 100) for each in classes)
+        )
     plan = experiments(config)
     check_all(plan.values())
     judges = [default_features(domain, images=config.classifier_images) for domain in domains]

@@ -124,7 +124,9 @@ def test_what_cannot_be_is_refused_by_name():
         CommonSpaceConfig(semantic=-1.0)
     with pytest.raises(ValueError, match="multiples of 4 and at least 8, got 8x10"):
         CommonSpaceConfig().build((1, 8, 10), 3)
-    with pytest.raises(ValueError, match="levels take images whose sides are multiples of 8 and at least 16, got 8x8"):
+    with pytest.raises(
+        ValueError, match="levels=3, these networks take images whose sides are multiples of 8 and at least 16, got 8x8"
+    ):
         CommonSpaceConfig(levels=3).build((1, 8, 8), 3)
     with pytest.raises(ValueError, match="0 and 1, got 2"):
         make("common-space").translate(images().x, to=2)

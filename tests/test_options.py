@@ -246,6 +246,12 @@ def test_a_refused_training_leaves_nothing_behind(command, sentence, tmp_path, m
             "--batch must be at least 1 and at most 50",
         ),
         ("representations", "--ink nosuch", "--ink nosuch: unknown data 'nosuch'"),
+        ("unpaired_common_space", "--a sprites --b digits", "--a and --b must be of the same classes"),
+        (
+            "unpaired_common_space",
+            "--models tide",
+            "did you mean 'tied'? known: independent, 'equal at the start', tied",
+        ),
         ("unpaired_common_space", "--b folder:nosuch", "--b folder:nosuch: 'nosuch' is not a folder"),
         ("certify", "--data folder:FILE", "--data folder:FILE: 'FILE' is not a folder"),
         ("quickstart", "--data mnist --data-root FILE", "'FILE' and could not be downloaded"),

@@ -53,7 +53,8 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
     other = OTHER_NAMES.get(_plain(name), "")
     found = plain.get(_plain(name)) or (other if other in known else plain[near[0]] if near else "")
     hint = f": did you mean {found!r}?" if found else ";"
-    return f"unknown {what} {name!r}{hint} known: {', '.join(known)}"
+    names = (repr(each) if set(each) & {",", " "} else each for each in known)
+    return f"unknown {what} {name!r}{hint} known: {', '.join(names)}"
 
 
 def _plain(name: str) -> str:

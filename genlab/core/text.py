@@ -43,8 +43,9 @@ def counted(things: Sized | float, noun: str = "seed") -> str:
 
 
 def listed(figures: Mapping[str, float], form: str) -> str:
-    """ "a 12%, b 7%": names and figures, in a format such as ".0%"."""
-    return ", ".join(f"{name} {value:{form}}" for name, value in figures.items())
+    """ "a 12%, b 7%": names and figures, in a format such as ".0%"; semicolons where a name has a comma."""
+    separator = "; " if any("," in name for name in figures) else ", "
+    return separator.join(f"{name} {value:{form}}" for name, value in figures.items())
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -27,7 +27,7 @@ class DomainEncoder(nn.Sequential):
         stride, size = 2**levels, f"{shape[1]}x{shape[2]}"
         if min(shape[1:]) < 2 * stride or any(side % stride for side in shape[1:]):
             raise ValueError(
-                f"networks of {levels} levels take images whose sides are multiples of {stride} and at least "
+                f"with levels={levels}, these networks take images whose sides are multiples of {stride} and at least "
                 f"{2 * stride}, got {size}"
             )
         layers = [*convolution(shape[0], width, 3), nn.ReLU(inplace=True)]
