@@ -91,7 +91,9 @@ def main(config: Config) -> None:
         runs = train(name, experiments, config)
         kept[name] = max(runs, key=information)
         rows += [measured(name, run, run is kept[name]) | samples(run, judge, test) for run in runs]
-    page.text(message([row for row in rows if row["kept"]])).picture(drawn(kept, test))
+    page.text(message([row for row in rows if row["kept"]])).picture(
+        drawn(kept, test), "a column per category; the real images are in any order"
+    )
     for name, run in kept.items():
         show(page, name, run, config.values)
     page.section(
@@ -168,12 +170,12 @@ def drawn(kept: dict[str, genlab.Run], test: Images) -> bytes:
 
 def message(rows: list[dict[str, Any]]) -> str:
     of = {row["method"]: row for row in rows}
-    alone, infogan = of["without discriminator"], of["InfoGAN"]
+    infogan, plain, alone = of["InfoGAN"], of["without information"], of["without discriminator"]
     return (
-        f"Without a discriminator Q reads the category from {alone['read from samples']:.0%} of the samples, whose FID "
-        f"is {alone['FID']:.0f}; with it from {infogan['read from samples']:.0%}, with an FID of "
-        f"{infogan['FID']:.0f}. On real images the category names the class in {alone['category accuracy']:.0%} and in "
-        f"{infogan['category accuracy']:.0%} of the cases."
+        f"The category that InfoGAN reads from a held-out image names its class in {infogan['category accuracy']:.0%} "
+        f"of the cases, a plain GAN's in {plain['category accuracy']:.0%}. Without a discriminator the category is "
+        f"read from {alone['read from samples']:.0%} of the samples, but these are far from real images: FID "
+        f"{alone['FID']:.0f}, InfoGAN's {infogan['FID']:.0f}."
     )
 
 
