@@ -102,9 +102,10 @@ def main(config: Config) -> None:
             page.picture(picture, caption(picture))
     page.section(
         "Content preservation",
-        "The share of test images whose class survives translation; of a coupled GAN, of pairs that are of one class.",
+        "The share of test images whose class survives translation; of a coupled GAN, of pairs that are of one class, "
+        "and of pairs put together by chance, which are all of one class if it draws only one.",
     )
-    header = ["model", "a to b", "b to a", "pairs of one class"]
+    header = ["model", "a to b", "b to a", "pairs of one class", "by chance"]
     page.table(header, [[row.get(name, "") for name in header] for row in rows])
     kept = {row["model"]: row["a to b"] if "a to b" in row else row["pairs of one class"] for row in rows}
     page.opening(
@@ -129,7 +130,8 @@ def experiments(config: Config) -> dict[str, genlab.Experiment]:
 def figures(trained: Any, test: Pair, judges: list[ClassifierFeatures]) -> dict[str, float]:
     """The figures of one model; `judges` are the classifiers of the two domains."""
     if isinstance(trained, CoGAN):
-        return {"pairs of one class": agreement(trained, judges)}
+        agreed, chance = agreement(trained, judges)
+        return {"pairs of one class": agreed, "by chance": chance}
     return {
         "a to b": content_preservation(partial(trained.translate, to=1), test.a, judges[1]),
         "b to a": content_preservation(partial(trained.translate, to=0), test.b, judges[0]),

@@ -77,7 +77,8 @@ def test_agreement_counts_the_pairs_of_one_class():
         def logits(self, x):
             return torch.nn.functional.one_hot(self.classes, 3).float()
 
-    assert agreement(method, [Judge([0, 1, 2, 2]), Judge([0, 2, 2, 1])], n=4) == 0.5
+    assert agreement(method, [Judge([0, 1, 2, 2]), Judge([0, 2, 2, 1])], n=4) == (0.5, 6 / 16)
+    assert agreement(method, [Judge([1, 1, 1, 1]), Judge([1, 1, 1, 1])], n=4) == (1, 1)  # nothing was learnt
 
 
 def test_every_part_of_the_loss_is_its_formula_when_codes_carry_no_noise(monkeypatch):

@@ -86,6 +86,7 @@ def test_spaces_of_two_domains_are_compared_by_the_classes_that_they_keep(tmp_pa
     run("unpaired_common_space", tmp_path)
     rows = by("model", results(tmp_path))
     assert list(rows) == ["independent", "tied", "CoGAN"] and 0 < rows["CoGAN"]["pairs of one class"] <= 1
+    assert 0 < rows["CoGAN"]["by chance"] <= 1
     domains = [genlab.DataOptions(name, 8, 3) for name in ("grey:digits", "textured:digits")]
     judges = [default_features(domain, images=64) for domain in domains]  # those of the recipe, from the cache
     sides = [domain.load("test") for domain in domains]

@@ -101,7 +101,9 @@ class CoGAN(Method):
 
 
 @torch.no_grad()
-def agreement(method: CoGAN, judges: Sequence[ClassifierFeatures], n: int = 1000) -> float:
-    """The share of n pairs whose images get the same class from the classifiers of their domains."""
+def agreement(method: CoGAN, judges: Sequence[ClassifierFeatures], n: int = 1000) -> tuple[float, float]:
+    """The share of n pairs whose images get the same class from the classifiers of their domains, and that share if the
+    images were paired at random: both are 1 where all images are of one class."""
     classes = [judge.logits(judge(x)).argmax(1) for judge, x in zip(judges, method.pairs(n))]
-    return float((classes[0] == classes[1]).float().mean())
+    first, second = (torch.bincount(each, minlength=int(max(map(torch.max, classes))) + 1) / n for each in classes)
+    return float((classes[0] == classes[1]).float().mean()), float(first @ second)
