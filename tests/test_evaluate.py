@@ -114,7 +114,7 @@ def test_every_eps_is_run_and_each_gets_its_own_control() -> None:
     seen: list[tuple[int, int, str]] = []
     report = evaluate(
         {"net": net, "other": Net()}, {"fgsm": FGSM(Linf(0.9))}, x, y, eps=[0.0, 0.1, 0.2],
-        options=EvaluationOptions(progress=lambda *a: seen.append(a), examples=3),
+        options=EvaluationOptions(progress=lambda *a: seen.append(a), examples=3, batch=8),
     )  # fmt: skip
     assert [(r.attack, r.eps) for r in report.rows if r.model == "net"] == [
         ("fgsm", 0.0), ("fgsm", 0.1), ("fgsm", 0.2), ("noise-linf", 0.0), ("noise-linf", 0.1), ("noise-linf", 0.2)
@@ -125,7 +125,9 @@ def test_every_eps_is_run_and_each_gets_its_own_control() -> None:
     own = x.double().flatten(1).norm(dim=1)
     assert last.l2.max / own.max() <= last.relative.max <= last.l2.max / own.min()  # type: ignore[operator]
     assert last.config == repr(FGSM(Linf(0.2)))
-    assert [s[0] for s in seen] == list(range(13)) and seen[-1][1] == 12
+    done = [s[0] for s in seen]  # of two models, six attacks; after every batch
+    assert done == sorted(done) and {0, 2 * 8, 2 * 16} < set(done) and {s[1] for s in seen} == {12 * len(x)}
+    assert done[-1] == 12 * len(x) and seen[0][2] == "fgsm on net, other"
     assert all(len(e.x) == 3 and e.adversarial.shape == e.x.shape for e in report.examples)
     shown = next(e for e in report.examples if (e.attack, e.eps) == ("fgsm", 0.2))
     assert (shown.prediction != shown.y).all()

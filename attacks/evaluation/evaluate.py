@@ -43,7 +43,7 @@ class EvaluationOptions:
     examples: Annotated[int, Range(0, 10**6)] = 8
     """images kept per row, for pictures"""
     progress: Callable[[int, int, str], object] = lambda done, total, what: None
-    """called with the number of rows done, of all rows, and a description of the next"""
+    """called with the number of images attacked, of those of all rows, and a description of the attack"""
     store: Store | None = None
     """where the results of each attack on each model are kept; those that it has already are not measured again"""
     save: Callable[[Row, Tensor, Tensor], object] | None = None
@@ -86,9 +86,9 @@ def evaluate(
     inputs = _Inputs(x, y, targets, options.batch)
     sources = _checked(sources or {}, models)
     plan = _plan(attacks, eps, trainable=data is not None, targeted=targets is not None)
-    if len(inputs.y) == 0:
+    if (n := len(inputs.y)) == 0:
         raise ValueError("evaluate needs at least one input, got none.")
-    found, done, total = Evaluation(targeted=targets is not None), 0, len(models) * len(plan)
+    found, done, total = Evaluation(targeted=targets is not None), 0, len(models) * len(plan) * n
     with torch.inference_mode(False):
         inspections = {name: inspect(name, model, inputs.labelled) for name, model in models.items()}
         targeted = {
@@ -98,19 +98,24 @@ def evaluate(
         for label, attack in plan:
             todo: list[_Measurement] = []
             for name, target in targeted.items():
-                options.progress(done, total, f"{label} on {name}")
-                done += 1
                 if cell := options.store.get(name, label, attack) if options.store else None:
                     target.add(label, cell)
+                    done += n
                 else:
                     todo.append(_Measurement(target, label, attack, options))
+            if not todo:
+                continue
+            what = f"{label} on {', '.join(each.target.name for each in todo[:3])}{', ...' if len(todo) > 3 else ''}"
+            options.progress(done, total, what)
             sourced = dict.fromkeys(each.target.source for each in todo)
             shelf = options.store.shelf if options.store else lambda *_: None
-            crafters = {n: Crafter(label, attack, models[n], data, shelf(n, label, attack)) for n in sourced}
-            for part in inputs.parts() if todo else ():
+            crafters = {m: Crafter(label, attack, models[m], data, shelf(m, label, attack)) for m in sourced}
+            for part in inputs.parts():
                 made = {name: crafter(part.x, part.goal) for name, crafter in crafters.items()}
                 for each in todo:
                     each.add(part, made[each.target.source], crafters[each.target.source].distance)
+                done += len(todo) * len(part.x)
+                options.progress(done, total, what)
             for each in todo:
                 cell = each.cell(crafters[each.target.source])
                 each.target.add(label, cell)

@@ -29,7 +29,7 @@ CAPTIONS = "Under an image its class, and after an arrow the predicted one, if a
 @contextmanager
 def progress() -> Iterator[EvaluationOptions]:
     """Options of `evaluate` that show a progress bar, or log lines where the output is no terminal."""
-    with Progress("attacking", 1, unit="attacks") as bar:
+    with Progress("attacking", 1) as bar:
         yield EvaluationOptions(progress=lambda done, total, what: bar.log(done, what, total))
 
 
