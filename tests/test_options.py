@@ -191,6 +191,7 @@ def test_methods_with_names_of_their_own_can_be_started(name, tmp_path, capsys):
         ("domain-adversarial --data digits", "learns from two sets, as in --data unpaired:A,B"),
         ("cogan --data digits", "CoGAN learns from two sets, as in --data unpaired:A,B, got one set of images"),
         ("domain-adversarial --data unpaired:digits:3,digits:4", "with the same classes, at least 2"),
+        ("infogan --no-adversarial --no-informed", "adversarial and informed cannot both be no"),
         ("triple-gan --labels-per-class 200", "--labels-per-class must be at most 139, the training images of the"),
         (
             "semi-supervised --labels-per-class 200",

@@ -67,7 +67,7 @@ class InfoGANConfig(GeneratorConfig):
 
     def check_relations(self) -> None:
         if not (self.adversarial or self.informed):
-            raise ValueError("a generator that learns from nothing: adversarial and informed cannot both be no")
+            raise ValueError("adversarial and informed cannot both be no: the generator would learn nothing")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> InfoGAN:
         categories = self.categories or (classes if classes > 1 else 10)

@@ -105,5 +105,6 @@ def agreement(method: CoGAN, judges: Sequence[ClassifierFeatures], n: int = 1000
     """The share of n pairs whose images get the same class from the classifiers of their domains, and that share if the
     images were paired at random: both are 1 where all images are of one class."""
     classes = [judge.logits(judge(x)).argmax(1) for judge, x in zip(judges, method.pairs(n))]
-    first, second = (torch.bincount(each, minlength=int(max(map(torch.max, classes))) + 1) / n for each in classes)
+    most = int(torch.stack(classes).max()) + 1
+    first, second = (torch.bincount(each, minlength=most) / n for each in classes)
     return float((classes[0] == classes[1]).float().mean()), float(first @ second)
