@@ -57,7 +57,7 @@ class Config:
     """units of the fully connected layers"""
     images: Length = 150_000
     """length of InfoGAN's training"""
-    ablation_images: Length = 40_000
+    ablation_images: Length = 20_000
     """length of the trainings without the information term and without the discriminator"""
     batch: Count = 32
     """images per batch"""

@@ -66,7 +66,7 @@ class Config:
     """where downloaded sets lie"""
     models: NonEmpty[str] = tuple(MODELS)
     """models beside the Gaussian mixture"""
-    images: Length = 30_000
+    images: Length = 22_000
     """length of a training; that of the VAE is four, of the VQ-VAE two times as long"""
     components: Width = 10
     """components of the Gaussian mixture"""

@@ -66,7 +66,7 @@ class Config:
     """1 (grey) or 3 (colour); none: the set's own"""
     images: Length = 4_000
     """length of every auto-encoder's training"""
-    gan_images: Length = 24_000
+    gan_images: Length = 14_000
     """length of every coupled GAN's training"""
     width: Width = 12
     """channels at the finest level"""

@@ -40,7 +40,7 @@ class Options:
         ({"seed": 2**63}, "seed must be"),
         ({"norm": "l3"}, "norm must be one of 'linf', 'l2', got 'l3'"),
         ({"shares": (0.5, 2.0)}, "shares must be a tuple of numbers, each at least 0 and at most 1"),
-        ({"sizes": ()}, "sizes must be at least one value, each only once, got ()"),
+        ({"sizes": ()}, "sizes must be at least one value, each only once, got none"),
         ({"sizes": (8, 16, 8)}, "sizes must be at least one value, each only once, got (8, 16, 8)"),
         ({"sizes": (0,)}, "sizes must be a tuple of numbers, each at least 1 and at most 65,536, at least one value"),
         ({"betas": (0.5,)}, "betas must be a tuple of 2"),

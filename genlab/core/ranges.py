@@ -195,10 +195,12 @@ def _hold(name: str, value: Any, hint: Any) -> None:
 
 
 def short(value: Any) -> str:
-    """repr(value), truncated for use in a message."""
+    """repr(value), truncated for use in a message; of a tuple of words, which an option takes, the words."""
     if isinstance(value, int) and abs(value) >= 10**30:
         return "a number of more than 30 digits"
-    return text if len(text := repr(value).replace("\n", " ")) <= 200 else text[:200] + " ..."
+    words = isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+    text = (", ".join(value) or "none") if words else repr(value)
+    return text if len(text := text.replace("\n", " ")) <= 200 else text[:200] + " ..."
 
 
 @cache

@@ -52,7 +52,10 @@ def default_features(
     data = replace(data, augment=Augment(shift=0.1))
     train = data.load("train")
     if isinstance(train, Pair) or len(train.classes) < 2:
-        raise ValueError(f"{data.data} has no classes to learn features from: use --features pixels")
+        raise ValueError(
+            f"{data.data} has no classes to learn features from: use data with classes, or, in a command that has the "
+            "option, --features pixels"
+        )
     length = min(100_000, EPOCHS * len(train)) if images is None else images
     experiment = Experiment(config, data, images=length, save_every=1_000_000)
     about = experiment.options()
