@@ -55,9 +55,9 @@ class Config:
     """channels at the finest level"""
     hidden: Units = 256
     """units of the fully connected layers"""
-    images: Length = 150_000
+    images: Length = 130_000
     """length of InfoGAN's training"""
-    ablation_images: Length = 20_000
+    ablation_images: Length = 40_000
     """length of the trainings without the information term and without the discriminator"""
     batch: Count = 32
     """images per batch"""
