@@ -20,7 +20,9 @@ BY_HAND = {"attacks": 1, "codes": 2, "defences": 1, "gans": 1, "likelihood": 1}
 
 
 def numbers(tree):
-    """All numbers of a JSON value."""
+    """All numbers of stored figures and tables: of what was measured over seeds the mean and the deviation alone."""
+    if isinstance(tree, dict) and "mean" in tree:
+        tree = [tree["mean"], tree["sd"]]
     if isinstance(tree, dict | list):
         return [x for each in (tree.values() if isinstance(tree, dict) else tree) for x in numbers(each)]
     return [float(tree)] if isinstance(tree, int | float) and not isinstance(tree, bool) else []
