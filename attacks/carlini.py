@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from attacks.core.drop import drops
 from attacks.core.goal import Smallest
 from attacks.core.minimal import MAX_C, ConstantSearch, Norm, clearly_adversarial, margin_loss, signed_margin, size
 from attacks.core.model import Attack, Victim
-from genlab.core.ranges import Positive, Range, Steps, Weight
+from genlab.core.ranges import OpenShare, Positive, Steps, Weight
 
 EDGE = 0.99  # largest value of tanh(w)
 TOLERANCE = 1e-3  # a loss that fell by a smaller fraction has stalled
@@ -153,7 +153,7 @@ class CarliniLinf(CarliniWagner):
     steps: Steps = 100
     searches: Steps = 30
     initial_c: Positive = 1.0
-    shrink: Annotated[float, Range(0, 1, above=True, below=True)] = 0.8
+    shrink: OpenShare = 0.8
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best, c = Smallest(x), x.new_full((len(x),), self.initial_c)
@@ -192,7 +192,7 @@ class CarliniL0(CarliniWagner):
     steps: Steps = 200
     searches: Steps = 60
     initial_c: Positive = 10.0
-    share: Annotated[float, Range(0, 1, above=True, below=True)] = 0.3
+    share: OpenShare = 0.3
 
     def run(self, f: Victim, x: Tensor, y: Tensor) -> Tensor:
         best, c = Smallest(x), x.new_full((len(x),), self.initial_c)

@@ -13,7 +13,7 @@ the boundary of the linearised model, not 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from attacks.core.ball import L2, scale
 from attacks.core.goal import Smallest
 from attacks.core.minimal import MinimalAttack, clearly_adversarial, cosine, inward, judged, size
 from attacks.core.model import Victim
-from genlab.core.ranges import Range, Steps
+from genlab.core.ranges import OpenShare, Steps
 
 STEP = 0.01, 1.0  # the last and the first step size
 
@@ -32,7 +32,7 @@ class DDN(MinimalAttack):
     """Smallest L2 perturbation. gamma: relative change of the norm per step, at the start."""
 
     steps: Steps = 100
-    gamma: Annotated[float, Range(0, 1, above=True, below=True)] = 0.05
+    gamma: OpenShare = 0.05
     targeted: bool = False
     norm: ClassVar = "l2"
 

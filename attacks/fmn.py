@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from attacks.core.ball import lengths
 from attacks.core.goal import Smallest
 from attacks.core.minimal import MinimalAttack, Norm, clearly_adversarial, cosine, inward, judged, project, size
 from attacks.core.model import Victim
-from genlab.core.ranges import Positive, Range, Steps
+from genlab.core.ranges import OpenShare, Positive, Steps
 
 DUAL: dict[str, str] = {"l0": "linf", "l1": "linf", "l2": "l2", "linf": "l1"}
 
@@ -32,7 +31,7 @@ class FMN(MinimalAttack):
 
     steps: Steps = 100
     step_size: Positive = 1.0
-    gamma: Annotated[float, Range(0, 1, above=True, below=True)] = 0.05
+    gamma: OpenShare = 0.05
     norm: Norm = "l2"
     targeted: bool = False
 

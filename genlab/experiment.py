@@ -121,7 +121,7 @@ class Experiment:
                 part.data = _Few(self.data, max(FEW, 2 * self.training.batch))
                 part.training = replace(self.training, images=images)
                 part.run(out)
-                images = seen(Run(out)) + 1
+                images = Run(out).seen() + 1
 
     def options(self) -> dict[str, Any]:
         """All options as JSON values; paths are strings."""
@@ -179,7 +179,7 @@ class Experiment:
                 locked(out) if first else nullcontext(),
             ):
                 run = distributed.broadcast_object(Run.create(out, about) if first else None)
-                loggers = open_loggers(log, run, seen(run)) if log and first else []
+                loggers = open_loggers(log, run, run.seen()) if log and first else []
 
                 if first and hasattr(method, "sample") and not isinstance(test, Pair):
                     save_picture(test.subset(slice(0, 64)).x, run.file(REAL))
@@ -267,11 +267,6 @@ class _Few:
     def load(self, split: Split = "train", device: torch.device | str | None = None) -> Any:
         found = self.whole.load(split, device)
         return found if split == "train" else found.subset(slice(0, self.n))
-
-
-def seen(run: Run) -> int:
-    """The training images that the newest checkpoint of `run` has seen; 0 without a checkpoint."""
-    return (run.checkpoints.load() or {"images": 0})["images"]
 
 
 def _worth(folder: Path, error: Exception) -> bool:

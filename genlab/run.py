@@ -114,13 +114,9 @@ class Run:
                     f"{path} holds another run: {other} is {short(old.get(other))} there and "
                     f"{short(new.get(other))} here; choose another --out, or remove it{again}"
                 )
-            trained, asked = old.get(LENGTH), new.get(LENGTH)
-            finished = isinstance(trained, int) and (path / "results.json").exists()
-            if finished and asked is not None and asked < trained:
-                raise RunError(
-                    f"{path} was trained for {trained:,} images, more than the {asked:,} of --images; "
-                    "choose another --out, or remove it"
-                )
+            length, asked = old.get(LENGTH), new.get(LENGTH)
+            if isinstance(length, int) and asked is not None and asked < length:
+                before._check_shorter(asked, length)
         elif path.exists() and (not path.is_dir() or set(path.iterdir()) - set(leftovers(path))):
             raise RunError(f"{path} exists and is not a run: it has no config.json; choose another --out")
         cls._check_files(path)
@@ -128,14 +124,23 @@ class Run:
         config = {
             "experiment": experiment,
             "commands": commands,
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "git": git_commit(),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "versions": {name: version(name) for name in ("torch", "torchvision", "numpy")},
+            **provenance(),
         }
         write_atomically(path / "config.json", json.dumps(config, indent=2).encode())
         return cls(path)
+
+    def _check_shorter(self, asked: int, length: int) -> None:
+        """Raises RunError if the training of `length` images, finished or not, has seen more than `asked`."""
+        trained = length if (self.path / "results.json").exists() else self.seen()
+        if asked < trained:
+            raise RunError(
+                f"{self.path} was trained for {trained:,} images, more than the {asked:,} of --images; "
+                "choose another --out, or remove it"
+            )
+
+    def seen(self) -> int:
+        """The training images that the newest checkpoint has seen; 0 without a checkpoint."""
+        return (self.checkpoints.load() or {"images": 0})["images"]
 
     @staticmethod
     def _check_files(path: Path) -> None:
@@ -274,6 +279,17 @@ def command_line() -> list[str]:
     """The words of the command that runs, without the folder of its program."""
     program = Path(sys.argv[0])
     return [program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:]]
+
+
+def provenance() -> dict[str, Any]:
+    """When, by which code and where something is made: JSON values."""
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "git": git_commit(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "versions": {name: version(name) for name in ("torch", "torchvision", "numpy")},
+    }
 
 
 @cache

@@ -41,10 +41,10 @@ from genlab.core.ranges import (
     LearningRate,
     Length,
     NonEmpty,
+    OpenShare,
     Positive,
     Range,
     Seeds,
-    Share,
     Steps,
     Weight,
     Width,
@@ -104,7 +104,7 @@ class Config:
     """L-infinity radius of the attacks, in pixels of [0, 1]"""
     steps: Steps = 10
     """steps of the attacks"""
-    fpr: Share = 0.05
+    fpr: OpenShare = 0.05
     """false-positive rate of the detectors under attack"""
     seeds: Seeds = (0, 1, 2)
     """everything is repeated with each of these seeds"""

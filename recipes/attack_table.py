@@ -18,7 +18,7 @@ from attacks.evaluation.results import Evaluation, Row
 from attacks.noise import RandomNoise
 from attacks.plugin import ATTACKS, attack
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, Seed, Width
+from genlab.core.ranges import Count, Eps, Length, Seed, Several, Width
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import bars
@@ -42,7 +42,7 @@ class Config:
     """held-out images to attack"""
     eps: Eps = 0.1
     """L-infinity radius of the attacks that stay within a ball; the others look for the smallest change"""
-    attacks: tuple[str, ...] = ()
+    attacks: Several[str] = ()
     """names as `genlab list` shows them; none: all that need no preparation. Random noise is always measured, too"""
     out: Path = Path("runs/attack-table")
     """folder of the run and the report"""

@@ -64,7 +64,7 @@ class Config:
 
     def check_relations(self) -> None:
         if len(set(self.nets)) < max(3, len(self.nets)):
-            raise ValueError(f"nets must be three or more different architectures, got {', '.join(self.nets)}")
+            raise ValueError(f"--nets must be three or more different architectures, got {', '.join(self.nets)}")
 
 
 def main(config: Config) -> None:

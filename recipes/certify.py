@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import genlab
 from attacks import L2, PGD, Linf
 from attacks.core.model import Attack
 from attacks.defences.interval import IntervalTrainingConfig, certified
-from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed, certified_accuracy
+from attacks.defences.randomised_smoothing import NoiseTrainingConfig, Smoothed, certified_accuracy, check_samples
 from attacks.evaluation.evaluate import evaluate
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Eps, Length, NonEmpty, Positive, Range, Seed
+from genlab.core.ranges import Count, Eps, Length, NonEmpty, OpenShare, Positive, Seed
 from genlab.data import Images
 from genlab.reporting.finish import finish
 from genlab.reporting.plots import curves
@@ -45,7 +45,7 @@ class Config:
     """L-infinity radii of interval bounds and attacks; the largest is trained for"""
     n: Count = 2000
     """noise samples per certificate"""
-    alpha: Annotated[float, Range(0, 1, above=True, below=True)] = 0.001
+    alpha: OpenShare = 0.001
     """probability that a certificate is wrong"""
     attacked: Count = 200
     """held-out images"""
@@ -53,6 +53,9 @@ class Config:
     """folder of the runs and the report"""
     seed: Seed = 0
     """seed of the trainings and of the noise of the certificates"""
+
+    def check_relations(self) -> None:
+        check_samples(self.n, self.alpha)
 
 
 def main(config: Config) -> None:

@@ -90,6 +90,7 @@ def main(config: Config) -> None:
     chosen = {name: VARIANTS[choose(name, VARIANTS, "variant")] for name in config.variants}
     methods = {name: replace(method, width=config.width, lr=config.lr) for name, method in chosen.items()}
     plan = {name: genlab.Experiment(method, data, **train) for name, method in methods.items()}
+    check_data(config, data)
     check_all(plan.values())
     judge, test = judge_of(config, data), data.load(config.split)
     if "features" in plan:
@@ -113,6 +114,16 @@ def main(config: Config) -> None:
     page.section("Figures", "Errors are mean absolute errors in pixels of [0, 1].")
     page.table(["figure", *plan], ([name, *(row[name] for row in rows)] for name in figures))
     finish(config.out, page, rows)
+
+
+def check_data(config: Config, data: genlab.DataOptions) -> None:
+    """Raises ValueError if the domains have no names, or the images of --pretraining no classes."""
+    if config.data.startswith("unpaired:") and "," not in config.data:
+        raise ValueError(f"--data names two sets, whose classes are measured, as in unpaired:A,B, got {config.data!r}")
+    if "features" in config.variants:
+        other = replace(data, data=config.pretraining).load("train", option="pretraining")
+        if len(getattr(other, "classes", ())) < 2:
+            raise ValueError(f"--pretraining must be images of at least two classes, got {config.pretraining!r}")
 
 
 def judge_of(config: Config, data: genlab.DataOptions) -> ClassifierFeatures:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ from genlab.cli.main import start
 from genlab.compress.deep import SETTINGS, pruned, shared
 from genlab.compress.prune import prune
 from genlab.compress.table import table
-from genlab.core.ranges import LearningRate, Length, NonEmpty, Range, Repeats, Seeds
+from genlab.core.ranges import LearningRate, Length, NonEmpty, OpenShare, Repeats, Seeds
 from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.methods.classification.classifier import ClassifierConfig, FineTuning
@@ -53,7 +53,7 @@ class Config:
     """length of every training: of the dense network, after each round of pruning, of the shared weights"""
     rounds: Repeats = 4
     """rounds of pruning in Deep Compression"""
-    sparsities: NonEmpty[Annotated[float, Range(0, 1, above=True, below=True)]] = (0.8, 0.9, 0.95, 0.98, 0.99)
+    sparsities: NonEmpty[OpenShare] = (0.8, 0.9, 0.95, 0.98, 0.99)
     """shares of every layer's weights that are pruned, rising"""
     step: Length = 10_000
     """length of the training after each of these steps, in images"""

@@ -27,7 +27,7 @@ from attacks.evaluation.results import Row
 from attacks.evaluation.verdict import models_and_sources, to_json
 from attacks.plugin import defence
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Length, Range, Seed, Steps
+from genlab.core.ranges import Count, Length, Range, Seed, Several, Steps
 from genlab.core.text import listed
 from genlab.experiment import check_all
 from genlab.methods.classification.classifier import ClassifierConfig
@@ -49,7 +49,7 @@ class Config:
     """length of every training"""
     eps: Annotated[float, Range(0, 0.5, above=True)] = 0.1
     """L-infinity radius of attacks and of adversarial training, in pixels of [0, 1]"""
-    filters: tuple[str, ...] = ("median", "bits", "jpeg", "resize-pad")
+    filters: Several[str] = ("median", "bits", "jpeg", "resize-pad")
     """filters in front of the undefended network, by names as `genlab list` shows them"""
     attacked: Count = 200
     """held-out images to attack"""

@@ -28,7 +28,7 @@ from attacks.evaluation.detectors import Comparison, Halves, evasion, halves, re
 from attacks.evaluation.roc import Costs
 from attacks.plugin import attack
 from genlab.cli.main import start
-from genlab.core.ranges import Eps, Length, NonEmpty, Range, Seed, Share, Steps
+from genlab.core.ranges import Eps, Length, NonEmpty, OpenShare, Range, Seed, Several, Steps
 from genlab.core.registry import choose
 from genlab.data import Images
 from genlab.data.resize import resized
@@ -56,7 +56,7 @@ class Config:
     """length of every training"""
     models: NonEmpty[str] = ("auto-encoder", "VAE", "flow", "PixelCNN")
     """generative models that detect: auto-encoder, VAE, flow, PixelCNN"""
-    outliers: tuple[str, ...] = ("letters", "sprites")
+    outliers: Several[str] = ("letters", "sprites")
     """data sets whose images are outliers here"""
     attacks: NonEmpty[str] = ("fgsm", "pgd", "cw-l2", "deepfool")
     """names as `genlab list` shows them; on the first one the logistic regression is fitted"""
@@ -68,7 +68,7 @@ class Config:
     """steps of the PGD that is oblivious of the detector, and of the one that knows it"""
     bits: Annotated[int, Range(1, 8)] = 1
     """bits per pixel that one of the squeezers leaves; the other is non-local means"""
-    fpr: Share = 0.05
+    fpr: OpenShare = 0.05
     """false positive rate at which the thresholds are set"""
     out: Path = Path("runs/feature-squeezing")
     """folder of the runs and the report"""

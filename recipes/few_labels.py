@@ -24,13 +24,13 @@ from torch.nn.functional import one_hot
 
 import genlab
 from genlab.cli.main import start
-from genlab.core.ranges import Count, Distinct, LearningRate, Length, Seeds, Width
+from genlab.core.ranges import Count, Distinct, LearningRate, Length, Seeds, Several, Width
 from genlab.core.registry import choose
 from genlab.core.text import counted
 from genlab.data import Images, Stream
 from genlab.experiment import check_all
 from genlab.latent.baselines import pca
-from genlab.methods.classification.few_labels import labelled_positions
+from genlab.methods.classification.few_labels import check_labels_per_class, labelled_positions
 from genlab.methods.classification.semi_supervised import (
     DiscriminatorClassifier,
     SemiSupervised,
@@ -59,7 +59,7 @@ class Config:
     """where downloaded sets lie"""
     labels: Annotated[tuple[Count, ...], Distinct()] = (2, 5, 10, 20)
     """labelled images per class"""
-    methods: tuple[str, ...] = ()
+    methods: Several[str] = ()
     """methods, such as triple-gan; none: all"""
     images: Length = 4_800
     """length of the trainings of the CNN and of discriminators as classifiers"""
@@ -219,10 +219,10 @@ def main(config: Config) -> None:
     asked = {*chosen, *(METHODS[name].alone for name in chosen)}  # each beside the same model alone
     names = [name for name in METHODS if name in asked]
     data = genlab.DataOptions(config.data, data_root=config.data_root, hold_out=config.validation)
-    tried = [kind(each, config) for each in config.labels for kind in (semi_supervised, triple_gan_config)]
-    check_all(genlab.Experiment(method, data) for method in [*tried, gan_config(config)])
     train, test = data.load("train"), data.load("validation" if config.validation else "test")
     check_sizes(config, names, train)
+    tried = [kind(each, config) for each in config.labels for kind in (semi_supervised, triple_gan_config)]
+    check_all(genlab.Experiment(method, data) for method in [*tried, gan_config(config)])
     accuracies: dict[str, list[list[float]]] = {name: [] for name in names}  # by number of labels, and seed
     for each in config.labels:
         tasks = [given(train, each, seed, config) for seed in config.seeds]
@@ -234,6 +234,7 @@ def main(config: Config) -> None:
 
 def check_sizes(config: Config, names: list[str], train: Images) -> None:
     """Raises ValueError if the training images are too few, or too many for a graph."""
+    check_labels_per_class(max(config.labels), train.labels, "--labels")
     limits = {"components": min(len(train), train.pixels[0].numel()), "clusters": len(train)}
     for option, most in limits.items():
         if (value := getattr(config, option)) > most:

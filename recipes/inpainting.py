@@ -25,6 +25,7 @@ from genlab.experiment import check_all
 from genlab.methods.classification.features import default_features
 from genlab.methods.likelihood.autoregressive import AutoregressiveConfig
 from genlab.methods.translation.pix2pix import Pix2PixConfig
+from genlab.metrics.features import ClassifierFeatures
 from genlab.metrics.partner import against_partners
 from genlab.reporting.finish import finish
 from genlab.reporting.labelled import picture_png
@@ -66,7 +67,7 @@ def main(config: Config) -> None:
     }
     completion = pixel_cnn(data, config)
     check_all([*translations.values(), completion])
-    test = data.load("test").subset(slice(0, config.n))
+    judge, test = default_features(data, images=config.classifier_images), data.load("test").subset(slice(0, config.n))
     torch.manual_seed(config.seed)
     hole = Inpainting(config.hole).holes(test.x)
 
@@ -75,7 +76,7 @@ def main(config: Config) -> None:
         filled[name] = translated(experiment, config.out / name.replace(" ", "-"), test.x, hole)
     filled["PixelCNN"] = completed(completion, config.out / "PixelCNN", test.x, hole)
 
-    rows = judged(filled, test, data, config)
+    rows = judged(filled, test, judge)
     page = genlab.Report(f"Holes of {config.hole}x{config.hole} in {config.data}")
     kept = ", ".join(f"{row['by']} {row['content preservation']:.0%}" for row in rows)
     page.text(f"Filled images that keep their class: {kept}.")
@@ -108,10 +109,9 @@ def completed(experiment: genlab.Experiment, out: Path, x: Tensor, hole: Tensor)
     return method.complete(x, ~hole)
 
 
-def judged(filled: dict[str, Tensor], test: Images, data: genlab.DataOptions, config: Config) -> list[dict[str, Any]]:
+def judged(filled: dict[str, Tensor], test: Images, judge: ClassifierFeatures) -> list[dict[str, Any]]:
     """A row per method: error against the originals, FID, and the share that keep their class."""
-    classifier = default_features(data, images=config.classifier_images)
-    return [{"by": name, **against_partners(x, test, classifier)} for name, x in filled.items()]
+    return [{"by": name, **against_partners(x, test, judge)} for name, x in filled.items()]
 
 
 if __name__ == "__main__":

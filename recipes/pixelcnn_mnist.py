@@ -45,7 +45,7 @@ class Config:
     """features per pixel"""
     layers: Layers = 3
     """layers after the first"""
-    kernel: Annotated[int, Range(1, 99)] = 3
+    kernel: Annotated[int, Range(1, 99, odd=True)] = 3
     """side of the masked convolutions, odd"""
     position_bias: bool = False
     """a learned bias for every position in the first layer"""

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from genlab.cli.main import start
 from genlab.core.files import read_json, write_atomically
+from genlab.core.ranges import Several
 from genlab.core.registry import choose
 from genlab.core.text import Console
 from genlab.reporting.claims import Claim, faults, filled, read_claims, read_result
@@ -44,7 +45,7 @@ class Config:
     """compares the stored results with the claims, and the tables of the Markdown files with both; measures nothing"""
     render: bool = False
     """writes the tables of the Markdown files from the stored results; measures nothing"""
-    only: tuple[str, ...] = ()
+    only: Several[str] = ()
     """names of claims; none: all"""
     within: str = ""
     """only claims that take no longer, all seeds together: 10min or 2h of one CPU core"""

@@ -25,6 +25,7 @@ import genlab
 from genlab.cli.main import start
 from genlab.core.ranges import LearningRate, Length, Range, Seeds, Side, Width
 from genlab.core.text import counted
+from genlab.experiment import check_all
 from genlab.latent.regularity import common_effect, largest_step
 from genlab.latent.walks import plane, spherical, traverse
 from genlab.methods.classification.features import default_features
@@ -82,8 +83,6 @@ class Config:
 
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
-    test = data.load("test").x
-    features = default_features(data, images=config.classifier_images)
     nets: dict[str, Any] = {"width": config.width, "latent": config.latent, "lr": config.lr}
     methods: dict[str, Any] = {
         AUTO_ENCODER: VAEConfig(**nets, beta=0.0, evaluation_samples=1),
@@ -92,14 +91,18 @@ def main(config: Config) -> None:
         "VAE-GAN, three classes": VAEGANConfig(**nets, kinds=3),
         GAN: GANConfig(**nets, hidden=0, lr_generator=config.lr),
     }
+    plan = {
+        seed: {name: experiment(name, method, data, seed, config) for name, method in methods.items()}
+        for seed in config.seeds
+    }
+    check_all(plan[config.seeds[0]].values())
+    features, test = default_features(data, images=config.classifier_images), data.load("test").x
     found: dict[str, list[dict[str, float]]] = {}
     models: dict[str, Any] = {}
-    for seed in config.seeds:
-        for name, method in methods.items():
-            length = config.images * LONGER.get(name, 1)
-            experiment = genlab.Experiment(method, data, images=length, batch=32, seed=seed, half_life=None)
+    for seed, experiments in plan.items():
+        for name, each in experiments.items():
             folder = config.out / f"{name.lower().replace(',', '').replace(' ', '-')}-{seed}"
-            models[name] = experiment.run(folder, pictures=1)
+            models[name] = each.run(folder, pictures=1)
         models[f"{AUTO_ENCODER}, fitted codes"] = FittedCodes(models[AUTO_ENCODER], data.load("train"))
         for name, model in models.items():
             found.setdefault(name, []).append(judged(model, test, features, config.n))
@@ -124,6 +127,11 @@ def main(config: Config) -> None:
     swept = {name: found[name] for name in (VAE, BEST, GAN)}
     page.table(["model", *REGULARITY], ([name, *cells(each, REGULARITY)] for name, each in swept.items()))
     finish(config.out, page, [{"model": name} | over_seeds(rows) for name, rows in found.items()])
+
+
+def experiment(name: str, method: Any, data: genlab.DataOptions, seed: int, config: Config) -> genlab.Experiment:
+    length = config.images * LONGER.get(name, 1)
+    return genlab.Experiment(method, data, images=length, batch=32, seed=seed, half_life=None)
 
 
 class FittedCodes:

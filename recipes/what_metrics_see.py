@@ -82,6 +82,7 @@ class Config:
 def main(config: Config) -> None:
     data = genlab.DataOptions(config.data, config.size, data_root=config.data_root)
     known, test = data.load("train"), data.load("test")
+    check_sizes(config, known)
     features = default_features(data, images=config.classifier_images)
     page = genlab.Report(f"What metrics see: {config.data}")
     results = {
@@ -92,6 +93,17 @@ def main(config: Config) -> None:
         "birthday": birthdays(config, known, page),
     }
     finish(config.out, page, results)
+
+
+def check_sizes(config: Config, known: Images) -> None:
+    """Raises ValueError if there are fewer images, or smaller ones, than the options ask for."""
+    limits = {"n": (config.n, len(known)), "shifts": (max(config.shifts), min(known.shape[1:]) - 1)}
+    for option, (value, most) in limits.items():
+        if value > most:
+            raise ValueError(
+                f"--{option} must be at most {most:,} for {len(known):,} training images of "
+                f"{known.shape[1]}x{known.shape[2]}, got {value:,}"
+            )
 
 
 def damaged(known: Images, n: int) -> dict[str, Tensor]:

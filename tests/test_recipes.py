@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,44 @@ def test_bad_input_to_a_recipe_gets_one_sentence_and_status_2(tmp_path):
     status, _, complaints = start("quickstart", ["--data", "mnits", "--out", str(tmp_path / "q")])
     assert status == 2 and "did you mean 'mnist'" in complaints and complaints.count("\n") == 1
     assert not (tmp_path / "q").exists()
+
+
+def test_a_recipe_refuses_the_folder_of_a_run_or_of_another_recipe_and_keeps_what_lies_there(tmp_path):
+    run("gan_theory", tmp_path / "theory")
+    made = {path.name: path.read_bytes() for path in (tmp_path / "theory").iterdir() if path.is_file()}
+    assert json.loads(made["recipe.json"])["command"][0] == "gan_theory.py"
+    status, _, complaints = start("triangular_matrices", ["--out", str(tmp_path / "theory")])
+    assert status == 2 and "holds the results of gan_theory.py; choose another --out" in complaints
+    assert {path.name: path.read_bytes() for path in (tmp_path / "theory").iterdir() if path.is_file()} == made
+    run("gan_theory", tmp_path / "theory")  # its own are made again
+    genlab.Run.create(tmp_path / "run", {})
+    status, _, complaints = start("gan_theory", ["--out", str(tmp_path / "run")])
+    assert status == 2 and "is the folder of a run" in complaints
+
+
+REFUSED_AT_ONCE = {
+    "what_metrics_see --data digits --size 8 --n 2000": "--n must be at most 1,437",
+    "what_metrics_see --data digits --size 8 --shifts 0 9": "--shifts must be at most 7",
+    "inpainting --data grammar": "grammar has no classes",
+    "feature_squeezing --fpr 0": "--fpr must be above 0 and below 1",
+    "certify --n 1": "--n must be at least 10 for alpha=0.001",
+    "vae_gan --size 7": "multiples of 4",
+    "cyclegan --variants features --pretraining grammar": "--pretraining must be images of at least two classes",
+    "cyclegan --data unpaired:{out}": "as in unpaired:A,B",
+    "few_labels --labels 2 1000": "--labels must be at most",
+    "few_labels --methods cnn cnn": "--methods must be values, each only once, got cnn, cnn",
+    "attack_table --attacks fgsm fgsm": "--attacks must be values, each only once, got fgsm, fgsm",
+    "attack_transfer --nets cnn mlp": "--nets must be three or more",
+    "pixelcnn_mnist --kernel 4": "--kernel must be odd",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED_AT_ONCE)
+def test_bad_values_are_refused_by_name_before_anything_is_trained(words, tmp_path):
+    name, *options = words.format(out=tmp_path).split()
+    status, told, complaints = start(name, [*options, "--out", str(tmp_path / "out")])
+    assert status == 2 and REFUSED_AT_ONCE[words] in complaints and complaints.count("\n") == 1
+    assert "images/s" not in told and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", TINY)

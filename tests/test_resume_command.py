@@ -6,7 +6,7 @@ from test_own_data import Items
 
 from genlab.cli.main import main
 from genlab.core import distributed
-from genlab.experiment import Experiment, seen
+from genlab.experiment import Experiment
 from genlab.loading import load
 from genlab.methods.classification.classifier import ClassifierConfig
 from genlab.run import Run
@@ -74,7 +74,7 @@ def test_a_dry_run_takes_two_steps_of_everything_and_keeps_nothing(words, tmp_pa
 
     def watched(experiment, out, **how):
         method = run(experiment, out, **how)
-        steps.append(seen(Run(out)))
+        steps.append(Run(out).seen())
         reports.append(sorted(path.name for path in out.iterdir()))
         return method
 

@@ -87,6 +87,26 @@ def test_the_same_command_continues_and_another_experiment_is_refused_naming_the
     assert torch.equal(load(tmp_path / "r").net[2].weight, longer.net[2].weight)
 
 
+def test_an_interrupted_training_does_not_become_shorter_than_it_is(tmp_path):
+    def go(images, stop_after=10**9):
+        def stop(seen, method):
+            if seen >= stop_after:
+                raise KeyboardInterrupt
+
+        options = TrainOptions(images=images, batch=16, save_every=16)
+        experiment = Experiment(ClassifierConfig(net="mlp", width=8), **vars(options))
+        return experiment.run(tmp_path / "r", hooks=[(16, stop)])
+
+    with pytest.raises(KeyboardInterrupt):
+        go(96, stop_after=64)
+    seen, before = Run(tmp_path / "r").seen(), (tmp_path / "r" / "config.json").read_bytes()
+    with pytest.raises(RunError, match=f"r was trained for {seen} images, more than the 32 of --images"):
+        go(32)
+    assert seen >= 48 and (tmp_path / "r" / "config.json").read_bytes() == before
+    go(80)  # shorter than it was to be, longer than it is
+    assert [row["images"] for row in Run(tmp_path / "r").metrics()][-1] == 80
+
+
 @pytest.mark.parametrize("name", ["results.json", "metrics.jsonl", "report.html", "real.png", "samples", "checkpoints"])
 def test_what_stands_in_the_place_of_a_file_of_the_run_is_refused_before_training(name, tmp_path):
     experiment = Experiment(METHODS["gan"], DataOptions("digits"), **vars(TINY))

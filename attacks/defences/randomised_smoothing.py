@@ -26,7 +26,7 @@ from attacks.core import random as noise
 from attacks.defences.adversarial_training import RobustTraining, RobustTrainingConfig
 from genlab.core.modes import evaluating
 from genlab.core.passes import pass_size
-from genlab.core.ranges import Count, Range, Seed, checked
+from genlab.core.ranges import Count, OpenShare, OutOfRange, Range, Seed, checked
 from genlab.data import Images
 from genlab.metrics.accuracy import accuracy
 from genlab.training.method import BatchStream, Metrics, TrainOptions
@@ -35,7 +35,6 @@ from genlab.training.update import Update
 ABSTAIN = -1
 DRAWS = 64  # noise samples of one image drawn at once: a fixed number, so that they do not depend on the passes
 Sigma = Annotated[float, Range(0, 100, above=True)]  # of noise, in pixels of [0, 1]
-Chance = Annotated[float, Range(0, 1, above=True, below=True)]  # of an error
 
 
 def lower_confidence_bound(successes: Tensor, n: int, alpha: float) -> Tensor:
@@ -110,7 +109,7 @@ class Smoothed(nn.Module):
         return d.mul_(self.sigma).to(x.dtype).add_(x)
 
     @checked
-    def predict(self, x: Tensor, n: Count = 1000, alpha: Chance = 0.001, seed: Seed = 0) -> Tensor:
+    def predict(self, x: Tensor, n: Count = 1000, alpha: OpenShare = 0.001, seed: Seed = 0) -> Tensor:
         """PREDICT: (N,) the class, or ABSTAIN (-1) if the top two classes do not differ significantly at level alpha.
 
         Differs from the class of the smoothed classifier with probability <= alpha. Raises ValueError if n is so small
@@ -123,14 +122,14 @@ class Smoothed(nn.Module):
 
     @checked
     def certify(
-        self, x: Tensor, n: Count = 10_000, alpha: Chance = 0.001, n0: Count = 100, seed: Seed = 0
+        self, x: Tensor, n: Count = 10_000, alpha: OpenShare = 0.001, n0: Count = 100, seed: Seed = 0
     ) -> tuple[Tensor, Tensor]:
         """CERTIFY: (class or ABSTAIN, radius), each (N,): perturbations of L2 norm < radius do not change the class.
 
         n0 samples choose the class, n others bound its probability; wrong with probability <= alpha. radius in pixels
         of [0, 1]. Raises ValueError if n is so small that every result would be ABSTAIN.
         """
-        enough(n, alpha, lambda n: alpha ** (1 / n) > 0.5)  # p_lower of n in n
+        check_samples(n, alpha)
         c = self.counts(x, n0, seed).argmax(1)
         counts_c = self.counts(x, n, seed + 1).gather(1, c[:, None]).squeeze(1)
         p_lower = lower_confidence_bound(counts_c, n, alpha)
@@ -139,12 +138,17 @@ class Smoothed(nn.Module):
         return torch.where(certain, c, ABSTAIN), torch.where(certain, radius, 0.0)
 
 
+def check_samples(n: int, alpha: float) -> None:
+    """Raises OutOfRange if a certificate by n samples is never significant at the level alpha."""
+    enough(n, alpha, lambda n: alpha ** (1 / n) > 0.5)  # p_lower of n in n
+
+
 def enough(n: int, alpha: float, sure: Callable[[int], bool]) -> None:
-    """Raises ValueError if even n equal predictions are not significant, `sure(n)`."""
+    """Raises OutOfRange if even n equal predictions are not significant, `sure(n)`."""
     if not sure(n):
         needed = next(n for n in count(n + 1) if sure(n))
-        raise ValueError(
-            f"n must be at least {needed} for alpha={alpha:g}, got {n}: with fewer samples every result is ABSTAIN."
+        raise OutOfRange(
+            "n", f"must be at least {needed} for alpha={alpha:g}, got {n}: with fewer samples every result is ABSTAIN."
         )
 
 

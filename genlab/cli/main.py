@@ -155,11 +155,13 @@ def start(main: Callable[[Any], None], config: type) -> NoReturn:
     """Runs a recipe: calls `main` with the options (dataclass `config`) of the command line; exits as `genlab` does."""
     from genlab.cli.options import parse
     from genlab.core.outputs import check_folder
+    from genlab.reporting.finish import check_own
 
     def work() -> None:
         options = parse(config, None, sys.argv[1:])
         if isinstance(out := getattr(options, "out", None), Path):
             check_folder(out)
+            check_own(out)
         main(options)
 
     own = [f"--{f.name.replace('_', '-')}" for f in fields(config) if f.name in MEMORY_FIELDS]

@@ -33,14 +33,14 @@ def resume(arguments: list[str]) -> None:
     options = parse(Resume, "resume", arguments)
     check_length(options.epochs, arguments)
     from genlab.core import distributed
-    from genlab.experiment import Experiment, seen
+    from genlab.experiment import Experiment
     from genlab.run import Run
 
     run = Run(options.run)
     new = {} if options.images is None else {"images": options.images}
     with distributed.on(options.device):
         experiment = Experiment.of(run, **new, epochs=options.epochs)
-        so_far, length = seen(run), experiment.training.images
+        so_far, length = run.seen(), experiment.training.images
         if so_far >= length:
             told = f"{run.path} has seen {so_far:,} images, and the length of its training is {length:,}"
             raise ValueError(f"{told}: give --images above that")

@@ -77,14 +77,17 @@ class AtLeastOne:
         return str(self)
 
 
+@dataclass(frozen=True)
 class Distinct(AtLeastOne):
-    """At least one element, each only once."""
+    """At least one element, each only once; `none`: or no element."""
+
+    none: bool = False
 
     def __contains__(self, values: tuple[Any, ...] | list[Any]) -> bool:
-        return len(values) > 0 and len(set(values)) == len(values)
+        return (self.none or len(values) > 0) and len(set(values)) == len(values)
 
     def __str__(self) -> str:
-        return "at least one value, each only once"
+        return "values, each only once" if self.none else "at least one value, each only once"
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,14 @@ Positive = Annotated[float, Range(0, 1e9, above=True)]
 Weight = Annotated[float, Range(0, 1e9)]  # of a term of a loss
 Share = Annotated[float, Range(0, 1)]
 Fraction = Annotated[float, Range(0, 1, below=True)]  # less than 1
+OpenShare = Annotated[float, Range(0, 1, above=True, below=True)]  # neither 0 nor 1
 Eps = Annotated[float, PixelRange(0, 1)]  # L-infinity norm of a perturbation, pixels in [0, 1]
 LearningRate = Annotated[float, Range(0, 1e4, above=True)]
 
 
 T = TypeVar("T")
 NonEmpty = Annotated[tuple[T, ...], Distinct()]  # NonEmpty[Share]: one or more, for a row of a table each
+Several = Annotated[tuple[T, ...], Distinct(none=True)]  # Several[str]: the same, or none
 Seeds = Annotated[tuple[Seed, ...], Distinct()]  # of repetitions
 
 

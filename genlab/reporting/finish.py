@@ -1,4 +1,4 @@
-"""The last step of every recipe: prints tables, saves results and report."""
+"""The last step of every recipe, which prints tables and saves results and report, and the check of its folder."""
 
 from __future__ import annotations
 
@@ -9,16 +9,34 @@ from typing import Any
 
 import rich.table
 
-from genlab.core.files import write_all, write_atomically
+from genlab.core.files import read_json, write_all, write_atomically
 from genlab.core.text import Console
 from genlab.reporting.report import Report, Table
+from genlab.run import command_line, provenance
+
+MADE = "recipe.json"  # by which command, when and by which code the results were made
+
+
+def check_own(out: Path) -> None:
+    """Checks that the folder `out` is free for the results of the recipe that runs.
+
+    Raises:
+        ValueError: it is that of a run, or holds the results of another recipe.
+    """
+    if (out / "config.json").exists():
+        raise ValueError(f"--out {out} is the folder of a run; choose another --out")
+    if (out / MADE).exists():
+        before, now = read_json(out / MADE, {"command": list[str]})["command"], command_line()
+        if before[:1] != now[:1]:
+            raise ValueError(f"--out {out} holds the results of {' '.join(before[:1])}; choose another --out")
 
 
 def finish(out: Path, report: Report, results: Any) -> None:
-    """Prints the tables and warnings of `report`, writes results.json and report.html, and prints their paths.
+    """Prints the tables and warnings of `report`, writes results.json, report.html and recipe.json, and prints the
+    paths of the first two.
 
     Args:
-        out: the folder of both files.
+        out: the folder of the files.
         results: JSON values.
 
     Raises:
@@ -31,6 +49,7 @@ def finish(out: Path, report: Report, results: Any) -> None:
         console.print(f"warning: {sentence}", highlight=False)
     content = json.dumps(results, indent=1).encode()
     out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / MADE, json.dumps({"command": command_line(), **provenance()}, indent=1).encode())
     write_all(
         {
             out / "results.json": lambda path: write_atomically(path, content),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genlab.core.picture import MOST, Pictures, in_rows
-from genlab.core.ranges import Count, Length, Positive, Range, Seed, Steps, check
+from genlab.core.ranges import Count, Length, OpenShare, Positive, Range, Seed, Steps, check
 from genlab.training.schedules import ScheduleName, schedule, warm_up
 from genlab.training.update import Update
 
@@ -46,7 +46,7 @@ class TrainOptions:
     """memory format of the networks; none: channels last, but for instance normalisation and your own networks"""
     schedule: ScheduleName = "constant"
     """learning-rate schedule; step: drops after 1/2 and 3/4 of training; plateau: when best-by does not improve"""
-    lr_decay: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
+    lr_decay: OpenShare = 0.1
     """learning-rate factor of each drop (schedules step and plateau) or of the whole training (exponential)"""
     warmup: Annotated[float, Range(0, 1, below=True)] = 0.0
     """fraction of training with linear warm-up of the learning rates"""

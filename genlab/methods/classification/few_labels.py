@@ -26,18 +26,16 @@ class FewLabelsConfig(Config):
         check_labels_per_class(self.labels_per_class, data.source.labels)
 
 
-def check_labels_per_class(each: int, labels: Tensor) -> None:
+def check_labels_per_class(each: int, labels: Tensor, option: str = "--labels-per-class") -> None:
     """Checks that every class among `labels` (N,) has `each` images.
 
     Raises:
-        ValueError: one has fewer; names --labels-per-class.
+        ValueError: one has fewer; names `option`.
     """
     counts = labels.bincount()
     rarest = int(counts[counts > 0].min())
     if each > rarest:
-        raise ValueError(
-            f"--labels-per-class must be at most {rarest:,}, the training images of the rarest class, got {each:,}"
-        )
+        raise ValueError(f"{option} must be at most {rarest:,}, the training images of the rarest class, got {each:,}")
 
 
 def labelled_positions(images: Images, each: int, seed: int) -> Tensor:

@@ -57,7 +57,7 @@ class AutoregressiveConfig(Config):
     """features per pixel"""
     layers: Layers = 6
     """layers after the first"""
-    kernel: Annotated[int, Range(1, 99)] = 3
+    kernel: Annotated[int, Range(1, 99, odd=True)] = 3
     """side of the masked convolutions, odd"""
     position_bias: bool = False
     """a learned bias for every position in the first layer; for centred images, like digits"""
