@@ -39,31 +39,6 @@ def test_a_recipe_refuses_the_folder_of_a_run_or_of_another_recipe_and_keeps_wha
     assert status == 2 and "is the folder of a run" in complaints
 
 
-REFUSED_AT_ONCE = {
-    "what_metrics_see --data digits --size 8 --n 2000": "--n must be at most 1,437",
-    "what_metrics_see --data digits --size 8 --shifts 0 9": "--shifts must be at most 7",
-    "inpainting --data grammar": "grammar has no classes",
-    "feature_squeezing --fpr 0": "--fpr must be above 0 and below 1",
-    "certify --n 1": "--n must be at least 10 for alpha=0.001",
-    "vae_gan --size 7": "multiples of 4",
-    "cyclegan --variants features --pretraining grammar": "--pretraining must be images of at least two classes",
-    "cyclegan --data unpaired:{out}": "as in unpaired:A,B",
-    "few_labels --labels 2 1000": "--labels must be at most",
-    "few_labels --methods cnn cnn": "--methods must be values, each only once, got cnn, cnn",
-    "attack_table --attacks fgsm fgsm": "--attacks must be values, each only once, got fgsm, fgsm",
-    "attack_transfer --nets cnn mlp": "--nets must be three or more",
-    "pixelcnn_mnist --kernel 4": "--kernel must be odd",
-}
-
-
-@pytest.mark.parametrize("words", REFUSED_AT_ONCE)
-def test_bad_values_are_refused_by_name_before_anything_is_trained(words, tmp_path):
-    name, *options = words.format(out=tmp_path).split()
-    status, told, complaints = start(name, [*options, "--out", str(tmp_path / "out")])
-    assert status == 2 and REFUSED_AT_ONCE[words] in complaints and complaints.count("\n") == 1
-    assert "images/s" not in told and not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("name", TINY)
 def test_every_option_has_a_help_text(name):
     body = next(
