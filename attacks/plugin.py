@@ -140,6 +140,8 @@ def attack(name: str, eps: float, norm: str = "linf", **options: Any) -> Attack:
     ball = resolve(BALLS[choose(norm, BALLS, "norm")][0])(eps)
     fields = {f.name for f in dataclasses.fields(build) if f.init}
     own = ("net", "lr") if "build" in fields else ()  # options of the surrogate classifier
+    if "eps" in options and "ball" in fields:
+        raise ValueError(f"the radius of {name} is that of all attacks, --eps, and no option of its own")
     for option in options:
         choose(option, sorted({*fields, *own} - {"ball", "build"}), f"option of {name}")
     if own:

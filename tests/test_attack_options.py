@@ -186,6 +186,7 @@ def test_attacks_and_defences_work_at_the_ends_of_their_ranges(kind: str, name: 
         ("surrogate:net=cn", "net must be one of cnn, .* or file.py:function"),
         ("surrogate:lr=0", "lr must be above 0 .*, got 0"),
         ("surrogate:build=3", "unknown option of surrogate 'build'"),
+        ("fgsm:eps=0.1", "the radius of fgsm is that of all attacks, --eps"),
         ("surrogate:inner=3", "inner must be of class Attack, got 3"),
         ("patch:views=3", "views must be of class Views, got 3"),
         ("transferable:kernel=4", "kernel must be odd, at least 1 and at most 99, got 4"),
