@@ -55,7 +55,7 @@ class Config:
     """channels at the finest level"""
     hidden: Units = 256
     """units of the fully connected layers"""
-    images: Length = 130_000
+    images: Length = 125_000
     """length of InfoGAN's training"""
     ablation_images: Length = 40_000
     """length of the trainings without the information term and without the discriminator"""
