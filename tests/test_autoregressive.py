@@ -225,7 +225,7 @@ def test_without_a_label_a_conditional_model_averages_over_its_classes():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (dict(kernel=4), "must be odd, got 4"),
+        (dict(kernel=4), "must be odd, at least 1 and at most 99, got 4"),
         (dict(width=2), "width must be at least 3 .*, got 2"),
         (dict(levels=1), "levels must be at least 2 and at most 256, got 1"),
         (dict(head="palette", colours=300), "colours must be at least 2 and at most 256, got 300"),
